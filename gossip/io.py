@@ -1,0 +1,143 @@
+"""What goes in and out of `Swim`: addresses, things to send, things that happened."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from gossip.wire.messages import State
+
+
+class Address(NamedTuple):
+    """Where a peer listens: IP text (no zone) and port, the same for UDP and TCP."""
+
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """Send `data` by UDP."""
+
+    data: bytes
+    to: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open TCP to `to`, send `data`, read one whole reply, hand it to `Swim.handle_reply(id, …)`.
+
+    The driver gives up after `timeout` seconds, and waits for no reply where `reply` is false.
+    """
+
+    id: int
+    data: bytes
+    to: Address
+    timeout: float
+    reply: bool = True
+
+
+class StreamFailure(StrEnum):
+    """Why a dialled conversation brought no reply."""
+
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    TOO_LONG = "too_long"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One row of the member table, for people and for the election."""
+
+    name: str
+    address: Address
+    state: State
+    incarnation: int
+    meta: bytes
+    vsn: bytes
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A member appeared, or came back from dead or left."""
+
+    member: MemberView
+
+
+@dataclass(frozen=True, slots=True)
+class Suspected:
+    """A member did not answer; it still counts as a member."""
+
+    member: MemberView
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A suspected member refuted; it never stopped being a member."""
+
+    member: MemberView
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A member was declared dead, or left of its own will (`member.state`)."""
+
+    member: MemberView
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """A member's meta changed."""
+
+    member: MemberView
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """A whole push/pull was done and merged with the peer at this address, in either role."""
+
+    peer: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFailed:
+    """A push/pull that we began came to nothing.
+
+    `silent` is true where nobody spoke at all: refused, timed out, or closed without a byte.
+    """
+
+    peer: Address
+    reason: str
+    silent: bool
+    join: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """An application message arrived (UDP or TCP), framing removed."""
+
+    data: bytes
+    source: Address
+
+
+@dataclass(frozen=True, slots=True)
+class NameConflict:
+    """Another address claims the name of a living member; it was ignored."""
+
+    member: MemberView
+    claimed: Address
+
+
+Transmit = Datagram | Dial
+Event = (
+    Joined
+    | Suspected
+    | Recovered
+    | Gone
+    | Updated
+    | Exchanged
+    | ExchangeFailed
+    | UserMessage
+    | NameConflict
+)
