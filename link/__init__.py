@@ -1,0 +1,1 @@
+"""The wire below ARP and NDP: frames, packet sockets, link events. Knows nothing of services."""

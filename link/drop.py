@@ -1,0 +1,32 @@
+"""Why a received frame gets no answer. Every drop is counted by its reason."""
+
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """The label `reason` of `clarion_dropped_total`; the first five are MetalLB's own rules."""
+
+    ARP_REPLY = "arp_reply"
+    ETHERNET_DESTINATION = "ethernet_destination"
+    NOT_ANNOUNCED = "not_announced"
+    NOT_ON_INTERFACE = "not_on_interface"
+    NO_CARRIER = "no_carrier"
+    NO_CONTACT = "no_contact"
+    OWN_FRAME = "own_frame"
+    TRUNCATED = "truncated"
+    ETHERTYPE = "ethertype"
+    HARDWARE_TYPE = "hardware_type"
+    PROTOCOL_TYPE = "protocol_type"
+    OPERATION = "operation"
+    SENDER_ADDRESS = "sender_address"
+    OTHER_HOST = "other_host"
+    STALE = "stale"
+    SEND_FAILED = "send_failed"
+
+
+class DecodeError(ValueError):
+    """Bytes that are no such frame or packet; the one exception that decoders below raise."""
+
+    def __init__(self, reason: DropReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason

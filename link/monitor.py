@@ -1,0 +1,116 @@
+"""Link and address changes from the kernel, as they happen (rtnetlink through pyroute2)."""
+
+import asyncio
+import errno
+from collections.abc import Callable, Mapping
+from ipaddress import ip_interface
+from typing import Any
+
+from pyroute2 import IPRSocket
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, rtnl
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from link.interface import Interface
+from link.table import AddressGone, AddressSet, Change, LinkGone, LinkSet, LinkTable
+
+_IFF_UP, _IFF_BROADCAST, _IFF_NOARP = 0x1, 0x2, 0x80
+_GROUPS = rtnl.RTMGRP_LINK | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV6_IFADDR
+_AF_UNSPEC = 0
+
+OnChange = Callable[[Mapping[int, Interface]], None]
+
+
+class Monitor:
+    """Calls `on_change` with all interfaces, once after the first dump and on every change.
+
+    One socket for dumps and events: the dump of links, then that of addresses, then only news.
+    pyroute2's AsyncIPRoute is not used, as it does not survive ENOBUFS.
+    """
+
+    def __init__(self, on_change: OnChange) -> None:
+        self._on_change = on_change
+        self._table = LinkTable()
+        self._awaiting: list[int] = []
+        self._dumping = False
+        self._synced = asyncio.Event()
+        self.resyncs = 0
+        """How often netlink overran and the table was read anew."""
+
+    async def start(self) -> None:
+        """Subscribe, then wait until the kernel's table is here."""
+        self._socket = IPRSocket()
+        self._socket.bind(groups=_GROUPS)
+        self._resync()
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
+        await self._synced.wait()
+
+    def close(self) -> None:
+        """Stop listening."""
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def _resync(self) -> None:
+        self._table.clear()
+        self._awaiting = [rtnl.RTM_GETLINK, rtnl.RTM_GETADDR]
+        self._dump_next()
+
+    def _dump_next(self) -> None:
+        # The kernel runs one dump at a time on a socket; a second one meanwhile gets EBUSY.
+        self._dumping = bool(self._awaiting)
+        if self._dumping:
+            kind = self._awaiting.pop(0)
+            body = ifinfmsg() if kind == rtnl.RTM_GETLINK else ifaddrmsg()
+            self._socket.put(body, msg_type=kind, msg_flags=NLM_F_REQUEST | NLM_F_DUMP)
+
+    def _readable(self) -> None:
+        try:
+            messages = self._socket.get()
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self.resyncs += 1
+            self._resync()
+            return
+        changed = False
+        for message in messages:
+            if message["header"]["type"] == NLMSG_DONE:
+                self._dump_next()
+                changed = changed or not self._dumping
+            elif (change := read_change(message)) is not None:
+                changed = self._table.apply(change) or changed
+        if changed and not self._dumping:
+            self._on_change(self._table.interfaces())
+            self._synced.set()
+
+
+def read_change(message: Any) -> Change | None:
+    """Translate one pyroute2 message; None for what does not concern the table."""
+    match message.get("event"):
+        case "RTM_NEWLINK" if message["family"] == _AF_UNSPEC:
+            return LinkSet(_interface(message))
+        case "RTM_DELLINK" if message["family"] == _AF_UNSPEC:
+            # Family 7 (AF_BRIDGE) means "left the bridge", not "deleted".
+            return LinkGone(message["index"])
+        case "RTM_NEWADDR" | "RTM_DELADDR" as event:
+            text = message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")
+            address = ip_interface(f"{text}/{message['prefixlen']}")
+            make = AddressSet if event == "RTM_NEWADDR" else AddressGone
+            return make(message["index"], address)
+        case _:
+            return None
+
+
+def _interface(message: Any) -> Interface:
+    flags = message["flags"]
+    mac = message.get("IFLA_ADDRESS") or ""
+    return Interface(
+        index=message["index"],
+        name=message.get("IFLA_IFNAME"),
+        mac=bytes.fromhex(mac.replace(":", "")),
+        up=bool(flags & _IFF_UP),
+        carrier=bool(message.get("IFLA_CARRIER")),
+        broadcast=bool(flags & _IFF_BROADCAST),
+        noarp=bool(flags & _IFF_NOARP),
+        master=message.get("IFLA_MASTER"),
+    )
