@@ -1,0 +1,140 @@
+"""Contact before claim: a speaker that may be behind the times answers for nothing.
+
+At start, after the process stood still, and on a link that had no carrier, what this node believes
+about ownership may be old: others may have taken its IPs over. It keeps quiet until it has
+exchanged state with one peer, or until nobody has spoken for a while, so that nobody is there.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+START_SILENCE = 3.0
+"""Seconds for which all seeds must be silent after the start."""
+SILENCE = 1.0
+"""The same after a stall or an outage of the link."""
+LONGEST_GAP = 1.0
+"""A gap in one's own clock, or in the carrier, longer than this makes one's knowledge old."""
+HEARTBEAT = 0.25
+"""How often a healthy loop passes by here, so that a gap is one of the process, not of traffic."""
+
+
+class HoldReason(StrEnum):
+    """Why a speaker keeps quiet."""
+
+    START = "start"
+    STALL = "stall"
+    CARRIER = "carrier"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Answers stopped on `ifindex` (None: everywhere); `gap` is the seconds lost."""
+
+    reason: HoldReason
+    ifindex: int | None
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Answers may flow again; `by` is `exchange` or `silence`, `waited` in seconds."""
+
+    reason: HoldReason
+    ifindex: int | None
+    by: str
+    waited: float
+
+
+ContactEvent = Held | Released
+
+
+@dataclass(slots=True)
+class _Hold:
+    reason: HoldReason
+    since: float
+    silent_at: float
+    silence: float
+
+
+class Contact:
+    """Keeps the holds: one for the whole process (key None), one for each link (its index)."""
+
+    def __init__(self, now: float, alone: bool = False) -> None:
+        """Begin held; `alone` (no gossip configured) means there is nobody to wait for."""
+        self._seen = now
+        self._holds: dict[int | None, _Hold] = {}
+        self._events: list[ContactEvent] = []
+        self._alone = alone
+        if not alone:
+            self._hold(None, HoldReason.START, 0.0, START_SILENCE, now)
+
+    def tick(self, now: float) -> bool:
+        """Note that the process runs; every entry point calls this before anything else.
+
+        Returns True where it has just found that the process stood still.
+        """
+        gap = now - self._seen
+        self._seen = max(now, self._seen)
+        if gap <= LONGEST_GAP or self._alone:
+            self._expire(now)
+            return False
+        self._hold(None, HoldReason.STALL, gap, SILENCE, now)
+        return True
+
+    def carrier_returned(self, ifindex: int, outage: float, now: float) -> None:
+        """The link `ifindex` has carrier again after `outage` seconds."""
+        if outage > LONGEST_GAP and not self._alone:
+            self._hold(ifindex, HoldReason.CARRIER, outage, SILENCE, now)
+
+    def link_gone(self, ifindex: int) -> None:
+        """Forget the link."""
+        self._holds.pop(ifindex, None)
+
+    def exchanged(self, began: float | None, now: float) -> None:
+        """A state exchange was done that we began at `began`, or that a peer began (None).
+
+        One begun before a hold is old news, and so may be what a peer sent into our sleep.
+        """
+        for key, hold in list(self._holds.items()):
+            fresh = hold.reason is HoldReason.START if began is None else began >= hold.since
+            if fresh:
+                self._release(key, "exchange", now)
+
+    def spoke(self, now: float) -> None:
+        """Somebody answered without an exchange of state: it is not silent out there."""
+        for hold in self._holds.values():
+            hold.silent_at = max(hold.silent_at, now + hold.silence)
+
+    def open(self, ifindex: int) -> bool:
+        """Tell whether answers may flow on the link."""
+        return None not in self._holds and ifindex not in self._holds
+
+    @property
+    def held(self) -> bool:
+        """Whether the whole process keeps quiet."""
+        return None in self._holds
+
+    def deadline(self) -> float:
+        """When `tick` wants to be called next."""
+        return min(
+            self._seen + HEARTBEAT, *(hold.silent_at for hold in self._holds.values()), float("inf")
+        )
+
+    def events(self) -> list[ContactEvent]:
+        """Return what happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def _hold(
+        self, key: int | None, reason: HoldReason, gap: float, silence: float, now: float
+    ) -> None:
+        self._holds[key] = _Hold(reason, now, now + silence, silence)
+        self._events.append(Held(reason, key, gap))
+
+    def _expire(self, now: float) -> None:
+        for key in [key for key, hold in self._holds.items() if now >= hold.silent_at]:
+            self._release(key, "silence", now)
+
+    def _release(self, key: int | None, by: str, now: float) -> None:
+        hold = self._holds.pop(key)
+        self._events.append(Released(hold.reason, key, by, now - hold.since))
