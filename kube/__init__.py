@@ -1,0 +1,1 @@
+"""Kubernetes objects, read into small frozen views of only what the speaker uses."""

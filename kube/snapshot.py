@@ -1,0 +1,154 @@
+"""All objects at one moment, as one frozen value that the plan is made from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from kube.config import Config, judge
+from kube.manifest import Document, ManifestError
+from kube.objects import (
+    EndpointSlice,
+    IPAddressPool,
+    L2Advertisement,
+    Namespace,
+    Node,
+    Service,
+    View,
+    view,
+    warnings,
+)
+from kube.problem import Problem, Severity
+
+Key = tuple[str, str, str]
+"""Kind, namespace, name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the cluster looks like; all mappings are read-only."""
+
+    services: Mapping[str, Service] = field(default_factory=dict)
+    """By `namespace/name`."""
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    slices: Mapping[str, tuple[EndpointSlice, ...]] = field(default_factory=dict)
+    """By the `namespace/name` of the service they belong to."""
+    namespaces: Mapping[str, Namespace] = field(default_factory=dict)
+    config: Config | None = None
+    """None until there has been a valid one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came out of some documents: the views, and what could not be read."""
+
+    views: Mapping[Key, View] = field(default_factory=dict)
+    broken: frozenset[Key] = frozenset()
+    ignored: frozenset[str] = frozenset()
+    """Kinds that we do not read."""
+    problems: tuple[Problem, ...] = ()
+
+
+def read_documents(documents: Iterable[Document]) -> Reading:
+    """Read each document by itself, so that a broken object costs only itself."""
+    views: dict[Key, View] = {}
+    broken: set[Key] = set()
+    ignored: set[str] = set()
+    problems: list[Problem] = []
+    for document in documents:
+        key = (document.kind, document.namespace, document.name)
+        problems.extend(warnings(document))
+        try:
+            found = view(document)
+        except ManifestError as error:
+            problems.append(error.problem)
+            broken.add(key)
+            continue
+        if found is None:
+            ignored.add(document.kind)
+            continue
+        if key in views:
+            problems.append(
+                document.origin.warning((), "defined twice in this file; the last wins")
+            )
+        views[key] = found
+    return Reading(views, frozenset(broken), frozenset(ignored - {""}), tuple(problems))
+
+
+def assemble(
+    readings: Iterable[Reading], namespace: str, last: Config | None = None
+) -> tuple[Snapshot, list[Problem]]:
+    """Build the snapshot. An invalid configuration leaves `last` in force.
+
+    Only metallb.io objects of `namespace`, or of no namespace, count.
+    """
+    pools: list[IPAddressPool] = []
+    advertisements: list[L2Advertisement] = []
+    problems: list[Problem] = []
+    ignored: set[str] = set()
+    core = _Core()
+    for reading in readings:
+        problems.extend(reading.problems)
+        ignored |= reading.ignored
+        for found in reading.views.values():
+            match found:
+                case IPAddressPool() | L2Advertisement() if found.namespace not in ("", namespace):
+                    message = f"is not in namespace {namespace} and is ignored"
+                    problems.append(found.origin.warning(("metadata", "namespace"), message))
+                case IPAddressPool():
+                    pools.append(found)
+                case L2Advertisement():
+                    advertisements.append(found)
+                case _:
+                    core.add(found, problems)
+    if ignored:
+        text = f"kinds not read: {', '.join(sorted(ignored))}"
+        problems.append(Problem(Severity.DEBUG, "", 0, "", "", text[:500]))
+    config, findings = judge(pools, advertisements)
+    return core.snapshot(config or last), problems + findings
+
+
+def build(
+    documents: Iterable[Document], namespace: str, last: Config | None = None
+) -> tuple[Snapshot, list[Problem]]:
+    """Build the snapshot straight from documents."""
+    return assemble([read_documents(documents)], namespace, last)
+
+
+class _Core:
+    """Collects the objects of Kubernetes itself."""
+
+    def __init__(self) -> None:
+        self._services: dict[str, Service] = {}
+        self._nodes: dict[str, Node] = {}
+        self._slices: dict[str, EndpointSlice] = {}
+        self._namespaces: dict[str, Namespace] = {}
+
+    def add(self, found: View, problems: list[Problem]) -> None:
+        """Take an object; of two with the same name the later one, as `kubectl apply` leaves it."""
+        match found:
+            case Service():
+                if found.key in self._services:
+                    message = "also defined in another file; the last wins"
+                    problems.append(found.origin.warning((), message))
+                self._services[found.key] = found
+            case Node():
+                self._nodes[found.name] = found
+            case EndpointSlice():
+                self._slices[f"{found.namespace}/{found.name}"] = found
+            case Namespace():
+                self._namespaces[found.name] = found
+
+    def snapshot(self, config: Config | None) -> Snapshot:
+        """Freeze what was collected."""
+        slices: dict[str, tuple[EndpointSlice, ...]] = {}
+        for found in self._slices.values():
+            if found.service:
+                key = f"{found.namespace}/{found.service}"
+                slices[key] = (*slices.get(key, ()), found)
+        return Snapshot(
+            MappingProxyType(self._services),
+            MappingProxyType(self._nodes),
+            MappingProxyType(slices),
+            MappingProxyType(self._namespaces),
+            config,
+        )

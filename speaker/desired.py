@@ -1,0 +1,226 @@
+"""From the cluster's state to what each service needs: its addresses, and who may own them.
+
+The rules and their order are those of MetalLB v0.16, so that a mixed cluster elects one owner.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kube.address import IPAddress, parse_ip
+from kube.config import Config
+from kube.objects import (
+    INGRESS,
+    LOAD_BALANCER_IP,
+    LOAD_BALANCER_IPS,
+    L2Advertisement,
+    Node,
+    Service,
+)
+from kube.problem import Path, Problem, quoted
+from kube.selector import any_matches
+from kube.snapshot import Snapshot
+
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+
+
+class Withheld(StrEnum):
+    """Why a service is not announced here, in MetalLB's words."""
+
+    SERVICE_DELETED = "serviceDeleted"
+    NOT_LOAD_BALANCER = "notLoadBalancer"
+    NO_CONFIG = "configNotLoaded"
+    """Ours: MetalLB leaves a service alone, without a word, until it has a configuration."""
+    NO_IP_ALLOCATED = "noIPAllocated"
+    INVALID_IP = "invalidIP"
+    IP_NOT_ALLOWED = "ipNotAllowed"
+    NO_MATCHING_ADVERTISEMENT = "noMatchingAdvertisement"
+    NOT_OWNER = "notOwner"
+    """No endpoint can serve, or no node may own it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the speaker was told at its start."""
+
+    own_node: str
+    lb_class: str | None = None
+    """Only services of this class; None or empty: only services without a class."""
+    ignore_exclude_lb: bool = False
+    release: str = "v0.16"
+    addresses_from_annotations: bool = False
+    """Where no controller writes a status (`--source`): take the addresses a service asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """What there is to know of one service before any vote is counted."""
+
+    service: str
+    """`namespace/name`."""
+    ips: tuple[IPAddress, ...] = ()
+    """In the order of the status."""
+    hash_ip: str = ""
+    """Text of the first address, the one that the election hashes."""
+    candidates: frozenset[str] | None = frozenset()
+    """Nodes that may own it while they are alive; None: every member."""
+    interfaces: frozenset[str] | None = None
+    """Where our own node announces it; None: on all."""
+    withheld: Withheld | None = None
+    """Set: this node does not announce it, whatever the election says."""
+
+
+def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], list[Problem]]:
+    """Plan every service that is ours by its load balancer class."""
+    planner = _Planner(snapshot, options)
+    plans = {
+        service.key: planner.plan(service)
+        for service in snapshot.services.values()
+        if (service.load_balancer_class or None) == (options.lb_class or None)
+    }
+    return plans, planner.problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Addresses:
+    """The addresses of a service: their texts, and the field that holds them."""
+
+    texts: tuple[str, ...]
+    field: Path
+
+
+class _Planner:
+    """Applies the rules to one service at a time and remembers what services have in common."""
+
+    def __init__(self, snapshot: Snapshot, options: Options) -> None:
+        self.problems: list[Problem] = []
+        self._snapshot = snapshot
+        self._options = options
+        self._electorates: dict[tuple[int, ...], frozenset[str] | None] = {}
+
+    def plan(self, service: Service) -> ServicePlan:
+        """Go through the checks in the order in which MetalLB's `SetBalancer` makes them."""
+        if service.type != "LoadBalancer":
+            return ServicePlan(service.key, withheld=Withheld.NOT_LOAD_BALANCER)
+        config = self._snapshot.config
+        if config is None:
+            return ServicePlan(service.key, withheld=Withheld.NO_CONFIG)
+        addresses = self._addresses(service)
+        if not addresses.texts:
+            return ServicePlan(service.key, withheld=Withheld.NO_IP_ALLOCATED)
+        ips = self._parse(service, addresses)
+        if ips is None:
+            return ServicePlan(service.key, withheld=Withheld.INVALID_IP)
+        pool = config.pool_for(ips)
+        if pool is None:
+            self.problems.append(_not_allowed(service, addresses, ips, config))
+            return ServicePlan(service.key, ips, str(ips[0]), withheld=Withheld.IP_NOT_ALLOWED)
+        return self._announcement(service, ips, config.advertisements[pool])
+
+    def _addresses(self, service: Service) -> _Addresses:
+        """Find where the addresses stand. A status always wins: it is what others act on."""
+        if service.ingress or not self._options.addresses_from_annotations:
+            return _Addresses(service.ingress, INGRESS)
+        asked = next((key for key in LOAD_BALANCER_IPS if key in service.annotations), None)
+        if asked is None:
+            return _Addresses(
+                (service.load_balancer_ip,) * bool(service.load_balancer_ip), LOAD_BALANCER_IP
+            )
+        path: Path = ("metadata", "annotations", asked)
+        if service.load_balancer_ip:
+            message = f"stands beside {asked}; MetalLB takes one of them, not both"
+            self.problems.append(service.origin.error(LOAD_BALANCER_IP, message))
+            return _Addresses((), path)
+        texts = [text.strip() for text in service.annotations[asked].split(",")]
+        return _Addresses(tuple(dict.fromkeys(texts)) if any(texts) else (), path)
+
+    def _parse(self, service: Service, addresses: _Addresses) -> tuple[IPAddress, ...] | None:
+        found: list[IPAddress] = []
+        for text in addresses.texts:
+            address = parse_ip(text)
+            if address is None:
+                message = f"{quoted(text)} is not an IP address"
+                self.problems.append(service.origin.error(addresses.field, message))
+                return None
+            found.append(address)
+        return tuple(found)
+
+    def _announcement(
+        self, service: Service, ips: tuple[IPAddress, ...], of_pool: tuple[L2Advertisement, ...]
+    ) -> ServicePlan:
+        """Apply the rules of `ShouldAnnounce` for layer 2, up to the vote itself."""
+        serving = self._serving(service.key)
+        ads = tuple(ad for ad in of_pool if any_matches(ad.service_selectors, service.labels))
+        own = self._own_advertisements(ads)
+        candidates = self._electorate(ads)
+        if service.external_traffic_policy == "Local":
+            local = frozenset(node for node in serving if node)
+            candidates = local if candidates is None else candidates & local
+        withheld = None
+        if not serving:
+            withheld = Withheld.NOT_OWNER
+        elif not own:
+            withheld = Withheld.NO_MATCHING_ADVERTISEMENT
+        elif candidates is not None and not candidates:
+            withheld = Withheld.NOT_OWNER
+        return ServicePlan(service.key, ips, str(ips[0]), candidates, _interfaces(own), withheld)
+
+    def _serving(self, key: str) -> set[str | None]:
+        """Give the nodes of the endpoints that can serve; None stands for one without a node."""
+        return {
+            endpoint.node_name
+            for found in self._snapshot.slices.get(key, ())
+            for endpoint in found.endpoints
+            if endpoint.can_serve
+        }
+
+    def _own_advertisements(self, ads: tuple[L2Advertisement, ...]) -> list[L2Advertisement]:
+        nodes = self._snapshot.nodes
+        own = nodes.get(self._options.own_node)
+        if nodes and own is None:
+            return []
+        labels = own.labels if own is not None else {}
+        return [ad for ad in ads if any_matches(ad.node_selectors, labels)]
+
+    def _electorate(self, ads: tuple[L2Advertisement, ...]) -> frozenset[str] | None:
+        """Give the nodes that the advertisements admit; services with the same share one set."""
+        key = tuple(id(ad) for ad in ads)
+        if key not in self._electorates:
+            self._electorates[key] = self._admitted(ads)
+        return self._electorates[key]
+
+    def _admitted(self, ads: tuple[L2Advertisement, ...]) -> frozenset[str] | None:
+        nodes = self._snapshot.nodes
+        if not nodes:
+            # Nobody knows of labels: each member counts as a node without any.
+            unlabelled = any(any_matches(ad.node_selectors, {}) for ad in ads)
+            return None if unlabelled else frozenset()
+        return frozenset(
+            node.name
+            for node in nodes.values()
+            if self._available(node)
+            and any(any_matches(ad.node_selectors, node.labels) for ad in ads)
+        )
+
+    def _available(self, node: Node) -> bool:
+        """Tell if the node may own anything. As in MetalLB, readiness and cordon have no say."""
+        if node.network_unavailable:
+            return False
+        return self._options.ignore_exclude_lb or EXCLUDE_LABEL not in node.labels
+
+
+def _interfaces(ads: list[L2Advertisement]) -> frozenset[str] | None:
+    """Unite the interfaces of the advertisements; one that names none means all."""
+    if any(not ad.interfaces for ad in ads):
+        return None
+    return frozenset(name for ad in ads for name in ad.interfaces)
+
+
+def _not_allowed(
+    service: Service, addresses: _Addresses, ips: tuple[IPAddress, ...], config: Config
+) -> Problem:
+    outside = [str(ip) for ip in ips if config.pool_of(ip) is None]
+    if outside:
+        message = f"{', '.join(outside)[:200]} is in no IPAddressPool"
+    else:
+        message = f"{', '.join(map(str, ips))[:200]} are not all in one IPAddressPool"
+    return service.origin.error(addresses.field, message)
