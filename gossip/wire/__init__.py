@@ -1,0 +1,1 @@
+"""memberlist's wire format: bytes to messages and back, without sockets, clock or chance."""

@@ -146,6 +146,4 @@ class PushPull:
     user_state: bytes = b""
 
 
-Message = (
-    Ping | IndirectPing | Ack | Nack | Suspect | Alive | Dead | User | ErrorReply | PushPull
-)
+Message = Ping | IndirectPing | Ack | Nack | Suspect | Alive | Dead | User | ErrorReply | PushPull

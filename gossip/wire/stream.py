@@ -1,0 +1,153 @@
+"""A whole TCP request or reply: label, encryption frame and compression around one message.
+
+    message -> [compress] -> [0a | length u32 | AES-GCM] -> [label, by the dialler only]
+
+The acceptor's reply has no label header, and yet the label is authenticated with it.
+"""
+
+import struct
+from collections.abc import Callable
+
+from gossip.wire import compress, crypto, label
+from gossip.wire.crypto import Keyring
+from gossip.wire.errors import Refusal, WireError
+from gossip.wire.messages import Message, MessageType
+from gossip.wire.packet import WireConfig
+from gossip.wire.streambody import ON_STREAM, BodyScanner, decode_stream, encode_stream
+
+_FRAME = struct.Struct("!BI")
+
+
+class StreamCodec:
+    """Seals and opens requests and replies; `accepting` is true where the peer dialled us."""
+
+    def __init__(self, config: WireConfig, keyring: Keyring | None) -> None:
+        self._config = config
+        self._keyring = keyring
+
+    @property
+    def max_stream(self) -> int:
+        """Bytes of a request or reply, at most."""
+        return self._config.max_stream
+
+    def seal(self, message: Message, *, dialer: bool, nonce: Callable[[], bytes]) -> bytes:
+        """Make a request (`dialer`) or a reply; ValueError for what must not be sent."""
+        config = self._config
+        data = encode_stream(message, config.ints)
+        if config.compress:
+            data = compress.wrap(data)
+        if self._keyring and config.verify_outgoing:
+            data = self._frame(self._keyring.primary, data, nonce())
+        if len(data) > config.max_stream:
+            raise ValueError(f"a stream of {len(data)} bytes, more than {config.max_stream}")
+        return label.add(config.label, data) if dialer else data
+
+    def reader(self, *, accepting: bool) -> "StreamReader":
+        """Begin to read a request or a reply piece by piece."""
+        return StreamReader(self, accepting=accepting)
+
+    def length(self, buffer: bytes, *, accepting: bool) -> int | None:
+        """Say how long the request or reply beginning in `buffer` is; None means read on.
+
+        Reads the buffer anew each time: for pieces of a long stream take `reader`.
+        """
+        reader = self.reader(accepting=accepting)
+        reader.feed(buffer)
+        return reader.length
+
+    def open(self, data: bytes, *, accepting: bool) -> Message:
+        """Take a whole request or reply apart; WireError if it is refused."""
+        plain: bytes | memoryview = label.strip(data, self.expected_label(accepting))
+        if not plain:
+            raise WireError(Refusal.EMPTY)
+        self.check_type(plain[0])
+        if plain[0] == MessageType.ENCRYPT:
+            plain = self._unframe(memoryview(plain))
+        if plain[0] == MessageType.COMPRESS:
+            plain = compress.unwrap(plain, self._config.max_stream)
+        return decode_stream(plain, self._config.max_stream)
+
+    def expected_label(self, accepting: bool) -> bytes:
+        """Only what a dialler sends bears the label."""
+        return self._config.label if accepting else b""
+
+    def check_type(self, kind: int) -> None:
+        """Refuse a first byte that the configuration, or any stream, rules out."""
+        if kind == MessageType.ENCRYPT:
+            if self._keyring is None:
+                raise WireError(Refusal.ENCRYPTED)
+            return
+        if kind not in ON_STREAM:
+            raise WireError(Refusal.UNKNOWN_TYPE)
+        if self._keyring is not None and self._config.verify_incoming:
+            raise WireError(Refusal.NOT_ENCRYPTED)
+
+    def frame_length(self, start: bytes | memoryview) -> int | None:
+        """Read the whole length of an encrypted frame from its first five bytes, once here."""
+        if len(start) < _FRAME.size:
+            return None
+        length: int = _FRAME.unpack_from(start)[1]
+        if length > self._config.max_stream:
+            raise WireError(Refusal.TOO_LONG)
+        if length <= crypto.overhead(version=1):
+            raise WireError(Refusal.TRUNCATED)
+        return _FRAME.size + length
+
+    def _frame(self, key: bytes, plain: bytes, nonce: bytes) -> bytes:
+        version = self._config.encryption_version
+        head = _FRAME.pack(MessageType.ENCRYPT, crypto.sealed_length(len(plain), version))
+        return head + crypto.seal(key, plain, head + self._config.label, nonce, version)
+
+    def _unframe(self, data: memoryview) -> bytes:
+        length = self.frame_length(data)
+        if length is None or length > len(data) or self._keyring is None:
+            raise WireError(Refusal.TRUNCATED)
+        aad = bytes(data[: _FRAME.size]) + self._config.label
+        plain, _ = crypto.open_sealed(self._keyring, data[_FRAME.size : length], aad)
+        return plain
+
+
+class StreamReader:
+    """Gathers the pieces of one request or reply; each byte is looked at once."""
+
+    def __init__(self, codec: StreamCodec, *, accepting: bool) -> None:
+        self.length: int | None = None
+        self._codec = codec
+        self._accepting = accepting
+        self._buffer = bytearray()
+        self._scanner: BodyScanner | None = None
+        self._body = 0
+        self._scanned = 0
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next piece; true once the whole request or reply is here.
+
+        WireError as soon as it can never become valid, or grows beyond the limits.
+        """
+        self._buffer += data
+        if self.length is None:
+            self.length = self._find_length()
+        if (self.length or len(self._buffer)) > self._codec.max_stream + 2 + label.MAX_LABEL + 5:
+            raise WireError(Refusal.TOO_LONG)
+        return self.length is not None and len(self._buffer) >= self.length
+
+    def message(self) -> Message:
+        """Open what has been gathered; call it once `feed` has said true."""
+        return self._codec.open(bytes(self._buffer[: self.length]), accepting=self._accepting)
+
+    def _find_length(self) -> int | None:
+        if self._scanner is None:
+            start = label.measure(self._buffer, self._codec.expected_label(self._accepting))
+            if start is None or len(self._buffer) <= start:
+                return None
+            kind = self._buffer[start]
+            self._codec.check_type(kind)
+            if kind == MessageType.ENCRYPT:
+                length = self._codec.frame_length(bytes(self._buffer[start : start + _FRAME.size]))
+                return None if length is None else start + length
+            self._scanner = BodyScanner(kind, self._codec.max_stream)
+            self._body = self._scanned = start + 1
+        fresh = bytes(self._buffer[self._scanned :])
+        self._scanned = len(self._buffer)
+        length = self._scanner.feed(fresh)
+        return None if length is None else self._body + length

@@ -1,0 +1,163 @@
+"""A stream's message: type byte, header map and, by what the header says, node maps and raw bytes.
+
+    06 | {Join, Nodes, UserStateLen} | Nodes x node map | UserStateLen bytes
+    08 | {UserMsgLen} | UserMsgLen bytes
+    00, 02, 0d | map
+    09 | compress wrapper
+
+Go never half-closes, so the end of a message must be read from the message itself.
+"""
+
+from itertools import pairwise
+
+import msgpack  # type: ignore[import-untyped]
+
+from gossip.wire.body import MESSAGES, NODE_STATE, IntForm, encode
+from gossip.wire.errors import Refusal, WireError
+from gossip.wire.fields import FLAG, as_map, pack, unpack, unsigned
+from gossip.wire.messages import Message, MessageType, NodeState, PushPull, User
+
+MAX_NODES = 65_536
+MAX_ITEM = 8 * 1024
+"""Bytes of a header or a node map; a node with the longest name and Meta has about 1,200."""
+
+ON_STREAM = frozenset(
+    {
+        MessageType.PING,
+        MessageType.ACK,
+        MessageType.PUSH_PULL,
+        MessageType.USER,
+        MessageType.COMPRESS,
+        MessageType.ERROR,
+    }
+)
+_PUSH_PULL_KEYS = (b"Nodes", b"UserStateLen", b"Join")
+_USER_KEYS = (b"UserMsgLen",)
+
+
+def encode_stream(message: Message, ints: IntForm = IntForm.V2) -> bytes:
+    """Encode a message with its stream framing; ValueError for what must not be sent."""
+    if isinstance(message, PushPull):
+        return _encode_push_pull(message, ints)
+    if isinstance(message, User):
+        header = b"\x81" + pack(b"UserMsgLen") + _pack_signed(len(message.data), ints)
+        return bytes((MessageType.USER,)) + header + message.data
+    data = encode(message, ints)
+    if data[0] not in ON_STREAM:
+        raise ValueError(f"{type(message).__name__} travels only in datagrams")
+    return data
+
+
+def _encode_push_pull(message: PushPull, ints: IntForm) -> bytes:
+    if len(message.nodes) > MAX_NODES:
+        raise ValueError(f"{len(message.nodes)} nodes, more than {MAX_NODES}")
+    header = (
+        bytes((MessageType.PUSH_PULL, 0x83)),
+        pack(b"Join") + pack(message.join),
+        pack(b"Nodes") + _pack_signed(len(message.nodes), ints),
+        pack(b"UserStateLen") + _pack_signed(len(message.user_state), ints),
+    )
+    return b"".join((*header, *map(NODE_STATE.write, message.nodes), message.user_state))
+
+
+def _pack_signed(value: int, ints: IntForm) -> bytes:
+    """Write a Go `int`: go-msgpack v2 uses the signed family (d1, d2) above 127."""
+    if ints is IntForm.LEGACY or value <= 0x7F:
+        return pack(value)
+    if value <= 0x7FFF:
+        return b"\xd1" + value.to_bytes(2, "big")
+    return b"\xd2" + value.to_bytes(4, "big")
+
+
+def decode_stream(data: bytes | memoryview, limit: int) -> Message:
+    """Decode a whole stream's message, neither sealed nor compressed; `limit` caps its bytes."""
+    view = memoryview(data)
+    if not view:
+        raise WireError(Refusal.EMPTY)
+    kind = view[0]
+    if kind == MessageType.COMPRESS:
+        raise WireError(Refusal.NESTED)
+    scanner = BodyScanner(kind, limit)
+    rest = view[1:]
+    length = scanner.feed(rest)
+    if length is None or length > len(rest):
+        raise WireError(Refusal.TRUNCATED)
+    ends, tail = scanner.ends, bytes(rest[scanner.ends[-1] : length])
+    if kind == MessageType.USER:
+        return User(tail)
+    if kind == MessageType.PUSH_PULL:
+        rows = pairwise(ends)
+        nodes: tuple[NodeState, ...] = tuple(NODE_STATE.read(rest[a:b]) for a, b in rows)
+        return PushPull(scanner.join, nodes, tail)
+    message: Message = MESSAGES[kind].read(rest[:length])
+    return message
+
+
+class BodyScanner:
+    """Finds the end of a message that arrives in pieces, without building what it passes over.
+
+    `ends` are the offsets after the header and after each node map, from the byte after the type.
+    """
+
+    def __init__(self, kind: int, limit: int) -> None:
+        if kind not in ON_STREAM:
+            raise WireError(Refusal.UNKNOWN_TYPE)
+        self.ends: list[int] = []
+        self.join = False
+        self._kind = kind
+        self._limit = limit
+        self._max_item = limit if kind == MessageType.COMPRESS else MAX_ITEM
+        self._wanted = 1
+        self._tail = 0
+        self._fed = 0
+        self._head = bytearray()
+        self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=limit, read_size=MAX_ITEM)
+
+    def feed(self, data: bytes | memoryview) -> int | None:
+        """Take the next bytes; the message's length once known, counted after the type byte.
+
+        WireError as soon as it can no longer become a message within the limits.
+        """
+        if len(self.ends) < self._wanted:
+            self._fed += len(data)
+            if self._fed > self._limit:
+                raise WireError(Refusal.TOO_LONG)
+            if not self.ends:
+                self._head += data
+            self._unpacker.feed(data)
+            self._skip_items()
+        return self.ends[-1] + self._tail if len(self.ends) == self._wanted else None
+
+    def _skip_items(self) -> None:
+        while len(self.ends) < self._wanted:
+            start = self.ends[-1] if self.ends else 0
+            whole = self._skip_one()
+            end = self._unpacker.tell() if whole else self._fed
+            if end - start > self._max_item:
+                raise WireError(Refusal.TOO_LONG)
+            if not whole:
+                return
+            self.ends.append(end)
+            if len(self.ends) == 1:
+                self._read_header(bytes(self._head[:end]))
+
+    def _skip_one(self) -> bool:
+        try:
+            self._unpacker.skip()
+        except msgpack.OutOfData:
+            return False
+        except (ValueError, TypeError, msgpack.UnpackException):
+            raise WireError(Refusal.BAD_BODY) from None
+        return True
+
+    def _read_header(self, header: bytes) -> None:
+        length = unsigned(self._limit)
+        if self._kind == MessageType.USER:
+            items = as_map(unpack(header), _USER_KEYS)
+            self._tail = length.read(items.get(b"UserMsgLen"))
+        elif self._kind == MessageType.PUSH_PULL:
+            items = as_map(unpack(header), _PUSH_PULL_KEYS)
+            self.join = FLAG.read(items.get(b"Join"))
+            self._wanted += unsigned(MAX_NODES).read(items.get(b"Nodes"))
+            self._tail = length.read(items.get(b"UserStateLen"))
+        self._head.clear()
