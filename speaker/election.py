@@ -1,0 +1,200 @@
+"""Which node owns each service: MetalLB's hash, recomputed only where the answer can change.
+
+The owner is the live candidate with the lowest sha256 of `node#ip`. So a death concerns only the
+services that the dead node owned, and a join concerns a service by one digest, that of the node
+that joined. What remains to be hashed waits in a queue, so that the caller can take it in bites
+and keep its loop turning.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+
+from speaker.desired import ServicePlan, Withheld
+
+MAX_HASHES = 5_000
+"""Hashes in one bite: about 5 ms."""
+
+PLAN_CHANGED = "planChanged"
+
+
+def digest(node: str, ip: str) -> bytes:
+    """Give a node's rank for an IP: the lower, the better."""
+    return sha256(f"{node}#{ip}".encode("utf-8", "surrogatepass")).digest()
+
+
+def order(nodes: Iterable[str], ip_text: str, scores: Mapping[str, int] | None = None) -> list[str]:
+    """Sort the nodes, the owner first: by score, highest first, then by digest.
+
+    No release up to v0.16 knows scores.
+    """
+    points = scores or {}
+    return sorted(set(nodes), key=lambda node: (-points.get(node, 0), digest(node, ip_text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A service changed hands. None: nobody, as far as this node knows."""
+
+    service: str
+    before: str | None
+    after: str | None
+    reason: str
+
+
+@dataclass(slots=True)
+class _Standing:
+    """The last result for one service.
+
+    As long as `owner` lives and the plan stays, it beats every candidate in `seen`, those who
+    died since and came back too. Only members outside `seen` can beat it.
+    """
+
+    owner: str | None = None
+    rank: bytes = b""
+    seen: frozenset[str] | None = None
+    """The members that were counted; None: none yet, or the plan has changed since."""
+
+
+class Election:
+    """The owners of all services, kept up to date step by step."""
+
+    def __init__(self) -> None:
+        self.hashes = 0
+        """Digests computed so far."""
+        self._plans: Mapping[str, ServicePlan] = {}
+        self._members: frozenset[str] = frozenset()
+        self._standings: dict[str, _Standing] = {}
+        self._owners: dict[str, str | None] = {}
+        self._owned: dict[str, set[str]] = {}
+        self._queue: dict[str, str] = {}
+        self._moves: list[Move] = []
+        # Sets that many services share are computed once for each set of members.
+        self._living: dict[frozenset[str] | None, frozenset[str]] = {}
+        self._joined: dict[frozenset[str], frozenset[str]] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether `advance` has more to do or to tell."""
+        return bool(self._queue or self._moves)
+
+    def owner(self, service: str) -> str | None:
+        """Name the owner; None if unknown, withheld, or nobody alive may own it.
+
+        While work is pending this is the result before it, so it may name a dead node.
+        """
+        return self._owners.get(service)
+
+    def owners(self) -> Mapping[str, str | None]:
+        """Give a live, read-only view of all owners by service."""
+        return MappingProxyType(self._owners)
+
+    def set_plans(self, plans: Mapping[str, ServicePlan]) -> None:
+        """Take all plans; only services whose electorate changed are queued.
+
+        What is no longer to be announced is decided here: it needs no hash and must not wait.
+        """
+        before, self._plans = self._plans, dict(plans)
+        for service in before.keys() - plans.keys():
+            self._queue.pop(service, None)
+            self._award(service, None, b"", Withheld.SERVICE_DELETED)
+            del self._standings[service], self._owners[service]
+        for service, plan in self._plans.items():
+            known = before.get(service)
+            if known is None:
+                self._standings[service] = _Standing()
+                self._owners[service] = None
+            elif _electorate(known) == _electorate(plan):
+                continue
+            self._standings[service].seen = None
+            if plan.withheld is not None:
+                self._queue.pop(service, None)
+                self._award(service, None, b"", plan.withheld)
+            else:
+                self._queue[service] = PLAN_CHANGED
+
+    def set_members(self, members: frozenset[str], reason: str) -> None:
+        """Take the nodes that are alive (suspects count). `reason` goes into the moves it causes.
+
+        Services of the dead go to the head of the queue: they are without an owner.
+        """
+        left, joined = self._members - members, members - self._members
+        if not left and not joined:
+            return
+        self._members = members
+        self._living.clear()
+        self._joined.clear()
+        orphans = {service: reason for node in left for service in self._owned.get(node, ())}
+        self._queue = orphans | {
+            service: why for service, why in self._queue.items() if service not in orphans
+        }
+        if joined:
+            for service, plan in self._plans.items():
+                if plan.withheld is None:
+                    self._queue.setdefault(service, reason)
+
+    def advance(self, limit: int = MAX_HASHES) -> list[Move]:
+        """Do at most `limit` hashes and give the moves found since the last call.
+
+        One service alone that costs more than `limit` is done whole when it comes first.
+        """
+        budget = limit
+        while self._queue:
+            service = next(iter(self._queue))
+            challengers, whole = self._challengers(service)
+            if len(challengers) > budget and budget < limit:
+                break
+            self._vote(service, challengers, whole, self._queue.pop(service))
+            budget -= len(challengers)
+        moves, self._moves = self._moves, []
+        return moves
+
+    def _challengers(self, service: str) -> tuple[frozenset[str], bool]:
+        """Give the nodes to hash, and whether they are all candidates or only the new ones."""
+        plan, standing = self._plans[service], self._standings[service]
+        if standing.seen is None or standing.owner not in self._members:
+            return self._alive(plan.candidates), True
+        joined = self._joined.get(standing.seen)
+        if joined is None:
+            joined = self._joined[standing.seen] = self._members - standing.seen
+        return (joined if plan.candidates is None else joined & plan.candidates), False
+
+    def _alive(self, candidates: frozenset[str] | None) -> frozenset[str]:
+        if candidates is None:
+            return self._members
+        alive = self._living.get(candidates)
+        if alive is None:
+            alive = self._living[candidates] = candidates & self._members
+        return alive
+
+    def _vote(self, service: str, challengers: frozenset[str], whole: bool, reason: str) -> None:
+        ip, standing = self._plans[service].hash_ip, self._standings[service]
+        best = None if whole else (standing.rank, standing.owner)
+        for node in challengers:
+            rank = digest(node, ip)
+            if best is None or rank < best[0]:
+                best = rank, node
+        self.hashes += len(challengers)
+        standing.seen = self._members
+        rank, owner = best or (b"", None)
+        self._award(service, owner, rank, reason)
+
+    def _award(self, service: str, owner: str | None, rank: bytes, reason: str) -> None:
+        standing = self._standings[service]
+        before, standing.owner, standing.rank = standing.owner, owner, rank
+        if before == owner:
+            return
+        if before is not None:
+            self._owned[before].discard(service)
+            if not self._owned[before]:
+                del self._owned[before]
+        if owner is not None:
+            self._owned.setdefault(owner, set()).add(service)
+        self._owners[service] = owner
+        self._moves.append(Move(service, before, owner, str(reason)))
+
+
+def _electorate(plan: ServicePlan) -> tuple[str, frozenset[str] | None, bool]:
+    """Give what the election depends on."""
+    return plan.hash_ip, plan.candidates, plan.withheld is None
