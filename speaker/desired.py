@@ -33,6 +33,7 @@ class Withheld(StrEnum):
     NO_IP_ALLOCATED = "noIPAllocated"
     INVALID_IP = "invalidIP"
     IP_NOT_ALLOWED = "ipNotAllowed"
+    IP_CHANGED = "loadBalancerIPChanged"
     NO_MATCHING_ADVERTISEMENT = "noMatchingAdvertisement"
     NOT_OWNER = "notOwner"
     """No endpoint can serve, or no node may own it."""

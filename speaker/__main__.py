@@ -1,0 +1,5 @@
+"""Lets `python -m speaker` run it."""
+
+from speaker.cli import main
+
+main()

@@ -1,0 +1,182 @@
+"""The command line: MetalLB's flags and variables, and ours. A flag wins over its variable."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from speaker import logs
+from speaker.durations import parse_duration
+from speaker.settings import (
+    GOSSIP_PORT,
+    GossipTuning,
+    Settings,
+    SettingsError,
+    default_namespace,
+    exclude_pattern,
+    gossip_config,
+    read_secret,
+)
+
+EXIT_USAGE = 2
+METALLB_FILES = Path("/etc/metallb")
+
+
+class _Duration(click.ParamType[float]):
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Duration()
+
+_WITHOUT_EFFECT = (
+    "--bgp-debounce-timeout",
+    "--cert-service-name",
+    "--enable-pprof",
+    "--frrk8s-namespace",
+    "--frrk8s-secret-passthrough",
+    "--metrics-cert-dir",
+    "--pod-name",
+    "--pprof-bind-address",
+    "--tls-cipher-suites",
+    "--tls-curve-preferences",
+    "--tls-min-version",
+)
+"""Flags of MetalLB that its manifests may carry and that mean nothing here."""
+
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def _flag(name: str, help_text: str) -> Decorator:
+    # Go writes `--name` and `--name=false`.
+    return click.option(
+        name, type=bool, is_flag=False, flag_value=True, default=False, help=help_text
+    )
+
+
+def _accept_without_effect(command: Any) -> Any:
+    for name in _WITHOUT_EFFECT:
+        command = click.option(name, is_flag=False, flag_value="true", default=None, hidden=True)(
+            command
+        )
+    return command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--source", type=click.Path(path_type=Path), help="Folder of manifests to read.")
+@click.option("--join", default="", help="Gossip seeds: HOST[,HOST].")
+@click.option("--node-name", envvar="METALLB_NODE_NAME", required=True, help="This node's name.")
+@click.option("--namespace", envvar="METALLB_NAMESPACE", default="", help="Of our own objects.")
+@click.option("--log-level", type=click.Choice(list(logs.LEVELS)), default="info")
+@click.option("--host", envvar="METALLB_HOST", default="", help="Address to serve HTTP on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7472, help="HTTP; 0 = off.")
+@click.option("--health-probe-port", type=click.IntRange(0, 65535), default=0)
+@click.option("--lb-class", default="", help="Our loadBalancerClass; unset by default.")
+@_flag("--ignore-exclude-lb", "Announce from nodes excluded from load balancers too.")
+@click.option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
+@click.option(
+    "--ml-bindport",
+    envvar="METALLB_ML_BIND_PORT",
+    type=click.IntRange(1, 65535),
+    default=GOSSIP_PORT,
+)
+@click.option("--ml-labels", envvar="METALLB_ML_LABELS", default="", help="Of speaker pods.")
+@click.option(
+    "--ml-secret-key-path",
+    envvar="METALLB_ML_SECRET_KEY_PATH",
+    default="",
+    help="File with the gossip secret, or folder with `secretkey` in it.",
+)
+@click.option("--ml-secret-key", envvar="METALLB_ML_SECRET_KEY", default="", hidden=True)
+@_flag("--ml-wan-config", "memberlist's WAN numbers.")
+@click.option("--ml-tcp-timeout", envvar="MEMBERLIST_TCP_TIMEOUT", type=DURATION, hidden=True)
+@click.option(
+    "--ml-push-pull-interval", envvar="MEMBERLIST_PUSH_PULL_INTERVAL", type=DURATION, hidden=True
+)
+@click.option(
+    "--ml-gossip-interval", envvar="MEMBERLIST_GOSSIP_INTERVAL", type=DURATION, hidden=True
+)
+@click.option(
+    "--ml-suspicion-mult",
+    envvar="MEMBERLIST_SUSPICION_MULT",
+    type=click.IntRange(1, 100),
+    hidden=True,
+)
+@click.option(
+    "--metallb-files", type=click.Path(path_type=Path), default=METALLB_FILES, hidden=True
+)
+@_accept_without_effect
+@click.pass_context
+def speaker(ctx: click.Context, /, **flags: Any) -> None:
+    """Announce Kubernetes service IPs on the local network (layer 2)."""
+    settings = read_settings(flags)
+    logs.configure(settings.log_level)
+    ignored = [name for name in _WITHOUT_EFFECT if flags[name[2:].replace("-", "_")] is not None]
+    if ignored:
+        logs.logger().info("flags", without_effect=ignored)
+    # Imported late: --help and a wrong flag need none of it.
+    from speaker.daemon import run
+
+    ctx.exit(run(settings))
+
+
+def read_settings(flags: dict[str, Any]) -> Settings:
+    """Check the values of all flags together; raise SettingsError naming the one that is wrong."""
+    source = flags["source"]
+    if source is None:
+        raise SettingsError("--source: missing (this release reads a folder of manifests only)")
+    files = flags["metallb_files"]
+    tuning = GossipTuning(
+        tcp_timeout=flags["ml_tcp_timeout"],
+        push_pull_interval=flags["ml_push_pull_interval"],
+        gossip_interval=flags["ml_gossip_interval"],
+        suspicion_mult=flags["ml_suspicion_mult"],
+    )
+    return Settings(
+        node_name=flags["node_name"],
+        source=source,
+        namespace=flags["namespace"] or default_namespace(),
+        log_level=flags["log_level"],
+        host=flags["host"],
+        port=flags["port"],
+        health_port=flags["health_probe_port"],
+        lb_class=flags["lb_class"] or None,
+        ignore_exclude_lb=flags["ignore_exclude_lb"],
+        bind_address=flags["ml_bindaddr"],
+        bind_port=flags["ml_bindport"],
+        labels=flags["ml_labels"],
+        join=tuple(part.strip() for part in flags["join"].split(",") if part.strip()),
+        secret=read_secret(flags["ml_secret_key_path"], flags["ml_secret_key"]),
+        gossip=gossip_config(flags["ml_wan_config"], tuning, files / "memberlist" / "config.json"),
+        exclude=exclude_pattern(files / "excludel2.yaml"),
+    )
+
+
+def main() -> None:
+    """Run the speaker; whatever is wrong with the settings is one line and exit status 2."""
+    try:
+        status = speaker.main(standalone_mode=False)
+    except click.ClickException as error:
+        status = _refuse(error.format_message())
+    except SettingsError as error:
+        status = _refuse(str(error))
+    except click.Abort:
+        status = 130
+    sys.exit(status)
+
+
+def _refuse(message: str) -> int:
+    click.echo(f"speaker: {' '.join(message.split())}", err=True)
+    return EXIT_USAGE

@@ -1,0 +1,388 @@
+"""The speaker itself: the one place that knows every part and wires them together.
+
+Everything that changes (a link, a manifest, a member, contact) ends in `_settle`, which brings
+announcements in line with what is known now. It runs once a turn, however many changes came.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from gossip.io import (
+    Event,
+    Exchanged,
+    ExchangeFailed,
+    Gone,
+    Joined,
+    NameConflict,
+    Recovered,
+    Suspected,
+    Updated,
+)
+from gossip.wire.messages import State
+from kube.problem import Problem, Severity
+from kube.snapshot import Snapshot
+from link.interface import Interface
+from link.monitor import Monitor
+from speaker import logs
+from speaker.announcer import Announcer, IPAddress
+from speaker.contact import Contact, Held, HoldReason, Released
+from speaker.desired import Options, ServicePlan, plan
+from speaker.election import Election, Move
+from speaker.health import Health, HttpServer
+from speaker.layer2 import Layer2
+from speaker.metrics import Figures, make_registry
+from speaker.peers import Peers, describe
+from speaker.reconcile import Announce, Reconciler
+from speaker.settings import Settings
+from speaker.source_files import FileSource, SourceError
+
+HASHES_A_TURN = 2_000
+"""How much of an election one turn of the loop may take: about 2 ms."""
+LEAVE_GRACE = 0.05
+"""Seconds for which a leaving speaker still answers, so that its heir is there before it stops."""
+EXIT_FAILURE = 1
+
+
+def clock() -> float:
+    """Return seconds of a clock that also runs while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Daemon:
+    """One speaker. `run` returns the exit status."""
+
+    def __init__(self, settings: Settings, log: Any) -> None:
+        self._settings = settings
+        self._log = log
+        self._peers = Peers(settings, clock, self._on_member, log)
+        self._contact = Contact(clock(), alone=self._peers.agent is None)
+        self._announcer = Announcer(self._contact)
+        self._layer2 = Layer2(self._announcer, clock, settings.exclude, self._tick, log)
+        self._layer2.on_first_frame = self._first_frame
+        self._election = Election()
+        self._reconciler = Reconciler()
+        self._snapshot: Snapshot | None = None
+        self._plans: Mapping[str, ServicePlan] = {}
+        self._dirty: dict[str, str] = {}
+        self._decided: dict[IPAddress, float] = {}
+        self._problems: frozenset[Problem] = frozenset()
+        self._cause = "start"
+        self._settling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._stop = asyncio.Event()
+        self._failure: str | None = None
+        self._health = Health()
+        self._figures = Figures(
+            node=settings.node_name,
+            layer2=self._layer2.stats,
+            announced=self._reconciler.announced(),
+            owners=self._election.owners,
+            members=self._peers.states,
+            refusals=self._peers.refusals,
+            gossip_health=self._peers.health,
+        )
+        self._registry, self._instruments = make_registry(self._figures)
+
+    async def run(self) -> int:
+        """Start every part, wait for a signal or a fatal error, stop every part."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal)
+        self._log.info("start", node=self._settings.node_name, pid=os.getpid())
+        monitor = Monitor(self._on_links)
+        servers: list[HttpServer] = []
+        source = FileSource(
+            self._source_directory(), self._settings.namespace, self._on_snapshot, self._log
+        )
+        loop.add_signal_handler(signal.SIGHUP, source.reload)
+        reading = loop.create_task(source.run())
+        reading.add_done_callback(self._on_source_end)
+        try:
+            check_right()
+            servers = self._serve()
+            await monitor.start()
+            await self._peers.start()
+            self._wake()
+            await self._stop.wait()
+        except OSError as error:
+            self._fail(error.strerror if error.errno is None else str(error))
+        await self._shut_down(servers, monitor, reading)
+        return EXIT_FAILURE if self._failure else 0
+
+    def _source_directory(self) -> Any:
+        return self._settings.source
+
+    def _serve(self) -> list[HttpServer]:
+        settings = self._settings
+        addresses = [(settings.host, settings.port), ("127.0.0.1", settings.health_port)]
+        return [
+            HttpServer(host, port, self._registry, self._health) for host, port in addresses if port
+        ]
+
+    async def _shut_down(
+        self, servers: list[HttpServer], monitor: Monitor, reading: asyncio.Task[None]
+    ) -> None:
+        """Leave the cluster first, stop answering a moment later, then give everything back."""
+        if self._failure is None:
+            leaving = asyncio.create_task(self._peers.leave())
+            await asyncio.sleep(LEAVE_GRACE)
+            self._withdraw_everything()
+            await leaving
+        reading.cancel()
+        await self._peers.close()
+        monitor.close()
+        self._layer2.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for server in servers:
+            await asyncio.to_thread(server.close)
+        self._log.info("stop", node=self._settings.node_name, error=self._failure)
+
+    def _withdraw_everything(self) -> None:
+        self._announcer.withdraw_all()
+        for item in list(self._reconciler.announced().values()):
+            self._log_ips("withdraw", item.service, item.ips, reason="leaving")
+
+    # ---- what comes in
+
+    def _on_stop_signal(self) -> None:
+        if self._stop.is_set():
+            os._exit(0)
+        self._stop.set()
+
+    def _on_source_end(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            known = isinstance(error, SourceError)
+            self._fail(str(error) if known else f"source: {type(error).__name__}: {error}")
+
+    def _fail(self, reason: str | None) -> None:
+        if self._failure is None:
+            self._failure = reason or "unknown error"
+            self._log.error("fatal", error=self._failure)
+        self._stop.set()
+
+    def _on_links(self, interfaces: Mapping[int, Interface]) -> None:
+        try:
+            self._layer2.set_interfaces(interfaces)
+        except PermissionError:
+            self._fail(_NO_RIGHT)
+        self._wake()
+
+    def _on_snapshot(self, snapshot: Snapshot, problems: tuple[Problem, ...]) -> None:
+        settings = self._settings
+        options = Options(
+            own_node=settings.node_name,
+            lb_class=settings.lb_class,
+            ignore_exclude_lb=settings.ignore_exclude_lb,
+            addresses_from_annotations=True,
+        )
+        plans, more = plan(snapshot, options)
+        self._report([*problems, *more])
+        for service in self._plans.keys() | plans.keys():
+            if self._plans.get(service) != plans.get(service):
+                self._dirty.setdefault(service, "configuration")
+        self._snapshot, self._plans = snapshot, plans
+        self._election.set_plans(plans)
+        self._cause = "configuration"
+        self._note_configuration(problems)
+        self._wake()
+
+    def _note_configuration(self, problems: tuple[Problem, ...]) -> None:
+        figures = self._figures
+        broken = any(problem.severity is Severity.ERROR for problem in problems)
+        figures.updates += 1
+        figures.update_errors += broken
+        figures.config_loaded = self._snapshot is not None and self._snapshot.config is not None
+        figures.config_stale = broken
+        figures.plan_ips = {
+            service: tuple(str(ip) for ip in item.ips) for service, item in self._plans.items()
+        }
+
+    def _report(self, problems: list[Problem]) -> None:
+        """Log each problem once, as long as it lasts."""
+        levels = {Severity.ERROR: self._log.error, Severity.WARNING: self._log.warning}
+        for problem in problems:
+            if problem not in self._problems:
+                log = levels.get(problem.severity, self._log.debug)
+                log("source", problem=str(problem))
+        self._problems = frozenset(problems)
+        self._figures.problems.clear()
+        self._figures.problems.update(problem.severity.value for problem in problems)
+
+    def _on_member(self, event: Event) -> None:
+        match event:
+            case Joined(member):
+                self._cause = "member_joined"
+                self._log.info("member", **describe(member))
+            case Gone(member):
+                self._cause = "member_left" if member.state is State.LEFT else "member_dead"
+                self._log.info("member", **describe(member))
+            case Suspected(member) | Recovered(member) | Updated(member):
+                self._log.info("member", **describe(member))
+            case NameConflict(member, claimed):
+                self._log.warning("name_conflict", node=member.name, claimed=claimed.ip)
+            case Exchanged(_, began):
+                self._contact.exchanged(began, clock())
+            case ExchangeFailed(peer, reason, silent, join):
+                self._log.info("exchange_failed", peer=peer.ip, reason=reason, join=join)
+                if not silent:
+                    self._contact.spoke(clock())
+            case _:
+                return
+        self._wake()
+
+    def _tick(self, now: float) -> None:
+        if self._contact.tick(now):
+            # What waited meanwhile was asked of somebody who may not own anything any more.
+            self._layer2.discard()
+            self._wake()
+
+    # ---- bringing announcements in line
+
+    def _wake(self) -> None:
+        if not self._settling:
+            self._settling = True
+            asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._settling = False
+        now = clock()
+        self._tick(now)
+        self._take_contact_events(now)
+        self._elect()
+        self._reconcile(now)
+        self._announcer.handle_timeout(now)
+        self._layer2.flush()
+        self._note_readiness()
+        self._schedule()
+        if self._election.pending:
+            self._wake()
+
+    def _take_contact_events(self, now: float) -> None:
+        for event in self._contact.events():
+            match event:
+                case Held(reason, ifindex, gap):
+                    self._log.info("contact", state="held", reason=reason, gap=round(gap, 3))
+                    if reason is not HoldReason.START:
+                        self._peers.exchange()
+                case Released(reason, ifindex, by, waited):
+                    waited = round(waited, 3)
+                    self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
+                    self._announcer.released(ifindex, now)
+
+    def _elect(self) -> None:
+        live = self._peers.live()
+        if live is None:
+            nodes = self._snapshot.nodes if self._snapshot else {}
+            live = frozenset(nodes) | {self._settings.node_name}
+        self._election.set_members(live, self._cause)
+        for move in self._election.advance(HASHES_A_TURN):
+            self._take_move(move)
+
+    def _take_move(self, move: Move) -> None:
+        self._figures.moves[move.reason] += 1
+        self._dirty[move.service] = move.reason
+        planned = self._plans.get(move.service)
+        self._log_ips(
+            "leader",
+            move.service,
+            planned.ips if planned else (),
+            owner=move.after,
+            previous=move.before,
+            reason=move.reason,
+        )
+
+    def _reconcile(self, now: float) -> None:
+        """Announce and withdraw; while contact is missing nothing new is taken up."""
+        waiting: dict[str, str] = {}
+        for service, reason in self._dirty.items():
+            mine = self._election.owner(service) == self._settings.node_name
+            new = mine and service not in self._reconciler.announced()
+            if new and (self._contact.held or self._election.pending):
+                waiting[service] = reason
+                continue
+            for action in self._reconciler.reconcile(
+                service, self._plans.get(service), mine, reason
+            ):
+                if isinstance(action, Announce):
+                    self._announce(action, now)
+                else:
+                    for ip in action.ips:
+                        self._announcer.withdraw(ip, service)
+                    self._log_ips("withdraw", service, action.ips, reason=action.reason)
+        self._dirty = waiting
+
+    def _announce(self, action: Announce, now: float) -> None:
+        for ip in action.ips:
+            self._decided.setdefault(ip, now)
+            self._announcer.announce(ip, action.service, action.interfaces, now)
+        self._log_ips("announce", action.service, action.ips, reason=action.reason)
+        if action.interfaces is not None and not action.interfaces & self._layer2.names():
+            wanted = sorted(action.interfaces)
+            self._log.warning("announce_failed", service=action.service, interfaces=wanted)
+
+    def _first_frame(self, ip: IPAddress) -> None:
+        decided = self._decided.pop(ip, None)
+        if decided is not None:
+            self._instruments.takeover.observe(clock() - decided)
+
+    def _log_ips(self, event: str, service: str, ips: tuple[IPAddress, ...], **fields: Any) -> None:
+        fields.setdefault("owner", self._settings.node_name)
+        for ip in ips:
+            self._log.info(event, service=service, ip=str(ip), **fields)
+
+    def _note_readiness(self) -> None:
+        self._figures.contact = not self._contact.held
+        if self._snapshot is None:
+            self._health.not_ready = "sources are not read yet"
+        elif self._contact.held:
+            self._health.not_ready = "no contact with another speaker yet"
+        else:
+            if self._health.not_ready is not None:
+                self._log.info("ready")
+            self._health.not_ready = None
+
+    def _schedule(self) -> None:
+        at = min(self._contact.deadline(), self._announcer.deadline() or float("inf"))
+        if self._timer is not None:
+            if self._timer_at <= at and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, at - clock()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._instruments.lag.observe(max(0.0, clock() - self._timer_at))
+        self._health.turned()
+        self._settle()
+
+
+_NO_RIGHT = "packet sockets: permission denied: the speaker needs root or the capability NET_RAW"
+
+
+def check_right() -> None:
+    """Raise OSError with a clear message where packet sockets are not allowed."""
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except PermissionError:
+        raise OSError(None, _NO_RIGHT) from None
+
+
+def run(settings: Settings) -> int:
+    """Run a speaker until it is told to stop; return the exit status."""
+
+    async def start() -> int:
+        return await Daemon(settings, logs.logger()).run()
+
+    return asyncio.run(start())

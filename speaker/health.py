@@ -1,0 +1,90 @@
+"""HTTP: /metrics, /healthz and /readyz, served from a thread of its own.
+
+Rendering metrics takes milliseconds that the event loop must not lose, and a loop that hangs
+must still be told apart from one that is well.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+LONGEST_SILENCE = 5.0
+"""Seconds without a turn of the loop after which the speaker counts as hung."""
+
+
+class Health:
+    """What the probes ask. The daemon writes it, the HTTP thread reads it."""
+
+    def __init__(self) -> None:
+        self.not_ready: str | None = "starting"
+        """Why the speaker is not ready; None when it is."""
+        self._turned = time.monotonic()
+
+    def turned(self) -> None:
+        """The loop made a turn."""
+        self._turned = time.monotonic()
+
+    def hung(self) -> str | None:
+        """Return how long the loop has not turned, where that is too long."""
+        silence = time.monotonic() - self._turned
+        return f"the loop has not turned for {silence:.1f} s" if silence > LONGEST_SILENCE else None
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 16
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep requests out of the log."""
+
+
+class HttpServer:
+    """Serves on (host, port) until closed; OSError from the constructor names the address."""
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+        metrics: WSGIApplication = make_wsgi_app(registry)
+        routes: dict[str, Callable[[], str | None]] = {
+            "/healthz": health.hung,
+            "/readyz": lambda: health.hung() or health.not_ready,
+        }
+
+        def app(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+            path = environ.get("PATH_INFO", "")
+            if path == "/metrics":
+                return metrics(environ, start)
+            if path not in routes:
+                return _text(start, "404 Not Found", "not found")
+            problem = routes[path]()
+            return _text(start, *(("503 Service Unavailable", problem) if problem else _OK))
+
+        try:
+            self._server = make_server(host, port, app, _Server, _Handler)
+        except OSError as error:
+            raise OSError(error.errno, f"HTTP address {host}:{port}: {error.strerror}") from None
+        self._thread = Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+_OK = ("200 OK", "ok")
+
+
+def _text(start: "StartResponse", status: str, body: str) -> Iterable[bytes]:
+    start(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return [body.encode() + b"\n"]

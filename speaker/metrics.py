@@ -1,0 +1,187 @@
+"""What /metrics shows. The collector reads the cores' own counters when it is scraped.
+
+Nothing is counted twice and the hot path never touches a metric. It runs in the HTTP thread: every
+mapping is copied by one call that holds the interpreter lock before it is walked.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    UnknownMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from speaker.layer2 import Layer2Stats
+from speaker.reconcile import Announce
+
+_TAKEOVER_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_LAG_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the daemon keeps current for the collector."""
+
+    node: str
+    layer2: Layer2Stats
+    announced: Mapping[str, Announce]
+    owners: Callable[[], Mapping[str, str | None]]
+    plan_ips: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    members: Callable[[], Mapping[str, int]] = dict
+    refusals: Callable[[], Mapping[str, int]] = dict
+    gossip_health: Callable[[], int] = int
+    moves: Counter[str] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+    updates: int = 0
+    update_errors: int = 0
+    config_loaded: bool = False
+    config_stale: bool = False
+    contact: bool = False
+
+
+class SpeakerCollector(Collector):
+    """Turns `Figures` into metric families."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family; called for each scrape."""
+        yield from self._layer2()
+        yield from self._ownership()
+        yield from self._gossip()
+        yield from self._configuration()
+
+    def _layer2(self) -> Iterator[Metric]:
+        stats = self._figures.layer2
+        # MetalLB's names lack the `_total` that a counter must end in, so they are untyped here.
+        for name, help_text, counts in (
+            ("requests_received", "ARP and NDP requests for announced IPs.", stats.requests),
+            ("responses_sent", "Answers sent.", stats.responses),
+            ("gratuitous_sent", "Unsolicited announcement frames sent.", stats.gratuitous),
+        ):
+            family = UnknownMetricFamily(f"metallb_layer2_{name}", help_text, labels=["ip"])
+            for ip, count in counts.copy().items():
+                family.add_metric([ip], count)
+            yield family
+        drops = {str(reason): count for reason, count in stats.dropped.copy().items()}
+        drops |= {f"gossip_{name}": count for name, count in self._figures.refusals().items()}
+        yield _counter("clarion_dropped", "Frames and gossip refused, by reason.", "reason", drops)
+
+    def _ownership(self) -> Iterator[Metric]:
+        figures = self._figures
+        announced = GaugeMetricFamily(
+            "metallb_speaker_announced",
+            "Services that this node announces.",
+            labels=["service", "protocol", "node", "ip"],
+        )
+        leader = GaugeMetricFamily(
+            "clarion_leader", "1 where this node is elected or announces.", labels=["ip"]
+        )
+        announces = list(figures.announced.values())
+        for item in announces:
+            for ip in item.ips:
+                announced.add_metric([item.service, "layer2", figures.node, str(ip)], 1)
+        plan_ips = figures.plan_ips
+        mine = {str(ip) for item in announces for ip in item.ips}
+        for service, owner in list(figures.owners().items()):
+            if owner == figures.node:
+                mine.update(plan_ips.get(service, ()))
+        for text in sorted(mine):
+            leader.add_metric([text], 1)
+        yield announced
+        yield leader
+        known = {text for ips in list(plan_ips.values()) for text in ips}
+        yield _gauge("clarion_service_ips", "Service IPs known to this node.", len(known))
+        yield _counter("clarion_moves", "Changes of owner seen.", "reason", figures.moves.copy())
+
+    def _gossip(self) -> Iterator[Metric]:
+        figures = self._figures
+        members = GaugeMetricFamily("clarion_members", "Members by state.", labels=["state"])
+        for state, count in figures.members().items():
+            members.add_metric([state], count)
+        yield members
+        yield _gauge(
+            "clarion_gossip_health_score",
+            "Lifeguard health of this node: 0 is well, 7 is worst.",
+            figures.gossip_health(),
+        )
+        yield _gauge(
+            "clarion_contact",
+            "1 where this node may answer, 0 while it waits for word from a peer.",
+            int(figures.contact),
+        )
+
+    def _configuration(self) -> Iterator[Metric]:
+        figures = self._figures
+        yield CounterMetricFamily(
+            "metallb_k8s_client_updates", "Object updates handled.", figures.updates
+        )
+        yield CounterMetricFamily(
+            "metallb_k8s_client_update_errors", "Object updates that failed.", figures.update_errors
+        )
+        yield _gauge(
+            "metallb_k8s_client_config_loaded_bool",
+            "1 once a good configuration was read.",
+            int(figures.config_loaded),
+        )
+        yield _gauge(
+            "metallb_k8s_client_config_stale_bool",
+            "1 while the last good configuration is in force instead of a broken newer one.",
+            int(figures.config_stale),
+        )
+        problems = GaugeMetricFamily(
+            "clarion_source_problems", "Problems in the sources now.", labels=["severity"]
+        )
+        for severity in ("error", "warning"):
+            problems.add_metric([severity], figures.problems[severity])
+        yield problems
+        build = GaugeMetricFamily("clarion_build_info", "The version.", labels=["version"])
+        build.add_metric([version("clarion")], 1)
+        yield build
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The histograms that the loop itself observes."""
+
+    takeover: Histogram
+    lag: Histogram
+
+
+def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
+    """Return a registry with everything in it, and what is left for the loop to observe."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SpeakerCollector(figures))
+    ProcessCollector(registry=registry)
+    takeover = Histogram(
+        "clarion_takeover_seconds",
+        "From the decision that this node owns an IP to its first announcement.",
+        buckets=_TAKEOVER_BUCKETS,
+        registry=registry,
+    )
+    lag = Histogram(
+        "clarion_loop_lag_seconds",
+        "How late the event loop's heartbeat came.",
+        buckets=_LAG_BUCKETS,
+        registry=registry,
+    )
+    return registry, Instruments(takeover, lag)
+
+
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help_text, value)
+
+
+def _counter(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(name, help_text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family

@@ -1,0 +1,159 @@
+"""The gossip side of the speaker: the agent with its key, its seeds, and who is alive."""
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from gossip.agent import Agent
+from gossip.io import Address, Event, MemberView
+from gossip.swim import Swim
+from gossip.wire.crypto import Keyring
+from speaker.settings import SHORT_SECRET, Settings
+
+RESOLVE_INTERVAL = 60.0
+"""Seconds between look-ups of the seeds' names; MetalLB asks for its pods as often."""
+RESOLVE_RETRY = 2.0
+
+
+class Peers:
+    """Owns the gossip agent; `agent` is None where there is no gossip, as MetalLB allows."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float],
+        on_event: Callable[[Event], None],
+        log: Any,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._log = log
+        self._resolver: asyncio.Task[None] | None = None
+        self.agent: Agent | None = None
+        if settings.gossips:
+            self.agent = self._make_agent(on_event)
+
+    async def start(self) -> None:
+        """Bind and begin to join; OSError names the address that could not be bound."""
+        if self.agent is None:
+            return
+        await self.agent.start()
+        if self._settings.join:
+            self._resolver = asyncio.create_task(self._keep_seeds())
+
+    async def leave(self) -> None:
+        """Tell the cluster that we go; at most a second."""
+        if self.agent is not None:
+            await self.agent.leave()
+
+    async def close(self) -> None:
+        """Stop gossip."""
+        if self._resolver is not None:
+            self._resolver.cancel()
+        if self.agent is not None:
+            await self.agent.close()
+
+    def live(self) -> frozenset[str] | None:
+        """Return the names of living members, ourselves among them; None without gossip."""
+        return None if self.agent is None else self.agent.swim.live()
+
+    def exchange(self) -> None:
+        """Ask peers for their state now."""
+        if self.agent is not None:
+            self.agent.swim.exchange(self._clock())
+            self.agent.poke()
+
+    def states(self) -> Mapping[str, int]:
+        """Count members by state, for the metric."""
+        if self.agent is None:
+            return {}
+        counts = Counter(member.state.name.lower() for member in self.agent.swim.members())
+        return {state: counts[state] for state in ("alive", "suspect", "dead", "left")}
+
+    def refusals(self) -> Mapping[str, int]:
+        """Count what gossip refused, by reason, for the metric."""
+        if self.agent is None:
+            return {}
+        stats = self.agent.swim.stats
+        return {str(key): count for key, count in (stats.refusals + stats.ignored).items()}
+
+    def health(self) -> int:
+        """Return the Lifeguard health score."""
+        return 0 if self.agent is None else self.agent.swim.stats.health
+
+    def _make_agent(self, on_event: Callable[[Event], None]) -> Agent:
+        settings = self._settings
+        address = Address(settings.bind_address, settings.bind_port)
+        swim = Swim(
+            settings.gossip,
+            name=settings.node_name,
+            address=address,
+            keyring=self._keyring(),
+            rng=random.Random(),  # noqa: S311 - peer choice; nonces come from the system
+            nonce=lambda: os.urandom(12),
+            incarnation=int(time.time()),
+            now=self._clock(),
+        )
+        return Agent(swim, address, self._clock, on_event, self._on_error)
+
+    def _keyring(self) -> Keyring | None:
+        secret = self._settings.secret
+        if secret.key is None:
+            self._log.warning("gossip", message="no secret is set: gossip is not encrypted")
+            return None
+        if secret.length < SHORT_SECRET:
+            self._log.warning("gossip", message=f"the secret is short: {secret.length} bytes")
+        return Keyring([secret.key])
+
+    def _on_error(self, where: str, error: Exception) -> None:
+        self._log.warning("gossip", where=where, error=str(error) or type(error).__name__)
+
+    async def _keep_seeds(self) -> None:
+        while True:
+            seeds, complete = await self._resolve()
+            if self.agent is not None:
+                self.agent.swim.set_seeds(seeds, self._clock())
+                self.agent.poke()
+            await asyncio.sleep(RESOLVE_INTERVAL if complete else RESOLVE_RETRY)
+
+    async def _resolve(self) -> tuple[Sequence[Address], bool]:
+        seeds: list[Address] = []
+        complete = True
+        for text in self._settings.join:
+            host, port = split_seed(text, self._settings.bind_port)
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=0)
+            except OSError as error:
+                self._log.warning("join", seed=text, error=error.strerror or str(error))
+                complete = False
+                continue
+            seeds.extend(Address(str(item[4][0]), port) for item in found)
+        return list(dict.fromkeys(seeds)), complete
+
+
+def split_seed(text: str, default_port: int) -> tuple[str, int]:
+    """Split `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`; raise ValueError for a bad port."""
+    try:
+        return str(ip_address(text.strip("[]"))), default_port
+    except ValueError:
+        host, separator, port = text.rpartition(":")
+        if not separator:
+            return text, default_port
+        number = int(port)
+        if not 0 < number < 1 << 16:
+            raise ValueError(f"port out of range: {number}") from None
+        return host.strip("[]"), number
+
+
+def describe(member: MemberView) -> dict[str, str]:
+    """Return the log fields of a member."""
+    return {
+        "node": member.name,
+        "state": member.state.name.lower(),
+        "address": member.address.ip,
+    }

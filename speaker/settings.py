@@ -1,0 +1,201 @@
+"""What the operator set: the values behind flags, variables and mounted files."""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gossip.config import LAN, WAN, Config
+from gossip.wire.crypto import metallb_key
+from speaker.durations import parse_duration
+
+GOSSIP_PORT = 7946
+SHORT_SECRET = 16
+_SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message is one line that names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GossipTuning:
+    """The guide's MEMBERLIST_* variables; None keeps the profile's number."""
+
+    tcp_timeout: float | None = None
+    push_pull_interval: float | None = None
+    gossip_interval: float | None = None
+    suspicion_mult: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of one speaker, checked. The secret key is never printed."""
+
+    node_name: str
+    source: Path | None
+    namespace: str
+    log_level: str
+    host: str
+    port: int
+    health_port: int
+    lb_class: str | None
+    ignore_exclude_lb: bool
+    bind_address: str
+    bind_port: int
+    labels: str
+    join: tuple[str, ...]
+    secret: "Secret"
+    gossip: Config
+    exclude: re.Pattern[str] | None
+
+    @property
+    def gossips(self) -> bool:
+        """Whether there is gossip at all: MetalLB's rule is a bind address and, in a cluster,
+        labels to find the other speakers by."""
+        return bool(self.bind_address) and (self.source is not None or bool(self.labels))
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """The gossip key; its text form shows none of it."""
+
+    key: bytes | None
+    length: int = 0
+
+    def __repr__(self) -> str:
+        return f"Secret({'set' if self.key else 'none'})"
+
+
+def read_secret(path: str, value: str) -> Secret:
+    """Return the key from the file or folder at `path`, else from `value`, else none.
+
+    A folder is a mounted Secret with the file `secretkey` in it. Nothing is trimmed: MetalLB takes
+    the bytes as they are. Raises SettingsError where a path is set but holds no key.
+    """
+    if not path:
+        return _secret(value.encode()) if value else Secret(None)
+    file = Path(path)
+    try:
+        if file.is_dir():
+            file = file / "secretkey"
+        content = file.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"--ml-secret-key-path: {file}: {reason}") from None
+    if not content:
+        raise SettingsError(f"--ml-secret-key-path: {file}: the file is empty")
+    return _secret(content)
+
+
+def _secret(content: bytes) -> Secret:
+    return Secret(metallb_key(content), len(content))
+
+
+def default_namespace() -> str:
+    """Return the namespace of the pod's service account, or MetalLB's usual one outside a pod."""
+    try:
+        return _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
+    except OSError:
+        return "metallb-system"
+
+
+def gossip_config(wan: bool, tuning: GossipTuning, file: Path) -> Config:
+    """Return the profile, replaced by MetalLB's `config.json` if mounted, with the tuning on top.
+
+    Raises SettingsError naming the file and key, or the variable, that cannot be used.
+    """
+    base = WAN if wan else LAN
+    if file.exists():
+        base = _from_file(file)
+    changes = {
+        name: getattr(tuning, name)
+        for name in GossipTuning.__dataclass_fields__
+        if getattr(tuning, name) is not None
+    }
+    try:
+        return replace(base, **changes)
+    except ValueError as error:
+        raise SettingsError(f"MEMBERLIST_*: {error}") from None
+
+
+_FILE_DURATIONS = {
+    "TCPTimeout": "tcp_timeout",
+    "PushPullInterval": "push_pull_interval",
+    "ProbeTimeout": "probe_timeout",
+    "ProbeInterval": "probe_interval",
+    "GossipInterval": "gossip_interval",
+    "GossipToTheDeadTime": "gossip_to_the_dead_time",
+}
+_FILE_NUMBERS = {
+    "IndirectChecks": "indirect_checks",
+    "RetransmitMult": "retransmit_mult",
+    "SuspicionMult": "suspicion_mult",
+    "SuspicionMaxTimeoutMult": "suspicion_max_timeout_mult",
+    "AwarenessMaxMultiplier": "awareness_max_multiplier",
+    "GossipNodes": "gossip_nodes",
+    "UDPBufferSize": "udp_buffer_size",
+}
+_FILE_WIRE = {
+    "GossipVerifyIncoming": "verify_incoming",
+    "GossipVerifyOutgoing": "verify_outgoing",
+    "EnableCompression": "compress",
+}
+
+
+def _from_file(file: Path) -> Config:
+    """Read MetalLB's memberlist file: it replaces the whole profile, a missing number being 0."""
+    content = _load_json(file)
+    changes: dict[str, Any] = {"tcp_pings": not content.get("DisableTcpPings", False)}
+    for key, name in _FILE_DURATIONS.items():
+        try:
+            changes[name] = parse_duration(str(content.get(key, "")))
+        except ValueError as error:
+            raise SettingsError(f"{file}: {key}: {error}") from None
+    for key, name in _FILE_NUMBERS.items():
+        changes[name] = _typed(file, content, key, int, 0)
+    wire: dict[str, Any] = {
+        name: _typed(file, content, key, bool, False) for key, name in _FILE_WIRE.items()
+    }
+    try:
+        return replace(LAN, wire=replace(LAN.wire, **wire), **changes)
+    except ValueError as error:
+        raise SettingsError(f"{file}: {error}") from None
+
+
+def _load_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file}: {error}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{file}: must hold one object")
+    return content
+
+
+def _typed(file: Path, content: dict[str, Any], key: str, kind: type[int], missing: int) -> int:
+    value = content.get(key, missing)
+    if type(value) is not kind and key in content:
+        raise SettingsError(f"{file}: {key}: must be of type {kind.__name__}, not {value!r}")
+    return kind(value)
+
+
+def exclude_pattern(file: Path) -> re.Pattern[str] | None:
+    """Return MetalLB's `excludel2.yaml` as one pattern; None where there is no file or no entry.
+
+    Go's RE2 and Python's syntax agree on what interface names need. Raises SettingsError.
+    """
+    if not file.exists():
+        return None
+    key = "announcedInterfacesToExclude"
+    try:
+        content = yaml.load(file.read_text(), Loader=yaml.CSafeLoader) or {}
+        patterns = content.get(key) or []
+        joined = "|".join(f"({pattern})" for pattern in patterns)
+        return re.compile(joined) if joined else None
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, re.error) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{file}: {key}: {reason}") from None
