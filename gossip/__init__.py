@@ -1,0 +1,1 @@
+"""SWIM gossip with Lifeguard, in the wire format of hashicorp/memberlist."""

@@ -27,6 +27,7 @@ class Dial:
     """Open TCP to `to`, send `data`, read one whole reply, hand it to `Swim.handle_reply(id, …)`.
 
     The driver gives up after `timeout` seconds, and waits for no reply where `reply` is false.
+    A peer that stops in the middle: hand over what came, so that the core can count why.
     """
 
     id: int
@@ -95,9 +96,13 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """A whole push/pull was done and merged with the peer at this address, in either role."""
+    """A whole push/pull was done and merged with the peer at this address, in either role.
+
+    `began` is when we dialled, None where the peer dialled us: its words may have waited.
+    """
 
     peer: Address
+    began: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,14 @@ class UserMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class UserState:
+    """The application's state of a peer arrived at the end of a push/pull."""
+
+    data: bytes
+    source: Address
+
+
+@dataclass(frozen=True, slots=True)
 class NameConflict:
     """Another address claims the name of a living member; it was ignored."""
 
@@ -139,5 +152,6 @@ Event = (
     | Exchanged
     | ExchangeFailed
     | UserMessage
+    | UserState
     | NameConflict
 )

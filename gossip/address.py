@@ -1,0 +1,26 @@
+"""IP addresses as the wire carries them (4 or 16 raw bytes) and as text."""
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+_CACHED = 4096
+
+
+@lru_cache(maxsize=_CACHED)
+def to_bytes(ip: str) -> bytes:
+    """Give the raw 4 or 16 bytes of `ip`; ValueError when it is no IP address."""
+    return ip_address(ip).packed
+
+
+@lru_cache(maxsize=_CACHED)
+def to_text(raw: bytes) -> str | None:
+    """Give the text to open a socket with, or None when `raw` is no 4 or 16 bytes.
+
+    A v4-mapped IPv6 address becomes plain IPv4: Go nodes bound to 0.0.0.0 advertise that form.
+    """
+    if len(raw) == 4:
+        return str(IPv4Address(raw))
+    if len(raw) != 16:
+        return None
+    address = IPv6Address(raw)
+    return str(address.ipv4_mapped or address)

@@ -1,0 +1,331 @@
+"""The asyncio driver of `Swim`: one UDP socket, one TCP server, one timer."""
+
+import asyncio
+import contextlib
+import select
+import socket
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import asyncio_dgram
+from asyncio_dgram.aio import DatagramServer
+
+from gossip.io import Address, Datagram, Dial, Event, StreamFailure
+from gossip.swim import Swim
+from gossip.wire.errors import WireError
+from gossip.wire.stream import StreamCodec
+
+MAX_OUTGOING = 4096
+MAX_STREAMS = 128
+MAX_DIALS = 128
+MAX_READ_BEFORE_TIMER = 4096
+RECEIVE_BUFFER = 2 * 1024 * 1024
+_QUIET_TURNS = 4
+"""Loop turns in which a byte passes from the selector through a task to `Swim`, rounded up."""
+_CHUNK = 65_536
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+
+ErrorHandler = Callable[[str, Exception], None]
+
+
+def _ignore_error(where: str, error: Exception) -> None:
+    """Take an error that nobody wants to hear of."""
+
+
+class Agent:
+    """Runs one `Swim` on real sockets, on the stock asyncio loop.
+
+    `on_event` is called for each event, within the loop; `on_error(where, error)` for socket
+    errors, and for what `on_event` raises. Both must return quickly.
+    """
+
+    def __init__(
+        self,
+        swim: Swim,
+        bind: Address,
+        clock: Callable[[], float],
+        on_event: Callable[[Event], None],
+        on_error: ErrorHandler = _ignore_error,
+    ) -> None:
+        self.swim = swim
+        self.outgoing_dropped = 0
+        self.streams_refused = 0
+        self._bind = bind
+        self._clock = clock
+        self._on_event = on_event
+        self._on_error = on_error
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.StreamWriter] = set()
+        self._dials = asyncio.Semaphore(MAX_DIALS)
+        self._outgoing: deque[Datagram] = deque()
+        self._sendable = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._earlier = asyncio.Event()
+        self._waiting_for = float("inf")
+        self._left = asyncio.Event()
+        self._handled = 0
+        self._draining = False
+
+    async def start(self) -> None:
+        """Bind UDP and TCP and begin; OSError names the address that could not be bound."""
+        self._udp = await self._bind_udp()
+        try:
+            self._server = await asyncio.start_server(self._accepted, *self._bind)
+        except OSError as error:
+            self._udp.close()
+            raise _bind_error("tcp", self._bind, error) from error
+        self._poll = select.poll()
+        self._poll.register(self._udp.socket.fileno(), select.POLLIN)
+        for run in (self._receive(), self._send(), self._fire_timers()):
+            self._spawn(run)
+        self.poke()
+
+    async def leave(self) -> None:
+        """Say goodbye to the cluster, in the `leave_timeout` of the configuration at most."""
+        self.swim.leave(self._clock())
+        self.poke()
+        await self._left.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._flushed.wait(), timeout=0.1)
+
+    async def close(self) -> None:
+        """Stop at once and give back every socket and task."""
+        self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._streams:
+            writer.transport.abort()
+        await self._server.wait_closed()
+        self._udp.close()
+        await asyncio.sleep(0)
+
+    def poke(self) -> None:
+        """Carry out what `Swim` wants; to be called after the owner called a method of it."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._drain_once():
+                pass
+        finally:
+            self._draining = False
+        if self.swim.left:
+            self._left.set()
+        deadline = self.swim.deadline()
+        if deadline is not None and deadline < self._waiting_for:
+            self._earlier.set()
+
+    def _drain_once(self) -> bool:
+        transmits, events = self.swim.transmits(), self.swim.events()
+        for transmit in transmits:
+            if isinstance(transmit, Datagram):
+                self._queue(transmit)
+            else:
+                self._spawn(self._dial(transmit))
+        for event in events:
+            # The application's fault must not stop gossip.
+            try:
+                self._on_event(event)
+            except Exception as error:
+                self._on_error("on_event", error)
+        return bool(transmits or events)
+
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(run)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            error = task.exception()
+            if isinstance(error, Exception):
+                self._on_error("task", error)
+
+    # ---- the timer
+
+    async def _fire_timers(self) -> None:
+        while True:
+            await self._due()
+            await self._read_dry()
+            self.swim.handle_timeout(self._clock())
+            self.poke()
+
+    async def _due(self) -> None:
+        while True:
+            deadline = self.swim.deadline()
+            delay = None if deadline is None else deadline - self._clock()
+            if delay is not None and delay <= 0:
+                return
+            self._waiting_for = float("inf") if deadline is None else deadline
+            self._earlier.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._earlier.wait()
+
+    async def _read_dry(self) -> None:
+        """Let what has already arrived be handled before a timer judges by its absence.
+
+        The stock loop reads one datagram a turn, so after a stall a timer would overtake the
+        others. Bounded, so that a flood cannot hold the timers up.
+        """
+        quiet, last = 0, self._handled + MAX_READ_BEFORE_TIMER
+        for _ in range(2 * MAX_READ_BEFORE_TIMER):
+            if quiet >= _QUIET_TURNS or self._handled >= last:
+                return
+            before = self._handled
+            readable = any(event & select.POLLIN for _, event in self._poll.poll(0))
+            await asyncio.sleep(0)
+            quiet = 0 if readable or self._handled != before else quiet + 1
+
+    # ---- UDP
+
+    async def _bind_udp(self) -> DatagramServer:
+        try:
+            udp = await asyncio_dgram.bind(tuple(self._bind))
+        except OSError as error:
+            raise _bind_error("udp", self._bind, error) from error
+        udp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        return udp
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                data, source = await self._udp.recv()
+            except asyncio_dgram.TransportClosed:
+                return
+            except OSError as error:
+                # The error of some earlier send, not of this read.
+                self._on_error("udp send", error)
+                continue
+            self._handled += 1
+            self.swim.handle_datagram(data, _address(source), self._clock())
+            self.poke()
+
+    def _queue(self, datagram: Datagram) -> None:
+        if len(self._outgoing) >= MAX_OUTGOING:
+            self._outgoing.popleft()
+            self.outgoing_dropped += 1
+        self._outgoing.append(datagram)
+        self._flushed.clear()
+        self._sendable.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._sendable.wait()
+            while self._outgoing:
+                await self._send_one(self._outgoing.popleft())
+            self._sendable.clear()
+            self._flushed.set()
+
+    async def _send_one(self, datagram: Datagram) -> None:
+        for _ in range(2):
+            try:
+                await self._udp.send(datagram.data, tuple(datagram.to))
+            except asyncio_dgram.TransportClosed:
+                return
+            except OSError as error:
+                # An earlier send's error is raised in place of this send: once more.
+                self._on_error("udp send", error)
+            else:
+                return
+
+    # ---- TCP
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._streams) >= MAX_STREAMS:
+            self.streams_refused += 1
+            writer.transport.abort()
+            return
+        self._streams.add(writer)
+        self._spawn(self._serve(reader, writer))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(self.swim.config.tcp_timeout):
+                await self._answer(reader, writer)
+        except (OSError, TimeoutError) as error:
+            self._on_error("tcp accept", error)
+        finally:
+            self._streams.discard(writer)
+            writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        source = _address(writer.get_extra_info("peername"))
+        request = bytearray()
+        await _read_whole(reader, self.swim.streams, request, accepting=True)
+        if not request:
+            return
+        reply = self.swim.handle_stream(bytes(request), source, self._clock())
+        self.poke()
+        if reply is not None:
+            writer.write(reply)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def _dial(self, dial: Dial) -> None:
+        reply = await self._converse(dial)
+        self.swim.handle_reply(dial.id, reply, self._clock())
+        self.poke()
+
+    async def _converse(self, dial: Dial) -> bytes | StreamFailure:
+        reply = bytearray()
+        failure = StreamFailure.REFUSED
+        try:
+            async with asyncio.timeout(dial.timeout), self._dials:
+                reader, writer = await self._connect(dial.to)
+                failure = StreamFailure.CLOSED
+                try:
+                    await self._ask(dial, reader, writer, reply)
+                finally:
+                    writer.transport.abort()
+        except TimeoutError:
+            failure = StreamFailure.TIMEOUT
+        except OSError as error:
+            self._on_error("tcp dial", error)
+        return bytes(reply) if reply else failure
+
+    async def _connect(self, to: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        local = None if self._bind.ip in _ANYWHERE else (self._bind.ip, 0)
+        return await asyncio.open_connection(*to, local_addr=local)
+
+    async def _ask(
+        self,
+        dial: Dial,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        reply: bytearray,
+    ) -> None:
+        writer.write(dial.data)
+        await writer.drain()
+        if dial.reply:
+            await _read_whole(reader, self.swim.streams, reply, accepting=False)
+        else:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def _read_whole(
+    reader: asyncio.StreamReader, codec: StreamCodec, into: bytearray, *, accepting: bool
+) -> None:
+    """Read until `into` holds one whole message, can never become one, or the peer closes."""
+    progress = codec.reader(accepting=accepting)
+    with contextlib.suppress(WireError):
+        while chunk := await reader.read(_CHUNK):
+            into += chunk
+            if progress.feed(chunk):
+                del into[progress.length :]
+                return
+
+
+def _address(socket_address: Any) -> Address:
+    ip, port = socket_address[:2]
+    return Address(str(ip).partition("%")[0], int(port))
+
+
+def _bind_error(kind: str, bind: Address, error: OSError) -> OSError:
+    return OSError(error.errno, f"gossip {kind} {bind.ip}:{bind.port}: {error.strerror}")

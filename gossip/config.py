@@ -1,0 +1,91 @@
+"""The numbers of the protocol, with memberlist's three presets.
+
+None of them is negotiated on the wire: every member of a cluster must use the same ones.
+"""
+
+from dataclasses import dataclass, field
+
+from gossip.wire.messages import CURRENT_VSN
+from gossip.wire.packet import WireConfig
+
+VSN_LENGTH = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings of one node; times in seconds. The defaults are memberlist's LAN profile."""
+
+    wire: WireConfig = field(default_factory=WireConfig)
+    vsn: bytes = CURRENT_VSN
+    port: int = 7946
+    tcp_timeout: float = 10.0
+    indirect_checks: int = 3
+    retransmit_mult: int = 4
+    suspicion_mult: int = 4
+    suspicion_max_timeout_mult: int = 6
+    push_pull_interval: float = 30.0
+    probe_interval: float = 1.0
+    probe_timeout: float = 0.5
+    awareness_max_multiplier: int = 8
+    gossip_interval: float = 0.2
+    gossip_nodes: int = 3
+    gossip_to_the_dead_time: float = 30.0
+    tcp_pings: bool = True
+    udp_buffer_size: int = 1400
+    dead_node_reclaim_time: float = 0.0
+    rejoin_interval: float = 60.0
+    lonely_interval: float = 1.0
+    leave_timeout: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would make timers spin or crash a Go peer; ValueError names the field."""
+        if len(self.vsn) != VSN_LENGTH:
+            raise ValueError(f"vsn: {len(self.vsn)} bytes, must be {VSN_LENGTH}")
+        for name in _INTERVALS:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: must be above 0")
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be 1 or more")
+
+
+_INTERVALS = (
+    "tcp_timeout",
+    "push_pull_interval",
+    "probe_interval",
+    "probe_timeout",
+    "gossip_interval",
+    "rejoin_interval",
+    "lonely_interval",
+)
+_COUNTS = (
+    "port",
+    "retransmit_mult",
+    "suspicion_mult",
+    "suspicion_max_timeout_mult",
+    "awareness_max_multiplier",
+    "gossip_nodes",
+)
+
+LAN = Config()
+WAN = Config(
+    tcp_timeout=30.0,
+    suspicion_mult=6,
+    push_pull_interval=60.0,
+    probe_interval=5.0,
+    probe_timeout=3.0,
+    gossip_interval=0.5,
+    gossip_nodes=4,
+    gossip_to_the_dead_time=60.0,
+)
+LOCAL = Config(
+    tcp_timeout=1.0,
+    indirect_checks=1,
+    retransmit_mult=2,
+    suspicion_mult=3,
+    push_pull_interval=15.0,
+    probe_timeout=0.2,
+    gossip_interval=0.1,
+    gossip_to_the_dead_time=15.0,
+)
+PRESETS = {"lan": LAN, "wan": WAN, "local": LOCAL}

@@ -1,0 +1,231 @@
+"""The rules by which alive, suspect and dead messages change the member table.
+
+SWIM orders what is said about a node by incarnation: a higher one wins, only the node itself
+raises it, and at the same incarnation dead beats suspect beats alive.
+"""
+
+from gossip.address import to_text
+from gossip.config import VSN_LENGTH
+from gossip.core import UINT32, Core
+from gossip.io import Address, Gone, Joined, NameConflict, Recovered, Suspected, Updated
+from gossip.member import Member
+from gossip.stats import Ignored
+from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
+from gossip.wire.messages import Alive, Dead, State, Suspect
+
+
+class Membership:
+    """Applies what is said about nodes, and runs the timers of the suspected ones."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._table = core.table
+        self._timers: dict[str, Suspicion] = {}
+        self.leaving = False
+
+    def deadline(self) -> float | None:
+        """When the next suspicion runs out."""
+        return min((timer.deadline for timer in self._timers.values()), default=None)
+
+    def handle_timeout(self, now: float) -> None:
+        """Declare dead whose suspicion ran out."""
+        due = [name for name, timer in self._timers.items() if timer.deadline <= now]
+        for name in due:
+            member = self._table.get(name)
+            if member is not None:
+                self._core.stats.deaths += 1
+                self.dead(Dead(self._core.name, member.incarnation, name), now)
+            self._timers.pop(name, None)
+
+    def postpone(self, until: float) -> None:
+        """Let no suspicion run out before `until`: we stood still, and heard nobody."""
+        for timer in self._timers.values():
+            timer.postpone(until)
+
+    def alive(self, message: Alive, now: float) -> Ignored | None:
+        """Apply an alive message; gives the reason where it changes nothing."""
+        reason = self._refuse_alive(message) or self._apply_alive(message, now)
+        return self._core.ignore(reason) if reason else None
+
+    def suspect(self, message: Suspect, now: float) -> Ignored | None:
+        """Apply an accusation; gives the reason where it changes nothing."""
+        reason = self._apply_suspect(message, now)
+        return self._core.ignore(reason) if reason else None
+
+    def dead(self, message: Dead, now: float) -> Ignored | None:
+        """Apply a death or a leave; gives the reason where it changes nothing."""
+        reason = self._apply_dead(message, now)
+        return self._core.ignore(reason) if reason else None
+
+    def announce_self(self) -> None:
+        """Queue our own alive."""
+        own = self._table.own
+        self._core.outbox.broadcast(own.name, own.alive())
+
+    def set_meta(self, meta: bytes, now: float) -> None:
+        """Change our own meta: a new incarnation, told to everybody."""
+        self._table.own.meta = meta or None
+        self._raise_incarnation(self._table.own.incarnation)
+        self._tell_self(now)
+
+    def leave(self, now: float) -> None:
+        """Declare ourselves left, to everybody at once."""
+        own = self._table.own
+        self.leaving = True
+        message = Dead(own.name, own.incarnation, own.name)
+        self.dead(message, now)
+        self._core.outbox.shout(message, now, always=True)
+
+    # ---- alive
+
+    def _refuse_alive(self, message: Alive) -> Ignored | None:
+        if self.leaving and message.node == self._core.name:
+            return Ignored.LEAVING
+        # A row without six version bytes would make every push/pull of the cluster fail, and
+        # crash Go peers that we would send it on to.
+        if len(message.vsn) != VSN_LENGTH or not _plausible(message.vsn):
+            return Ignored.BAD_VSN
+        if to_text(message.addr) is None or not message.node:
+            return Ignored.BAD_ADDRESS
+        return None
+
+    def _apply_alive(self, message: Alive, now: float) -> Ignored | None:
+        port = message.port or self._core.config.port
+        member = self._table.get(message.node)
+        if member is None:
+            return self._add(message, port, now)
+        moved = (member.addr, member.port) != (message.addr, port)
+        if moved and not self._may_move(member, now):
+            claimed = Address(to_text(message.addr) or "", port)
+            self._core.events.add(NameConflict(member.view(), claimed))
+            return Ignored.NAME_CONFLICT
+        if member.own:
+            return self._alive_about_self(message, now)
+        if message.incarnation <= member.incarnation and not moved:
+            return Ignored.OLD_INCARNATION
+        self._revive(member, message, port, now)
+        return None
+
+    def _may_move(self, member: Member, now: float) -> bool:
+        reclaim = self._core.config.dead_node_reclaim_time
+        if member.state is State.DEAD:
+            return 0 < reclaim < now - member.since
+        return member.state is State.LEFT
+
+    def _add(self, message: Alive, port: int, now: float) -> Ignored | None:
+        if message.incarnation < 1:
+            return Ignored.OLD_INCARNATION
+        if self._table.full:
+            return Ignored.TABLE_FULL
+        member = Member(
+            message.node, message.addr, port, State.DEAD, 0, message.meta, message.vsn, now
+        )
+        self._table.add(member)
+        self._revive(member, message, port, now)
+        return None
+
+    def _alive_about_self(self, message: Alive, now: float) -> Ignored | None:
+        own = self._table.own
+        if message.incarnation < own.incarnation:
+            return Ignored.OLD_INCARNATION
+        same = (message.meta or b"", message.vsn) == (own.meta or b"", own.vsn)
+        if message.incarnation == own.incarnation and same:
+            return Ignored.REPEATED
+        return self._refute(message.incarnation, now)
+
+    def _revive(self, member: Member, message: Alive, port: int, now: float) -> None:
+        self._timers.pop(member.name, None)
+        before, meta = member.state, member.meta
+        member.addr, member.port, member.vsn = message.addr, port, message.vsn
+        member.incarnation, member.meta = message.incarnation, message.meta
+        self._table.set_state(member, State.ALIVE, now)
+        self._core.outbox.broadcast(member.name, member.alive())
+        if before in (State.DEAD, State.LEFT):
+            self._core.events.add(Joined(member.view()))
+            return
+        if before is State.SUSPECT:
+            self._core.events.add(Recovered(member.view()))
+        if (meta or b"") != (message.meta or b""):
+            self._core.events.add(Updated(member.view()))
+
+    # ---- suspect
+
+    def _apply_suspect(self, message: Suspect, now: float) -> Ignored | None:
+        member = self._table.get(message.node)
+        if member is None:
+            return Ignored.UNKNOWN_NODE
+        if message.incarnation < member.incarnation:
+            return Ignored.OLD_INCARNATION
+        timer = self._timers.get(member.name)
+        if timer is not None:
+            return self._confirm(timer, message, now)
+        if member.state is not State.ALIVE:
+            return Ignored.NOT_ALIVE
+        if member.own:
+            return self._refute(message.incarnation, now)
+        self._core.outbox.broadcast(member.name, message)
+        member.incarnation = message.incarnation
+        self._table.set_state(member, State.SUSPECT, now)
+        self._timers[member.name] = self._suspicion(message.sender, now)
+        self._core.stats.suspicions += 1
+        self._core.events.add(Suspected(member.view()))
+        return None
+
+    def _confirm(self, timer: Suspicion, message: Suspect, now: float) -> Ignored | None:
+        if not timer.confirm(message.sender, now):
+            return Ignored.REPEATED
+        self._core.outbox.broadcast(message.node, message)
+        return None
+
+    def _suspicion(self, accuser: str, now: float) -> Suspicion:
+        config, nodes = self._core.config, len(self._table)
+        minimum = suspicion_timeout(config.suspicion_mult, nodes, config.probe_interval)
+        maximum = config.suspicion_max_timeout_mult * minimum
+        expected = expected_confirmations(config.suspicion_mult, nodes)
+        return Suspicion(accuser, expected, minimum, maximum, now)
+
+    # ---- dead
+
+    def _apply_dead(self, message: Dead, now: float) -> Ignored | None:
+        member = self._table.get(message.node)
+        if member is None:
+            return Ignored.UNKNOWN_NODE
+        if message.incarnation < member.incarnation:
+            return Ignored.OLD_INCARNATION
+        self._timers.pop(member.name, None)
+        if not member.living:
+            return Ignored.NOT_ALIVE
+        if member.own and not self.leaving:
+            return self._refute(message.incarnation, now)
+        self._core.outbox.broadcast(member.name, message)
+        member.incarnation = message.incarnation
+        left = message.sender == message.node
+        self._table.set_state(member, State.LEFT if left else State.DEAD, now)
+        if not member.own:
+            self._core.events.add(Gone(member.view()))
+        return None
+
+    # ---- self
+
+    def _refute(self, incarnation: int, now: float) -> Ignored | None:
+        if incarnation >= UINT32:
+            # Nothing can outrank it, and a wrapped incarnation would be ignored by everybody.
+            return Ignored.INCARNATION_SPENT
+        self._raise_incarnation(incarnation)
+        self._core.awareness.apply(1)
+        self._core.stats.refutations += 1
+        self._tell_self(now)
+        return None
+
+    def _raise_incarnation(self, above: int) -> None:
+        own = self._table.own
+        own.incarnation = min(UINT32, max(own.incarnation, above) + 1)
+
+    def _tell_self(self, now: float) -> None:
+        self.announce_self()
+        self._core.outbox.shout(self._table.own.alive(), now)
+
+
+def _plausible(vsn: bytes) -> bool:
+    low, high = vsn[0], vsn[1]
+    return 0 < low <= high

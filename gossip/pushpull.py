@@ -1,0 +1,220 @@
+"""Exchanging whole member tables over TCP: joining, and mending what gossip missed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, log2
+
+from gossip.address import to_text
+from gossip.config import VSN_LENGTH
+from gossip.core import Core
+from gossip.io import Address, Exchanged, ExchangeFailed, StreamFailure, UserState
+from gossip.member import Member
+from gossip.membership import Membership
+from gossip.outbox import SHOUT_LIMIT
+from gossip.stats import Ignored
+from gossip.wire.errors import Refusal
+from gossip.wire.messages import (
+    Alive,
+    Dead,
+    ErrorReply,
+    Message,
+    NodeState,
+    PushPull,
+    State,
+    Suspect,
+)
+
+_SCALE_FROM = 32
+_AFTER_STALL = 3
+_LONELY_SHARE = 4
+_JITTER = 0.2
+_SILENT = (StreamFailure.REFUSED, StreamFailure.TIMEOUT, StreamFailure.CLOSED)
+
+
+def push_pull_scale(interval: float, nodes: int) -> float:
+    """Stretch the interval, so that big clusters are not busy with exchanges alone."""
+    if nodes <= _SCALE_FROM:
+        return interval
+    return interval * (ceil(log2(nodes) - log2(_SCALE_FROM)) + 1)
+
+
+def compatible(remote: Sequence[NodeState], local: Iterable[Member]) -> bool:
+    """Tell whether every node speaks a version that all living ones understand.
+
+    Checked for the protocol and the delegate triple (min, max, current). Remote rows without six
+    version bytes take no part, as they are not merged either.
+    """
+    told = [row for row in remote if len(row.vsn) == VSN_LENGTH]
+    mine = list(local)
+    living = [row.vsn for row in told if row.state is State.ALIVE]
+    living += [row.vsn for row in mine if row.state is State.ALIVE]
+    everybody = [row.vsn for row in told] + [row.vsn for row in mine]
+    return _in_range(living, everybody, 0) and _in_range(living, everybody, VSN_LENGTH // 2)
+
+
+def _in_range(living: Sequence[bytes], everybody: Sequence[bytes], at: int) -> bool:
+    low = max((vsn[at] for vsn in living), default=0)
+    high = min((vsn[at + 1] for vsn in living), default=0xFF)
+    return all(low <= vsn[at + 2] <= high for vsn in everybody)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialled:
+    to: Address
+    join: bool
+    began: float
+
+
+class Exchanges:
+    """Push/pull in both roles, its timer, and the seeds we keep trying (MetalLB's rejoin)."""
+
+    def __init__(self, core: Core, membership: Membership, now: float) -> None:
+        self._core = core
+        self._membership = membership
+        self._dialled: dict[int, _Dialled] = {}
+        self._seeds: tuple[Address, ...] = ()
+        self._retry: float | None = None
+        self._next = now + core.rng.random() * core.config.push_pull_interval
+
+    def deadline(self) -> float | None:
+        """When the next exchange is due; None once we are leaving."""
+        if self._membership.leaving:
+            return None
+        return self._next if self._retry is None else min(self._next, self._retry)
+
+    def handle_timeout(self, now: float) -> None:
+        """Begin the exchanges that are due."""
+        if self._membership.leaving:
+            return
+        if now >= self._next:
+            config = self._core.config
+            self._next = now + push_pull_scale(config.push_pull_interval, len(self._core.table))
+            self._exchange_with(1, now, State.ALIVE)
+        if self._retry is not None and now >= self._retry:
+            self._join(now)
+
+    def set_seeds(self, seeds: Sequence[Address], now: float) -> None:
+        """Take the addresses to join through, and join through those that are no members."""
+        own = self._core.table.own.address
+        self._seeds = tuple(dict.fromkeys(seed for seed in seeds if seed != own))
+        self._join(now)
+
+    def exchange(self, now: float) -> None:
+        """Exchange with a few living peers now, with all seeds where there are none."""
+        if self._core.table.living_peers:
+            self._exchange_with(_AFTER_STALL, now)
+        else:
+            self._join(now, again=True)
+
+    def owns(self, dial: int) -> bool:
+        """Tell whether a conversation is ours."""
+        return dial in self._dialled
+
+    def failed(self, dial: int, failure: StreamFailure | Refusal) -> None:
+        """Report a conversation that brought nothing."""
+        self._fail(self._dialled.pop(dial), failure.value, silent=failure in _SILENT)
+
+    def replied(self, dial: int, message: Message, now: float) -> None:
+        """Merge the reply to an exchange that we began."""
+        dialled = self._dialled.pop(dial)
+        if isinstance(message, ErrorReply):
+            self._fail(dialled, f"peer: {message.text[:200]}", silent=False)
+        elif not isinstance(message, PushPull):
+            self._core.ignore(Ignored.UNEXPECTED)
+            self._fail(dialled, Ignored.UNEXPECTED.value, silent=False)
+        else:
+            self._replied(dialled, message, now)
+
+    def _replied(self, dialled: _Dialled, message: PushPull, now: float) -> None:
+        known = {member.name for member in self._core.table if member.living}
+        if not self._merge(message, dialled.to, dialled.began, now):
+            self._fail(dialled, Ignored.INCOMPATIBLE.value, silent=False)
+        elif dialled.join and not self._membership.leaving:
+            self._introduce(dialled, known)
+
+    def requested(self, message: PushPull, source: Address, now: float) -> bytes:
+        """Answer a peer's exchange, then merge it: so a joiner never sees itself in the reply."""
+        reply = self._core.outbox.reply(self._state(join=message.join))
+        self._merge(message, _dialler(message, source), None, now)
+        return reply
+
+    def _state(self, *, join: bool) -> PushPull:
+        return PushPull(join, tuple(member.row() for member in self._core.table))
+
+    def _join(self, now: float, *, again: bool = False) -> None:
+        config = self._core.config
+        lonely = not self._core.table.living_peers
+        # A lonely node gives up a silent seed early: what matters is who answers first.
+        timeout = config.tcp_timeout / _LONELY_SHARE if lonely else config.tcp_timeout
+        known = {member.address for member in self._core.table if member.living}
+        busy = {dialled.to for dialled in self._dialled.values()}
+        for seed in self._seeds:
+            if seed not in busy and (again or seed not in known):
+                self._dial(seed, timeout, now, join=True)
+        self._retry = self._next_retry(now)
+
+    def _next_retry(self, now: float) -> float | None:
+        if not self._seeds:
+            return None
+        if self._core.table.living_peers:
+            return now + self._core.config.rejoin_interval
+        return now + self._core.config.lonely_interval * (1 + _JITTER * self._core.rng.random())
+
+    def watch_loneliness(self, now: float) -> None:
+        """Try the seeds soon when the last living peer was lost."""
+        if self._seeds and not self._core.table.living_peers and self._retry is not None:
+            self._retry = min(self._retry, now + self._core.config.lonely_interval)
+
+    def _exchange_with(self, count: int, now: float, state: State | None = None) -> None:
+        def suits(member: Member) -> bool:
+            return member.living and not member.own and state in (None, member.state)
+
+        for member in self._core.table.pick(count, suits):
+            self._dial(member.address, self._core.config.tcp_timeout, now, join=False)
+
+    def _dial(self, to: Address, timeout: float, now: float, *, join: bool) -> None:
+        dial = self._core.outbox.dial(to, self._state(join=join), timeout)
+        self._dialled[dial] = _Dialled(to, join, now)
+
+    def _merge(self, message: PushPull, peer: Address, began: float | None, now: float) -> bool:
+        if not compatible(message.nodes, self._core.table):
+            self._core.ignore(Ignored.INCOMPATIBLE)
+            return False
+        for row in message.nodes:
+            self._merge_row(row, now)
+        self._core.stats.exchanges += 1
+        self._core.events.add(Exchanged(peer, began))
+        if message.user_state:
+            self._core.events.add(UserState(message.user_state, peer))
+        return True
+
+    def _merge_row(self, row: NodeState, now: float) -> None:
+        name = self._core.name
+        if row.state is State.ALIVE:
+            alive = Alive(row.addr, row.incarnation, row.meta, row.name, row.port, row.vsn)
+            self._membership.alive(alive, now)
+        elif row.state is State.LEFT:
+            self._membership.dead(Dead(row.name, row.incarnation, row.name), now)
+        else:
+            # A peer's word alone kills nobody: the node gets the time to refute.
+            self._membership.suspect(Suspect(name, row.incarnation, row.name), now)
+
+    def _introduce(self, dialled: _Dialled, known: set[str]) -> None:
+        """Tell those whom a join made us know that we are here, before gossip gets to them."""
+
+        def met(member: Member) -> bool:
+            return member.living and member.name not in known and member.address != dialled.to
+
+        self._core.outbox.tell(
+            self._core.table.pick(SHOUT_LIMIT, met), self._core.table.own.alive()
+        )
+
+    def _fail(self, dialled: _Dialled, reason: str, *, silent: bool) -> None:
+        self._core.stats.exchanges_failed += 1
+        self._core.events.add(ExchangeFailed(dialled.to, reason, silent, dialled.join))
+
+
+def _dialler(message: PushPull, source: Address) -> Address:
+    """Find the dialler's listening address in its own table: it dials from a random port."""
+    ports = (row.port for row in message.nodes if to_text(row.addr) == source.ip)
+    return Address(source.ip, next(ports, source.port))

@@ -1,0 +1,56 @@
+"""What a node counts: for metrics, tests and people."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gossip.wire.errors import Refusal
+from gossip.wire.messages import MessageType
+
+
+class Ignored(StrEnum):
+    """Why a well-formed message changed nothing."""
+
+    UNKNOWN_NODE = "unknown_node"
+    OLD_INCARNATION = "old_incarnation"
+    NOT_ALIVE = "not_alive"
+    REPEATED = "repeated"
+    LEAVING = "leaving"
+    BAD_ADDRESS = "bad_address"
+    BAD_VSN = "bad_vsn"
+    NAME_CONFLICT = "name_conflict"
+    TABLE_FULL = "table_full"
+    WRONG_NAME = "wrong_name"
+    UNKNOWN_SEQUENCE = "unknown_sequence"
+    UNKNOWN_DIAL = "unknown_dial"
+    UNEXPECTED = "unexpected"
+    INCOMPATIBLE = "incompatible"
+    RELAYS_FULL = "relays_full"
+    INCARNATION_SPENT = "incarnation_spent"
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters since the start, and three gauges (`health`, `queued`, `members`)."""
+
+    refusals: Counter[Refusal] = field(default_factory=Counter)
+    ignored: Counter[Ignored] = field(default_factory=Counter)
+    sent: Counter[MessageType] = field(default_factory=Counter)
+    received: Counter[MessageType] = field(default_factory=Counter)
+    datagrams_sent: int = 0
+    bytes_sent: int = 0
+    suspicions: int = 0
+    deaths: int = 0
+    refutations: int = 0
+    probes: int = 0
+    probes_failed: int = 0
+    probes_forgotten: int = 0
+    tcp_fallbacks: int = 0
+    stalls: int = 0
+    exchanges: int = 0
+    exchanges_failed: int = 0
+    events_lost: int = 0
+    broadcasts_dropped: int = 0
+    health: int = 0
+    queued: int = 0
+    members: int = 1

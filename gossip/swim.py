@@ -1,0 +1,365 @@
+"""One member of a memberlist cluster as a pure state machine.
+
+Bytes and time go in, bytes and events come out; see `docs/architecture.md` for how a driver
+treats it. The parts: `Membership` (the rules), `Prober` and `Relays` (failure detection),
+`Gossiper` (spreading), `Exchanges` (push/pull and joining).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from gossip.address import to_bytes, to_text
+from gossip.awareness import Awareness
+from gossip.config import Config
+from gossip.core import UINT32, Core
+from gossip.events import EventQueue
+from gossip.gossiper import Gossiper
+from gossip.io import Address, Event, MemberView, StreamFailure, Transmit, UserMessage
+from gossip.member import Member
+from gossip.membership import Membership
+from gossip.outbox import Outbox
+from gossip.probe import Prober
+from gossip.pushpull import Exchanges
+from gossip.relay import Relays
+from gossip.stats import Ignored, Stats
+from gossip.table import Table
+from gossip.wire.errors import WireError
+from gossip.wire.messages import (
+    Ack,
+    Alive,
+    Dead,
+    ErrorReply,
+    IndirectPing,
+    Message,
+    MessageType,
+    Nack,
+    Ping,
+    PushPull,
+    State,
+    Suspect,
+    User,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from gossip.wire.crypto import Keyring
+    from gossip.wire.stream import StreamCodec
+
+META_LIMIT = 512
+STALL = 1.0
+"""A timer this late, in seconds, means that we stood still and know nothing of the time between."""
+GRACE = 1.0
+"""What a suspicion that ran out while we stood still gets on top."""
+
+_TYPES: dict[type, MessageType] = {
+    Ping: MessageType.PING,
+    IndirectPing: MessageType.INDIRECT_PING,
+    Ack: MessageType.ACK,
+    Nack: MessageType.NACK,
+    Suspect: MessageType.SUSPECT,
+    Alive: MessageType.ALIVE,
+    Dead: MessageType.DEAD,
+    User: MessageType.USER,
+    PushPull: MessageType.PUSH_PULL,
+    ErrorReply: MessageType.ERROR,
+}
+
+
+class Swim:
+    """A node of the cluster. Never raises on what peers send."""
+
+    def __init__(  # noqa: PLR0913 - a node's identity and its sources of chance, each named by the caller
+        self,
+        config: Config,
+        *,
+        name: str,
+        address: Address,
+        keyring: "Keyring | None",
+        rng: "Random",
+        nonce: Callable[[], bytes],
+        incarnation: int,
+        now: float,
+        meta: bytes = b"",
+    ) -> None:
+        """Start as the only member known.
+
+        `address` is where others reach us. `incarnation` must be above that of our earlier life:
+        Unix seconds will do. `nonce` gives 12 fresh bytes. ValueError: no IP address, no name,
+        meta or incarnation out of bounds.
+        """
+        _check(name, incarnation, meta)
+        own = Member(
+            name,
+            to_bytes(address.ip),
+            address.port,
+            State.ALIVE,
+            incarnation,
+            meta or None,
+            config.vsn,
+            now,
+            own=True,
+        )
+        self._stats = Stats()
+        table = Table(own, rng)
+        outbox = Outbox(config, keyring, nonce, table, self._stats)
+        awareness = Awareness(config.awareness_max_multiplier)
+        events = EventQueue(self._stats)
+        self._core = Core(
+            config, table, outbox, awareness, events, self._stats, rng, rng.getrandbits(32)
+        )
+        self._membership = Membership(self._core)
+        self._prober = Prober(self._core, self._membership, now)
+        self._relays = Relays(self._core)
+        self._gossiper = Gossiper(self._core, now)
+        self._exchanges = Exchanges(self._core, self._membership, now)
+        self._left_by: float | None = None
+        self._left = False
+        self._membership.announce_self()
+        self._after(now)
+
+    # ---- in
+
+    def handle_datagram(self, data: bytes, source: Address, now: float) -> None:
+        """Take one UDP packet."""
+        try:
+            opened = self._core.outbox.packets.open(data)
+        except WireError as error:
+            self._stats.refusals[error.reason] += 1
+            return
+        self._stats.refusals.update(opened.refusals)
+        for message in opened.messages:
+            self._received(message)
+            self._dispatch(message, source, now)
+        self._after(now)
+
+    def handle_stream(self, data: bytes, source: Address, now: float) -> bytes | None:
+        """Take one whole request of an accepted TCP stream; give the reply to send, if any."""
+        try:
+            message = self._core.outbox.streams.open(data, accepting=True)
+        except WireError as error:
+            self._stats.refusals[error.reason] += 1
+            return self._core.outbox.reply(ErrorReply(f"refused: {error.reason.value}"))
+        self._received(message)
+        reply = self._answer(message, source, now)
+        self._after(now)
+        return reply
+
+    def handle_reply(self, dial_id: int, reply: bytes | StreamFailure, now: float) -> None:
+        """Take the whole reply to a `Dial`, or why there is none."""
+        ours = self._exchanges.owns(dial_id)
+        if isinstance(reply, StreamFailure):
+            if ours:
+                self._exchanges.failed(dial_id, reply)
+        else:
+            self._take_reply(dial_id, reply, now)
+        self._after(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due. Called very late, it first forgives others the time we stood still."""
+        deadline = self.deadline()
+        if deadline is not None and now - deadline > STALL:
+            self._stats.stalls += 1
+            self._prober.forget_stale(now)
+            self._membership.postpone(now + GRACE)
+        self._membership.handle_timeout(now)
+        self._prober.handle_timeout(now)
+        self._relays.handle_timeout(now)
+        self._exchanges.handle_timeout(now)
+        self._gossiper.note(now)
+        self._gossiper.handle_timeout(now)
+        self._after(now)
+
+    def set_seeds(self, seeds: Sequence[Address], now: float) -> None:
+        """Join through all of `seeds` that are no members, and keep trying."""
+        self._exchanges.set_seeds(seeds, now)
+        self._after(now)
+
+    def exchange(self, now: float) -> None:
+        """Push/pull now with up to three living peers, with all seeds where there are none."""
+        self._exchanges.exchange(now)
+        self._after(now)
+
+    def set_meta(self, meta: bytes, now: float) -> None:
+        """Change our meta, at most 512 bytes (ValueError), and tell everybody."""
+        _check_meta(meta)
+        if not self._membership.leaving:
+            self._membership.set_meta(meta, now)
+        self._after(now)
+
+    def broadcast(self, data: bytes, now: float) -> None:
+        """Gossip an application message to the cluster."""
+        self._core.outbox.broadcast(None, User(data))
+        self._after(now)
+
+    def send(self, name: str, data: bytes) -> bool:
+        """Send an application message straight to one member; false when it is not living."""
+        member = self._core.table.get(name)
+        if member is None or not member.living or member.own:
+            return False
+        self._core.outbox.send_to_member(member, User(data))
+        return True
+
+    def leave(self, now: float) -> None:
+        """Tell everybody that we go. Pings are answered on until the process stops."""
+        if self._membership.leaving:
+            return
+        self._gossiper.hurry = True
+        self._membership.leave(now)
+        self._left_by = now + self._core.config.leave_timeout
+        self._after(now)
+
+    # ---- out
+
+    @property
+    def left(self) -> bool:
+        """Our leave was sent as often as it should be, or its time ran out."""
+        return self._left
+
+    @property
+    def stats(self) -> Stats:
+        """The counters, with the gauges brought up to date."""
+        outbox = self._core.outbox
+        self._stats.health = self._core.awareness.score
+        self._stats.queued = len(outbox.queue)
+        self._stats.broadcasts_dropped = outbox.queue.dropped
+        self._stats.members = len(self._core.table)
+        return self._stats
+
+    @property
+    def config(self) -> Config:
+        """The numbers this node runs with."""
+        return self._core.config
+
+    @property
+    def streams(self) -> "StreamCodec":
+        """The TCP codec, by which a driver knows when a message is whole."""
+        return self._core.outbox.streams
+
+    def deadline(self) -> float | None:
+        """When `handle_timeout` wants to be called next."""
+        deadlines = (
+            self._membership.deadline(),
+            self._prober.deadline(),
+            self._relays.deadline(),
+            self._exchanges.deadline(),
+            self._gossiper.deadline(),
+            None if self._left else self._left_by,
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def transmits(self) -> list[Transmit]:
+        """Drain what is to be sent."""
+        return self._core.outbox.drain()
+
+    def events(self) -> list[Event]:
+        """Drain what happened."""
+        return self._core.events.drain()
+
+    def members(self) -> tuple[MemberView, ...]:
+        """Give the whole table: self, dead and left ones included."""
+        return tuple(member.view() for member in self._core.table)
+
+    def live(self) -> frozenset[str]:
+        """Give the names of the alive and suspect, self included."""
+        return frozenset(member.name for member in self._core.table if member.living)
+
+    # ---- messages
+
+    def _received(self, message: Message) -> None:
+        self._stats.received[_TYPES[type(message)]] += 1
+
+    def _dispatch(self, message: Message, source: Address, now: float) -> None:
+        match message:
+            case Ping():
+                self._ping(message, source)
+            case IndirectPing():
+                self._indirect_ping(message, source, now)
+            case Ack():
+                if not (self._prober.ack(message.seq_no) or self._relays.ack(message.seq_no)):
+                    self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
+            case Nack():
+                if not self._prober.nack(message.seq_no, source):
+                    self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
+            case Suspect():
+                self._membership.suspect(message, now)
+            case Alive():
+                self._membership.alive(message, now)
+            case Dead():
+                self._membership.dead(message, now)
+            case User():
+                self._core.events.add(UserMessage(message.data, source))
+            case _:
+                self._core.ignore(Ignored.UNEXPECTED)
+
+    def _ping(self, ping: Ping, source: Address) -> None:
+        if ping.node and ping.node != self._core.name:
+            self._core.ignore(Ignored.WRONG_NAME)
+            return
+        self._core.outbox.send(_return_address(ping, source), Ack(ping.seq_no))
+
+    def _indirect_ping(self, request: IndirectPing, source: Address, now: float) -> None:
+        target = to_text(request.target)
+        if target is None:
+            self._core.ignore(Ignored.BAD_ADDRESS)
+        elif self._relays.full():
+            self._core.ignore(Ignored.RELAYS_FULL)
+        else:
+            address = Address(target, request.port or self._core.config.port)
+            self._relays.begin(request, address, _return_address(request, source), now)
+
+    def _answer(self, message: Message, source: Address, now: float) -> bytes | None:
+        match message:
+            case PushPull():
+                return self._exchanges.requested(message, source, now)
+            case Ping() if message.node in ("", self._core.name):
+                return self._core.outbox.reply(Ack(message.seq_no))
+            case Ping():
+                self._core.ignore(Ignored.WRONG_NAME)
+            case User():
+                self._core.events.add(UserMessage(message.data, source))
+            case _:
+                self._core.ignore(Ignored.UNEXPECTED)
+        return None
+
+    def _take_reply(self, dial: int, reply: bytes, now: float) -> None:
+        try:
+            message = self._core.outbox.streams.open(reply, accepting=False)
+        except WireError as error:
+            self._stats.refusals[error.reason] += 1
+            if self._exchanges.owns(dial):
+                self._exchanges.failed(dial, error.reason)
+            return
+        self._received(message)
+        if self._exchanges.owns(dial):
+            self._exchanges.replied(dial, message, now)
+        elif isinstance(message, Ack) and self._prober.expects(dial, message.seq_no):
+            self._prober.tcp_ack(dial)
+        else:
+            self._core.ignore(Ignored.UNKNOWN_DIAL)
+
+    def _after(self, now: float) -> None:
+        self._gossiper.note(now)
+        self._exchanges.watch_loneliness(now)
+        if self._left_by is not None and not self._left:
+            unsent = self._core.name in self._core.outbox.queue and self._core.table.living_peers
+            self._left = not unsent or now >= self._left_by
+
+
+def _return_address(asked: Ping | IndirectPing, source: Address) -> Address:
+    """Answer where the asker says it listens; where it says nothing, whence it came."""
+    ip = to_text(asked.source_addr)
+    return Address(ip, asked.source_port) if ip and asked.source_port else source
+
+
+def _check(name: str, incarnation: int, meta: bytes) -> None:
+    if not name:
+        raise ValueError("name: empty")
+    if not 1 <= incarnation <= UINT32:
+        raise ValueError(f"incarnation: {incarnation} is no positive 32-bit number")
+    _check_meta(meta)
+
+
+def _check_meta(meta: bytes) -> None:
+    if len(meta) > META_LIMIT:
+        raise ValueError(f"meta: {len(meta)} bytes, at most {META_LIMIT}")

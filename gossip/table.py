@@ -1,0 +1,97 @@
+"""The member table and the order in which its rows are probed."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from gossip.member import Member
+from gossip.wire.messages import State
+
+if TYPE_CHECKING:
+    from random import Random
+
+MAX_MEMBERS = 10_000
+"""Rows kept; a name beyond that is refused. Real clusters are far below."""
+
+_DRAWS = 8
+
+
+class Table:
+    """All known nodes, self included, dead and left ones until they are reaped."""
+
+    def __init__(self, own: Member, rng: "Random") -> None:
+        self.own = own
+        self._rng = rng
+        self._rows = {own.name: own}
+        self._order = [own]
+        self._next = 0
+        self._living = 1
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._rows.values())
+
+    @property
+    def living_peers(self) -> int:
+        """How many others are alive or suspect."""
+        return self._living - self.own.living
+
+    @property
+    def full(self) -> bool:
+        """No new name fits."""
+        return len(self._rows) >= MAX_MEMBERS
+
+    def get(self, name: str) -> Member | None:
+        """Find a row by its node name."""
+        return self._rows.get(name)
+
+    def add(self, member: Member) -> None:
+        """Put a new row at a random place of the probe order, so that nobody foresees it."""
+        self._rows[member.name] = member
+        self._order.append(member)
+        index = self._rng.randrange(len(self._order))
+        self._order[index], self._order[-1] = self._order[-1], self._order[index]
+        self._living += member.living
+
+    def set_state(self, member: Member, state: State, now: float) -> None:
+        """Change a row's state; the one place that does."""
+        self._living -= member.living
+        if member.state is not state:
+            member.since = now
+        member.state = state
+        self._living += member.living
+
+    def next_target(self, keep_dead: float, now: float) -> Member | None:
+        """Give the next living peer in the probe order, None when there is none.
+
+        At the end of a round the rows dead or left for more than `keep_dead` seconds are
+        forgotten and the order is shuffled anew. A whole new round is looked through, so that
+        small clusters lose no tick.
+        """
+        for _ in range(2):
+            while self._next < len(self._order):
+                member = self._order[self._next]
+                self._next += 1
+                if member.living and not member.own:
+                    return member
+            self._new_round(keep_dead, now)
+        return None
+
+    def pick(self, count: int, eligible: Callable[[Member], bool]) -> list[Member]:
+        """Give up to `count` distinct random rows that are `eligible`."""
+        if len(self._order) > count * _DRAWS:
+            drawn = self._rng.sample(self._order, count * 2)
+            chosen = [member for member in drawn if eligible(member)][:count]
+            if len(chosen) == count:
+                return chosen
+        candidates = [member for member in self._order if eligible(member)]
+        return self._rng.sample(candidates, min(count, len(candidates)))
+
+    def _new_round(self, keep_dead: float, now: float) -> None:
+        kept = [row for row in self._order if row.living or row.own or now - row.since <= keep_dead]
+        if len(kept) < len(self._order):
+            self._rows = {row.name: row for row in kept}
+        self._rng.shuffle(kept)
+        self._order = kept
+        self._next = 0

@@ -1,0 +1,171 @@
+"""The numbers that upstream's own tests pin down, and the timers made of them."""
+
+import pytest
+
+from gossip.awareness import Awareness
+from gossip.broadcast import BroadcastQueue, retransmit_limit
+from gossip.pushpull import push_pull_scale
+from gossip.suspicion import (
+    Suspicion,
+    expected_confirmations,
+    remaining_suspicion_time,
+    suspicion_timeout,
+)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "seconds"),
+    [(5, 1.0), (10, 1.0), (50, 1.698), (100, 2.0), (500, 2.698), (1000, 3.0)],
+)
+def test_formula_suspicion_timeout(nodes: int, seconds: float) -> None:
+    assert suspicion_timeout(3, nodes, 1.0) / 3 == pytest.approx(seconds, abs=1e-9)
+
+
+@pytest.mark.parametrize(("nodes", "limit"), [(0, 0), (1, 3), (99, 6)])
+def test_formula_retransmit_limit(nodes: int, limit: int) -> None:
+    assert retransmit_limit(3, nodes) == limit
+
+
+@pytest.mark.parametrize(
+    ("nodes", "factor"), [(0, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3)]
+)
+def test_formula_push_pull_scale(nodes: int, factor: int) -> None:
+    assert push_pull_scale(1.0, nodes) == factor
+
+
+@pytest.mark.parametrize(
+    ("confirmations", "elapsed", "left"),
+    [(0, 0, 30), (1, 2, 14), (2, 3, 4.81), (3, 4, -2), (4, 5, -3), (5, 10, -8)],
+)
+def test_formula_remaining_suspicion_time(confirmations: int, elapsed: float, left: float) -> None:
+    got = remaining_suspicion_time(confirmations, 3, elapsed, 2.0, 30.0)
+    assert got == pytest.approx(left, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("accusers", "seconds"),
+    [
+        ([], 2.0),
+        (["me"], 2.0),
+        (["a"], 1.25),
+        (["a", "a", "me"], 1.25),
+        (["a", "b"], 0.81),
+        (["a", "b", "c"], 0.5),
+        (["a", "b", "c", "d"], 0.5),
+    ],
+)
+def test_suspicion_timer_fires(accusers: list[str], seconds: float) -> None:
+    timer = Suspicion("me", 3, 0.5, 2.0, 10.0)
+    for accuser in accusers:
+        timer.confirm(accuser, 10.1)
+    assert timer.deadline == pytest.approx(10 + seconds, abs=0.01)
+
+
+def test_suspicion_timer_counts_only_new_accusers() -> None:
+    timer = Suspicion("me", 3, 0.5, 2.0, 0.0)
+    told = [timer.confirm(name, 0.0) for name in ("me", "a", "a", "b", "c", "d")]
+    assert told == [False, True, False, True, True, False]
+
+
+def test_suspicion_timer_without_confirmations_uses_the_minimum() -> None:
+    assert Suspicion("me", 0, 0.5, 2.0, 0.0).deadline == 0.5
+
+
+def test_suspicion_timer_already_past_fires_at_once() -> None:
+    timer = Suspicion("me", 1, 0.5, 2.0, 0.0)
+    assert timer.confirm("a", 1.7)
+    assert timer.deadline == 1.7
+
+
+@pytest.mark.parametrize(
+    ("nodes", "confirmations", "seconds"),
+    [
+        (2, 0, 0.5),
+        (3, 0, 0.5),
+        (4, 0, 0.5),
+        (5, 0, 1.0),
+        (6, 0, 1.0),
+        (6, 1, 0.75),
+        (6, 2, 0.604),
+        (6, 3, 0.5),
+        (6, 4, 0.5),
+    ],
+)
+def test_dogpile(nodes: int, confirmations: int, seconds: float) -> None:
+    minimum = suspicion_timeout(5, nodes, 0.1)
+    timer = Suspicion("me", expected_confirmations(5, nodes), minimum, 2 * minimum, 0.0)
+    for index in range(confirmations):
+        timer.confirm(f"n{index}", 0.0)
+    assert timer.deadline == pytest.approx(seconds, abs=0.0015)
+
+
+def test_awareness_clamps_and_scales() -> None:
+    health = Awareness(8)
+    seen = []
+    for delta in (0, -1, -10, 1, -1, 10, -1, -10, -1):
+        health.apply(delta)
+        seen.append((health.score, health.scale(1.0)))
+    assert seen == [(0, 1), (0, 1), (0, 1), (1, 2), (0, 1), (7, 8), (6, 7), (0, 1), (0, 1)]
+
+
+def _order(queue: BroadcastQueue) -> list[bytes]:
+    return queue.take(0, 10_000, 99)
+
+
+def test_queue_orders_by_transmits_then_length_then_newest() -> None:
+    queue = BroadcastQueue(100)
+    for name, part in (("a", b"a"), ("b", b"bb"), ("c", b"c")):
+        queue.add(name, part)
+    assert _order(queue) == [b"bb", b"c", b"a"]
+    queue.add("d", b"d")
+    assert _order(queue) == [b"d", b"bb", b"c", b"a"]
+
+
+def test_queue_replaces_news_of_the_same_name_only() -> None:
+    queue = BroadcastQueue(100)
+    queue.add("a", b"old")
+    queue.add("b", b"other")
+    queue.add("a", b"new")
+    queue.add(None, b"free")
+    queue.add(None, b"free")
+    assert sorted(_order(queue)) == [b"free", b"free", b"new", b"other"]
+
+
+@pytest.mark.parametrize(("overhead", "taken"), [(2, 4), (3, 3)])
+def test_queue_keeps_the_budget(overhead: int, taken: int) -> None:
+    queue = BroadcastQueue(100)
+    for index in range(4):
+        queue.add(f"n{index}", b"x" * 18)
+    assert len(queue.take(overhead, 80, 10)) == taken
+
+
+def test_queue_keeps_the_transmit_limit() -> None:
+    queue = BroadcastQueue(100)
+    for index in range(4):
+        queue.add(f"n{index}", b"x" * 18)
+    assert [len(queue.take(3, 80, 2)) for _ in range(4)] == [3, 3, 2, 0]
+    assert len(queue) == 0
+
+
+def test_queue_skips_what_does_not_fit() -> None:
+    queue = BroadcastQueue(100)
+    queue.add("big", b"x" * 90)
+    queue.add("small", b"x" * 10)
+    assert queue.take(2, 80, 4) == [b"x" * 10]
+    assert "big" in queue
+
+
+def test_queue_prune_drops_the_most_transmitted_first() -> None:
+    queue = BroadcastQueue(100)
+    queue.add("old", b"old")
+    queue.take(0, 100, 4)
+    queue.add("new", b"new")
+    queue.prune(1)
+    assert ("new" in queue, "old" in queue) == (True, False)
+
+
+def test_queue_is_bounded_and_counts_its_loss() -> None:
+    queue = BroadcastQueue(3)
+    for index in range(5):
+        queue.add(f"n{index}", b"x")
+    assert (len(queue), queue.dropped) == (3, 2)
