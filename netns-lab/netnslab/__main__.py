@@ -1,0 +1,5 @@
+"""`python -m netnslab`: see `cli`."""
+
+from netnslab.cli import main
+
+main()

@@ -1,0 +1,174 @@
+"""`lab demo`: three nodes, four service IPs, and the power of one owner is cut while you watch."""
+
+import time
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+from netnslab import report, scenarios, verdict
+from netnslab.laboratory import Lab, NotConvergedError, Options
+from netnslab.scenarios import Fault
+from netnslab.verdict import Bystanders, Row
+
+NODES, SERVICES = 3, 4
+# Asking three instruments costs them time that belongs to measuring.
+REDRAW = 0.2
+SUMMARY = ("IP", "old owner", "new owner", "lost probes", "outage ms")
+
+
+class Show:
+    """Draws what the instruments see; on a terminal in place, elsewhere as lines of changes."""
+
+    def __init__(self, console: Console) -> None:
+        self.lab: Lab | None = None
+        self.fault: Fault | None = None
+        self._console = console
+        self._stage = "starting"
+        self._drawn = 0.0
+        self._known: dict[str, str] = {}
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "Show":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._live.stop()
+
+    def stage(self, text: str) -> None:
+        """Says what happens now."""
+        self._stage = text
+        self._console.print(text, markup=False)
+
+    def struck(self, fault: Fault) -> None:
+        """From here on outages and announcements count."""
+        self.fault = fault
+        hit = ", ".join(fault.hit)
+        self.stage(f"cutting the power of {fault.victim}, which owns {hit}: links down, killed")
+
+    def tick(self) -> None:
+        """Called in every turn of every wait."""
+        if self.lab is None or time.monotonic() < self._drawn + REDRAW:
+            return
+        rows = self._rows(self.lab)
+        if self._console.is_terminal:
+            self._live.update(self._picture(self.lab, rows), refresh=True)
+        else:
+            self._lines(rows)
+        self._drawn = time.monotonic()
+
+    def _rows(self, lab: Lab) -> list[dict[str, str]]:
+        now = time.monotonic()
+        heard, outages = lab.heard(now - 0.3, now), lab.prober.ask("live")
+        since = self.fault.start if self.fault else now - 3600
+        frames = lab.capture.ask("since", start=since)
+        return [
+            {
+                "IP": ip,
+                "owner": lab.wire_owner(heard[ip]) or "nobody",
+                "outage ms": f"{outages[ip]:.0f}" if self.fault else "",
+                "announced by": "; ".join(_announcements(lab, frames[ip])),
+            }
+            for ip in lab.ips
+        ]
+
+    def _picture(self, lab: Lab, rows: list[dict[str, str]]) -> RenderableType:
+        nodes = Table(title="nodes")
+        for heading in ("node", "address", "machine", "the others say"):
+            nodes.add_column(heading)
+        for name, node in lab.nodes.items():
+            machine = "alive" if node.running else "no speaker"
+            if self.fault and name == self.fault.victim and not node.running:
+                machine = "[red]powered off[/red]"
+            nodes.add_row(name, node.host.ip, machine, _opinion(lab, name))
+        services = Table(title="service IPs")
+        for heading in ("IP", "owner", "outage ms", "announced by"):
+            services.add_column(heading)
+        for row in rows:
+            style = "red" if row["owner"] == "nobody" else None
+            services.add_row(*row.values(), style=style)
+        return Group(nodes, services, self._stage)
+
+    def _lines(self, rows: list[dict[str, str]]) -> None:
+        for row in rows:
+            if self._known.get(row["IP"]) != row["owner"]:
+                frames = f" ({row['announced by']})" if row["announced by"] else ""
+                self._console.print(f"{row['IP']}: {row['owner']}{frames}", markup=False)
+                self._known[row["IP"]] = row["owner"]
+
+
+def _announcements(lab: Lab, frames: dict[str, Any]) -> list[str]:
+    """Who announced the IP by which frames; answers to questions are not listed."""
+    texts = []
+    for mac, row in frames.items():
+        kinds = [
+            f"{count} {kind}" for kind, count in row["kinds"].items() if kind.startswith("grat")
+        ]
+        if kinds:
+            texts.append(f"{lab.macs.get(mac, mac)}: {', '.join(kinds)}")
+    return texts
+
+
+def _opinion(lab: Lab, name: str) -> str:
+    """The last that a living speaker logged about the member."""
+    for other, node in lab.nodes.items():
+        if other == name or not node.running:
+            continue
+        node.read_log()
+        for event in reversed(node.events):
+            if event.get("event") == "member" and event.get("node") == name:
+                return str(event.get("state"))
+    return ""
+
+
+def _summary(rows: list[Row]) -> Table:
+    table = Table(title="what the client saw")
+    for heading in SUMMARY:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(
+            row.ip,
+            row.owner_before or "nobody",
+            row.owner_after or "nobody",
+            str(row.lost),
+            f"{row.outage_ms:.0f}",
+        )
+    return table
+
+
+def _failures(rows: list[Row], bystanders: Bystanders) -> list[str]:
+    failures = [line for row in rows for line in verdict.judge(row, verdict.LIMITS["power-off"])]
+    return failures + verdict.judge_bystanders(bystanders)
+
+
+def _perform(lab: Lab, show: Show) -> tuple[list[Row], Bystanders]:
+    show.stage(f"starting {NODES} speakers with encrypted gossip for {SERVICES} service IPs")
+    lab.start()
+    # The one that owns most, so that there is something to see.
+    owned = [lab.client_owners()[ip] for ip in lab.ips]
+    victim = max(lab.names, key=owned.count)
+    return scenarios.run_once(lab, "power-off", 1, victim, Bystanders(), show.struck)
+
+
+def play(speaker: list[str]) -> bool:
+    """Runs the demo; whether every IP came back at one owner. Raises LabError."""
+    console = Console(width=None if Console().is_terminal else 120)
+    with Show(console) as show, Lab(Options(NODES, SERVICES, speaker, show.tick)) as lab:
+        show.lab = lab
+        try:
+            rows, bystanders = _perform(lab, show)
+        except NotConvergedError as error:
+            console.print(f"FAILED {error}", markup=False)
+            return False
+        show.lab = None
+        show.stage("stopping the remaining speakers")
+        lab.stop()
+        failures = _failures(rows, bystanders)
+    console.print(_summary(rows))
+    console.print(report.bystanders_line(bystanders))
+    for failure in failures:
+        console.print(f"FAILED {failure}", markup=False)
+    return not failures

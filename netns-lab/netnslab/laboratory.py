@@ -1,0 +1,212 @@
+"""The whole set-up: segment, manifests, speakers, instruments; and the questions asked of it."""
+
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from netnslab import manifests, oracle, sandbox
+from netnslab.addresses import ECHO_PORT, node_name, service_ip
+from netnslab.errors import LabError
+from netnslab.instrument import Instrument
+from netnslab.node import DEFAULT_SPEAKER, Launch, Node
+from netnslab.topology import NUD_REACHABLE, Topology
+
+POLL = 0.05
+# An answer that has stood so long, and nobody else's beside it, is taken as settled.
+STEADY = 1.0
+CONVERGE_WITHIN = 60.0
+EXIT_WITHIN = 5.0
+
+
+class NotConvergedError(LabError):
+    """The speakers did not reach the state that a measurement begins from."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose. `tick` is called in every turn of every wait."""
+
+    nodes: int = 3
+    services: int = 4
+    speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
+    tick: Callable[[], None] = lambda: None
+
+
+class Lab:
+    """Built and torn down as a context manager; needs the sandbox around it."""
+
+    def __init__(self, options: Options) -> None:
+        """Builds segment and instruments; starts no speaker. Raises LabError, OSError."""
+        self.options = options
+        self.names = [node_name(number) for number in range(1, options.nodes + 1)]
+        candidates = (service_ip(number) for number in count())
+        self.ips = oracle.spread(candidates, self.names, options.services)
+        self.directory = Path(tempfile.mkdtemp(dir=sandbox.SCRATCH))
+        self.topology = Topology(self.names)
+        self.nodes = self._nodes()
+        self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
+        watched = {"ips": self.ips, "port": ECHO_PORT}
+        topology = self.topology
+        second = {"mac": topology.observer.mac, "ip": topology.observer.ip, "ips": self.ips}
+        self.capture = Instrument("capture", topology.bridge_host, watched)
+        self.observer = Instrument("observer", topology.observer, second)
+        self.prober = Instrument("probe", topology.client, watched)
+
+    def _nodes(self) -> dict[str, Node]:
+        hosts = self.topology.nodes
+        source = self.directory / "manifests"
+        source.mkdir()
+        manifests.write(source, self.ips, {name: host.ip for name, host in hosts.items()})
+        secret = self.directory / "secretkey"
+        manifests.write_secret(secret)
+        seeds = [host.ip for host in hosts.values()]
+        launch = Launch(self.options.speaker, source, secret, self.directory, seeds)
+        for host in hosts.values():
+            self.topology.serve(host, self.ips)
+        return {name: Node(host, launch, self.ips) for name, host in hosts.items()}
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for node in self.nodes.values():
+            node.close()
+        for instrument in (self.prober, self.observer, self.capture):
+            instrument.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # Waiting
+
+    def wait_until(self, reached: Callable[[], bool], timeout: float) -> bool:
+        """Polls until `reached` or `timeout` seconds have passed; whether it was reached."""
+        deadline = time.monotonic() + timeout
+        while not reached():
+            if time.monotonic() >= deadline:
+                return False
+            self.options.tick()
+            time.sleep(POLL)
+        return True
+
+    def pass_time(self, until: float) -> None:
+        """Lets time pass, as part of a fault, up to that moment."""
+        self.wait_until(lambda: time.monotonic() >= until, until - time.monotonic() + 1)
+
+    # What the wire and the client say
+
+    def heard(self, start: float, end: float) -> dict[str, Any]:
+        """The second host's `measure.Heard` by IP."""
+        return dict(self.observer.ask("window", start=start, end=end))
+
+    def wire_owner(self, heard: dict[str, Any]) -> str | None:
+        """The node whose MAC answered last within what was heard."""
+        macs = heard["macs"]
+        return self.macs.get(macs[-1]) if macs else None
+
+    def client_owners(self) -> dict[str, str | None]:
+        """Where the client's own neighbour entries send each IP."""
+        known = self.topology.neighbours(self.topology.client)
+        return {ip: self.macs.get(known[ip][0]) if ip in known else None for ip in self.ips}
+
+    def settled(self, expected: dict[str, str]) -> bool:
+        """Whether for a whole second each IP was answered by its expected owner alone.
+
+        The client's own entries must name it too.
+        """
+        now = time.monotonic()
+        heard = self.heard(now - STEADY, now)
+        macs = {ip: [self.topology.nodes[owner].mac] for ip, owner in expected.items()}
+        steady = all(
+            row["macs"] == macs[ip] and row["silent_ms"] == 0 and row["dual_answer_ms"] == 0
+            for ip, row in heard.items()
+        )
+        return steady and self.client_owners() == expected
+
+    def require_silence(self, when: str) -> None:
+        """Raises LabError where anybody answers for a service IP though no speaker runs."""
+        start = time.monotonic()
+        self.pass_time(start + 0.5)
+        answered = [ip for ip, row in self.heard(start, time.monotonic()).items() if row["macs"]]
+        if answered:
+            raise LabError(f"{when}, somebody answers for {', '.join(answered)}")
+
+    # States that measurements begin and end with
+
+    def start(self) -> None:
+        """Shows that nobody answers, then starts all speakers and waits for the right owners."""
+        self.require_silence("before any speaker was started")
+        for node in self.nodes.values():
+            node.start()
+        self.converge()
+
+    def repair(self) -> None:
+        """Undoes every fault: links up, frozen speakers thawed, dead ones started."""
+        for node in self.nodes.values():
+            self.topology.set_link(node.host, "up")
+            node.signal(signal.SIGCONT)
+            if not node.running:
+                node.start()
+
+    def converge(self, alive: list[str] | None = None) -> None:
+        """Waits until exactly the hash's owners among `alive` answer. Raises NotConvergedError."""
+        names = alive or self.names
+        expected = oracle.owners(self.ips, names)
+        nodes = [self.nodes[name] for name in names]
+        if self.wait_until(lambda: all(node.ready() for node in nodes), CONVERGE_WITHIN):
+            if self.wait_until(lambda: self.settled(expected), CONVERGE_WITHIN):
+                return
+            now = time.monotonic()
+            heard = self.heard(now - STEADY, now)
+            wrong = [
+                f"{ip} (wanted {expected[ip]}, heard {[self.macs.get(m, m) for m in row['macs']]})"
+                for ip, row in heard.items()
+                if [self.macs.get(mac) for mac in row["macs"]] != [expected[ip]]
+            ]
+            raise NotConvergedError(
+                f"the hash's owners do not answer: {'; '.join(wrong) or 'unsteady'}"
+            )
+        late = next(node for node in nodes if not node.ready())
+        raise NotConvergedError(
+            f"the speaker of {late.name} did not get ready:\n{late.last_words()}"
+        )
+
+    def warm(self, ips: list[str]) -> None:
+        """Makes the client one whose entries were confirmed just now. Raises NotConvergedError.
+
+        A client that happens to verify its entry in the middle of a fault loses by that alone.
+        """
+        self.topology.verify_neighbours(self.topology.client, ips)
+
+        def confirmed() -> bool:
+            known = self.topology.neighbours(self.topology.client)
+            return all(ip in known and known[ip][1] & NUD_REACHABLE for ip in ips)
+
+        if not self.wait_until(confirmed, CONVERGE_WITHIN):
+            raise NotConvergedError("the owners do not answer the client's own unicast questions")
+
+    def mark(self, before: float) -> None:
+        """Has the instruments forget what was before that moment."""
+        for instrument in (self.prober, self.observer, self.capture):
+            instrument.ask("mark", before=before)
+
+    def stop(self) -> None:
+        """Ends all speakers, then shows that nobody answers any more. Raises LabError."""
+        for node in self.nodes.values():
+            self.topology.set_link(node.host, "up")
+            node.signal(signal.SIGCONT)
+            node.signal(signal.SIGTERM)
+        for node in self.nodes.values():
+            node.wait(EXIT_WITHIN)
+            node.kill()
+        self.require_silence("after all speakers have stopped")

@@ -1,0 +1,127 @@
+"""A tiny layer-2 announcer for proving the lab: right by default, wrong on request.
+
+    standin.py [right|leaves-silently|never-takes-over|idle] FLAGS OF THE SPEAKER
+
+Heartbeats to all seeds stand for gossip; a node is alive for `ALIVE` seconds after one.
+"""
+
+import json
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from netnslab import arp, oracle
+from netnslab.addresses import LINK
+from netnslab.instrument import packet_socket, received
+
+BEAT, ALIVE, QUIET = 0.1, 2.0, 0.5
+
+
+class StandIn:
+    def __init__(self, mode: str, flags: dict[str, str]) -> None:
+        self.mode, self.name = mode, flags["node-name"]
+        documents = [
+            document
+            for path in Path(flags["source"]).glob("*.yaml")
+            for document in yaml.safe_load_all(path.read_text())
+        ]
+        self.ips = [
+            d["status"]["loadBalancer"]["ingress"][0]["ip"] for d in documents if "status" in d
+        ]
+        slices = [d for d in documents if d["kind"] == "EndpointSlice"]
+        self.everyone = {e["nodeName"] for e in slices[0]["endpoints"]}
+        self.seeds = [(ip, 7946) for ip in flags["join"].split(",")]
+        self.gossip = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.gossip.bind((flags["ml-bindaddr"], 7946))
+        self.gossip.setblocking(False)
+        self.raw = packet_socket(LINK, arp.ETH_P_ARP)
+        self.mac = self.raw.getsockname()[4]
+        self.alive: dict[str, float] = {}
+        self.owned: set[str] = set()
+        self.leaving = False
+        self.last = self.quiet_since = time.monotonic()
+        signal.signal(signal.SIGTERM, self.terminate)
+
+    def say(self, event: str, **rest: Any) -> None:
+        print(json.dumps({"ts": time.time(), "level": "info", "event": event, **rest}), flush=True)
+
+    def terminate(self, *_: object) -> None:
+        self.leaving = True
+        if self.mode == "right":
+            self.beat()
+            time.sleep(0.05)
+        sys.exit(0)
+
+    def beat(self) -> None:
+        claims = time.monotonic() - self.quiet_since > QUIET
+        message = json.dumps([self.name, self.leaving, claims]).encode()
+        for seed in self.seeds:
+            try:
+                self.gossip.sendto(message, seed)
+            except OSError:
+                continue
+
+    def listen(self) -> None:
+        while True:
+            try:
+                name, leaving, claims = json.loads(self.gossip.recv(500))
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            if leaving:
+                self.alive.pop(name, None)
+            elif claims or name == self.name:
+                self.alive[name] = time.monotonic()
+
+    def elect(self) -> None:
+        now = time.monotonic()
+        nodes = {name for name, at in self.alive.items() if now - at < ALIVE} | {self.name}
+        if self.mode == "never-takes-over":
+            nodes = self.everyone
+        owned = {ip for ip in self.ips if oracle.owner(ip, nodes) == self.name}
+        if now - self.quiet_since < QUIET or self.mode == "idle":
+            owned = set()
+        for ip in owned - self.owned:
+            spa = socket.inet_aton(ip)
+            frame = arp.encode(
+                arp.BROADCAST, self.mac, arp.REQUEST, (self.mac, spa), (b"\0" * 6, spa)
+            )
+            self.raw.send(frame)
+            self.say("announce", ip=ip, owner=self.name)
+        self.owned = owned
+
+    def answer(self) -> None:
+        for _, frame in received(self.raw):
+            packet = arp.decode(frame)
+            if packet and packet.operation == arp.REQUEST and packet.tpa in self.owned:
+                asker = (frame[6:12], socket.inet_aton(packet.spa))
+                own = (self.mac, socket.inet_aton(packet.tpa))
+                self.raw.send(arp.encode(asker[0], self.mac, arp.REPLY, own, asker))
+
+    def run(self) -> None:
+        self.say("ready")
+        due = 0.0
+        while True:
+            now = time.monotonic()
+            if now - self.last > 1.0:
+                self.quiet_since, self.owned = now, set()
+                self.alive.clear()
+            self.last = now
+            self.listen()
+            self.elect()
+            self.answer()
+            if now >= due:
+                self.beat()
+                due = now + BEAT
+            select.select([self.raw, self.gossip], [], [], BEAT)
+
+
+if __name__ == "__main__":
+    StandIn(sys.argv[1], dict(flag[2:].split("=", 1) for flag in sys.argv[2:])).run()
