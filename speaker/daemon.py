@@ -91,15 +91,13 @@ class Daemon:
 
     async def run(self) -> int:
         """Start every part, wait for a signal or a fatal error, stop every part."""
-        loop = asyncio.get_running_loop()
+        loop, settings = asyncio.get_running_loop(), self._settings
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal)
-        self._log.info("start", node=self._settings.node_name, pid=os.getpid())
+        self._log.info("start", node=settings.node_name, pid=os.getpid())
         monitor = Monitor(self._on_links)
         servers: list[HttpServer] = []
-        source = FileSource(
-            self._source_directory(), self._settings.namespace, self._on_snapshot, self._log
-        )
+        source = FileSource(settings.source, settings.namespace, self._on_snapshot)
         loop.add_signal_handler(signal.SIGHUP, source.reload)
         reading = loop.create_task(source.run())
         reading.add_done_callback(self._on_source_end)
@@ -114,9 +112,6 @@ class Daemon:
             self._fail(error.strerror if error.errno is None else str(error))
         await self._shut_down(servers, monitor, reading)
         return EXIT_FAILURE if self._failure else 0
-
-    def _source_directory(self) -> Any:
-        return self._settings.source
 
     def _serve(self) -> list[HttpServer]:
         settings = self._settings

@@ -36,7 +36,7 @@ class Settings:
     """All settings of one speaker, checked. The secret key is never printed."""
 
     node_name: str
-    source: Path | None
+    source: Path
     namespace: str
     log_level: str
     host: str
@@ -54,9 +54,8 @@ class Settings:
 
     @property
     def gossips(self) -> bool:
-        """Whether there is gossip at all: MetalLB's rule is a bind address and, in a cluster,
-        labels to find the other speakers by."""
-        return bool(self.bind_address) and (self.source is not None or bool(self.labels))
+        """Whether there is gossip at all: MetalLB's rule is that a bind address is set."""
+        return bool(self.bind_address)
 
 
 @dataclass(frozen=True, slots=True)

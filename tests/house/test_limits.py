@@ -1,0 +1,58 @@
+"""The house's limits that no linter knows: length of files and functions, and words never used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_FILE = 700
+LONGEST_FUNCTION = 70
+FOLDERS = ("speaker", "gossip", "arp", "ndp", "link", "kube", "sim", "netns-lab", "tests")
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(path: Path) -> list[Function]:
+    tree = ast.parse(path.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, Function)]
+
+
+def lines(node: Function) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_file_and_functions_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    long = {node.name: lines(node) for node in functions(path) if lines(node) > LONGEST_FUNCTION}
+    assert not long
+
+
+def test_the_median_function_is_short() -> None:
+    lengths = sorted(
+        lines(node) for path in SOURCES if "tests" not in path.parts for node in functions(path)
+    )
+    assert lengths[len(lengths) // 2] <= 12
+
+
+@pytest.mark.parametrize("module", ["speaker.daemon", "gossip.swim", "arp.responder"])
+def test_the_whole_of_scapy_is_never_imported(module: str) -> None:
+    """scapy.all costs 83 MiB and opens sockets; the lean import keeps its vendor tables out."""
+    code = (
+        f"import {module}, sys; assert 'scapy.all' not in sys.modules; "
+        "manuf = sys.modules.get('scapy.libs.manuf'); assert manuf is None or not manuf.DATA"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+def test_requirements_are_pinned_by_hash_and_name_no_host() -> None:
+    for path in (ROOT / "requirements").glob("*.txt"):
+        text = path.read_text()
+        pins = [line for line in text.splitlines() if "==" in line]
+        assert pins
+        assert "://" not in text
+        assert text.count("--hash=sha256:") >= len(pins)
