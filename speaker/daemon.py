@@ -73,6 +73,7 @@ class Daemon:
         self._problems: frozenset[Problem] = frozenset()
         self._cause = "start"
         self._settling = False
+        self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._stop = asyncio.Event()
@@ -140,6 +141,7 @@ class Daemon:
         self._log.info("stop", node=self._settings.node_name, error=self._failure)
 
     def _withdraw_everything(self) -> None:
+        self._leaving = True
         self._announcer.withdraw_all()
         for item in list(self._reconciler.announced().values()):
             self._log_ips("withdraw", item.service, item.ips, reason="leaving")
@@ -250,6 +252,8 @@ class Daemon:
 
     def _settle(self) -> None:
         self._settling = False
+        if self._leaving:
+            return
         now = clock()
         self._tick(now)
         self._take_contact_events(now)

@@ -6,6 +6,7 @@ must still be told apart from one that is well.
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,8 @@ class HttpServer:
             self._server = make_server(host, port, app, _Server, _Handler)
         except OSError as error:
             raise OSError(error.errno, f"HTTP address {host}:{port}: {error.strerror}") from None
-        self._thread = Thread(target=self._server.serve_forever, name="http", daemon=True)
+        serve = partial(self._server.serve_forever, poll_interval=0.1)
+        self._thread = Thread(target=serve, name="http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:

@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -158,6 +163,7 @@ class Instruments:
 
 def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
     """Return a registry with everything in it, and what is left for the loop to observe."""
+    disable_created_metrics()
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SpeakerCollector(figures))
     ProcessCollector(registry=registry)
