@@ -162,24 +162,26 @@ class Lab:
         """Waits until exactly the hash's owners among `alive` answer. Raises NotConvergedError."""
         names = alive or self.names
         expected = oracle.owners(self.ips, names)
-        nodes = [self.nodes[name] for name in names]
-        if self.wait_until(lambda: all(node.ready() for node in nodes), CONVERGE_WITHIN):
-            if self.wait_until(lambda: self.settled(expected), CONVERGE_WITHIN):
-                return
-            now = time.monotonic()
-            heard = self.heard(now - STEADY, now)
-            wrong = [
-                f"{ip} (wanted {expected[ip]}, heard {[self.macs.get(m, m) for m in row['macs']]})"
-                for ip, row in heard.items()
-                if [self.macs.get(mac) for mac in row["macs"]] != [expected[ip]]
-            ]
-            raise NotConvergedError(
-                f"the hash's owners do not answer: {'; '.join(wrong) or 'unsteady'}"
-            )
-        late = next(node for node in nodes if not node.ready())
-        raise NotConvergedError(
-            f"the speaker of {late.name} did not get ready:\n{late.last_words()}"
-        )
+        for node in (self.nodes[name] for name in names):
+            if not self.wait_until(node.ready, CONVERGE_WITHIN):
+                words = node.last_words()
+                raise NotConvergedError(f"the speaker of {node.name} did not get ready:\n{words}")
+        if not self.wait_until(lambda: self.settled(expected), CONVERGE_WITHIN):
+            raise NotConvergedError(f"the hash's owners do not answer: {self._wrong(expected)}")
+
+    def _wrong(self, expected: dict[str, str]) -> str:
+        """Who answers instead of the expected owners."""
+        now = time.monotonic()
+        answering = {
+            ip: [self.macs.get(mac, mac) for mac in row["macs"]]
+            for ip, row in self.heard(now - STEADY, now).items()
+        }
+        wrong = [
+            f"{ip} by {' and '.join(answering[ip]) or 'nobody'} instead of {owner}"
+            for ip, owner in expected.items()
+            if answering[ip] != [owner]
+        ]
+        return "; ".join(wrong) or "not steadily, or the client's entries differ"
 
     def warm(self, ips: list[str]) -> None:
         """Makes the client one whose entries were confirmed just now. Raises NotConvergedError.

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from netnslab import oracle, verdict
-from netnslab.laboratory import Lab, NotConvergedError
+from netnslab.laboratory import STEADY, Lab, NotConvergedError
 from netnslab.node import Node
 from netnslab.verdict import Bystanders, Row
 
@@ -207,6 +207,8 @@ def run_once(
     struck(fault)
     fault.start = time.monotonic()
     fault.injected = SCENARIOS[name].inject(lab, lab.nodes[victim])
+    # What settled during the fault must still stand a while after it.
+    lab.pass_time(time.monotonic() + STEADY)
     lab.wait_until(lambda: lab.settled(fault.expected), SETTLE_WITHIN)
     return _measure(lab, fault, bystanders)
 
