@@ -201,6 +201,9 @@ class Bench:
             data = self._codec.seal([encode(message)], crc=False, nonce=lambda: bytes(12))
             self.swim.handle_datagram(data, Address(source, 7946), self.now)
 
+    def hear_raw(self, data: bytes, source: str = "10.0.0.9") -> None:
+        self.swim.handle_datagram(data, Address(source, 7946), self.now)
+
     def merge(self, *rows: NodeState, join: bool = False) -> bytes | None:
         request = PushPull(join, rows)
         data = self.swim.streams.seal(request, dialer=True, nonce=lambda: bytes(12))
