@@ -242,7 +242,11 @@ class _Builder:
         seen: set[str] = set()
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, seen)
-            value = self._node(next(self._events), (*path, key), depth + 1)
+            here, line = (*path, key), self._line
+            value = self._node(next(self._events), here, depth + 1)
+            if here in self._lines:
+                # A field stands where its key is, not where a block under it begins.
+                self._lines[here] = line
             if key == "<<" and event.implicit[0]:
                 merged.update(self._merge(value))
             elif value is not None:

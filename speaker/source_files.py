@@ -125,7 +125,7 @@ class _Directory:
         return self._take(listing, forced)
 
     def _list(self) -> dict[str, _Stamp]:
-        """Stat all manifests that are not hidden, through symbolic links, as a ConfigMap has them."""
+        """Stat all manifests but hidden ones, through symbolic links, as in a ConfigMap."""
         with os.scandir(self._path) as entries:
             names = sorted(
                 entry.name
