@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from speaker.settings import (
     exclude_pattern,
     gossip_config,
     read_secret,
+    split_seed,
 )
 
 EXIT_USAGE = 2
@@ -138,6 +140,8 @@ def read_settings(flags: dict[str, Any]) -> Settings:
     if source is None:
         raise SettingsError("--source: missing (this release reads a folder of manifests only)")
     files = flags["metallb_files"]
+    join = tuple(part.strip() for part in flags["join"].split(",") if part.strip())
+    _check_addresses(flags["ml_bindaddr"], join)
     tuning = GossipTuning(
         tcp_timeout=flags["ml_tcp_timeout"],
         push_pull_interval=flags["ml_push_pull_interval"],
@@ -157,11 +161,24 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         bind_address=flags["ml_bindaddr"],
         bind_port=flags["ml_bindport"],
         labels=flags["ml_labels"],
-        join=tuple(part.strip() for part in flags["join"].split(",") if part.strip()),
+        join=join,
         secret=read_secret(flags["ml_secret_key_path"], flags["ml_secret_key"]),
         gossip=gossip_config(flags["ml_wan_config"], tuning, files / "memberlist" / "config.json"),
         exclude=exclude_pattern(files / "excludel2.yaml"),
     )
+
+
+def _check_addresses(bind_address: str, join: tuple[str, ...]) -> None:
+    try:
+        if bind_address and ip_address(bind_address).is_unspecified:
+            raise SettingsError("--ml-bindaddr: must be the address that peers reach us by")
+    except ValueError as error:
+        raise SettingsError(f"--ml-bindaddr: {error}") from None
+    for seed in join:
+        try:
+            split_seed(seed, GOSSIP_PORT)
+        except ValueError as error:
+            raise SettingsError(f"--join: {seed}: {error}") from None
 
 
 def main() -> None:

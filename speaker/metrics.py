@@ -163,7 +163,7 @@ class Instruments:
 
 def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
     """Return a registry with everything in it, and what is left for the loop to observe."""
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SpeakerCollector(figures))
     ProcessCollector(registry=registry)

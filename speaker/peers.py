@@ -6,14 +6,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from gossip.agent import Agent
 from gossip.io import Address, Event, MemberView
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
-from speaker.settings import SHORT_SECRET, Settings
+from speaker.settings import SHORT_SECRET, Settings, split_seed
 
 RESOLVE_INTERVAL = 60.0
 """Seconds between look-ups of the seeds' names; MetalLB asks for its pods as often."""
@@ -134,20 +133,6 @@ class Peers:
                 continue
             seeds.extend(Address(str(item[4][0]), port) for item in found)
         return list(dict.fromkeys(seeds)), complete
-
-
-def split_seed(text: str, default_port: int) -> tuple[str, int]:
-    """Split `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`; raise ValueError for a bad port."""
-    try:
-        return str(ip_address(text.strip("[]"))), default_port
-    except ValueError:
-        host, separator, port = text.rpartition(":")
-        if not separator:
-            return text, default_port
-        number = int(port)
-        if not 0 < number < 1 << 16:
-            raise ValueError(f"port out of range: {number}") from None
-        return host.strip("[]"), number
 
 
 def describe(member: MemberView) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,20 @@ def read_secret(path: str, value: str) -> Secret:
 
 def _secret(content: bytes) -> Secret:
     return Secret(metallb_key(content), len(content))
+
+
+def split_seed(text: str, default_port: int) -> tuple[str, int]:
+    """Split `HOST`, `HOST:PORT`, `IPV6` or `[IPV6]:PORT`; raise ValueError for a bad port."""
+    try:
+        return str(ip_address(text.strip("[]"))), default_port
+    except ValueError:
+        host, separator, port = text.rpartition(":")
+        if not separator:
+            return text, default_port
+        number = int(port)
+        if not 0 < number < 1 << 16:
+            raise ValueError(f"port out of range: {number}") from None
+        return host.strip("[]"), number
 
 
 def default_namespace() -> str:

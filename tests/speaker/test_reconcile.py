@@ -1,0 +1,62 @@
+"""From plans and owners to announce and withdraw."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from speaker.desired import ServicePlan, Withheld
+from speaker.reconcile import Announce, Reconciler, Withdraw
+
+A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
+PLAN = ServicePlan("ns/a", ips=(A,), hash_ip=str(A), candidates=None)
+
+
+def announced() -> Reconciler:
+    reconciler = Reconciler()
+    assert reconciler.reconcile("ns/a", PLAN, True, "start") == [
+        Announce("ns/a", (A,), None, "start")
+    ]
+    return reconciler
+
+
+def test_the_same_twice_does_nothing() -> None:
+    assert announced().reconcile("ns/a", PLAN, True, "again") == []
+
+
+def test_a_lost_election_withdraws_once() -> None:
+    reconciler = announced()
+    expected = [Withdraw("ns/a", (A,), Withheld.NOT_OWNER)]
+    assert reconciler.reconcile("ns/a", PLAN, False, "member_joined") == expected
+    assert reconciler.reconcile("ns/a", PLAN, False, "member_joined") == []
+    assert not reconciler.announced()
+
+
+def test_each_reason_to_withdraw_is_metallbs_own() -> None:
+    gone = announced().reconcile("ns/a", None, False, "configuration")
+    assert gone == [Withdraw("ns/a", (A,), "serviceDeleted")]
+    held = replace(PLAN, withheld=Withheld.IP_NOT_ALLOWED)
+    withheld = announced().reconcile("ns/a", held, True, "configuration")
+    assert withheld == [Withdraw("ns/a", (A,), "ipNotAllowed")]
+
+
+def test_changed_ips_withdraw_only_what_is_gone() -> None:
+    both = replace(PLAN, ips=(B, A))
+    reconciler = announced()
+    assert reconciler.reconcile("ns/a", both, True, "x") == [Announce("ns/a", (B, A), None, "x")]
+    only = replace(PLAN, ips=(B,))
+    assert reconciler.reconcile("ns/a", only, True, "y") == [
+        Withdraw("ns/a", (A,), "loadBalancerIPChanged"),
+        Announce("ns/a", (B,), None, "y"),
+    ]
+
+
+def test_the_order_of_ips_alone_changes_nothing() -> None:
+    reconciler = Reconciler()
+    reconciler.reconcile("ns/a", replace(PLAN, ips=(A, B)), True, "start")
+    assert reconciler.reconcile("ns/a", replace(PLAN, ips=(B, A)), True, "x") == []
+
+
+def test_a_changed_choice_of_interfaces_is_announced_again() -> None:
+    chosen = replace(PLAN, interfaces=frozenset({"eth1"}))
+    assert announced().reconcile("ns/a", chosen, True, "x") == [
+        Announce("ns/a", (A,), frozenset({"eth1"}), "x")
+    ]
