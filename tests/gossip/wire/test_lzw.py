@@ -1,0 +1,146 @@
+"""LZW and its wrapper: round trips across table overflows, and bombs."""
+
+import random
+import time
+
+import msgpack  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossip.wire import compress, lzw
+from gossip.wire.errors import Refusal, WireError
+
+LIMIT = 64 * 1024
+
+
+def codes_as_bytes(codes: list[tuple[int, int]]) -> bytes:
+    """Pack (code, width) pairs, least significant bit first."""
+    value = at = 0
+    for code, width in codes:
+        value |= code << at
+        at += width
+    return value.to_bytes((at + 7) // 8, "little")
+
+
+def refusal_of(data: bytes, limit: int = LIMIT) -> Refusal:
+    with pytest.raises(WireError) as caught:
+        lzw.decompress(data, limit)
+    return caught.value.reason
+
+
+@given(st.binary(max_size=2000) | st.text("ab", max_size=5000).map(str.encode))
+def test_round_trip(data: bytes) -> None:
+    assert lzw.decompress(lzw.compress(data), LIMIT) == data
+
+
+@pytest.mark.parametrize("length", [3_836, 3_837, 3_838, 3_839, 3_840, 7_677, 20_000])
+def test_round_trip_around_a_full_table(length: int) -> None:
+    """Random bytes number a new string each, so the table is full after some 3,837 of them."""
+    data = random.Random(length).randbytes(length)
+    assert lzw.decompress(lzw.compress(data), LIMIT) == data
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 50_000])
+def test_round_trip_of_one_byte_repeated(length: int) -> None:
+    data = b"a" * length
+    assert lzw.decompress(lzw.compress(data), LIMIT) == data
+
+
+def test_nothing_is_clear_and_end() -> None:
+    assert lzw.compress(b"") == codes_as_bytes([(256, 9), (257, 9)])
+    assert lzw.decompress(lzw.compress(b""), LIMIT) == b""
+
+
+def test_a_stream_may_begin_without_a_clear_and_go_on_with_the_table_full() -> None:
+    """Go's own decoder stops numbering at 4,096 strings and reads on at 12 bits."""
+    codes, width = [], 9
+    for count in range(5_000):
+        codes.append((65 + count % 3, width))
+        if min(257 + count + 1, 4096) == 1 << width and width < 12:
+            width += 1
+    data = lzw.decompress(codes_as_bytes([*codes, (257, 12)]), LIMIT)
+    assert data == bytes(65 + count % 3 for count in range(5_000))
+
+
+@pytest.mark.parametrize(
+    ("codes", "wanted"),
+    [
+        ([], Refusal.COMPRESSION),
+        ([(256, 9)], Refusal.COMPRESSION),
+        ([(256, 9), (65, 9)], Refusal.COMPRESSION),
+        ([(256, 9), (258, 9), (257, 9)], Refusal.COMPRESSION),
+        ([(256, 9), (65, 9), (259, 9), (257, 9)], Refusal.COMPRESSION),
+    ],
+    ids=["empty", "no end", "no end after data", "unknown first", "number too high"],
+)
+def test_impossible_streams(codes: list[tuple[int, int]], wanted: Refusal) -> None:
+    assert refusal_of(codes_as_bytes(codes)) is wanted
+
+
+def test_the_limit_is_exact() -> None:
+    packed = lzw.compress(b"a" * 1000)
+    assert len(lzw.decompress(packed, 1000)) == 1000
+    assert refusal_of(packed, 999) is Refusal.TOO_LONG
+
+
+def test_a_bomb_stops_at_the_limit_at_once() -> None:
+    bomb = lzw.compress(bytes(4_000_000))
+    assert len(bomb) < 10_000
+    begun = time.perf_counter()
+    assert refusal_of(bomb) is Refusal.TOO_LONG
+    assert time.perf_counter() - begun < 0.5
+
+
+def test_endless_clears_end_in_a_refusal() -> None:
+    assert refusal_of(codes_as_bytes([(256, 9)] * 50_000)) is Refusal.COMPRESSION
+
+
+def test_wrapper_round_trip_and_its_form() -> None:
+    wrapped = compress.wrap(b"\x08hello hello hello")
+    assert wrapped.startswith(b"\x09\x82\xa4Algo\x00\xa3Buf")
+    assert compress.unwrap(wrapped, LIMIT) == b"\x08hello hello hello"
+
+
+def test_an_empty_message_is_never_wrapped() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        compress.wrap(b"")
+
+
+BODY = lzw.compress(b"\x08x")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        {b"Buf": BODY, b"Algo": 0},
+        {b"Buf": BODY},
+        {b"Buf": BODY, b"Algo": None},
+        {b"Other": [{}, 1], b"Algo": 0, b"Buf": BODY},
+        [0, BODY],
+    ],
+)
+@pytest.mark.parametrize("use_bin_type", [False, True])
+def test_wrapper_accepts_what_go_accepts(items: object, use_bin_type: bool) -> None:
+    data = b"\x09" + msgpack.packb(items, use_bin_type=use_bin_type)
+    assert compress.unwrap(data + b"trailing", LIMIT) == b"\x08x"
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (b"\x09", Refusal.BAD_BODY),
+        (b"\x09\xc0", Refusal.BAD_BODY),
+        (b"\x09\x80", Refusal.BAD_BODY),
+        (b"\x09" + msgpack.packb({b"Buf": [1]}), Refusal.BAD_BODY),
+        (b"\x09" + msgpack.packb({b"Buf": BODY, b"Algo": [1]}), Refusal.BAD_BODY),
+        (b"\x09" + msgpack.packb({b"Buf": BODY})[:-1], Refusal.BAD_BODY),
+        (b"\x09" + msgpack.packb({b"Buf": BODY, b"Algo": 1}), Refusal.COMPRESSION),
+        (b"\x09" + msgpack.packb({b"Buf": b"", b"Algo": 0}), Refusal.COMPRESSION),
+        (b"\x09" + msgpack.packb({b"Buf": lzw.compress(b"")}), Refusal.EMPTY),
+    ],
+)
+def test_wrapper_refuses(data: bytes, wanted: Refusal) -> None:
+    with pytest.raises(WireError) as caught:
+        compress.unwrap(data, LIMIT)
+    assert caught.value.reason is wanted
