@@ -201,6 +201,10 @@ class Bench:
             data = self._codec.seal([encode(message)], crc=False, nonce=lambda: bytes(12))
             self.swim.handle_datagram(data, Address(source, 7946), self.now)
 
+    def hear_compound(self, *messages: Message) -> None:
+        parts = [encode(message) for message in messages]
+        self.hear_raw(self._codec.seal(parts, crc=True, nonce=lambda: bytes(12)))
+
     def hear_raw(self, data: bytes, source: str = "10.0.0.9") -> None:
         self.swim.handle_datagram(data, Address(source, 7946), self.now)
 
