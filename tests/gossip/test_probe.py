@@ -334,6 +334,19 @@ def test_net_ping_for_another_name_is_not_answered(bench: "Bench") -> None:
     assert bench.swim.stats.ignored[Ignored.WRONG_NAME] == 1
 
 
+def test_net_ping_is_answered_while_leaving(pair: "Bench") -> None:
+    pair.swim.leave(pair.now)
+    pair.run(5)
+    assert pair.swim.left
+    pair.hear(Ping("me", 42))
+    assert [message for _, message in pair.sent()] == [Ack(42)]
+
+
+def test_net_leaving_node_probes_nobody(pair: "Bench") -> None:
+    pair.swim.leave(pair.now)
+    assert not [message for _, message in _messages(pair, 10) if isinstance(message, Ping)]
+
+
 def test_net_pings_in_a_compound_are_all_answered(bench: "Bench") -> None:
     bench.hear_compound(Ping("me", 1), Ping("me", 2), Ping("me", 3))
     assert {m.seq_no for _, m in bench.sent() if isinstance(m, Ack)} == {1, 2, 3}
