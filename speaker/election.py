@@ -1,9 +1,9 @@
 """Which node owns each service: MetalLB's hash, recomputed only where the answer can change.
 
 The owner is the live candidate with the lowest sha256 of `node#ip`. So a death concerns only the
-services that the dead node owned, and a join concerns a service by one digest, that of the node
-that joined. What remains to be hashed waits in a queue, so that the caller can take it in bites
-and keep its loop turning.
+services that the dead node owned, and a join costs a service one digest, that of the node that
+joined. What remains to be hashed waits in a queue, so that the caller can take it in bites and
+keep its loop turning.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,0 +1,428 @@
+"""The plan: MetalLB's rules as tables. The owner follows from it by the election's own order."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from kube.manifest import read
+from kube.problem import Problem, Severity
+from kube.snapshot import Snapshot, build
+from speaker.desired import EXCLUDE_LABEL, Options, ServicePlan, Withheld, plan
+from speaker.election import order
+
+# By the hash, of iris1 and iris2: 10.20.30.1 is iris2's and 10.20.30.2 is iris1's.
+BY_HASH = {"10.20.30.1": "iris2", "10.20.30.2": "iris1"}
+IRIS1, IRIS2 = "iris1", "iris2"
+UP = "ready: true"
+DOWN = "ready: false"
+DRAINING = "ready: false, serving: true, terminating: true"
+ODD = "ready: true, serving: false"
+
+POOL = """
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: pool}
+spec: {addresses: [10.20.30.0/24, "1000::/16"]}
+"""
+
+
+def _ad(spec: str = "{}", name: str = "ad") -> str:
+    return (
+        "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\n"
+        f"metadata: {{name: {name}}}\nspec: {spec}\n"
+    )
+
+
+def _on(*nodes: str) -> str:
+    selectors = ", ".join(f"{{matchLabels: {{host: {node}}}}}" for node in nodes)
+    return f"nodeSelectors: [{selectors}]"
+
+
+def _node(name: str, label: str = "", unavailable: bool = False) -> str:
+    labels = f"{{host: {name}{f', {label}' if label else ''}}}"
+    status = f"{{conditions: [{{type: NetworkUnavailable, status: '{unavailable}'}}]}}"
+    return (
+        f"apiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {labels}}}\n"
+        f"status: {status}\n"
+    )
+
+
+def _service(
+    *ips: str, name: str = "web", policy: str = "Cluster", spec: str = "", metadata: str = ""
+) -> str:
+    ingress = ", ".join(f"{{ip: '{ip}'}}" for ip in ips)
+    return (
+        f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, {metadata}}}\n"
+        f"spec: {{type: LoadBalancer, externalTrafficPolicy: {policy}, {spec}}}\n"
+        f"status: {{loadBalancer: {{ingress: [{ingress}]}}}}\n"
+    )
+
+
+def _slice(*endpoints: tuple[str | None, str], name: str = "web") -> str:
+    slice_name = "-".join([name, *(node or "none" for node, _ in endpoints)])
+    listed = ", ".join(
+        f"{{{f'nodeName: {node}, ' if node else ''}conditions: {{{conditions}}}}}"
+        for node, conditions in endpoints
+    )
+    return (
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
+        f"metadata: {{name: {slice_name},"
+        f" labels: {{kubernetes.io/service-name: {name}}}}}\nendpoints: [{listed}]\n"
+    )
+
+
+NODES = _node(IRIS1) + "---\n" + _node(IRIS2)
+ANY = _slice((None, UP))
+
+
+def _snapshot(*documents: str) -> Snapshot:
+    snapshot, problems = build(read("\n---\n".join(documents).encode(), "m.yaml"), "metallb-system")
+    assert [problem for problem in problems if problem.severity is Severity.ERROR] == []
+    return snapshot
+
+
+def _plan(*documents: str, annotations: bool = False) -> tuple[ServicePlan, list[Problem]]:
+    options = Options(IRIS1, addresses_from_annotations=annotations)
+    plans, problems = plan(_snapshot(*documents), options)
+    return plans["default/web"], problems
+
+
+def _all_announcers(*documents: str, ignore: bool = False) -> dict[str, set[str]]:
+    """Give the nodes that would announce each service, each node asked on its own, both alive."""
+    snapshot = _snapshot(*documents)
+    found: dict[str, set[str]] = {service: set() for service in snapshot.services}
+    for own in (IRIS1, IRIS2):
+        plans, _ = plan(snapshot, Options(own, ignore_exclude_lb=ignore))
+        for service, planned in plans.items():
+            assert planned.candidates is not None
+            alive = {IRIS1, IRIS2} & planned.candidates
+            if planned.withheld is None and order(alive, planned.hash_ip)[:1] == [own]:
+                found[service].add(own)
+    return found
+
+
+def _announcers(*documents: str, ignore: bool = False) -> set[str]:
+    return _all_announcers(*documents, ignore=ignore)["default/web"]
+
+
+def test_the_owner_by_the_hash() -> None:
+    assert {ip: order([IRIS1, IRIS2], ip)[0] for ip in BY_HASH} == BY_HASH
+
+
+@pytest.mark.parametrize("ip", BY_HASH)
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        ([((IRIS1, UP),)], {IRIS1}),
+        ([((IRIS2, UP),)], {IRIS2}),
+        ([((IRIS1, DOWN),)], set()),
+        ([((IRIS1, UP), (IRIS2, UP))], None),
+        ([((IRIS1, UP),), ((IRIS2, UP),)], None),
+        ([((IRIS1, UP), (IRIS2, DRAINING))], None),
+        ([((IRIS1, UP), (IRIS2, ODD))], None),
+        ([((IRIS1, DOWN), (IRIS2, DOWN))], set()),
+        ([((IRIS1, UP), (IRIS2, DOWN))], {IRIS1}),
+        ([((IRIS1, UP), (IRIS1, UP), (IRIS2, UP))], None),
+        ([((IRIS1, UP), (IRIS2, UP), (IRIS2, UP))], None),
+        ([((IRIS1, DOWN), (IRIS1, UP), (IRIS2, UP))], None),
+        ([((IRIS1, UP), (IRIS2, DOWN), (IRIS2, DOWN))], {IRIS1}),
+        ([((None, UP),)], set()),
+        ([((IRIS1, UP), (None, UP))], {IRIS1}),
+        ([], set()),
+    ],
+)
+def test_local_traffic_policy_follows_the_endpoints(
+    ip: str, slices: list[tuple[tuple[str | None, str], ...]], expected: set[str] | None
+) -> None:
+    found = _announcers(
+        POOL, _ad(), NODES, _service(ip, policy="Local"), *(_slice(*each) for each in slices)
+    )
+    assert found == ({BY_HASH[ip]} if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("web", "other", "expected"),
+    [
+        (((IRIS1, UP), (IRIS2, UP)), ((IRIS1, UP), (IRIS2, UP)), ({IRIS2}, {IRIS1})),
+        (((IRIS1, UP), (IRIS2, DOWN)), ((IRIS1, UP), (IRIS2, DOWN)), ({IRIS1}, {IRIS1})),
+        (((IRIS1, UP),), ((IRIS2, UP),), ({IRIS1}, {IRIS2})),
+    ],
+)
+def test_two_local_services_are_told_apart(
+    web: tuple[tuple[str | None, str], ...],
+    other: tuple[tuple[str | None, str], ...],
+    expected: tuple[set[str], set[str]],
+) -> None:
+    documents = (
+        POOL, _ad(), NODES,
+        _service("10.20.30.1", policy="Local"), _slice(*web),
+        _service("10.20.30.2", policy="Local", name="other"), _slice(*other, name="other"),
+    )  # fmt: skip
+    found = _all_announcers(*documents)
+    assert (found["default/web"], found["default/other"]) == expected
+
+
+BOTH = ((IRIS1, UP), (IRIS2, UP))
+
+
+@pytest.mark.parametrize(
+    ("ads", "policy", "endpoints", "expected"),
+    [
+        ([_ad(f"{{{_on(IRIS1)}}}")], "Cluster", BOTH, {IRIS1}),
+        ([_ad(f"{{{_on(IRIS1)}}}"), _ad(f"{{{_on(IRIS2)}}}", "b")], "Cluster", BOTH, {IRIS2}),
+        ([_ad(f"{{{_on(IRIS1)}}}"), _ad(f"{{{_on(IRIS2)}}}", "b")], "Local", BOTH, {IRIS2}),
+        ([_ad(f"{{{_on(IRIS1, IRIS2)}}}")], "Cluster", BOTH, {IRIS2}),
+        ([_ad(f"{{{_on(IRIS1)}}}")], "Local", BOTH, {IRIS1}),
+        ([_ad(f"{{{_on(IRIS1)}}}"), _ad("{}", "all")], "Local", ((IRIS1, UP),), {IRIS1}),
+        ([_ad(f"{{{_on(IRIS2)}}}")], "Local", ((IRIS1, UP),), set()),
+        ([_ad(f"{{{_on('iris9')}}}")], "Cluster", BOTH, set()),
+        ([], "Cluster", BOTH, set()),
+    ],
+)
+def test_node_selectors(
+    ads: list[str], policy: str, endpoints: tuple[tuple[str, str], ...], expected: set[str]
+) -> None:
+    service = _service("10.20.30.1", policy=policy)
+    assert _announcers(POOL, *ads, NODES, service, _slice(*endpoints)) == expected
+
+
+EXCLUDED = f"{EXCLUDE_LABEL}: 'false'"
+
+
+@pytest.mark.parametrize(
+    ("iris1", "iris2", "ignore", "expected"),
+    [
+        (_node(IRIS1), _node(IRIS2, EXCLUDED), False, {IRIS1}),
+        (_node(IRIS1, EXCLUDED), _node(IRIS2), False, {IRIS2}),
+        (_node(IRIS1, EXCLUDED), _node(IRIS2, EXCLUDED), False, set()),
+        (_node(IRIS1, EXCLUDED), _node(IRIS2, EXCLUDED), True, {IRIS2}),
+        (_node(IRIS1), _node(IRIS2, unavailable=True), False, {IRIS1}),
+        (_node(IRIS1), _node(IRIS2, unavailable=True), True, {IRIS1}),
+        (_node(IRIS1, unavailable=True), _node(IRIS2, unavailable=True), False, set()),
+        (_node(IRIS1), _node("iris3"), False, {IRIS1}),
+    ],
+)
+def test_nodes_that_may_not_own(iris1: str, iris2: str, ignore: bool, expected: set[str]) -> None:
+    documents = (POOL, _ad(), iris1, iris2, _service("10.20.30.1"), ANY)
+    assert _announcers(*documents, ignore=ignore) == expected
+
+
+@pytest.mark.parametrize(
+    ("ads", "labels", "expected"),
+    [
+        ([_ad("{serviceSelectors: [{matchLabels: {app: web}}]}")], "app: web", {IRIS2}),
+        ([_ad("{serviceSelectors: [{matchLabels: {app: web}}]}")], "app: db", set()),
+        (
+            [_ad("{serviceSelectors: [{matchLabels: {app: web}}, {matchLabels: {app: db}}]}")],
+            "app: db",
+            {IRIS2},
+        ),
+        (
+            [
+                _ad(f"{{serviceSelectors: [{{matchLabels: {{app: web}}}}], {_on(IRIS1)}}}"),
+                _ad(f"{{serviceSelectors: [{{matchLabels: {{app: db}}}}], {_on(IRIS2)}}}", "b"),
+            ],
+            "app: web",
+            {IRIS1},
+        ),
+        (
+            [_ad("{serviceSelectors: [{matchLabels: {app: db}}]}"), _ad(f"{{{_on(IRIS1)}}}", "b")],
+            "app: web",
+            {IRIS1},
+        ),
+    ],
+)
+def test_service_selectors(ads: list[str], labels: str, expected: set[str]) -> None:
+    service = _service("10.20.30.1", metadata=f"labels: {{{labels}}}")
+    assert _announcers(POOL, *ads, NODES, service, ANY) == expected
+
+
+def test_for_every_address_one_announces_and_both_get_some() -> None:
+    documents = [POOL, _ad(), NODES]
+    for last in range(1, 256):
+        for node in (IRIS1, IRIS2):
+            name = f"on-{node}-{last}"
+            documents.append(_service(f"10.20.30.{last}", name=name))
+            documents.append(_slice((node, UP), name=name))
+    found = _all_announcers(*documents)
+    for last in range(1, 256):
+        assert len(found[f"default/on-iris1-{last}"]) == 1
+        assert found[f"default/on-iris1-{last}"] == found[f"default/on-iris2-{last}"]
+    assert set.union(*found.values()) == {IRIS1, IRIS2}
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        (_service(), Withheld.NO_IP_ALLOCATED),
+        (_service("10.20.30.1", spec="type: ClusterIP").replace("type: LoadBalancer, ", ""),
+         Withheld.NOT_LOAD_BALANCER),
+        (_service("host"), Withheld.INVALID_IP),
+        (_service("10.20.30.1", ""), Withheld.INVALID_IP),
+        (_service("10.99.0.1"), Withheld.IP_NOT_ALLOWED),
+        (_service("10.20.30.1", "10.99.0.1"), Withheld.IP_NOT_ALLOWED),
+        (_service("10.20.30.1"), None),
+        (_service("10.20.30.1", "1000::1"), None),
+    ],
+)  # fmt: skip
+def test_reasons_before_the_vote(service: str, expected: Withheld | None) -> None:
+    found, _ = _plan(POOL, _ad(), NODES, service, ANY)
+    assert found.withheld is expected
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ((_ad(), NODES), Withheld.NOT_OWNER),
+        ((_ad(), NODES, _slice((IRIS1, DOWN))), Withheld.NOT_OWNER),
+        ((NODES, ANY), Withheld.NO_MATCHING_ADVERTISEMENT),
+        ((NODES,), Withheld.NOT_OWNER),
+        ((_ad(f"{{{_on(IRIS2)}}}"), NODES, ANY), Withheld.NO_MATCHING_ADVERTISEMENT),
+        ((_ad(), _node(IRIS2), ANY), Withheld.NO_MATCHING_ADVERTISEMENT),
+        ((_ad(), _node(IRIS1, unavailable=True), ANY), Withheld.NOT_OWNER),
+        ((_ad(), NODES, ANY), None),
+    ],
+)
+def test_reasons_of_the_vote(documents: tuple[str, ...], expected: Withheld | None) -> None:
+    found, _ = _plan(POOL, _service("10.20.30.1"), *documents)
+    assert found.withheld is expected
+
+
+def test_no_configuration_yet() -> None:
+    snapshot = replace(_snapshot(NODES, _service("10.20.30.1"), ANY), config=None)
+    plans, _ = plan(snapshot, Options(IRIS1))
+    assert plans["default/web"].withheld is Withheld.NO_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("ads", "expected"),
+    [
+        ([_ad()], None),
+        ([_ad("{interfaces: [eth0, eth1]}")], {"eth0", "eth1"}),
+        ([_ad("{interfaces: [eth0]}"), _ad("{interfaces: [eth1]}", "b")], {"eth0", "eth1"}),
+        ([_ad("{interfaces: [eth0]}"), _ad("{}", "b")], None),
+        ([_ad("{interfaces: [eth0]}"), _ad(f"{{{_on(IRIS2)}}}", "b")], {"eth0"}),
+    ],
+)
+def test_interfaces_of_our_own_node(ads: list[str], expected: set[str] | None) -> None:
+    found, _ = _plan(POOL, *ads, NODES, _service("10.20.30.1"), ANY)
+    assert found.interfaces == expected
+
+
+@pytest.mark.parametrize(
+    ("ad", "policy", "expected", "withheld"),
+    [
+        ("{}", "Cluster", None, None),
+        ("{}", "Local", {IRIS1}, None),
+        (f"{{{_on(IRIS1)}}}", "Cluster", frozenset(), Withheld.NO_MATCHING_ADVERTISEMENT),
+        (
+            "{nodeSelectors: [{matchExpressions: [{key: drained, operator: DoesNotExist}]}]}",
+            "Cluster",
+            None,
+            None,
+        ),
+    ],
+)
+def test_without_nodes_every_member_counts_as_unlabelled(
+    ad: str, policy: str, expected: set[str] | None, withheld: Withheld | None
+) -> None:
+    service = _service("10.20.30.1", policy=policy)
+    found, _ = _plan(POOL, _ad(ad), service, _slice((IRIS1, UP)))
+    assert found.candidates == expected
+    assert found.withheld is withheld
+
+
+def test_dual_stack_hashes_the_first_address() -> None:
+    found, _ = _plan(POOL, _ad(), NODES, _service("1000::1", "::ffff:10.20.30.1"), ANY)
+    assert found.ips == (ip_address("1000::1"), ip_address("10.20.30.1"))
+    assert found.hash_ip == "1000::1"
+    found, _ = _plan(POOL, _ad(), NODES, _service("::ffff:10.20.30.1"), ANY)
+    assert found.hash_ip == "10.20.30.1"
+
+
+@pytest.mark.parametrize(
+    ("lb_class", "planned"), [(None, {"default/bare"}), ("x/y", {"default/web"}), ("z", set())]
+)
+def test_load_balancer_class(lb_class: str | None, planned: set[str]) -> None:
+    snapshot = _snapshot(
+        POOL, _service("10.20.30.1", spec="loadBalancerClass: x/y"), _service(name="bare")
+    )
+    assert set(plan(snapshot, Options(IRIS1, lb_class=lb_class))[0]) == planned
+
+
+NEW = "metallb.io/loadBalancerIPs"
+OLD = "metallb.universe.tf/loadBalancerIPs"
+
+
+@pytest.mark.parametrize(
+    ("ips", "annotations", "spec", "expected"),
+    [
+        ((), f"{NEW}: 10.20.30.5", "", ["10.20.30.5"]),
+        ((), f"{OLD}: '10.20.30.5 , 1000::5'", "", ["10.20.30.5", "1000::5"]),
+        ((), f"{NEW}: 10.20.30.6, {OLD}: 10.20.30.5", "", ["10.20.30.6"]),
+        ((), f"{NEW}: '', {OLD}: 10.20.30.5", "", []),
+        ((), "", "loadBalancerIP: 10.20.30.7", ["10.20.30.7"]),
+        (("10.20.30.8",), f"{NEW}: 10.20.30.5", "", ["10.20.30.8"]),
+        ((), "", "", []),
+    ],
+)
+def test_addresses_asked_for(
+    ips: tuple[str, ...], annotations: str, spec: str, expected: list[str]
+) -> None:
+    service = _service(*ips, spec=spec, metadata=f"annotations: {{{annotations}}}")
+    found, problems = _plan(POOL, _ad(), service, ANY, annotations=True)
+    assert [str(ip) for ip in found.ips] == expected
+    assert problems == []
+    found, _ = _plan(POOL, _ad(), service, ANY)
+    assert [str(ip) for ip in found.ips] == list(ips)
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        (
+            _service("10.99.0.1"),
+            "m.yaml:5: error: Service web: status.loadBalancer.ingress: "
+            "10.99.0.1 is in no IPAddressPool",
+        ),
+        (
+            _service("1000::1", "10.99.0.1"),
+            "m.yaml:5: error: Service web: status.loadBalancer.ingress: "
+            "10.99.0.1 is in no IPAddressPool",
+        ),
+        (
+            _service("nonsense\\u0007"),
+            "m.yaml:5: error: Service web: status.loadBalancer.ingress: "
+            "'nonsense\\\\u0007' is not an IP address",
+        ),
+        (
+            _service(metadata=f"annotations: {{{NEW}: 10.20.30.500}}"),
+            f"m.yaml:3: error: Service web: metadata.annotations[{NEW}]: "
+            "'10.20.30.500' is not an IP address",
+        ),
+        (
+            _service(spec="loadBalancerIP: 10.99.0.1"),
+            "m.yaml:4: error: Service web: spec.loadBalancerIP: 10.99.0.1 is in no IPAddressPool",
+        ),
+        (
+            _service(
+                spec="loadBalancerIP: 10.20.30.1", metadata=f"annotations: {{{NEW}: 10.20.30.1}}"
+            ),
+            f"m.yaml:4: error: Service web: spec.loadBalancerIP: stands beside {NEW}; "
+            "MetalLB takes one of them, not both",
+        ),
+    ],
+)
+def test_problems_name_file_object_and_field(service: str, expected: str) -> None:
+    _, problems = _plan(service, POOL, _ad(), ANY, annotations=True)
+    assert [str(problem) for problem in problems] == [expected]
+
+
+def test_addresses_of_two_pools() -> None:
+    second = POOL.replace("name: pool", "name: second").replace(
+        '10.20.30.0/24, "1000::/16"', "10.20.31.0/24"
+    )
+    found, problems = _plan(_service("10.20.30.1", "10.20.31.1"), POOL, second, _ad(), ANY)
+    assert found.withheld is Withheld.IP_NOT_ALLOWED
+    assert "not all in one IPAddressPool" in problems[0].message
