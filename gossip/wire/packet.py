@@ -17,6 +17,8 @@ MAX_DATAGRAM_PLAIN = 64 * 1024
 """Bytes that one datagram may decompress to, all its parts together."""
 MAX_STREAM = 8 * 1024 * 1024
 """Bytes of a stream, as received and decompressed; Go allows 20 MiB; 5,000 nodes need one."""
+MIN_COMPRESSED = 96
+"""Shorter datagrams are not tried: pings, acks and accusations never shrink, and trying is dear."""
 MAX_DEPTH = 3
 """Compounds and compress wrappers inside each other; Go's own packets have two."""
 MAX_MESSAGES = 512
@@ -38,6 +40,8 @@ class WireConfig:
 
     def __post_init__(self) -> None:
         label.check(self.label)
+        if self.encryption_version not in (0, 1):
+            raise ValueError("the encryption version is 0 or 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class PacketCodec:
         `nonce` gives 12 fresh bytes a call. ValueError for no parts, or too many.
         """
         data = self._join(parts)
-        if self._config.compress:
+        if self._config.compress and len(data) >= MIN_COMPRESSED:
             wrapped = compress.wrap(data)
             data = wrapped if len(wrapped) < len(data) else data
         if crc:

@@ -223,9 +223,11 @@ def test_the_key_is_not_shown() -> None:
     assert repr(KEY)[2:10] not in repr(opened)
 
 
-def test_a_label_too_long_is_refused_when_configured() -> None:
+def test_what_could_not_be_sent_is_refused_when_configured() -> None:
     with pytest.raises(ValueError, match="255"):
         WireConfig(label=b"L" * 256)
+    with pytest.raises(ValueError, match="version"):
+        WireConfig(encryption_version=2)
 
 
 HOSTILE_LAYERS: list[Callable[[bytes], bytes]] = [
