@@ -44,6 +44,7 @@ class StandIn:
         self.mac = self.raw.getsockname()[4]
         self.alive: dict[str, float] = {}
         self.owned: set[str] = set()
+        self.again: dict[str, list[float]] = {}
         self.leaving = False
         self.last = self.quiet_since = time.monotonic()
         signal.signal(signal.SIGTERM, self.terminate)
@@ -89,18 +90,24 @@ class StandIn:
         if now - self.quiet_since < QUIET or self.mode == "idle":
             owned = set()
         for ip in owned - self.owned:
-            spa = socket.inet_aton(ip)
-            frame = arp.encode(
-                arp.BROADCAST, self.mac, arp.REQUEST, (self.mac, spa), (b"\0" * 6, spa)
-            )
-            self.raw.send(frame)
+            self.again[ip] = [now, now + 0.5, now + 1.0]
             self.say("announce", ip=ip, owner=self.name)
         self.owned = owned
+        for ip in owned:
+            if self.again[ip] and now >= self.again[ip][0]:
+                self.again[ip].pop(0)
+                self.announce(ip)
+
+    def announce(self, ip: str) -> None:
+        spa = socket.inet_aton(ip)
+        sender, target = (self.mac, spa), (b"\0" * 6, spa)
+        self.raw.send(arp.encode(arp.BROADCAST, self.mac, arp.REQUEST, sender, target))
 
     def answer(self) -> None:
         for _, frame in received(self.raw):
             packet = arp.decode(frame)
-            if packet and packet.operation == arp.REQUEST and packet.tpa in self.owned:
+            question = packet and packet.operation == arp.REQUEST and packet.spa != packet.tpa
+            if packet and question and packet.tpa in self.owned:
                 asker = (frame[6:12], socket.inet_aton(packet.spa))
                 own = (self.mac, socket.inet_aton(packet.tpa))
                 self.raw.send(arp.encode(asker[0], self.mac, arp.REPLY, own, asker))
