@@ -1,5 +1,6 @@
 """What is wrong with the input, where, and how badly: one line for a person."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -7,6 +8,7 @@ Path = tuple[str | int, ...]
 """The way to a field: mapping keys and list indices, for instance `("spec", "addresses", 0)`."""
 
 MAX_QUOTED = 80
+MAX_PROBLEMS = 100
 
 
 class Severity(StrEnum):
@@ -57,3 +59,14 @@ def field_text(path: Path) -> str:
         else:
             text += f".{step}" if text else step
     return text
+
+
+def worst_first(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort by severity and cut at `MAX_PROBLEMS`, with a last one that counts what was cut."""
+    ranks = tuple(Severity)
+    found = sorted(problems, key=lambda problem: ranks.index(problem.severity))
+    more = len(found) - MAX_PROBLEMS
+    if more <= 0:
+        return found
+    rest = Problem(found[MAX_PROBLEMS].severity, "", 0, "", "", f"{more} more problems")
+    return [*found[:MAX_PROBLEMS], rest]

@@ -1,8 +1,11 @@
 """From the cluster's state to what each service needs: its addresses, and who may own them.
 
-The rules and their order are those of MetalLB v0.16, so that a mixed cluster elects one owner.
+The rules and their order are those of MetalLB v0.16, so that a mixed cluster elects one owner. One
+of them surprises where the objects come from files: a service needs an endpoint that can serve, so
+the directory must hold an EndpointSlice for it, or nobody announces it. A warning says so.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,7 +19,7 @@ from kube.objects import (
     Node,
     Service,
 )
-from kube.problem import Path, Problem, quoted
+from kube.problem import Path, Problem, quoted, worst_first
 from kube.selector import any_matches
 from kube.snapshot import Snapshot
 
@@ -78,7 +81,7 @@ def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], 
         for service in snapshot.services.values()
         if (service.load_balancer_class or None) == (options.lb_class or None)
     }
-    return plans, planner.problems
+    return plans, worst_first((*planner.problems, *_without_effect(snapshot, options)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +162,17 @@ class _Planner:
         withheld = None
         if not serving:
             withheld = Withheld.NOT_OWNER
+            self._hint_at_slices(service)
         elif not own:
             withheld = Withheld.NO_MATCHING_ADVERTISEMENT
         elif candidates is not None and not candidates:
             withheld = Withheld.NOT_OWNER
         return ServicePlan(service.key, ips, str(ips[0]), candidates, _interfaces(own), withheld)
+
+    def _hint_at_slices(self, service: Service) -> None:
+        if self._options.addresses_from_annotations and service.key not in self._snapshot.slices:
+            message = "no EndpointSlice belongs to it, so nobody announces it"
+            self.problems.append(service.origin.warning((), message))
 
     def _serving(self, key: str) -> set[str | None]:
         """Give the nodes of the endpoints that can serve; None stands for one without a node."""
@@ -225,3 +234,16 @@ def _not_allowed(
     else:
         message = f"{', '.join(map(str, ips))[:200]} are not all in one IPAddressPool"
     return service.origin.error(addresses.field, message)
+
+
+def _without_effect(snapshot: Snapshot, options: Options) -> Iterator[Problem]:
+    """Warn of preferences: they would move services only in releases after v0.16."""
+    if options.release == "head" or snapshot.config is None:
+        return
+    advertisements = {
+        ad.name: ad for found in snapshot.config.advertisements.values() for ad in found
+    }
+    for ad in advertisements.values():
+        if ad.preferred_nodes:
+            message = f"has no effect in release {options.release}"
+            yield ad.origin.warning(("spec", "preferredNodeSelectors"), message)

@@ -9,13 +9,13 @@ calls into C, so it is never longer than that.
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kube.manifest import MAX_BYTES, ManifestError, read
-from kube.problem import Problem, Severity
+from kube.problem import Problem, Severity, worst_first
 from kube.snapshot import Reading, Snapshot, assemble, read_documents
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class _Directory:
         readings = [self._files[name].reading for name in sorted(self._files)]
         snapshot, problems = assemble(readings, self._namespace, self._config)
         self._config = snapshot.config
-        now = snapshot, _worst_first((*trouble, *problems))
+        now = snapshot, tuple(worst_first((*trouble, *problems)))
         if now == self._told:
             return None
         self._told = now
@@ -233,8 +233,3 @@ def _unreadable(name: str, why: str) -> ManifestError:
 
 def _problem(file: str, message: str) -> Problem:
     return Problem(Severity.ERROR, file, 0, "", "", message)
-
-
-def _worst_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    ranks = tuple(Severity)
-    return tuple(sorted(problems, key=lambda problem: ranks.index(problem.severity)))

@@ -1,11 +1,14 @@
 """The plan: MetalLB's rules as tables. The owner follows from it by the election's own order."""
 
+import json
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kube.manifest import read
+from kube.manifest import ManifestError, read
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot, build
 from speaker.desired import EXCLUDE_LABEL, Options, ServicePlan, Withheld, plan
@@ -426,3 +429,66 @@ def test_addresses_of_two_pools() -> None:
     found, problems = _plan(_service("10.20.30.1", "10.20.31.1"), POOL, second, _ad(), ANY)
     assert found.withheld is Withheld.IP_NOT_ALLOWED
     assert "not all in one IPAddressPool" in problems[0].message
+
+
+def test_a_directory_without_slices_is_told_so() -> None:
+    found, problems = _plan(POOL, _ad(), _service("10.20.30.1"), annotations=True)
+    assert found.withheld is Withheld.NOT_OWNER
+    assert [problem.message for problem in problems] == [
+        "no EndpointSlice belongs to it, so nobody announces it"
+    ]
+    assert _plan(POOL, _ad(), _service("10.20.30.1"))[1] == []
+
+
+def test_preferences_are_said_to_have_no_effect() -> None:
+    ad = _ad("{preferredNodeSelectors: [{weight: 5, preference: {matchLabels: {host: iris1}}}]}")
+    snapshot = _snapshot(POOL, ad, NODES, _service("10.20.30.1"), ANY)
+    plans, (problem,) = plan(snapshot, Options(IRIS1))
+    assert plans["default/web"].candidates == frozenset({IRIS1, IRIS2})
+    assert (problem.field, problem.severity) == ("spec.preferredNodeSelectors", Severity.WARNING)
+    assert plan(snapshot, Options(IRIS1, release="head"))[1] == []
+
+
+def test_problems_are_bounded() -> None:
+    services = [_service("10.99.0.1", name=f"s{index}") for index in range(150)]
+    _, problems = plan(_snapshot(POOL, *services), Options(IRIS1))
+    assert len(problems) == 101
+    assert problems[-1].message == "50 more problems"
+
+
+LEAVES = st.none() | st.booleans() | st.integers(-9, 300) | st.sampled_from(
+    ["", "10.20.30.1", "10.20.30.0/24", "10.20.30.9-10.20.30.1", "iris1", "In", "Local", "True",
+     "LoadBalancer", "web", "\x1b[2J\n", "metallb-system", "NetworkUnavailable", "x" * 300]
+)  # fmt: skip
+KEYS = st.sampled_from(
+    ["metadata", "name", "namespace", "labels", "annotations", "spec", "status", "loadBalancer",
+     "ingress", "ip", "type", "addresses", "nodeSelectors", "matchExpressions", "matchLabels",
+     "key", "operator", "values", "endpoints", "conditions", "ready", "nodeName", "items", NEW,
+     "kubernetes.io/service-name", "interfaces", "serviceAllocation", "odd \n key"]
+)  # fmt: skip
+SHAPES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+KINDS = st.sampled_from(
+    [("v1", "Service"), ("v1", "Node"), ("v1", "Namespace"), ("v1", "List"),
+     ("discovery.k8s.io/v1", "EndpointSlice"), ("metallb.io/v1beta1", "IPAddressPool"),
+     ("metallb.io/v1beta1", "L2Advertisement")]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(KINDS, st.dictionaries(KEYS, SHAPES, max_size=5)), max_size=4))
+def test_objects_of_any_shape_give_a_plan_and_printable_problems(
+    objects: list[tuple[tuple[str, str], dict[str, object]]],
+) -> None:
+    text = "\n---\n".join(
+        json.dumps({"metadata": {"name": "web"}, **body, "apiVersion": api, "kind": kind})
+        for (api, kind), body in objects
+    )
+    try:
+        snapshot, problems = build(read(text.encode(), "m.json"), "metallb-system")
+    except ManifestError as error:
+        problems, snapshot = [error.problem], Snapshot()
+    _, more = plan(snapshot, Options(IRIS1, addresses_from_annotations=True))
+    assert all(str(problem).isprintable() for problem in (*problems, *more))
