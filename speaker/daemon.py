@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from gossip.io import (
@@ -92,53 +93,57 @@ class Daemon:
 
     async def run(self) -> int:
         """Start every part, wait for a signal or a fatal error, stop every part."""
-        loop, settings = asyncio.get_running_loop(), self._settings
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal)
-        self._log.info("start", node=settings.node_name, pid=os.getpid())
+        self._log.info("start", node=self._settings.node_name, pid=os.getpid())
+        async with AsyncExitStack() as parts:
+            try:
+                await self._start(parts)
+                await self._stop.wait()
+            except OSError as error:
+                self._fail(error.strerror if error.errno is None else str(error))
+            if self._failure is None:
+                await self._leave()
+        self._log.info("stop", node=self._settings.node_name, error=self._failure)
+        return EXIT_FAILURE if self._failure else 0
+
+    async def _start(self, parts: AsyncExitStack) -> None:
+        """Start the parts one after the other; `parts` closes those that did start."""
+        loop, settings = asyncio.get_running_loop(), self._settings
+        check_right()
+        self._serve(parts)
+        parts.callback(self._cancel_timer)
+        parts.callback(self._layer2.close)
         monitor = Monitor(self._on_links)
-        servers: list[HttpServer] = []
+        await monitor.start()
+        parts.callback(monitor.close)
+        await self._peers.start()
+        parts.push_async_callback(self._peers.close)
         source = FileSource(settings.source, settings.namespace, self._on_snapshot)
         loop.add_signal_handler(signal.SIGHUP, source.reload)
         reading = loop.create_task(source.run())
         reading.add_done_callback(self._on_source_end)
-        try:
-            check_right()
-            servers = self._serve()
-            await monitor.start()
-            await self._peers.start()
-            self._wake()
-            await self._stop.wait()
-        except OSError as error:
-            self._fail(error.strerror if error.errno is None else str(error))
-        await self._shut_down(servers, monitor, reading)
-        return EXIT_FAILURE if self._failure else 0
+        parts.callback(reading.cancel)
+        self._wake()
 
-    def _serve(self) -> list[HttpServer]:
+    def _serve(self, parts: AsyncExitStack) -> None:
         settings = self._settings
-        addresses = [(settings.host, settings.port), ("127.0.0.1", settings.health_port)]
-        return [
-            HttpServer(host, port, self._registry, self._health) for host, port in addresses if port
-        ]
+        for host, port in ((settings.host, settings.port), ("127.0.0.1", settings.health_port)):
+            if port:
+                server = HttpServer(host, port, self._registry, self._health)
+                parts.push_async_callback(asyncio.to_thread, server.close)
 
-    async def _shut_down(
-        self, servers: list[HttpServer], monitor: Monitor, reading: asyncio.Task[None]
-    ) -> None:
-        """Leave the cluster first, stop answering a moment later, then give everything back."""
-        if self._failure is None:
-            leaving = asyncio.create_task(self._peers.leave())
-            await asyncio.sleep(LEAVE_GRACE)
-            self._withdraw_everything()
-            await leaving
-        reading.cancel()
-        await self._peers.close()
-        monitor.close()
-        self._layer2.close()
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for server in servers:
-            await asyncio.to_thread(server.close)
-        self._log.info("stop", node=self._settings.node_name, error=self._failure)
+
+    async def _leave(self) -> None:
+        """Leave the cluster, and stop answering a moment later: the heir is there by then."""
+        leaving = asyncio.create_task(self._peers.leave())
+        await asyncio.sleep(LEAVE_GRACE)
+        self._withdraw_everything()
+        await leaving
 
     def _withdraw_everything(self) -> None:
         self._leaving = True

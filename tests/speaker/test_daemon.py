@@ -1,0 +1,195 @@
+"""The whole speaker as a process in a network namespace: what an operator and a client see."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from arp.packet import ArpPacket, Operation, decode, encode
+from link import frame
+from link.frame import EthernetFrame, EtherType
+from link.mac import BROADCAST, ZERO, parse_mac
+from netns import Host, missing_right, segment
+from speakers import MANIFEST, Speaker, speaker, wait_until
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(missing_right() is not None, reason=str(missing_right())),
+]
+
+VIP = "10.77.9.1"
+RSS_LIMIT_KIB = 80 * 1024
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[dict[str, Host]]:
+    with segment(["node-1", "node-2"]) as made:
+        yield made
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(MANIFEST.format(name="web", ip=VIP))
+    return folder
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def lone(hosts: dict[str, Host], source: Path, log: Path) -> Iterator[Speaker]:
+    """A speaker without gossip: it announces at once."""
+    with speaker(hosts["node-1"], source, log=log) as running:
+        running.wait_for("ready")
+        yield running
+
+
+def ask(host: Host, ip: str) -> str | None:
+    """Ask for an IP by broadcast from another host; return the answering MAC."""
+
+    def question() -> str | None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EtherType.ARP)) as raw:
+            raw.bind(("eth0", EtherType.ARP))
+            raw.settimeout(1.0)
+            own = raw.getsockname()[4]
+            request = ArpPacket(Operation.REQUEST, own, IPv4Address(host.ip), ZERO, IPv4Address(ip))
+            payload = encode(request)
+            raw.send(frame.encode(EthernetFrame(BROADCAST, own, EtherType.ARP, payload)))
+            try:
+                while True:
+                    reply = decode(raw.recv(2048)[14:])
+                    if reply.operation is Operation.REPLY and str(reply.sender_ip) == ip:
+                        return str(reply.sender_mac.hex(":"))
+            except TimeoutError:
+                return None
+
+    return host.namespace.run(question)
+
+
+def test_it_answers_counts_and_is_ready(lone: Speaker, hosts: dict[str, Host]) -> None:
+    assert ask(hosts["node-2"], VIP) == hosts["node-1"].mac
+    assert ask(hosts["node-2"], "10.77.9.2") is None
+    assert lone.get("/healthz") == (200, "ok\n")
+    assert lone.get("/readyz") == (200, "ok\n")
+    assert lone.get("/else")[0] == 404
+    assert lone.metric(f'metallb_layer2_requests_received{{ip="{VIP}"}}') == 1
+    assert lone.metric(f'metallb_layer2_responses_sent{{ip="{VIP}"}}') == 1
+    assert lone.metric('clarion_dropped_total{reason="not_announced"}') == 1
+    announced = f'{{ip="{VIP}",node="node-1",protocol="layer2",service="default/web"}}'
+    assert lone.metric(f"metallb_speaker_announced{announced}") == 1
+    assert lone.metric(f'clarion_leader{{ip="{VIP}"}}') == 1
+    assert lone.metric("clarion_takeover_seconds_count") == 1
+    assert lone.wait_for("leader", ip=VIP)["owner"] == "node-1"
+    assert parse_mac(hosts["node-1"].mac)
+
+
+def test_memory_stays_under_the_limit(lone: Speaker) -> None:
+    status = Path(f"/proc/{lone.process.pid}/status").read_text()
+    rss = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    assert int(rss.split()[1]) <= RSS_LIMIT_KIB, rss
+
+
+def test_sigterm_stops_answering_and_exits_with_0_within_2_s(
+    lone: Speaker, hosts: dict[str, Host]
+) -> None:
+    status, seconds = lone.stop()
+    assert (status, seconds <= 2.0) == (0, True)
+    assert ask(hosts["node-2"], VIP) is None
+    assert lone.events("withdraw")[-1]["reason"] == "leaving"
+
+
+def test_an_edit_is_seen_within_a_second(lone: Speaker, source: Path) -> None:
+    second = MANIFEST.format(name="second", ip="10.77.9.2").split("---\n", 2)[2]
+    (source / "b.yaml").write_text(second)
+    lone.wait_for("announce", timeout=1.5, ip="10.77.9.2")
+    (source / "b.yaml").unlink()
+    lone.wait_for("withdraw", timeout=1.5, ip="10.77.9.2", reason="serviceDeleted")
+
+
+def test_a_broken_file_keeps_the_last_good_state_and_says_where(
+    lone: Speaker, source: Path, hosts: dict[str, Host]
+) -> None:
+    good = (source / "a.yaml").read_text()
+    (source / "a.yaml").write_text(good.replace("kind: Service\n", "kind: [Service\n"))
+    problem = lone.wait_for("source")["problem"]
+    assert "a.yaml:" in problem
+    wait_until(lambda: lone.metric("metallb_k8s_client_config_stale_bool") == 1, "stale")
+    assert ask(hosts["node-2"], VIP) == hosts["node-1"].mac
+    (source / "a.yaml").write_text(good)
+    wait_until(lambda: lone.metric("metallb_k8s_client_config_stale_bool") == 0, "repaired")
+
+
+def test_an_ip_outside_every_pool_is_named_and_the_rest_works(
+    hosts: dict[str, Host], source: Path, log: Path
+) -> None:
+    stray = MANIFEST.format(name="stray", ip="10.99.0.1").split("---\n", 2)[2]
+    (source / "stray.yaml").write_text(stray)
+    with speaker(hosts["node-1"], source, log=log) as running:
+        running.wait_for("announce", ip=VIP)
+        problem = running.wait_for("source")["problem"]
+    for part in ("stray.yaml", "default/stray", "status.loadBalancer.ingress", "10.99.0.1"):
+        assert part in problem
+
+
+def test_contact_before_claim(hosts: dict[str, Host], source: Path, log: Path) -> None:
+    """A seed that never answers holds the speaker back for three seconds, not longer."""
+    gossip = ("--ml-bindaddr", hosts["node-1"].ip, "--join", hosts["node-2"].ip)
+    with speaker(hosts["node-1"], source, *gossip, log=log) as running:
+        running.wait_for("contact", state="held")
+        assert ask(hosts["node-2"], VIP) is None
+        assert running.get("/readyz")[0] == 503
+        made = running.wait_for("contact", state="made")
+        assert made["by"] == "silence"
+        assert made["waited"] == pytest.approx(3.0, abs=0.3)
+        wait_until(lambda: ask(hosts["node-2"], VIP) == hosts["node-1"].mac, "an answer")
+
+
+def test_a_port_in_use_is_one_clear_line(
+    hosts: dict[str, Host], source: Path, log: Path, tmp_path: Path
+) -> None:
+    host = hosts["node-1"]
+    other = tmp_path / "other"
+    with speaker(host, source, "--ml-bindaddr", host.ip, log=other) as first:
+        first.wait_for("interface")
+        for flags in ([], ["--port", "0", "--ml-bindaddr", host.ip]):
+            with speaker(host, source, *flags, log=log) as second:
+                assert second.process.wait(10) == 1
+                fatal = second.wait_for("fatal")
+                assert f"{host.ip}" in fatal["error"]
+                assert "in use" in fatal["error"]
+                assert "7472" in fatal["error"] or "7946" in fatal["error"]
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")
+def test_without_the_right_it_says_which_one_is_missing(
+    hosts: dict[str, Host], source: Path
+) -> None:
+    source.parent.chmod(0o755)
+    command = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", sys.executable]
+    flags = ["-m", "speaker", "--source", str(source), "--node-name", "n", "--port", "0"]
+    process = hosts["node-1"].namespace.start(
+        [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output = process.communicate(timeout=20)[0].decode()
+    fatal = [json.loads(line) for line in output.splitlines() if '"fatal"' in line]
+    assert process.returncode == 1
+    assert "NET_RAW" in fatal[0]["error"]
+    assert "Traceback" not in output
+
+
+def test_a_missing_source_folder_is_one_clear_line(
+    hosts: dict[str, Host], tmp_path: Path, log: Path
+) -> None:
+    with speaker(hosts["node-1"], tmp_path / "nowhere", log=log) as running:
+        assert running.process.wait(10) == 1
+        assert "nowhere" in running.wait_for("fatal")["error"]
