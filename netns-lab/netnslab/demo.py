@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from netnslab import report, scenarios, verdict
 from netnslab.laboratory import Lab, NotConvergedError, Options
@@ -80,9 +81,9 @@ class Show:
         for heading in ("node", "address", "machine", "the others say"):
             nodes.add_column(heading)
         for name, node in lab.nodes.items():
-            machine = "alive" if node.running else "no speaker"
+            machine = Text("alive" if node.running else "no speaker")
             if self.fault and name == self.fault.victim and not node.running:
-                machine = "[red]powered off[/red]"
+                machine = Text("powered off", style="red")
             nodes.add_row(name, node.host.ip, machine, _opinion(lab, name))
         services = Table(title="service IPs")
         for heading in ("IP", "owner", "outage ms", "announced by"):

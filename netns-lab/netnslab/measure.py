@@ -24,6 +24,7 @@ class Heard:
 
     asked: int
     answered: int
+    late: int
     silent_ms: float
     dual_answer_ms: float
     moves: int
@@ -38,19 +39,14 @@ class Answer:
     mac: str
 
 
-def _silent_ms(
-    asked: Sequence[float], answered: Sequence[float], end: float, interval: float
-) -> float:
-    """The longest that a question waited for the next answer from anybody.
-
-    Up to one interval is no silence: the next question had not even been asked.
-    """
-    longest = 0.0
+def _waits(asked: Sequence[float], answered: Sequence[float], end: float) -> list[float]:
+    """How long each question waited for the next answer from anybody."""
+    waits = []
     for question in asked:
         following = bisect_left(answered, question)
         until = answered[following] if following < len(answered) else end
-        longest = max(longest, until - question)
-    return longest * 1000 if longest > interval else 0.0
+        waits.append(until - question)
+    return waits
 
 
 def heard(
@@ -58,6 +54,8 @@ def heard(
 ) -> Heard:
     """Evaluates the window [start, end] of one IP; both lists ascend.
 
+    Silence is the longest wait of a question for the next answer, if a second question too went
+    without: one late answer, on a busy machine, is counted in `late` but is no silence.
     An answer belongs to the latest question before it. A question with answers from two MACs makes
     the whole interval that it stands for dual. `macs` are the distinct answering MACs in the order
     of the first answers.
@@ -71,10 +69,13 @@ def heard(
         if latest >= 0:
             by_question.setdefault(latest, []).append(answer.mac)
     firsts = [macs[0] for macs in by_question.values()]
+    waits = _waits(questions, [answer.at for answer in window], end)
+    longest = max(waits, default=0.0)
     return Heard(
         asked=len(questions),
         answered=len(by_question),
-        silent_ms=_silent_ms(questions, [answer.at for answer in window], end, interval),
+        late=sum(wait > interval for wait in waits),
+        silent_ms=longest * 1000 if longest > 2 * interval else 0.0,
         dual_answer_ms=sum(len(set(macs)) > 1 for macs in by_question.values()) * interval * 1000,
         moves=sum(a != b for a, b in pairwise(firsts)),
         macs=list(dict.fromkeys(mac for macs in by_question.values() for mac in macs)),

@@ -91,7 +91,7 @@ def bystanders_line(seen: Bystanders) -> str:
     """All other IPs in one line."""
     return (
         f"bystanders: {seen.ips} IPs, {seen.lost} lost, {seen.moves} moves, "
-        f"{seen.silent_ms:.0f} ms silent"
+        f"{seen.silent_ms:.0f} ms silent, {seen.late} answers late"
     )
 
 

@@ -153,7 +153,7 @@ def _measure(lab: Lab, fault: Fault, bystanders: Bystanders) -> tuple[list[Row],
         wire, probe = heard[ip], probed["ips"][ip]
         moves = _moves(lab, wire, fault.before[ip])
         if ip not in fault.hit:
-            bystanders = bystanders.plus(probe["lost"], moves, wire["silent_ms"])
+            bystanders = bystanders.plus(probe["lost"], moves, wire["silent_ms"], wire["late"])
             continue
         newcomer = frames[ip].get(lab.topology.nodes[fault.newcomers[ip]].mac)
         rows.append(

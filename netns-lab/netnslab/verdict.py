@@ -49,20 +49,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Bystanders:
-    """All IPs that the faults had nothing to do with: sums, and the longest silence."""
+    """All IPs that the faults had nothing to do with: sums, and the longest silence.
+
+    `late` counts single questions answered late or not at all; it tells of a busy machine and does
+    not fail a run: whoever asks by ARP asks again.
+    """
 
     ips: int = 0
     lost: int = 0
     moves: int = 0
     silent_ms: float = 0.0
+    late: int = 0
 
-    def plus(self, lost: int, moves: int, silent_ms: float) -> "Bystanders":
+    def plus(self, lost: int, moves: int, silent_ms: float, late: int = 0) -> "Bystanders":
         """One more IP."""
         return Bystanders(
             self.ips + 1,
             self.lost + lost,
             self.moves + moves,
-            max(self.silent_ms, silent_ms),
+            max(self.silent_ms, round(silent_ms, 1)),
+            self.late + late,
         )
 
 

@@ -42,7 +42,7 @@ def replies(mac: str, start: float, end: float, delay: float = 0.0005) -> list[t
 
 def test_a_steady_owner_is_not_silent() -> None:
     result = listen(replies(A, 9, 13))
-    assert result == Heard(result.asked, result.asked - 1, 0.0, 0.0, 0, [A])
+    assert result == Heard(result.asked, result.asked - 1, 0, 0.0, 0.0, 0, [A])
     assert result.asked in (40, 41)
 
 
@@ -51,8 +51,15 @@ def test_jitter_within_one_interval_is_not_silence() -> None:
     assert listen(jittery).silent_ms == 0
 
 
-def test_one_missed_question_is_silence() -> None:
-    assert listen(replies(A, 9, 11) + replies(A, 11.05, 13)).silent_ms == pytest.approx(50, abs=1)
+def test_one_missed_question_is_late_but_no_silence() -> None:
+    result = listen(replies(A, 9, 11) + replies(A, 11.05, 13))
+    assert (result.late, result.silent_ms) == (1, 0.0)
+
+
+def test_two_missed_questions_are_silence() -> None:
+    result = listen(replies(A, 9, 11) + replies(A, 11.1, 13))
+    assert result.silent_ms == pytest.approx(100, abs=1)
+    assert result.late == 2
 
 
 def test_silence_lasts_from_the_first_unanswered_question_to_the_next_answer() -> None:
