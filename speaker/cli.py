@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ class _Duration(click.ParamType[float]):
 
 DURATION = _Duration()
 
+option = partial(click.option, show_envvar=True)
+"""An option whose help and errors name its variable."""
+
 _WITHOUT_EFFECT = (
     "--bgp-debounce-timeout",
     "--cert-service-name",
@@ -63,9 +67,7 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 def _flag(name: str, help_text: str) -> Decorator:
     # Go writes `--name` and `--name=false`.
-    return click.option(
-        name, type=bool, is_flag=False, flag_value=True, default=False, help=help_text
-    )
+    return option(name, type=bool, is_flag=False, flag_value=True, default=False, help=help_text)
 
 
 def _accept_without_effect(command: Any) -> Any:
@@ -77,48 +79,44 @@ def _accept_without_effect(command: Any) -> Any:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--source", type=click.Path(path_type=Path), help="Folder of manifests to read.")
-@click.option("--join", default="", help="Gossip seeds: HOST[,HOST].")
-@click.option("--node-name", envvar="METALLB_NODE_NAME", required=True, help="This node's name.")
-@click.option("--namespace", envvar="METALLB_NAMESPACE", default="", help="Of our own objects.")
-@click.option("--log-level", type=click.Choice(list(logs.LEVELS)), default="info")
-@click.option("--host", envvar="METALLB_HOST", default="", help="Address to serve HTTP on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=7472, help="HTTP; 0 = off.")
-@click.option("--health-probe-port", type=click.IntRange(0, 65535), default=0)
-@click.option("--lb-class", default="", help="Our loadBalancerClass; unset by default.")
+@option("--source", type=click.Path(path_type=Path), help="Folder of manifests to read.")
+@option("--join", default="", help="Gossip seeds: HOST[,HOST].")
+@option("--node-name", envvar="METALLB_NODE_NAME", required=True, help="This node's name.")
+@option("--namespace", envvar="METALLB_NAMESPACE", default="", help="Of our own objects.")
+@option("--log-level", type=click.Choice(list(logs.LEVELS)), default="info")
+@option("--host", envvar="METALLB_HOST", default="", help="Address to serve HTTP on.")
+@option("--port", type=click.IntRange(0, 65535), default=7472, help="HTTP; 0 = off.")
+@option("--health-probe-port", type=click.IntRange(0, 65535), default=0)
+@option("--lb-class", default="", help="Our loadBalancerClass; unset by default.")
 @_flag("--ignore-exclude-lb", "Announce from nodes excluded from load balancers too.")
-@click.option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
-@click.option(
+@option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
+@option(
     "--ml-bindport",
     envvar="METALLB_ML_BIND_PORT",
     type=click.IntRange(1, 65535),
     default=GOSSIP_PORT,
 )
-@click.option("--ml-labels", envvar="METALLB_ML_LABELS", default="", help="Of speaker pods.")
-@click.option(
+@option("--ml-labels", envvar="METALLB_ML_LABELS", default="", help="Of speaker pods.")
+@option(
     "--ml-secret-key-path",
     envvar="METALLB_ML_SECRET_KEY_PATH",
     default="",
     help="File with the gossip secret, or folder with `secretkey` in it.",
 )
-@click.option("--ml-secret-key", envvar="METALLB_ML_SECRET_KEY", default="", hidden=True)
+@option("--ml-secret-key", envvar="METALLB_ML_SECRET_KEY", default="", hidden=True)
 @_flag("--ml-wan-config", "memberlist's WAN numbers.")
-@click.option("--ml-tcp-timeout", envvar="MEMBERLIST_TCP_TIMEOUT", type=DURATION, hidden=True)
-@click.option(
+@option("--ml-tcp-timeout", envvar="MEMBERLIST_TCP_TIMEOUT", type=DURATION, hidden=True)
+@option(
     "--ml-push-pull-interval", envvar="MEMBERLIST_PUSH_PULL_INTERVAL", type=DURATION, hidden=True
 )
-@click.option(
-    "--ml-gossip-interval", envvar="MEMBERLIST_GOSSIP_INTERVAL", type=DURATION, hidden=True
-)
-@click.option(
+@option("--ml-gossip-interval", envvar="MEMBERLIST_GOSSIP_INTERVAL", type=DURATION, hidden=True)
+@option(
     "--ml-suspicion-mult",
     envvar="MEMBERLIST_SUSPICION_MULT",
     type=click.IntRange(1, 100),
     hidden=True,
 )
-@click.option(
-    "--metallb-files", type=click.Path(path_type=Path), default=METALLB_FILES, hidden=True
-)
+@option("--metallb-files", type=click.Path(path_type=Path), default=METALLB_FILES, hidden=True)
 @_accept_without_effect
 @click.pass_context
 def speaker(ctx: click.Context, /, **flags: Any) -> None:
