@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -21,18 +22,19 @@ SPEAKER = shlex.join(DEFAULT_SPEAKER)
 
 @click.group()
 @click.option("--speaker", default=SPEAKER, hidden=True, help="Another command to start.")
+@click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Keep logs here.")
 @click.pass_context
-def commands(context: click.Context, speaker: str) -> None:
+def commands(context: click.Context, speaker: str, logs: Path | None) -> None:
     """Real speakers in network namespaces, faults, and a stopwatch."""
-    context.obj = shlex.split(speaker)
+    context.obj = Options(speaker=shlex.split(speaker), logs=logs)
 
 
 @commands.command()
 @click.pass_obj
-def demo(speaker: list[str]) -> None:
+def demo(options: Options) -> None:
     """Three nodes, four service IPs; cuts one owner's power and shows what happens."""
     sandbox.enter()
-    sys.exit(0 if demonstration.play(speaker) else FAILED)
+    sys.exit(0 if demonstration.play(options) else FAILED)
 
 
 @commands.command()
@@ -54,9 +56,10 @@ def run(
 ) -> None:
     """Strikes a cluster RUNS times with SCENARIO; exit 0 only if every limit was kept."""
     sandbox.enter()
-    speaker: list[str] = click.get_current_context().obj
-    given = {"services": services, "runs": runs, "seed": seed, "speaker": shlex.join(speaker)}
-    with Lab(Options(nodes, services, speaker)) as lab:
+    options = replace(click.get_current_context().obj, nodes=nodes, services=services)
+    speaker = shlex.join(options.speaker)
+    given = {"services": services, "runs": runs, "seed": seed, "speaker": speaker}
+    with Lab(options) as lab:
         result = scenarios.run(lab, scenario, runs, Random(seed))  # noqa: S311
     if file is not None:
         file.write_text(report.as_json(scenario, nodes, report.settings(scenario, given), result))

@@ -1,6 +1,7 @@
 """`lab demo`: three nodes, four service IPs, and the power of one owner is cut while you watch."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -154,10 +155,12 @@ def _perform(lab: Lab, show: Show) -> tuple[list[Row], Bystanders]:
     return scenarios.run_once(lab, "power-off", 1, victim, Bystanders(), show.struck)
 
 
-def play(speaker: list[str]) -> bool:
+def play(chosen: Options) -> bool:
     """Runs the demo; whether every IP came back at one owner. Raises LabError."""
     console = Console(width=None if Console().is_terminal else 120)
-    with Show(console) as show, Lab(Options(NODES, SERVICES, speaker, show.tick)) as lab:
+    show = Show(console)
+    options = replace(chosen, nodes=NODES, services=SERVICES, tick=show.tick)
+    with show, Lab(options) as lab:
         show.lab = lab
         try:
             rows, bystanders = _perform(lab, show)
@@ -166,8 +169,8 @@ def play(speaker: list[str]) -> bool:
             return False
         show.lab = None
         show.stage("stopping the remaining speakers")
-        lab.stop()
         failures = _failures(rows, bystanders)
+        lab.stop()
     console.print(_summary(rows))
     console.print(report.bystanders_line(bystanders))
     for failure in failures:

@@ -31,12 +31,16 @@ class NotConvergedError(LabError):
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose. `tick` is called in every turn of every wait."""
+    """What a person may choose.
+
+    `tick` is called in every turn of every wait; `logs` is where the speakers' logs are kept.
+    """
 
     nodes: int = 3
     services: int = 4
     speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
     tick: Callable[[], None] = lambda: None
+    logs: Path | None = None
 
 
 class Lab:
@@ -85,6 +89,10 @@ class Lab:
             node.close()
         for instrument in (self.prober, self.observer, self.capture):
             instrument.close()
+        if self.options.logs is not None:
+            self.options.logs.mkdir(parents=True, exist_ok=True)
+            for log in self.directory.glob("*.log"):
+                shutil.copy(log, self.options.logs)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # Waiting

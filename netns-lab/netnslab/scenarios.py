@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from netnslab import oracle, verdict
+from netnslab.errors import LabError
 from netnslab.laboratory import STEADY, Lab, NotConvergedError
 from netnslab.node import Node
 from netnslab.verdict import Bystanders, Row
@@ -15,8 +16,8 @@ from netnslab.verdict import Bystanders, Row
 FREEZE = 10.0
 # How long a machine that reboots still forwards after its speaker has exited.
 FORWARDS_ON = 0.5
-# Twice the longest silence allowed; then the row says who did not come.
-SETTLE_WITHIN = 16.0
+# Half as much again as the longest silence allowed; then the row says who did not come.
+SETTLE_WITHIN = 12.0
 # An answer may still be on its way when the window closes.
 STRAGGLERS = 0.3
 
@@ -229,7 +230,10 @@ def run(lab: Lab, name: str, runs: int, random: Random) -> Result:
             result.rows += rows
     except NotConvergedError as error:
         result.failures.append(str(error))
-    lab.stop()
+    try:
+        lab.stop()
+    except LabError as error:
+        result.failures.append(str(error))
     for row in result.rows:
         result.failures += verdict.judge(row, verdict.LIMITS[name])
     result.failures += verdict.judge_bystanders(result.bystanders)
