@@ -142,6 +142,25 @@ class NameConflict:
     claimed: Address
 
 
+@dataclass(frozen=True, slots=True)
+class KeyUsed:
+    """The new key seals from now on: every living peer has proved that it reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDropped:
+    """The older keys, `count` of them, are gone: nobody uses them any more."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBlocked:
+    """These peers have not proved that they read the new key; the old one stays in use."""
+
+    names: tuple[str, ...]
+
+
 Transmit = Datagram | Dial
 Event = (
     Joined
@@ -154,4 +173,7 @@ Event = (
     | UserMessage
     | UserState
     | NameConflict
+    | KeyUsed
+    | KeyDropped
+    | KeyBlocked
 )

@@ -7,6 +7,7 @@ from gossip.broadcast import BroadcastQueue, retransmit_limit
 from gossip.io import Address, Datagram, Dial, Transmit
 from gossip.member import CRC_VERSION, Member
 from gossip.wire.body import encode
+from gossip.wire.crypto import Keyring
 from gossip.wire.messages import Message, MessageType
 from gossip.wire.packet import PacketCodec
 from gossip.wire.stream import StreamCodec
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gossip.config import Config
     from gossip.stats import Stats
     from gossip.table import Table
-    from gossip.wire.crypto import Keyring
 
 PART_OVERHEAD = 2
 SHOUT_LIMIT = 64
@@ -68,6 +68,11 @@ class Outbox:
         parts = [self._encode(message) for message in messages]
         self._emit(member.address, parts, crc=member.protocol_max >= CRC_VERSION)
 
+    def send_sealed_with(self, key: bytes, to: Address, message: Message) -> None:
+        """Send one message by UDP, sealed with a key that need not be the one in use."""
+        codec = PacketCodec(self._config.wire, Keyring([key]))
+        self._emit(to, [self._encode(message)], crc=False, codec=codec)
+
     def gossip(self, member: Member) -> bool:
         """Send one packet of waiting news; false when there was none."""
         parts = self._take(self._budget)
@@ -111,8 +116,10 @@ class Outbox:
         limit = retransmit_limit(self._config.retransmit_mult, len(self._table))
         return self.queue.take(PART_OVERHEAD, budget, limit)
 
-    def _emit(self, to: Address, parts: list[bytes], *, crc: bool) -> None:
-        data = self.packets.seal(parts, crc=crc, nonce=self._nonce)
+    def _emit(
+        self, to: Address, parts: list[bytes], *, crc: bool, codec: PacketCodec | None = None
+    ) -> None:
+        data = (codec or self.packets).seal(parts, crc=crc, nonce=self._nonce)
         for part in parts:
             self._stats.sent[MessageType(part[0])] += 1
         self._stats.datagrams_sent += 1

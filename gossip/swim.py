@@ -21,6 +21,7 @@ from gossip.outbox import Outbox
 from gossip.probe import Prober
 from gossip.pushpull import Exchanges
 from gossip.relay import Relays
+from gossip.rotation import Rotation
 from gossip.stats import Ignored, Stats
 from gossip.table import Table
 from gossip.wire.errors import WireError
@@ -113,6 +114,8 @@ class Swim:
         self._relays = Relays(self._core)
         self._gossiper = Gossiper(self._core, now)
         self._exchanges = Exchanges(self._core, self._membership, now)
+        self._rotation = Rotation(self._core, keyring)
+        self._pingers = (self._prober, self._relays, self._rotation)
         self._left_by: float | None = None
         self._left = False
         self._membership.announce_self()
@@ -128,6 +131,7 @@ class Swim:
             self._stats.refusals[error.reason] += 1
             return
         self._stats.refusals.update(opened.refusals)
+        self._rotation.opened(opened.key, now)
         for message in opened.messages:
             self._received(message)
             self._dispatch(message, source, now)
@@ -166,6 +170,7 @@ class Swim:
         self._prober.handle_timeout(now)
         self._relays.handle_timeout(now)
         self._exchanges.handle_timeout(now)
+        self._rotation.handle_timeout(now)
         self._gossiper.note(now)
         self._gossiper.handle_timeout(now)
         self._after(now)
@@ -186,6 +191,15 @@ class Swim:
         if not self._membership.leaving:
             self._membership.set_meta(meta, now)
         self._after(now)
+
+    def rotate(self, key: bytes, now: float) -> None:
+        """Accept `key` at once and use it when all can read it; ValueError as `Rotation.begin`."""
+        self._rotation.begin(key, now)
+        self._after(now)
+
+    def unproved(self) -> tuple[str, ...]:
+        """Name the living peers that have not proved that they read a new key."""
+        return self._rotation.waiting_for()
 
     def broadcast(self, data: bytes, now: float) -> None:
         """Gossip an application message to the cluster."""
@@ -243,6 +257,7 @@ class Swim:
             self._prober.deadline(),
             self._relays.deadline(),
             self._exchanges.deadline(),
+            self._rotation.deadline(),
             self._gossiper.deadline(),
             None if self._left else self._left_by,
         )
@@ -276,7 +291,7 @@ class Swim:
             case IndirectPing():
                 self._indirect_ping(message, source, now)
             case Ack():
-                if not (self._prober.ack(message.seq_no) or self._relays.ack(message.seq_no)):
+                if not any(part.ack(message.seq_no) for part in self._pingers):
                     self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
             case Nack():
                 if not self._prober.nack(message.seq_no, source):

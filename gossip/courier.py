@@ -1,0 +1,174 @@
+"""Messages between Clarion nodes, inside memberlist's user messages. Others never get any.
+
+     0       1         2      3            11         19         27            31
+    +-------+---------+------+------------+----------+----------+-------------+----------
+    | first | version | kind |  sender    | counter  |  about   | incarnation | payload
+    +-------+---------+------+------------+----------+----------+-------------+----------
+
+`sender` and `about` are start ids (see `mark`): who speaks, and of which life of which node.
+memberlist has no protection against replay, so a message counts once, within a window, and only
+while the lives it names are the current ones.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from gossip import mark
+from gossip.io import MemberView
+from gossip.wire.messages import State
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from gossip.swim import Swim
+
+FIRST = 0xC7
+"""No serf message type (0 to 9)."""
+VERSION = 1
+WINDOW = 1_024
+MAX_PAYLOAD = 512
+SPREAD = 3
+_LAYOUT = struct.Struct("!BBBQQQI")
+_UINT64 = (1 << 64) - 1
+
+
+class CourierRefusal(StrEnum):
+    """Why a message of ours was not taken."""
+
+    FOREIGN = "foreign"
+    TRUNCATED = "truncated"
+    TOO_LONG = "too_long"
+    UNKNOWN_VERSION = "unknown_version"
+    UNKNOWN_SENDER = "unknown_sender"
+    OWN = "own"
+    REPEATED = "repeated"
+    OUT_OF_WINDOW = "out_of_window"
+    OTHER_START = "other_start"
+    OTHER_INCARNATION = "other_incarnation"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that counts. `sender` and `about` are names of members."""
+
+    kind: int
+    sender: str
+    about: str
+    incarnation: int
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Window:
+    """Which counters of one sender have been seen: the highest, and a bit for each of the last."""
+
+    highest: int = 0
+    seen: int = 0
+
+    def take(self, counter: int) -> CourierRefusal | None:
+        """Note a counter; say why it does not count."""
+        if counter > self.highest:
+            self.seen = (self.seen << min(counter - self.highest, WINDOW)) | 1
+            self.seen &= (1 << WINDOW) - 1
+            self.highest = counter
+            return None
+        age = self.highest - counter
+        if age >= WINDOW:
+            return CourierRefusal.OUT_OF_WINDOW
+        if self.seen >> age & 1:
+            return CourierRefusal.REPEATED
+        self.seen |= 1 << age
+        return None
+
+
+@dataclass(slots=True)
+class Courier:
+    """Sends and takes our messages through one `Swim`, whose own Meta bears `start_id`."""
+
+    swim: "Swim"
+    rng: "Random"
+    start_id: int
+    refused: Counter[CourierRefusal] = field(default_factory=Counter)
+    _counter: int = 0
+    _windows: dict[int, Window] = field(default_factory=dict)
+
+    def straight(self, kind: int, about: int, incarnation: int, payload: bytes = b"") -> int:
+        """Send to every living Clarion node at once; return how many there were."""
+        return self._send(self._peers(), self._seal(kind, about, incarnation, payload))
+
+    def gossip(self, kind: int, about: int, incarnation: int, payload: bytes = b"") -> int:
+        """Send to some, who pass it on when it is news to them; return how many got it from us."""
+        return self._pass_on(self._seal(kind, about, incarnation, payload))
+
+    def take(self, data: bytes, *, spread: bool = False) -> Letter | CourierRefusal:
+        """Read a user message; refusals are counted. `spread` passes on what counts."""
+        result = self._read(data)
+        if isinstance(result, CourierRefusal):
+            self.refused[result] += 1
+        elif spread:
+            self._pass_on(data)
+        return result
+
+    def _seal(self, kind: int, about: int, incarnation: int, payload: bytes) -> bytes:
+        if len(payload) > MAX_PAYLOAD:
+            raise ValueError(f"payload: {len(payload)} bytes, at most {MAX_PAYLOAD}")
+        self._counter += 1
+        return (
+            _LAYOUT.pack(FIRST, VERSION, kind, self.start_id, self._counter, about, incarnation)
+            + payload
+        )
+
+    def _read(self, data: bytes) -> Letter | CourierRefusal:
+        if not data or data[0] != FIRST:
+            return CourierRefusal.FOREIGN
+        if len(data) < _LAYOUT.size:
+            return CourierRefusal.TRUNCATED
+        if len(data) > _LAYOUT.size + MAX_PAYLOAD:
+            return CourierRefusal.TOO_LONG
+        _, version, kind, sender, counter, about, incarnation = _LAYOUT.unpack_from(data)
+        if version != VERSION:
+            return CourierRefusal.UNKNOWN_VERSION
+        lives = self._lives()
+        speaker, subject = lives.get(sender), lives.get(about)
+        if sender == self.start_id:
+            return CourierRefusal.OWN
+        if speaker is None:
+            return CourierRefusal.UNKNOWN_SENDER
+        if subject is None:
+            return CourierRefusal.OTHER_START
+        if incarnation != subject.incarnation:
+            return CourierRefusal.OTHER_INCARNATION
+        refusal = self._window(sender, lives).take(counter)
+        if refusal is not None:
+            return refusal
+        return Letter(kind, speaker.name, subject.name, incarnation, data[_LAYOUT.size :])
+
+    def _window(self, sender: int, lives: Mapping[int, MemberView]) -> Window:
+        """Windows of lives that are over go with the first message of a new one."""
+        if sender not in self._windows:
+            self._windows = {key: item for key, item in self._windows.items() if key in lives}
+            self._windows[sender] = Window()
+        return self._windows[sender]
+
+    def _lives(self) -> dict[int, MemberView]:
+        """Return the members whose Meta bears the mark, by start id; the dead are among them."""
+        found = ((mark.decode(member.meta), member) for member in self.swim.members())
+        return {its.start_id: member for its, member in found if its is not None}
+
+    def _peers(self) -> list[str]:
+        return [
+            member.name
+            for member in self._lives().values()
+            if not member.own and member.state in (State.ALIVE, State.SUSPECT)
+        ]
+
+    def _pass_on(self, data: bytes) -> int:
+        peers = self._peers()
+        return self._send(self.rng.sample(peers, min(SPREAD, len(peers))), data)
+
+    def _send(self, names: list[str], data: bytes) -> int:
+        return sum(self.swim.send(name, data) for name in names)
