@@ -1,0 +1,450 @@
+"""Real agents on loopback."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gossip.agent import MAX_OUTGOING, Agent
+from gossip.config import LOCAL, Config
+from gossip.io import (
+    Address,
+    Event,
+    Exchanged,
+    ExchangeFailed,
+    Gone,
+    StreamFailure,
+    UserMessage,
+)
+from gossip.swim import Swim
+from gossip.wire.body import encode
+from gossip.wire.crypto import Keyring
+from gossip.wire.errors import Refusal
+from gossip.wire.messages import CURRENT_VSN, Alive, MessageType, Nack, State
+from gossip.wire.packet import PacketCodec, WireConfig
+
+FAST = replace(
+    LOCAL,
+    probe_interval=0.2,
+    probe_timeout=0.08,
+    gossip_interval=0.05,
+    suspicion_mult=2,
+    tcp_timeout=0.5,
+    lonely_interval=0.2,
+)
+KEY = b"k" * 32
+
+
+class Node:
+    """An agent with what it saw; closed by `Nodes.close`."""
+
+    def __init__(self, agent: Agent, events: list[Event], errors: list[Exception]) -> None:
+        self.agent = agent
+        self.swim = agent.swim
+        self.events = events
+        self.errors = errors
+
+    def join(self, *others: "Node") -> None:
+        seeds = [other.address for other in others]
+        self.swim.set_seeds(seeds, time.monotonic())
+        self.agent.poke()
+
+    @property
+    def address(self) -> Address:
+        return next(row.address for row in self.swim.members() if row.own)
+
+    def state(self, name: str) -> State | None:
+        return next((row.state for row in self.swim.members() if row.name == name), None)
+
+
+class Nodes:
+    def __init__(self) -> None:
+        self.all: list[Node] = []
+
+    async def start(
+        self,
+        name: str,
+        ip: str,
+        config: Config = FAST,
+        key: bytes | None = KEY,
+        make: type[Swim] = Swim,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Node:
+        address = Address(ip, _free_port(ip))
+        swim = make(
+            config,
+            name=name,
+            address=address,
+            keyring=Keyring([key]) if key else None,
+            rng=random.Random(name),
+            nonce=lambda: os.urandom(12),
+            incarnation=int(time.time()),
+            now=time.monotonic(),
+        )
+        events: list[Event] = []
+        errors: list[Exception] = []
+        agent = Agent(
+            swim,
+            address,
+            time.monotonic,
+            on_event or events.append,
+            lambda where, error: errors.append(error),
+        )
+        node = Node(agent, events, errors)
+        await agent.start()
+        self.all.append(node)
+        return node
+
+    async def close(self) -> None:
+        for node in self.all:
+            await node.agent.close()
+
+
+def _free_port(ip: str) -> int:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((ip, 0))
+        return int(probe.getsockname()[1])
+
+
+def _run(scenario: Callable[[Nodes], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario on the stock loop, and close what it started."""
+
+    async def run() -> None:
+        nodes = Nodes()
+        try:
+            await scenario(nodes)
+        finally:
+            await nodes.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "every task is given back"
+
+    asyncio.run(run())
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - asks about several nodes, none of which signals
+            await asyncio.sleep(0.01)
+
+
+async def _ring(nodes: Nodes) -> tuple[Node, Node, Node]:
+    a, b, c = [await nodes.start(f"n{index}", f"127.0.0.{index}") for index in (1, 2, 3)]
+    b.join(a)
+    c.join(a)
+    await _until(lambda: all(len(node.swim.live()) == 3 for node in (a, b, c)), 3)
+    return a, b, c
+
+
+def _of(kind: type[Any], node: Node) -> list[Any]:
+    return [event for event in node.events if isinstance(event, kind)]
+
+
+# ---- a ring
+
+
+def test_ring_joins_encrypted_and_suspects_nobody() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        ring = await _ring(nodes)
+        await asyncio.sleep(1.0)  # five probe intervals of real sockets
+        for node in ring:
+            assert node.swim.stats.received[MessageType.ACK] >= 2
+            assert node.swim.stats.suspicions == node.swim.stats.refusals.total() == 0
+            assert node.errors == []
+
+    _run(scenario)
+
+
+def test_ring_detects_a_killed_node() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a, b, c = await _ring(nodes)
+        await b.agent.close()
+        nodes.all.remove(b)
+        # Up to two ticks until it is probed, one probe, the suspicion; and a busy machine.
+        bound = (3 + FAST.suspicion_mult) * FAST.probe_interval + 1.5
+        await _until(lambda: {a.state("n2"), c.state("n2")} == {State.DEAD}, bound)
+        assert [event.member.name for event in _of(Gone, a)] == ["n2"]
+
+    _run(scenario)
+
+
+def test_ring_sees_a_leave_as_left() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a, b, c = await _ring(nodes)
+        began = time.monotonic()
+        await c.agent.leave()
+        assert time.monotonic() - began < FAST.leave_timeout + 0.5
+        await _until(lambda: {a.state("n3"), b.state("n3")} == {State.LEFT}, 1)
+
+    _run(scenario)
+
+
+def test_ring_over_ipv6() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a, b = await nodes.start("n1", "::1"), await nodes.start("n2", "::1")
+        b.join(a)
+        await _until(lambda: len(a.swim.live()) == len(b.swim.live()) == 2, 3)
+        await _until(lambda: a.swim.stats.received[MessageType.ACK] >= 2, 3)
+        assert [*a.errors, *b.errors] == []
+
+    _run(scenario)
+
+
+@pytest.mark.parametrize("key", [b"x" * 32, None])
+def test_wrong_key_and_plaintext_are_refused(key: bytes | None) -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1")
+        b = await nodes.start("n2", "127.0.0.2", key=key)
+        b.join(a)
+        await _until(lambda: bool(_of(ExchangeFailed, b)), 3)
+        assert a.swim.live() | b.swim.live() == {"n1", "n2"}
+        assert not a.swim.live() & b.swim.live()
+        assert a.swim.stats.refusals.total() >= 1
+        assert not _of(ExchangeFailed, b)[0].silent
+
+    _run(scenario)
+
+
+def test_label_travels_by_udp_and_tcp() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        config = replace(FAST, wire=WireConfig(label=b"ring"))
+        a = await nodes.start("n1", "127.0.0.1", config)
+        b = await nodes.start("n2", "127.0.0.2", config)
+        b.join(a)
+        await _until(lambda: a.swim.stats.received[MessageType.ACK] >= 1, 3)
+        assert _of(Exchanged, a)[0].peer == b.address
+
+    _run(scenario)
+
+
+# ---- reads before it fires
+
+
+class _Recorder(Swim):
+    """Writes down the order in which its driver calls it."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self.calls: list[str] = []
+        super().__init__(*arguments, **named)
+
+    def handle_datagram(self, data: bytes, source: Address, now: float) -> None:
+        self.calls.append("datagram")
+        super().handle_datagram(data, source, now)
+
+    def handle_timeout(self, now: float) -> None:
+        self.calls.append("timer")
+        super().handle_timeout(now)
+
+
+def test_datagrams_that_waited_are_handled_before_a_due_timer() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1", make=_Recorder)
+        await nodes.start("n2", "127.0.0.2")
+        await asyncio.sleep(0.05)
+        assert isinstance(a.swim, _Recorder)
+        a.swim.calls.clear()
+        packet = PacketCodec(FAST.wire, Keyring([KEY])).seal(
+            [encode(Nack(1))], crc=False, nonce=lambda: os.urandom(12)
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            for _ in range(50):
+                peer.sendto(packet, a.address)
+        time.sleep(0.3)  # noqa: ASYNC251 - the stall itself
+        assert (a.swim.deadline() or 0) < time.monotonic(), "a timer is due"
+        await _until(lambda: "timer" in _calls(a), 2)
+        assert _calls(a)[:51] == ["datagram"] * 50 + ["timer"]
+
+    _run(scenario)
+
+
+def _calls(node: Node) -> list[str]:
+    assert isinstance(node.swim, _Recorder)
+    return node.swim.calls
+
+
+def test_flood_cannot_hold_timers_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossip.agent.MAX_READ_BEFORE_TIMER", 200)
+
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1", make=_Recorder)
+        stop = threading.Event()
+
+        def flood() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                while not stop.is_set():
+                    peer.sendto(b"junk" * 20, a.address)
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            await asyncio.sleep(0.3)
+            _calls(a).clear()
+            await _until(lambda: _calls(a).count("timer") >= 2, 20)
+        finally:
+            stop.set()
+            thread.join()
+        assert _calls(a).count("datagram") > 100
+
+    _run(scenario)
+
+
+# ---- sockets that misbehave
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_port_in_use_is_named(kind: socket.SocketKind) -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1")
+        port = _free_port("127.0.0.9")
+        with socket.socket(socket.AF_INET, kind) as holder:
+            holder.bind(("127.0.0.9", port))
+            if kind is socket.SOCK_STREAM:
+                holder.listen()
+            agent = Agent(a.swim, Address("127.0.0.9", port), time.monotonic, a.events.append)
+            with pytest.raises(OSError, match=f"127.0.0.9:{port}") as caught:
+                await agent.start()
+        assert caught.value.errno == errno.EADDRINUSE
+
+    _run(scenario)
+
+
+def test_failed_send_takes_no_other_packet_with_it() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a, b, _ = await _ring(nodes)
+        stranger = Alive(bytes(15) + b"\x02", 1, None, "six", 7946, CURRENT_VSN)
+        packet = PacketCodec(FAST.wire, Keyring([KEY])).seal(
+            [encode(stranger)], crc=False, nonce=lambda: os.urandom(12)
+        )
+        a.swim.handle_datagram(packet, b.address, time.monotonic())
+        for index in range(20):
+            assert a.swim.send("six", b"lost")
+            assert a.swim.send("n2", b"kept %d" % index)
+        a.agent.poke()
+        await _until(lambda: len(_of(UserMessage, b)) == 20, 2)
+        assert any(isinstance(error, OSError) for error in a.errors)
+
+    _run(scenario)
+
+
+def test_outgoing_queue_is_bounded_and_counted() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a, _, _ = await _ring(nodes)
+        await asyncio.sleep(0)
+        for _ in range(MAX_OUTGOING + 100):
+            a.swim.send("n2", b"x")
+        a.agent.poke()
+        assert a.agent.outgoing_dropped >= 100
+
+    _run(scenario)
+
+
+def test_failing_application_does_not_stop_gossip() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1", on_event=_fail)
+        b = await nodes.start("n2", "127.0.0.2")
+        b.join(a)
+        await _until(lambda: a.swim.stats.received[MessageType.ACK] >= 2, 3)
+        assert {str(error) for error in a.errors} == {"the application's fault"}
+
+    _run(scenario)
+
+
+def _fail(event: Event) -> None:
+    raise RuntimeError("the application's fault")
+
+
+def test_tcp_junk_is_answered_with_an_error_and_closed() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1")
+        reader, writer = await asyncio.open_connection(*a.address)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        reply = await asyncio.wait_for(reader.read(), 2)
+        writer.close()
+        await writer.wait_closed()
+        assert reply[0] == MessageType.ENCRYPT
+        assert a.swim.stats.refusals == {Refusal.UNKNOWN_TYPE: 1}
+
+    _run(scenario)
+
+
+def test_tcp_peer_that_says_nothing_is_dropped_in_time() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1")
+        reader, writer = await asyncio.open_connection(*a.address)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 3) == b""
+        writer.transport.abort()
+        assert time.monotonic() - began == pytest.approx(FAST.tcp_timeout, abs=0.4)
+        assert any(isinstance(error, TimeoutError) for error in a.errors)
+
+    _run(scenario)
+
+
+def test_tcp_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossip.agent.MAX_STREAMS", 3)
+
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1")
+        writers = [(await asyncio.open_connection(*a.address))[1] for _ in range(5)]
+        await _until(lambda: a.agent.streams_refused == 2, 2)
+        for writer in writers:
+            writer.transport.abort()
+
+    _run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason", "silent"),
+    [
+        (None, StreamFailure.TIMEOUT, True),
+        (b"", StreamFailure.CLOSED, True),
+        (b"\xff\xff\xff", Refusal.UNKNOWN_TYPE, False),
+        (b"\x0a\0\0\1\0\1", Refusal.TRUNCATED, False),
+    ],
+)
+def test_dial_tells_why_there_was_no_reply(words: bytes | None, reason: str, silent: bool) -> None:
+    async def scenario(nodes: Nodes) -> None:
+        held: list[asyncio.StreamWriter] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            held.append(writer)
+            await reader.read(10)
+            if words is not None:
+                writer.write(words)
+                writer.close()
+
+        a = await nodes.start("n1", "127.0.0.1")
+        server = await asyncio.start_server(answer, "127.0.0.8", 0)
+        port = server.sockets[0].getsockname()[1]
+        a.swim.set_seeds([Address("127.0.0.8", port)], time.monotonic())
+        a.agent.poke()
+        await _until(lambda: bool(_of(ExchangeFailed, a)), 3)
+        server.close()
+        for writer in held:
+            writer.transport.abort()
+        failed = _of(ExchangeFailed, a)[0]
+        assert (failed.reason, failed.silent) == (reason, silent)
+
+    _run(scenario)
+
+
+def test_dial_refused_is_silent() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1")
+        seed = Address("127.0.0.8", _free_port("127.0.0.8"))
+        a.swim.set_seeds([seed], time.monotonic())
+        a.agent.poke()
+        await _until(lambda: bool(_of(ExchangeFailed, a)), 3)
+        failed = _of(ExchangeFailed, a)[0]
+        assert (failed.peer, failed.reason, failed.silent) == (seed, StreamFailure.REFUSED, True)
+
+    _run(scenario)
