@@ -1,0 +1,126 @@
+"""Whatever peers say: no exception, no timer that cannot be met, nothing that crashes a Go peer."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gossip.io import Datagram
+from gossip.wire.messages import (
+    CURRENT_VSN,
+    Ack,
+    Alive,
+    Dead,
+    IndirectPing,
+    Message,
+    Nack,
+    NodeState,
+    Ping,
+    State,
+    Suspect,
+    User,
+)
+
+if TYPE_CHECKING:
+    from tests.gossip.conftest import Bench
+
+names = st.sampled_from(["me", "n2", "n3", "n4", "", "x" * 300])
+numbers = st.integers(0, 3) | st.integers(0, 0xFFFFFFFF) | st.just(0xFFFFFFFF)
+ports = st.integers(0, 0xFFFF)
+raw = st.sampled_from([bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), bytes(16)]) | st.binary(
+    max_size=16
+)
+metas = st.none() | st.binary(max_size=512)
+vsns = st.just(CURRENT_VSN) | st.binary(min_size=6, max_size=6)
+spoken: st.SearchStrategy[Message] = st.one_of(
+    st.builds(Ping, names, numbers, raw, names, ports),
+    st.builds(IndirectPing, st.booleans(), names, ports, numbers, raw, names, ports, raw),
+    st.builds(Ack, numbers, metas),
+    st.builds(Nack, numbers),
+    st.builds(Suspect, names, numbers, names),
+    st.builds(Dead, names, numbers, names),
+    st.builds(Alive, raw, numbers, metas, names, ports, vsns),
+    st.builds(User, st.binary(max_size=64)),
+)
+rows = st.builds(NodeState, raw, numbers, metas, names, ports, st.sampled_from(State), vsns)
+steps = st.one_of(
+    spoken,
+    st.lists(rows, max_size=5),
+    st.floats(0, 10),
+    st.binary(max_size=200),
+    st.sampled_from(["leave", "exchange", "meta", "ack"]),
+)
+
+
+def _take(bench: "Bench", step: object) -> None:
+    if isinstance(step, float):
+        bench.now += step
+        bench.swim.handle_timeout(bench.now)
+    elif isinstance(step, list):
+        bench.merge(*step)
+    elif isinstance(step, bytes):
+        bench.hear_raw(step)
+    elif step == "leave":
+        bench.swim.leave(bench.now)
+    elif step == "exchange":
+        bench.swim.exchange(bench.now)
+    elif step == "meta":
+        bench.swim.set_meta(b"m", bench.now)
+    elif step == "ack":
+        bench.hear(*_acks(bench))
+    else:
+        bench.hear(step)  # type: ignore[arg-type]
+
+
+def _acks(bench: "Bench") -> list[Message]:
+    pings = [m for t in bench.swim.transmits() for m in bench.read(t) if isinstance(m, Ping)]
+    return [Ack(ping.seq_no) for ping in pings]
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(story=st.lists(steps, max_size=25))
+def test_no_input_breaks_the_rules(new_bench: Callable[[], "Bench"], story: list[object]) -> None:
+    bench = new_bench()
+    highest: dict[str, int] = {}
+    for step in story:
+        _take(bench, step)
+        _check_table(bench, highest)
+        _check_sent(bench)
+
+
+def _check_table(bench: "Bench", highest: dict[str, int]) -> None:
+    own = [row for row in bench.swim.members() if row.own]
+    assert [row.name for row in own] == ["me"]
+    assert own[0].state in (State.ALIVE, State.LEFT)
+    assert own[0].incarnation >= highest.get("me", 1), "our incarnation never falls"
+    highest["me"] = own[0].incarnation
+    living = {row.name for row in bench.swim.members() if row.state in (State.ALIVE, State.SUSPECT)}
+    assert bench.swim.live() == living
+
+
+def _check_sent(bench: "Bench") -> None:
+    for transmit in bench.swim.transmits():
+        if isinstance(transmit, Datagram):
+            assert transmit.data
+            assert len(transmit.data) <= 1400
+        for message in bench.read(transmit):
+            assert not isinstance(message, Alive) or len(message.vsn) == 6
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(story=st.lists(steps, max_size=25))
+def test_no_input_makes_the_timer_spin(
+    new_bench: Callable[[], "Bench"], story: list[object]
+) -> None:
+    bench = new_bench()
+    for step in story:
+        _take(bench, step)
+        bench.swim.handle_timeout(bench.now)
+        bench.swim.handle_timeout(bench.now)
+        deadline = bench.swim.deadline()
+        assert deadline is None or deadline > bench.now
