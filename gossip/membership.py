@@ -13,6 +13,9 @@ from gossip.stats import Ignored
 from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
 from gossip.wire.messages import Alive, Dead, State, Suspect
 
+MAX_NAME = 255
+"""Bytes of a node name; those of Kubernetes have 253 at most. See `MAX_MEMBERS`."""
+
 
 class Membership:
     """Applies what is said about nodes, and runs the timers of the suspected ones."""
@@ -85,8 +88,10 @@ class Membership:
         # crash Go peers that we would send it on to.
         if len(message.vsn) != VSN_LENGTH or not _plausible(message.vsn):
             return Ignored.BAD_VSN
-        if to_text(message.addr) is None or not message.node:
+        if to_text(message.addr) is None:
             return Ignored.BAD_ADDRESS
+        if not 1 <= len(message.node.encode()) <= MAX_NAME:
+            return Ignored.BAD_NAME
         return None
 
     def _apply_alive(self, message: Alive, now: float) -> Ignored | None:

@@ -1,16 +1,20 @@
 """What alive, suspect and dead messages do: one node, fed by hand."""
 
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
+from gossip.core import UINT32
 from gossip.io import Address, Event, Gone, Joined, NameConflict, Recovered, Suspected, Updated
 from gossip.member import Member
 from gossip.pushpull import compatible
 from gossip.stats import Ignored
+from gossip.table import MAX_MEMBERS
 from gossip.wire.messages import CURRENT_VSN, Alive, Dead, NodeState, State, Suspect
+from gossip.wire.packet import MAX_STREAM
 
 if TYPE_CHECKING:
     from tests.gossip.conftest import Bench
@@ -416,3 +420,26 @@ def test_event_queue_is_bounded(
     bench.merge(*(row(f"n{index}", State.ALIVE) for index in range(2, 9)))
     assert len(bench.swim.events()) == 3
     assert bench.swim.stats.events_lost == 5
+
+
+@pytest.mark.parametrize(("length", "known"), [(255, True), (256, False)])
+def test_name_is_bounded(length: int, known: bool, bench: "Bench") -> None:
+    bench.hear(Alive(bytes((10, 0, 0, 2)), 1, None, "x" * length, 7946, CURRENT_VSN))
+    assert (bench.state("x" * length) is State.ALIVE) is known
+    assert bench.swim.stats.ignored[Ignored.BAD_NAME] == (not known)
+
+
+def test_full_table_of_the_longest_rows_still_fits_a_push_pull(
+    bench: "Bench", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenth of it, to save time: rows that do not compress, as long as they may be."""
+    monkeypatch.setattr("gossip.table.MAX_MEMBERS", MAX_MEMBERS // 10)
+    rng = random.Random(5)
+    for _ in range(MAX_MEMBERS // 10):
+        name = "".join(chr(rng.randrange(33, 127)) for _ in range(255))
+        bench.hear(Alive(rng.randbytes(16), UINT32, rng.randbytes(512), name, 65535, CURRENT_VSN))
+    bench.swim.events()
+    reply = bench.merge()
+    assert len(bench.swim.members()) == MAX_MEMBERS // 10
+    assert reply is not None
+    assert 10 * len(reply) < MAX_STREAM
