@@ -29,6 +29,11 @@ class Member:
     since: float
     own: bool = False
 
+    @classmethod
+    def of(cls, row: NodeState, now: float) -> "Member":
+        """Make a row of what a push/pull said."""
+        return cls(row.name, row.addr, row.port, row.state, row.incarnation, row.meta, row.vsn, now)
+
     @property
     def address(self) -> Address:
         """Where to send to."""

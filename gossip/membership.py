@@ -122,12 +122,23 @@ class Membership:
             return Ignored.OLD_INCARNATION
         if self._table.full:
             return Ignored.TABLE_FULL
+        if message.incarnation <= (buried := self._table.buried(message.node)):
+            self._challenge(message, port, buried)
+            return Ignored.BURIED
         member = Member(
             message.node, message.addr, port, State.DEAD, 0, message.meta, message.vsn, now
         )
         self._table.add(member)
         self._revive(member, message, port, now)
         return None
+
+    def _challenge(self, message: Alive, port: int, buried: int) -> None:
+        """A forgotten node speaks as of before its death: a recording, or itself after a long cut.
+
+        Only itself can answer an accusation with a higher incarnation.
+        """
+        accusation = Suspect(self._core.name, buried, message.node)
+        self._core.outbox.send(Address(to_text(message.addr) or "", port), accusation)
 
     def _alive_about_self(self, message: Alive, now: float) -> Ignored | None:
         own = self._table.own

@@ -1,8 +1,8 @@
 """Changing the gossip key while the cluster runs, without losing a packet.
 
     accept      the new key opens packets at once
-    prove       every living peer is sent a ping sealed with it; who acks can read it
-    use         all have acked, and `SETTLE` seconds have passed: it seals from now on
+    prove       after `SETTLE` seconds every living peer is sent a ping sealed with it
+    use         all have acked, so all can read it: it seals from now on
     drop        nothing came in under an older key for `IDLE` seconds: the older keys go
 
 A trial ping is an ordinary one, so foreign peers prove themselves too. A peer that never acks keeps
@@ -28,7 +28,6 @@ COMPLAIN_INTERVAL = 60.0
 @dataclass(slots=True)
 class _Trial:
     key: bytes = field(repr=False)
-    began: float
     next_round: float
     complain_at: float
     proved: set[str] = field(default_factory=set)
@@ -56,7 +55,9 @@ class Rotation:
             return
         if self._trial is None or self._trial.key != key:
             self._keyring.add(key)
-            self._trial = _Trial(key, now, now, now + SETTLE + COMPLAIN_INTERVAL)
+            # No trial before the secret can be everywhere: a peer without it would count an
+            # unreadable packet.
+            self._trial = _Trial(key, now + SETTLE, now + SETTLE + COMPLAIN_INTERVAL)
 
     def opened(self, key: bytes | None, now: float) -> None:
         """Note which key opened a packet."""
@@ -71,6 +72,8 @@ class Rotation:
         if self._trial is None or name is None:
             return False
         self._trial.proved.add(name)
+        if not self._trial.pending:
+            self._trial.next_round = float("-inf")
         return True
 
     def deadline(self) -> float | None:
@@ -96,16 +99,14 @@ class Rotation:
 
     def _advance(self, trial: _Trial, now: float) -> None:
         waiting = self.waiting_for()
-        if not waiting and now >= trial.began + SETTLE:
+        if not waiting:
             self._use(trial, now)
             return
         trial.next_round = now + TRIAL_INTERVAL
-        if not waiting:
-            trial.next_round = min(trial.next_round, max(now, trial.began + SETTLE))
         trial.pending.clear()
         for name in waiting[:TRIALS_AT_ONCE]:
             self._try(trial, name)
-        if waiting and now >= trial.complain_at:
+        if now >= trial.complain_at:
             trial.complain_at = now + COMPLAIN_INTERVAL
             self._core.events.add(KeyBlocked(waiting))
 

@@ -17,6 +17,7 @@ class Ignored(StrEnum):
     REPEATED = "repeated"
     LEAVING = "leaving"
     BAD_ADDRESS = "bad_address"
+    BURIED = "buried"
     BAD_NAME = "bad_name"
     BAD_VSN = "bad_vsn"
     NAME_CONFLICT = "name_conflict"

@@ -34,6 +34,7 @@ from gossip.wire.messages import (
     Message,
     MessageType,
     Nack,
+    NodeState,
     Ping,
     PushPull,
     State,
@@ -178,6 +179,16 @@ class Swim:
     def set_seeds(self, seeds: Sequence[Address], now: float) -> None:
         """Join through all of `seeds` that are no members, and keep trying."""
         self._exchanges.set_seeds(seeds, now)
+        self._after(now)
+
+    def adopt(self, rows: Sequence[NodeState], now: float) -> None:
+        """Take a table as known already, without telling anybody: a start in a settled cluster.
+
+        Unlike a merge it trusts the rows; they must be as a member of this cluster gave them.
+        """
+        for row in rows:
+            if self._core.table.get(row.name) is None:
+                self._core.table.add(Member.of(row, now))
         self._after(now)
 
     def exchange(self, now: float) -> None:

@@ -16,6 +16,10 @@ The whole table must fit into one push/pull whatever hostile peers fill it with:
 850 bytes, half as long again where they do not compress, stay below `MAX_STREAM`.
 """
 
+MAX_GRAVES = 4_096
+UNIX_SECONDS = 1_000_000_000
+"""Incarnations above this count Unix seconds: each life of such a node begins above its last."""
+
 _DRAWS = 8
 
 
@@ -29,6 +33,7 @@ class Table:
         self._order = [own]
         self._next = 0
         self._living = 1
+        self._graves: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -49,6 +54,13 @@ class Table:
     def get(self, name: str) -> Member | None:
         """Find a row by its node name."""
         return self._rows.get(name)
+
+    def buried(self, name: str) -> int:
+        """Give the incarnation at which a forgotten node of our kind was last known, else 0.
+
+        Go nodes begin each life at 1, so theirs is not kept.
+        """
+        return self._graves.get(name, 0)
 
     def add(self, member: Member) -> None:
         """Put a new row at a random place of the probe order, so that nobody foresees it."""
@@ -95,9 +107,19 @@ class Table:
     def _new_round(self, keep_dead: float, now: float) -> None:
         kept = [row for row in self._order if row.living or row.own or now - row.since <= keep_dead]
         if len(kept) < len(self._order):
+            self._bury(set(self._rows) - {row.name for row in kept})
             self._rows = {row.name: row for row in kept}
         self._order = self._shuffled(kept)
         self._next = 0
+
+    def _bury(self, names: set[str]) -> None:
+        for name in sorted(names):
+            incarnation = self._rows[name].incarnation
+            if incarnation >= UNIX_SECONDS:
+                self._graves.pop(name, None)
+                self._graves[name] = incarnation
+        while len(self._graves) > MAX_GRAVES:
+            del self._graves[next(iter(self._graves))]
 
     def _shuffled(self, rows: list[Member]) -> list[Member]:
         """Shuffle each half by itself, so that nobody waits longer than a round and a half.

@@ -1,0 +1,163 @@
+"""Our mark and our own messages: who gets them, and what is refused."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossip import mark
+from gossip.courier import (
+    FIRST,
+    MAX_PAYLOAD,
+    WINDOW,
+    Courier,
+    CourierRefusal,
+    Letter,
+    Window,
+)
+from gossip.io import Datagram, UserMessage
+from gossip.mark import Flags, Mark
+
+KIND = 7
+
+
+@given(st.integers(0, 2**64 - 1), st.sampled_from(list(Flags)))
+def test_mark_round_trip(start_id: int, flags: Flags) -> None:
+    assert mark.decode(mark.encode(Mark(start_id, flags))) == Mark(start_id, flags)
+
+
+@given(st.binary(max_size=40))
+def test_any_meta_is_a_mark_or_none(meta: bytes) -> None:
+    decoded = mark.decode(meta)
+    assert decoded is None or meta.startswith(mark.MAGIC)
+
+
+@pytest.mark.parametrize(
+    "meta", [b"", b"\xff\x80", mark.encode(Mark(1))[:-1], mark.encode(Mark(1, version=0))]
+)
+def test_what_is_no_mark(meta: bytes) -> None:
+    assert mark.decode(meta) is None
+
+
+def test_a_later_mark_may_be_longer() -> None:
+    assert mark.decode(mark.encode(Mark(5, Flags.LEAVING, 2)) + b"more") == Mark(
+        5, Flags.LEAVING, 2
+    )
+
+
+def ring(network: Any, marked: int = 3, foreign: int = 1) -> list[Courier]:
+    """Start marked nodes n1, n2, … and foreign ones behind them."""
+    couriers = []
+    for index in range(marked + foreign):
+        meta = mark.encode(Mark(index + 1)) if index < marked else b"\xff\x80"
+        swim = network.add(f"n{index + 1}", meta=meta)
+        if index < marked:
+            couriers.append(Courier(swim, random.Random(index), index + 1))
+        if index:
+            swim.set_seeds([network.address("n1")], network.now)
+    network.run(3)
+    return couriers
+
+
+def user_messages(network: Any, name: str) -> list[bytes]:
+    return [event.data for event in network.events[name] if isinstance(event, UserMessage)]
+
+
+def test_straight_to_all_marked_and_to_no_other(network: Any) -> None:
+    one, two, _ = ring(network)
+    assert one.straight(KIND, about=3, incarnation=1, payload=b"gone") == 2
+    network.run(1)
+    assert user_messages(network, "n4") == []
+    (data,) = user_messages(network, "n2")
+    assert two.take(data) == Letter(KIND, "n1", "n3", 1, b"gone")
+    assert user_messages(network, "n3")
+
+
+def test_gossip_reaches_all_marked_once_each_counts(network: Any) -> None:
+    couriers = ring(network, marked=12, foreign=2)
+    couriers[0].gossip(KIND, about=1, incarnation=1)
+    taken = {courier.swim: 0 for courier in couriers}
+    for _ in range(10):
+        network.run(0.01)
+        for index, courier in enumerate(couriers):
+            for data in user_messages(network, f"n{index + 1}"):
+                taken[courier.swim] += isinstance(courier.take(data, spread=True), Letter)
+            network.events[f"n{index + 1}"].clear()
+    assert taken.pop(couriers[0].swim) == 0
+    assert sum(count == 1 for count in taken.values()) >= 10
+    assert max(taken.values()) == 1
+    assert not user_messages(network, "n13")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda data: b"", CourierRefusal.FOREIGN),
+        (lambda data: b"\x01" + data[1:], CourierRefusal.FOREIGN),
+        (lambda data: data[:10], CourierRefusal.TRUNCATED),
+        (lambda data: data + bytes(MAX_PAYLOAD + 1), CourierRefusal.TOO_LONG),
+        (lambda data: bytes([FIRST, 2]) + data[2:], CourierRefusal.UNKNOWN_VERSION),
+        (lambda data: data[:3] + bytes(8) + data[11:], CourierRefusal.UNKNOWN_SENDER),
+        (lambda data: data[:3] + bytes(7) + b"\x02" + data[11:], CourierRefusal.OWN),
+        (lambda data: data[:19] + bytes(8) + data[27:], CourierRefusal.OTHER_START),
+        (lambda data: data[:27] + bytes(4) + data[31:], CourierRefusal.OTHER_INCARNATION),
+    ],
+)
+def test_what_is_refused_is_counted(network: Any, change: Any, expected: CourierRefusal) -> None:
+    one, two, _ = ring(network)
+    one.straight(KIND, about=3, incarnation=1)
+    network.run(1)
+    (data,) = user_messages(network, "n2")
+    assert two.take(change(data)) is expected
+    assert two.refused[expected] == 1
+    assert isinstance(two.take(data), Letter)
+
+
+def test_repeated_and_old_messages_are_refused(network: Any) -> None:
+    one, two, _ = ring(network)
+    for _ in range(3):
+        one.straight(KIND, about=3, incarnation=1)
+    network.run(1)
+    first, second, third = user_messages(network, "n2")
+    assert isinstance(two.take(second), Letter)
+    assert two.take(second) is CourierRefusal.REPEATED
+    assert isinstance(two.take(first), Letter)
+    assert isinstance(two.take(third), Letter)
+    assert two.take(first) is CourierRefusal.REPEATED
+
+
+def test_a_message_of_an_earlier_life_is_refused(network: Any) -> None:
+    one, two, _ = ring(network)
+    one.straight(KIND, about=3, incarnation=1)
+    network.run(1)
+    (data,) = user_messages(network, "n2")
+    one.swim.set_meta(mark.encode(Mark(99)), network.now)
+    network.run(1)
+    assert two.take(data) is CourierRefusal.UNKNOWN_SENDER
+
+
+@given(st.lists(st.integers(1, 5 * WINDOW), max_size=200))
+def test_window_takes_each_counter_once_and_none_that_is_too_old(counters: list[int]) -> None:
+    window, seen = Window(), set[int]()
+    for counter in counters:
+        highest = max(seen, default=0)
+        expected: CourierRefusal | None = None
+        if counter <= highest - WINDOW:
+            expected = CourierRefusal.OUT_OF_WINDOW
+        elif counter in seen:
+            expected = CourierRefusal.REPEATED
+        assert window.take(counter) is expected
+        if expected is None:
+            seen.add(counter)
+
+
+def test_foreign_user_messages_harm_nobody(network: Any) -> None:
+    one, two, _ = ring(network)
+    network.nodes["n4"].broadcast(b"\x03serf's own", network.now)
+    network.run(2)
+    for data in user_messages(network, "n2"):
+        assert two.take(data) is CourierRefusal.FOREIGN
+    assert one.swim.live() == {"n1", "n2", "n3", "n4"}
+    assert not any(isinstance(item, Datagram) and not item.data for *_, item in network.carried)
