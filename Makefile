@@ -39,7 +39,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	pyproject.toml requirements/build.in
 lock:
-	$(COMPILE) --extra lab --extra test -o requirements/test.txt
+	$(COMPILE) --extra kubernetes --extra lab --extra test -o requirements/test.txt
 	$(COMPILE) --extra lab -c requirements/test.txt -o requirements/demo.txt
 	$(COMPILE) -c requirements/test.txt -o requirements/speaker.txt
 	$(COMPILE) --extra kubernetes -c requirements/test.txt -o requirements/kubernetes.txt

@@ -70,6 +70,8 @@ class Origin:
 
     def only(self, *paths: Path) -> "Origin":
         """Forget all lines but those of the object and of `paths`, to save memory."""
+        if not self.lines:
+            return self
         kept = {path: self.line(path) for path in ((), *paths)}
         return Origin(self.file, self.object, kept)
 

@@ -8,15 +8,18 @@ MetalLB and we read, an unknown field is most likely a typing error and gives a 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from kube.manifest import Document, ManifestError, Origin
+from kube.manifest import Document, ManifestError, Origin, document
 from kube.problem import Path, Problem, quoted
 from kube.selector import LabelSelector
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+NODE_LABEL = "metallb.io/node"
 LOAD_BALANCER_IPS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")
 """Annotations that ask for addresses, the one that wins first."""
 INGRESS: Path = ("status", "loadBalancer", "ingress")
@@ -123,12 +126,59 @@ class L2Advertisement(msgspec.Struct, frozen=True):
     origin: Origin = Origin()
 
 
-View = Service | EndpointSlice | Node | Namespace | IPAddressPool | L2Advertisement
+class Pod(msgspec.Struct, frozen=True):
+    """A v1 Pod; `node` and `ip` are empty until it is scheduled and running."""
+
+    namespace: str
+    name: str
+    uid: str = ""
+    node: str = ""
+    ip: str = ""
+
+
+class L2Status(msgspec.Struct, frozen=True):
+    """A metallb.io/v1beta1 ServiceL2Status: its three labels, and what its status says.
+
+    `version` is its resourceVersion, `status` empty until it was written.
+    """
+
+    namespace: str
+    name: str
+    node: str = ""
+    service: str = ""
+    version: str = ""
+    status: tuple[str, str] = ("", "")
+    interfaces: tuple[str, ...] = ()
+    """Sorted; empty: all."""
+
+
+class ConfigurationState(msgspec.Struct, frozen=True):
+    """A metallb.io/v1beta1 ConfigurationState."""
+
+    namespace: str
+    name: str
+    result: str = ""
+    summary: str = ""
+
+
+View = (
+    Service
+    | EndpointSlice
+    | Node
+    | Namespace
+    | IPAddressPool
+    | L2Advertisement
+    | Pod
+    | L2Status
+    | ConfigurationState
+)
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
     name: str
     namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
 
@@ -221,8 +271,47 @@ class _Advertisement(msgspec.Struct):
     spec: _AdvertisementSpec = msgspec.field(default_factory=_AdvertisementSpec)
 
 
-def _service(document: Document) -> Service:
-    raw = _convert(document, _Service)
+class _PodSpec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+
+
+class _PodStatus(msgspec.Struct):
+    pod_ip: str = msgspec.field(default="", name="podIP")
+
+
+class _Pod(msgspec.Struct):
+    metadata: _Metadata
+    spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
+    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
+
+
+class _InterfaceName(msgspec.Struct):
+    name: str = ""
+
+
+class _L2StatusStatus(msgspec.Struct, rename="camel"):
+    node: str = ""
+    service_name: str = ""
+    service_namespace: str = ""
+    interfaces: tuple[_InterfaceName, ...] = ()
+
+
+class _L2Status(msgspec.Struct):
+    metadata: _Metadata
+    status: _L2StatusStatus = msgspec.field(default_factory=_L2StatusStatus)
+
+
+class _StateStatus(msgspec.Struct, rename="camel"):
+    result: str = ""
+    error_summary: str = ""
+
+
+class _State(msgspec.Struct):
+    metadata: _Metadata
+    status: _StateStatus = msgspec.field(default_factory=_StateStatus)
+
+
+def _service(raw: _Service, origin: Origin) -> Service:
     annotated = {
         key: value
         for key, value in raw.metadata.annotations.items()
@@ -239,22 +328,26 @@ def _service(document: Document) -> Service:
         load_balancer_ip=raw.spec.load_balancer_ip,
         external_traffic_policy=raw.spec.external_traffic_policy,
         ingress=tuple(entry.ip for entry in raw.status.load_balancer.ingress),
-        origin=document.origin.only(*lines),
+        origin=origin.only(*lines),
     )
 
 
-def _slice(document: Document) -> EndpointSlice:
-    raw = _convert(document, _EndpointSlice)
+@lru_cache(maxsize=4096)
+def _endpoint(node: str | None, ready: bool | None, serving: bool | None) -> Endpoint:
+    """Share equal endpoints: a cluster has few of them, and thousands of mentions."""
+    return Endpoint(node, ready, serving)
+
+
+def _slice(raw: _EndpointSlice, origin: Origin) -> EndpointSlice:
     endpoints = tuple(
-        Endpoint(entry.node_name, entry.conditions.ready, entry.conditions.serving)
+        _endpoint(entry.node_name, entry.conditions.ready, entry.conditions.serving)
         for entry in raw.endpoints
     )
     service = raw.metadata.labels.get(SERVICE_NAME_LABEL, "")
     return EndpointSlice(raw.metadata.namespace or "default", raw.metadata.name, service, endpoints)
 
 
-def _node(document: Document) -> Node:
-    raw = _convert(document, _Node)
+def _node(raw: _Node, origin: Origin) -> Node:
     unavailable = any(
         condition.type == "NetworkUnavailable" and condition.status == "True"
         for condition in raw.status.conditions
@@ -262,13 +355,11 @@ def _node(document: Document) -> Node:
     return Node(raw.metadata.name, raw.metadata.labels, unavailable)
 
 
-def _namespace(document: Document) -> Namespace:
-    raw = _convert(document, _Namespace)
+def _namespace(raw: _Namespace, origin: Origin) -> Namespace:
     return Namespace(raw.metadata.name, raw.metadata.labels)
 
 
-def _pool(document: Document) -> IPAddressPool:
-    raw = _convert(document, _Pool)
+def _pool(raw: _Pool, origin: Origin) -> IPAddressPool:
     return IPAddressPool(
         raw.metadata.namespace,
         raw.metadata.name,
@@ -277,12 +368,11 @@ def _pool(document: Document) -> IPAddressPool:
         auto_assign=raw.spec.auto_assign,
         avoid_buggy_ips=raw.spec.avoid_buggy_ips,
         service_allocation=raw.spec.service_allocation,
-        origin=document.origin,
+        origin=origin,
     )
 
 
-def _advertisement(document: Document) -> L2Advertisement:
-    raw = _convert(document, _Advertisement)
+def _advertisement(raw: _Advertisement, origin: Origin) -> L2Advertisement:
     return L2Advertisement(
         raw.metadata.namespace,
         raw.metadata.name,
@@ -292,33 +382,114 @@ def _advertisement(document: Document) -> L2Advertisement:
         service_selectors=raw.spec.service_selectors,
         interfaces=raw.spec.interfaces,
         preferred_nodes=raw.spec.preferred_nodes,
-        origin=document.origin,
+        origin=origin,
+    )
+
+
+def _pod(raw: _Pod, origin: Origin) -> Pod:
+    meta = raw.metadata
+    return Pod(meta.namespace, meta.name, meta.uid, raw.spec.node_name, raw.status.pod_ip)
+
+
+def _l2_status(raw: _L2Status, origin: Origin) -> L2Status:
+    meta, status = raw.metadata, raw.status
+    namespace, name = (
+        meta.labels.get(f"metallb.io/service-{part}", "") for part in ("namespace", "name")
+    )
+    return L2Status(
+        meta.namespace,
+        meta.name,
+        node=meta.labels.get(NODE_LABEL, ""),
+        service=f"{namespace}/{name}",
+        version=meta.resource_version,
+        status=(status.node, f"{status.service_namespace}/{status.service_name}"),
+        interfaces=tuple(sorted(entry.name for entry in status.interfaces)),
+    )
+
+
+def _state(raw: _State, origin: Origin) -> ConfigurationState:
+    status = raw.status
+    return ConfigurationState(
+        raw.metadata.namespace, raw.metadata.name, status.result, status.error_summary
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
     api_version: str
-    read: Callable[[Document], View]
+    shape: type[Any]
+    build: Callable[[Any, Origin], View]
     strict: type[msgspec.Struct] | None = None
     """The spec's struct, where unknown fields of it are reported."""
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "Service": _Kind("v1", _service),
-    "EndpointSlice": _Kind("discovery.k8s.io/v1", _slice),
-    "Node": _Kind("v1", _node),
-    "Namespace": _Kind("v1", _namespace),
-    "IPAddressPool": _Kind("metallb.io/v1beta1", _pool, _PoolSpec),
-    "L2Advertisement": _Kind("metallb.io/v1beta1", _advertisement, _AdvertisementSpec),
+    "Service": _Kind("v1", _Service, _service),
+    "EndpointSlice": _Kind("discovery.k8s.io/v1", _EndpointSlice, _slice),
+    "Node": _Kind("v1", _Node, _node),
+    "Namespace": _Kind("v1", _Namespace, _namespace),
+    "IPAddressPool": _Kind("metallb.io/v1beta1", _Pool, _pool, _PoolSpec),
+    "L2Advertisement": _Kind(
+        "metallb.io/v1beta1", _Advertisement, _advertisement, _AdvertisementSpec
+    ),
 }
+_SERVED: Mapping[str, _Kind] = {
+    **_KINDS,
+    "Pod": _Kind("v1", _Pod, _pod),
+    "ServiceL2Status": _Kind("metallb.io/v1beta1", _L2Status, _l2_status),
+    "ConfigurationState": _Kind("metallb.io/v1beta1", _State, _state),
+}
+"""What an API server has beside what a folder of manifests may hold."""
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
 def view(document: Document) -> View | None:
     """Read one document, None if its kind is not ours. Raises `ManifestError` naming the field."""
     kind = _KINDS.get(document.kind)
-    return kind.read(document) if kind and kind.api_version == document.api_version else None
+    if kind is None or kind.api_version != document.api_version:
+        return None
+    return kind.build(_convert(document, kind.shape), document.origin)
+
+
+def decode(name: str, raw: bytes | msgspec.Raw) -> tuple[View, list[Problem]]:
+    """Read one object of the kind `name` from the API server's JSON, with warnings.
+
+    The fast way never builds what the view leaves out. Objects whose spec is ours to judge, and
+    those with a null or a wrong type in them, go the way that a manifest goes. Raises
+    `ManifestError`.
+    """
+    kind = _SERVED[name]
+    if kind.strict is None:
+        try:
+            found = msgspec.json.decode(raw, type=kind.shape)
+            return kind.build(found, _origin(name, found.metadata)), []
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    try:
+        data = _without_nulls(msgspec.json.decode(raw))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ManifestError(Origin(object=name).error((), str(error))) from None
+    # Items of a list do not repeat what they are.
+    data = (
+        {"kind": name, "apiVersion": kind.api_version, **data} if isinstance(data, dict) else data
+    )
+    read = document(data, Origin())
+    return kind.build(_convert(read, kind.shape), read.origin), warnings(read)
+
+
+def _origin(kind: str, meta: _Metadata) -> Origin:
+    where = f"{meta.namespace}/" if meta.namespace else ""
+    return Origin("", f"{kind} {where}{meta.name}", _NO_LINES)
+
+
+_NO_LINES: Mapping[Path, int] = MappingProxyType({})
+
+
+def _without_nulls(data: Any) -> Any:
+    """Leave out fields whose value is null, which Kubernetes takes for absent."""
+    if isinstance(data, dict):
+        return {key: _without_nulls(value) for key, value in data.items() if value is not None}
+    return [_without_nulls(value) for value in data] if isinstance(data, list) else data
 
 
 def warnings(document: Document) -> list[Problem]:

@@ -1,0 +1,97 @@
+"""Drives reflectors: does their requests, hands them what came, never holds the loop for long."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+from kube.client import ApiError, Client
+from kube.reflector import Key, Reflector, classify
+
+BITE = 25
+"""Objects or events decoded in one turn of the loop: about a millisecond."""
+SILENCE = 90.0
+"""Seconds without a byte after which a watch is asked for anew: bookmarks come every minute."""
+
+OnChange = Callable[[Reflector, set[Key]], None]
+
+
+class Watcher:
+    """Keeps one reflector up to date until cancelled."""
+
+    def __init__(
+        self,
+        client: Client,
+        reflector: Reflector,
+        clock: Callable[[], float],
+        on_change: OnChange,
+        log: Any,
+    ) -> None:
+        self._client = client
+        self._reflector = reflector
+        self._clock = clock
+        self._on_change = on_change
+        self._log = log
+        self._told: str | None = None
+
+    async def run(self) -> None:
+        """List and watch for ever. Calls `on_change` after each change and after the first list."""
+        while True:
+            request = self._reflector.next_request(self._clock())
+            await asyncio.sleep(request.delay)
+            try:
+                if request.watch:
+                    await self._watch(dict(request.query))
+                else:
+                    await self._list(dict(request.query))
+            except ApiError as error:
+                self._reflector.failed(classify(error.status), str(error), error.retry_after)
+            self._tell()
+
+    async def _list(self, query: dict[str, str]) -> None:
+        reflector = self._reflector
+        items = reflector.begin_page(await self._client.get(reflector.resource.path, query))
+        if items is None:
+            return
+        for start in range(0, len(items), BITE):
+            reflector.add(items[start : start + BITE])
+            await asyncio.sleep(0)
+        first = not reflector.synced
+        changed = reflector.end_page()
+        if changed or (first and reflector.synced):
+            self._on_change(reflector, changed)
+
+    async def _watch(self, query: dict[str, str]) -> None:
+        reflector = self._reflector
+        async with aclosing(self._client.watch(reflector.resource.path, query, SILENCE)) as stream:
+            # The first, empty batch says that the server has accepted the watch.
+            await anext(stream)
+            reflector.opened()
+            self._tell()
+            async for lines in stream:
+                for start in range(0, len(lines), BITE):
+                    self._events(lines[start : start + BITE])
+                    if not reflector.watching:
+                        return
+                    await asyncio.sleep(0)
+        reflector.ended(self._clock())
+
+    def _events(self, lines: list[bytes]) -> None:
+        changed: set[Key] = set()
+        for line in lines:
+            changed |= self._reflector.event(line)
+            if not self._reflector.watching:
+                break
+        if changed:
+            self._on_change(self._reflector, changed)
+
+    def _tell(self) -> None:
+        """Log when trouble begins and ends, not each time that it goes on."""
+        trouble = self._reflector.trouble
+        if (trouble is None) != (self._told is None):
+            path = self._reflector.resource.path
+            if trouble is not None:
+                self._log.warning("api", path=path, state="failing", error=trouble)
+            else:
+                self._log.info("api", path=path, state="ok")
+        self._told = trouble
