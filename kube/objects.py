@@ -38,6 +38,7 @@ class Service(msgspec.Struct, frozen=True):
     load_balancer_ip: str = ""
     external_traffic_policy: str = "Cluster"
     ingress: tuple[str, ...] = ()
+    uid: str = ""
     origin: Origin = Origin()
 
     @property
@@ -328,6 +329,7 @@ def _service(raw: _Service, origin: Origin) -> Service:
         load_balancer_ip=raw.spec.load_balancer_ip,
         external_traffic_policy=raw.spec.external_traffic_policy,
         ingress=tuple(entry.ip for entry in raw.status.load_balancer.ingress),
+        uid=raw.metadata.uid,
         origin=origin.only(*lines),
     )
 

@@ -1,0 +1,115 @@
+"""Kubernetes Events: what they say, and which of them repeat. Pure; `publisher` sends them."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+COMPONENT = "metallb-speaker"
+MAX_MESSAGE = 1000
+MAX_REMEMBERED = 4096
+REPEAT = 3600.0
+"""Seconds for which an equal event is counted up in the old one; the server keeps them for 1 h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The object an event is about."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; two that are equal are the same one again."""
+
+    subject: Subject
+    type: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+
+
+def node_assigned(subject: Subject, node: str) -> Event:
+    """Say that this node announces the service; the text is MetalLB's, which tools compare."""
+    message = f'announcing from node "{node}" with protocol "layer2"'
+    return Event(subject, "Normal", "nodeAssigned", message)
+
+
+def announce_failed(subject: Subject, node: str, ip: str, interfaces: list[str]) -> Event:
+    """Say that the owner has none of the interfaces that the advertisements name."""
+    names = ", ".join(interfaces)
+    message = (
+        f'not announcing "{ip}" from node "{node}" with protocol "layer2": '
+        f"the node has none of the interfaces {names}"
+    )
+    return Event(subject, "Warning", "announceFailed", message[:MAX_MESSAGE])
+
+
+def invalid_configuration(subject: Subject, message: str) -> Event:
+    """Say what is wrong with an object of the configuration."""
+    return Event(subject, "Warning", "InvalidConfiguration", message[:MAX_MESSAGE])
+
+
+class Recorder:
+    """Gives events their names and counts."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._known: OrderedDict[Event, tuple[str, int, float]] = OrderedDict()
+
+    def record(self, event: Event, now: float, wall: str) -> tuple[str, dict[str, Any], bool]:
+        """Return the object's name, its body, and whether it is new.
+
+        `now` in seconds of a steady clock; `wall` is the time of day, RFC 3339. The body of one
+        that is not new is a merge patch.
+        """
+        name, count, began = self._known.pop(event, ("", 0, now))
+        if name and now - began < REPEAT:
+            self._known[event] = name, count + 1, began
+            return name, {"count": count + 1, "lastTimestamp": wall}, False
+        name = self._name(event, wall)
+        self._known[event] = name, 1, now
+        if len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)
+        return name, self._body(event, name, wall), True
+
+    def forget(self, event: Event) -> None:
+        """The object is gone; the next one is new."""
+        self._known.pop(event, None)
+
+    def _name(self, event: Event, wall: str) -> str:
+        # Every speaker finds the same fault in the configuration: one event is enough for all.
+        about = "" if event.reason == "InvalidConfiguration" else f"{self._node}#{wall}"
+        digest = sha256(f"{event.reason}#{event.message}#{about}".encode()).hexdigest()
+        return f"{event.subject.name[:200]}.{digest[:16]}"
+
+    def _body(self, event: Event, name: str, wall: str) -> dict[str, Any]:
+        subject = event.subject
+        involved = {
+            "apiVersion": subject.api_version,
+            "kind": subject.kind,
+            "namespace": subject.namespace,
+            "name": subject.name,
+        }
+        if subject.uid:
+            involved["uid"] = subject.uid
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": subject.namespace},
+            "involvedObject": involved,
+            "type": event.type,
+            "reason": event.reason,
+            "message": event.message,
+            "source": {"component": COMPONENT, "host": self._node},
+            "reportingComponent": COMPONENT,
+            "reportingInstance": self._node,
+            "firstTimestamp": wall,
+            "lastTimestamp": wall,
+            "count": 1,
+        }

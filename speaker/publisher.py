@@ -1,0 +1,260 @@
+"""Writes to the API what this speaker does: ServiceL2Status, ConfigurationState and Events.
+
+Each service has at most one writer at a time, which compares what is announced with what the watch
+shows and acts on the difference. A change that comes meanwhile has it look again. So nothing is
+written in a steady state, and what was lost on the way is written again.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from kube.client import ApiError, Client
+from speaker import status
+from speaker.events import Event, Recorder
+from speaker.source_kubernetes import METALLB, KubernetesSource, Scope
+
+WRITERS = 32
+"""Requests at a time."""
+PAUSE = 0.2
+"""Seconds between two looks at a service: two owners of a split cluster fight no faster."""
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 10.0
+MAX_EVENTS = 2_000
+EVENT_INTERVAL = 0.02
+STATE = "#state"
+"""The key of our ConfigurationState; no service has such a name."""
+
+_ALREADY_THERE, _NOT_FOUND = 409, 404
+
+Wanted = Callable[[str], tuple[str, ...] | None]
+
+
+class Publisher:
+    """`wanted` tells where a service is announced: interfaces, () for all, None for nowhere."""
+
+    def __init__(
+        self,
+        client: Client,
+        source: KubernetesSource,
+        scope: Scope,
+        wanted: Wanted,
+        clock: Callable[[], float],
+        log: Any,
+    ) -> None:
+        self.active = False
+        """Whether elections are done, so that what is not announced is not ours."""
+        self.dropped_events = 0
+        self.failures = 0
+        self._client, self._source, self._scope = client, source, scope
+        self._wanted, self._clock, self._log = wanted, clock, log
+        self._queue = KeyedQueue(self._write, self._on_failure)
+        self._recorder = Recorder(scope.node)
+        self._events: deque[Event] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self._verdict: tuple[str, str] | None = None
+        source.on_status = self.look
+        source.on_state = self.state_changed
+
+    def activate(self) -> None:
+        """Elections are done: look at every service that has an object."""
+        self.active = True
+        self.look(set(self._source.services_with_status()))
+        self._queue.add(STATE)
+
+    def look(self, services: set[str]) -> None:
+        """Something changed about these services, here or in their objects."""
+        if self.active:
+            for service in services:
+                self._queue.add(service)
+
+    def judge(self, errors: list[str]) -> None:
+        """Publish whether the configuration is valid; `errors` says what is wrong with it."""
+        verdict = ("Invalid", "\n".join(errors)[:30_000]) if errors else ("Valid", "")
+        if verdict != self._verdict:
+            self._verdict = verdict
+            self._queue.add(STATE)
+
+    def state_changed(self) -> None:
+        """Somebody touched our ConfigurationState."""
+        self._queue.add(STATE)
+
+    def event(self, event: Event) -> None:
+        """Send an event soon; the oldest are dropped where too many wait."""
+        if len(self._events) >= MAX_EVENTS:
+            self._events.popleft()
+            self.dropped_events += 1
+        self._events.append(event)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_events())
+
+    def close(self) -> None:
+        """Stop writing."""
+        self._queue.close()
+        if self._sender is not None:
+            self._sender.cancel()
+
+    # ---- ServiceL2Status
+
+    async def _write(self, key: str) -> bool:
+        """Bring the objects of one key in line; tell if anything was written."""
+        if key == STATE:
+            return await self._write_state()
+        if not (self.active and self._source.statuses.synced):
+            return False
+        interfaces = self._wanted(key)
+        found = self._source.statuses_of(key)
+        actions = status.reconcile(self._scope.node, key, interfaces, found)
+        for action in actions:
+            await self._do(action, key, interfaces or ())
+        return bool(actions)
+
+    async def _do(self, action: status.Action, service: str, interfaces: tuple[str, ...]) -> None:
+        collection = f"{METALLB}/namespaces/{self._scope.namespace}/servicel2statuses"
+        node = self._scope.node
+        match action:
+            case status.Create(name):
+                body = status.new_object(name, node, service, self._owners())
+                await _unless(_ALREADY_THERE, self._client.post(collection, body))
+            case status.Write(name):
+                body = status.status_of(node, service, interfaces)
+                path = f"{collection}/{name}/status"
+                await _unless(_NOT_FOUND, self._client.merge(path, body))
+            case status.Delete(name):
+                await _unless(_NOT_FOUND, self._client.delete(f"{collection}/{name}"))
+
+    def _owners(self) -> list[dict[str, Any]]:
+        pod = self._source.own_pod()
+        if pod is None:
+            return []
+        return [{"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}]
+
+    # ---- ConfigurationState
+
+    async def _write_state(self) -> bool:
+        if self._verdict is None or not self._source.state.synced:
+            return False
+        now = self._source.own_state()
+        if now is not None and (now.result, now.summary) == self._verdict:
+            return False
+        name = f"speaker-{self._scope.node}"
+        collection = f"{METALLB}/namespaces/{self._scope.namespace}/configurationstates"
+        if now is None:
+            body = self._new_state(name)
+            await _unless(_ALREADY_THERE, self._client.post(collection, body))
+        patch = {"status": _verdict_status(*self._verdict)}
+        await _unless(_NOT_FOUND, self._client.merge(f"{collection}/{name}/status", patch))
+        return True
+
+    def _new_state(self, name: str) -> dict[str, Any]:
+        labels = {
+            "metallb.io/component-type": "speaker",
+            "metallb.io/node-name": self._scope.node,
+        }
+        metadata = {"name": name, "labels": labels, "ownerReferences": self._owners()}
+        return {
+            "apiVersion": status.API_VERSION,
+            "kind": "ConfigurationState",
+            "metadata": metadata,
+        }
+
+    # ---- Events
+
+    async def _send_events(self) -> None:
+        while self._events:
+            event = self._events.popleft()
+            try:
+                await self._send(event)
+            except ApiError as error:
+                # An event is news: what cannot be told now is in the log.
+                self.dropped_events += 1
+                self._recorder.forget(event)
+                self._on_failure("events", error)
+            await asyncio.sleep(EVENT_INTERVAL)
+
+    async def _send(self, event: Event) -> None:
+        wall = _wall()
+        name, body, new = self._recorder.record(event, self._clock(), wall)
+        collection = f"/api/v1/namespaces/{event.subject.namespace}/events"
+        if new:
+            await _unless(_ALREADY_THERE, self._client.post(collection, body))
+        else:
+            await self._client.merge(f"{collection}/{name}", body)
+
+    def _on_failure(self, key: str, error: ApiError) -> None:
+        self.failures += 1
+        self._log.info("publish", key=key, error=str(error))
+
+
+class KeyedQueue:
+    """Runs `handle(key)` for each key that was added, never twice at a time for one key."""
+
+    def __init__(
+        self,
+        handle: Callable[[str], Awaitable[bool]],
+        on_failure: Callable[[str, ApiError], None],
+    ) -> None:
+        """`handle` tells if it acted; after an `ApiError` it is called again, later and later."""
+        self._handle, self._on_failure = handle, on_failure
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._slots = asyncio.Semaphore(WRITERS)
+
+    def add(self, key: str) -> None:
+        """Have the key looked at, once more if it is being looked at now."""
+        self._again.add(key)
+        if key not in self._tasks:
+            self._tasks[key] = asyncio.create_task(self._work(key))
+
+    def close(self) -> None:
+        """Cancel everything."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _work(self, key: str) -> None:
+        try:
+            delay = FIRST_DELAY
+            while key in self._again:
+                self._again.discard(key)
+                pause = PAUSE
+                try:
+                    async with self._slots:
+                        acted = await self._handle(key)
+                except ApiError as error:
+                    self._on_failure(key, error)
+                    self._again.add(key)
+                    acted = True
+                    pause = max(error.retry_after, delay * random.uniform(0.5, 1.0))  # noqa: S311
+                    delay = min(delay * 2, LONGEST_DELAY)
+                if acted:
+                    await asyncio.sleep(pause)
+        finally:
+            del self._tasks[key]
+
+
+async def _unless(status_code: int, request: Awaitable[bytes]) -> None:
+    """Do the request; the one failure that means that it is done already is none."""
+    try:
+        await request
+    except ApiError as error:
+        if error.status != status_code:
+            raise
+
+
+def _verdict_status(result: str, summary: str) -> dict[str, Any]:
+    valid = result == "Valid"
+    condition = {
+        "type": "configReconcilerValid",
+        "status": "True" if valid else "False",
+        "reason": "Reconciled" if valid else "ConfigurationError",
+        "message": summary,
+        "lastTransitionTime": _wall(),
+    }
+    return {"result": result, "errorSummary": summary or None, "conditions": [condition]}
+
+
+def _wall() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

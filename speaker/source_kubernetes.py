@@ -1,0 +1,282 @@
+"""The cluster's state from a Kubernetes API server.
+
+Every object is decoded, pruned and indexed as it arrives, so a snapshot is a few shallow copies,
+whatever the size of the cluster. An API server that is gone changes nothing: the last state stays.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from kube.client import Client
+from kube.config import Config, judge
+from kube.objects import (
+    SERVICE_NAME_LABEL,
+    ConfigurationState,
+    EndpointSlice,
+    IPAddressPool,
+    L2Advertisement,
+    L2Status,
+    Namespace,
+    Node,
+    Pod,
+    Service,
+    View,
+)
+from kube.problem import Problem, Severity, worst_first
+from kube.reflector import Key, Reflector, Resource
+from kube.snapshot import Snapshot
+from kube.watch import Watcher
+
+SETTLE = 0.005
+"""Seconds for which changes are gathered before a snapshot is made of them."""
+
+OnChange = Callable[[Snapshot, tuple[Problem, ...]], None]
+OnPods = Callable[[list[Pod]], None]
+OnStatus = Callable[[set[str]], None]
+
+METALLB = "/apis/metallb.io/v1beta1"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which objects are ours: of which namespace, node, pod labels and load balancer class."""
+
+    node: str
+    namespace: str
+    labels: str = ""
+    pod: str = ""
+    lb_class: str | None = None
+
+
+class KubernetesSource:
+    """Tells `on_change` the state of the cluster once all of it is known, and when it changes.
+
+    `on_pods` gets the speaker pods, when they change and when our own node does; `on_status` the
+    services whose ServiceL2Status objects changed.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        scope: Scope,
+        clock: Callable[[], float],
+        on_change: OnChange,
+        log: Any,
+    ) -> None:
+        self.on_pods: OnPods = _ignore
+        self.on_status: OnStatus = _ignore
+        self.on_state: Callable[[], None] = lambda: None
+        self._scope = scope
+        self._on_change = on_change
+        self._config: Config | None = None
+        self._findings: list[Problem] = []
+        self._slices: dict[str, dict[Key, EndpointSlice]] = {}
+        self._slice_owner: dict[Key, str] = {}
+        self._served: dict[str, tuple[EndpointSlice, ...]] = {}
+        self._statuses: dict[str, dict[Key, L2Status]] = {}
+        self._status_owner: dict[Key, str] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._rng = random.Random()  # noqa: S311 - back-off only
+        self._client, self._clock, self._log = client, clock, log
+        self._make_reflectors()
+
+    def _make_reflectors(self) -> None:
+        scope, rng = self._scope, self._rng
+        own = f"{METALLB}/namespaces/{scope.namespace}"
+
+        def reflector(kind: str, path: str, *query: tuple[str, str], **keep: Any) -> Reflector:
+            return Reflector(Resource(kind, path, query), rng, **keep)
+
+        self.services = reflector("Service", "/api/v1/services", keep=self._prune_service)
+        self.slices = reflector(
+            "EndpointSlice",
+            "/apis/discovery.k8s.io/v1/endpointslices",
+            ("labelSelector", SERVICE_NAME_LABEL),
+        )
+        self.nodes = reflector("Node", "/api/v1/nodes")
+        self.namespaces = reflector("Namespace", "/api/v1/namespaces", keep=_prune_namespace)
+        self.pools = reflector("IPAddressPool", f"{own}/ipaddresspools")
+        self.advertisements = reflector("L2Advertisement", f"{own}/l2advertisements")
+        self.statuses = reflector("ServiceL2Status", f"{own}/servicel2statuses")
+        self.state = reflector(
+            "ConfigurationState",
+            f"{own}/configurationstates",
+            ("fieldSelector", f"metadata.name=speaker-{scope.node}"),
+        )
+        self.pods = reflector(
+            "Pod",
+            f"/api/v1/namespaces/{scope.namespace}/pods",
+            ("labelSelector", scope.labels),
+        )
+        self._needed = (
+            self.services,
+            self.slices,
+            self.nodes,
+            self.namespaces,
+            self.pools,
+            self.advertisements,
+        )
+
+    async def run(self) -> None:
+        """Watch until cancelled. Raises only what is a bug."""
+        reflectors = [*self._needed, self.statuses, self.state]
+        if self._scope.labels:
+            reflectors.append(self.pods)
+        async with asyncio.TaskGroup() as group:
+            for reflector in reflectors:
+                watcher = Watcher(self._client, reflector, self._clock, self._take, self._log)
+                group.create_task(watcher.run())
+
+    def reload(self) -> None:
+        """Nothing to do on SIGHUP: the watches are always current."""
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why there is no snapshot yet: the first resource that was never listed."""
+        for reflector in (*self._needed, self.pods) if self._scope.labels else self._needed:
+            if not reflector.synced:
+                return f"{reflector.resource.path}: {reflector.trouble or 'not listed yet'}"
+        return None
+
+    @property
+    def behind(self) -> int:
+        """How many resources may be out of date, because the API server does not answer."""
+        return sum(found.trouble is not None for found in (*self._needed, self.statuses))
+
+    def own_pod(self) -> Pod | None:
+        """Find the pod that we run in: by its name where we know it, else by our node."""
+        pods = list(_all(self.pods, Pod))
+        named = [pod for pod in pods if pod.name == self._scope.pod]
+        here = [pod for pod in pods if pod.node == self._scope.node]
+        return next(iter(named or here), None)
+
+    def statuses_of(self, service: str) -> Iterable[L2Status]:
+        """Give the ServiceL2Status objects of a service."""
+        return self._statuses.get(service, {}).values()
+
+    def services_with_status(self) -> Iterable[str]:
+        """Name the services that have ServiceL2Status objects."""
+        return self._statuses.keys()
+
+    def own_state(self) -> ConfigurationState | None:
+        """Give our node's ConfigurationState, if it exists."""
+        found = next(iter(self.state.objects.values()), None)
+        return found if isinstance(found, ConfigurationState) else None
+
+    # ---- what comes in
+
+    def _take(self, reflector: Reflector, changed: set[Key]) -> None:
+        if reflector is self.statuses:
+            self._index_statuses(changed)
+            return
+        if reflector is self.state:
+            self.on_state()
+            return
+        if reflector is self.pods:
+            self._tell_pods()
+        elif reflector is self.slices:
+            self._index_slices(changed)
+        elif reflector in (self.pools, self.advertisements):
+            self._findings = []
+            self._judge()
+        elif reflector is self.nodes and ("", self._scope.node) in changed:
+            self._tell_pods()
+        if self._timer is None and self.waiting_for is None:
+            self._timer = asyncio.get_running_loop().call_later(SETTLE, self._tell)
+
+    def _tell_pods(self) -> None:
+        if self.pods.synced:
+            self.on_pods(list(_all(self.pods, Pod)))
+
+    def _index_slices(self, changed: set[Key]) -> None:
+        for key in changed:
+            found = self.slices.objects.get(key)
+            service = (
+                f"{found.namespace}/{found.service}" if isinstance(found, EndpointSlice) else ""
+            )
+            before = self._slice_owner.pop(key, "")
+            if before:
+                self._slices[before].pop(key, None)
+            if isinstance(found, EndpointSlice):
+                self._slice_owner[key] = service
+                self._slices.setdefault(service, {})[key] = found
+            for name in {before, service} - {""}:
+                if members := self._slices.get(name):
+                    self._served[name] = tuple(members.values())
+                else:
+                    self._slices.pop(name, None)
+                    self._served.pop(name, None)
+
+    def _index_statuses(self, changed: set[Key]) -> None:
+        services: set[str] = set()
+        for key in changed:
+            found = self.statuses.objects.get(key)
+            before = self._status_owner.pop(key, "")
+            if before:
+                services.add(before)
+                self._statuses[before].pop(key, None)
+                if not self._statuses[before]:
+                    del self._statuses[before]
+            if isinstance(found, L2Status):
+                services.add(found.service)
+                self._status_owner[key] = found.service
+                self._statuses.setdefault(found.service, {})[key] = found
+        self.on_status(services)
+
+    def _judge(self) -> None:
+        """Judge pools and advertisements as a whole; an error leaves the last good ones."""
+        if not (self.pools.synced and self.advertisements.synced):
+            return
+        config, self._findings = judge(
+            list(_all(self.pools, IPAddressPool)), list(_all(self.advertisements, L2Advertisement))
+        )
+        unread = any(
+            problem.severity is Severity.ERROR
+            for reflector in (self.pools, self.advertisements)
+            for found in reflector.problems.values()
+            for problem in found
+        )
+        if config is not None and not unread:
+            self._config = config
+
+    def _tell(self) -> None:
+        self._timer = None
+        services = {found.key: found for found in _all(self.services, Service)}
+        nodes = {found.name: found for found in _all(self.nodes, Node)}
+        namespaces = {found.name: found for found in _all(self.namespaces, Namespace)}
+        problems = [
+            problem
+            for reflector in self._needed
+            for found in reflector.problems.values()
+            for problem in found
+        ]
+        snapshot = Snapshot(services, nodes, dict(self._served), namespaces, self._config)
+        self._on_change(snapshot, tuple(worst_first((*problems, *self._findings))))
+
+    def _prune_service(self, view: View) -> View | None:
+        """Drop what is not ours; of one that is no load balancer keep only that it is not."""
+        if not isinstance(view, Service):
+            return None
+        if (view.load_balancer_class or None) != (self._scope.lb_class or None):
+            return None
+        if view.type != "LoadBalancer":
+            return Service(view.namespace, view.name, view.type)
+        return view
+
+
+_View = TypeVar("_View")
+
+
+def _all(reflector: Reflector, kind: type[_View]) -> Iterator[_View]:
+    return (found for found in reflector.objects.values() if isinstance(found, kind))
+
+
+def _prune_namespace(view: View) -> View | None:
+    return Namespace(view.name) if isinstance(view, Namespace) else None
+
+
+def _ignore(changed: Any) -> None:
+    """Take no notice."""

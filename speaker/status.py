@@ -1,0 +1,92 @@
+"""What a service's ServiceL2Status objects must become. Pure; `publisher` does it.
+
+MetalLB's rule (v0.16): the owner keeps one object of its own and deletes all others of the service,
+other nodes' too; whoever is not the owner deletes its own. Names are MetalLB's to choose freely; a
+name made of node and service lets a creation whose answer was lost be repeated without harm.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from kube.objects import NODE_LABEL, L2Status
+
+API_VERSION = "metallb.io/v1beta1"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create the object `name`; its status is written after that."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write the status of the object `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the object `name`."""
+
+    name: str
+
+
+Action = Create | Write | Delete
+
+
+def reconcile(
+    node: str, service: str, interfaces: tuple[str, ...] | None, objects: Iterable[L2Status]
+) -> list[Action]:
+    """Give what to do, in order, for the service `namespace/name`.
+
+    `interfaces` is where this node announces it, sorted; empty: on all, None: not at all.
+    """
+    found = sorted(objects, key=lambda item: item.name)
+    own = [item for item in found if item.node == node]
+    if interfaces is None:
+        return [Delete(item.name) for item in own]
+    name = object_name(node, service)
+    # An object that says something else for good (node and service are immutable) is of no use.
+    usable = [item for item in own if item.status in ((node, service), ("", "/"))]
+    kept = next((item for item in usable if item.name == name), next(iter(usable), None))
+    actions: list[Action] = [Delete(item.name) for item in found if item is not kept]
+    if kept is None:
+        return [*actions, Create(name), Write(name)]
+    if (kept.status, kept.interfaces) != ((node, service), interfaces):
+        actions.append(Write(kept.name))
+    return actions
+
+
+def object_name(node: str, service: str) -> str:
+    """Return the name of our object for a service."""
+    return f"l2-{sha256(f'{node}#{service}'.encode()).hexdigest()[:16]}"
+
+
+def new_object(name: str, node: str, service: str, owners: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the object to create, without a status."""
+    namespace, _, bare = service.partition("/")
+    labels = {
+        NODE_LABEL: node,
+        "metallb.io/service-name": bare,
+        "metallb.io/service-namespace": namespace,
+    }
+    metadata = {"name": name, "labels": labels, "ownerReferences": owners}
+    return {"apiVersion": API_VERSION, "kind": "ServiceL2Status", "metadata": metadata}
+
+
+def status_of(node: str, service: str, interfaces: tuple[str, ...]) -> dict[str, Any]:
+    """Return the merge patch of the status; null leaves the field out."""
+    namespace, _, bare = service.partition("/")
+    names = [{"name": name} for name in interfaces]
+    status = {
+        "node": node,
+        "serviceName": bare,
+        "serviceNamespace": namespace,
+        "interfaces": names or None,
+    }
+    return {"status": status}
