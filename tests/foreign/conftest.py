@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -16,7 +16,6 @@ KINDS: dict[str, Callable[[netns.Host, str, Options], Peer]] = {
     "clarion": ClarionPeer,
 }
 PLAIN = Options()
-MAX_HOSTS = 32
 
 Start = Callable[..., Peer]
 
@@ -44,20 +43,33 @@ def missing() -> dict[str, str | None]:
     }
 
 
-@pytest.fixture(scope="module")
-def start(missing: dict[str, str | None]) -> Iterator[Start]:
-    """Starts a peer of a kind on a host of its own; all are stopped with the module."""
+@contextmanager
+def _starting(missing: dict[str, str | None], hosts: int) -> Iterator[Start]:
+    if reason := missing["clarion"]:
+        pytest.skip(reason)
     with ExitStack() as stack:
-        if reason := missing["clarion"]:
-            pytest.skip(reason)
-        hosts = stack.enter_context(netns.segment([f"host{n}" for n in range(MAX_HOSTS)]))
-        free = list(hosts.values())
+        made = stack.enter_context(netns.segment([f"host{n}" for n in range(hosts)]))
+        free = iter(made.values())
 
         def begin(kind: str, name: str, options: Options = PLAIN) -> Peer:
             if reason := missing[kind]:
                 pytest.skip(f"no {kind} peer: {reason}")
-            peer = KINDS[kind](free.pop(), name, options)
+            peer = KINDS[kind](next(free), name, options)
             stack.callback(peer.stop)
             return peer
 
+        yield begin
+
+
+@pytest.fixture
+def start(missing: dict[str, str | None]) -> Iterator[Start]:
+    """Starts a peer of a kind on a host of its own; all are stopped with the test."""
+    with _starting(missing, 8) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def start_to_share(missing: dict[str, str | None]) -> Iterator[Start]:
+    """The same; all are stopped with the module."""
+    with _starting(missing, 20) as begin:
         yield begin

@@ -6,6 +6,7 @@ It speaks what the Go peer speaks, see tests/foreign/gopeer, and ends when its i
 import argparse
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import json
 import random
@@ -22,6 +23,7 @@ from gossip.config import PRESETS, Config
 from gossip.io import (
     Address,
     Event,
+    Exchanged,
     ExchangeFailed,
     Gone,
     Joined,
@@ -32,7 +34,6 @@ from gossip.io import (
 )
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
-from gossip.wire.messages import State
 
 JOIN_TIMEOUT = 5.0
 _KINDS: Mapping[type, str] = {
@@ -52,6 +53,7 @@ def _log(text: str) -> None:
 
 
 def _tell(event: Event) -> None:
+    """Print what a driver of the tests wants to know."""
     match event:
         case Joined() | Suspected() | Recovered() | Updated():
             _say(event=_KINDS[type(event)], name=event.member.name)
@@ -74,6 +76,7 @@ def _settings() -> argparse.Namespace:
     parser.add_argument("-port", type=int, default=7946)
     parser.add_argument("-label", default="")
     parser.add_argument("-profile", choices=PRESETS, default="lan")
+    parser.add_argument("-delegate-version", default="0,0,0")
     parser.add_argument("-key", action="append", default=[], type=base64.b64decode)
     return parser.parse_args()
 
@@ -81,7 +84,9 @@ def _settings() -> argparse.Namespace:
 def _config(settings: argparse.Namespace) -> Config:
     preset = PRESETS[settings.profile]
     wire = dataclasses.replace(preset.wire, label=settings.label.encode())
-    return dataclasses.replace(preset, wire=wire, port=settings.port)
+    delegate = bytes(int(number) for number in settings.delegate_version.split(","))
+    vsn = preset.vsn[:3] + delegate
+    return dataclasses.replace(preset, wire=wire, vsn=vsn, port=settings.port)
 
 
 class Peer:
@@ -101,8 +106,20 @@ class Peer:
             now=time.monotonic(),
         )
         self.agent = Agent(
-            self.swim, bind, time.monotonic, _tell, lambda where, error: _log(f"{where}: {error!r}")
+            self.swim,
+            bind,
+            time.monotonic,
+            self._happened,
+            lambda where, error: _log(f"{where}: {error!r}"),
         )
+        self._outcomes: dict[Address, bool] = {}
+        self._news = asyncio.Event()
+
+    def _happened(self, event: Event) -> None:
+        if isinstance(event, Exchanged | ExchangeFailed):
+            self._outcomes[event.peer] = isinstance(event, Exchanged)
+            self._news.set()
+        _tell(event)
 
     async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out one order; the answer's own fields. Raises ValueError."""
@@ -122,17 +139,19 @@ class Peer:
                 raise ValueError(f"no such order: {other}")
 
     async def _join(self, addresses: list[str]) -> int:
-        """As the Go peer's: comes back when each seed is a member, or time has run out."""
+        """How many agreed; as the Go peer's, it comes back when all have said yes or no."""
         seeds = {Address(ip, int(port)) for ip, _, port in (a.rpartition(":") for a in addresses)}
+        self._outcomes.clear()
         self.swim.set_seeds(sorted(seeds), time.monotonic())
         self.agent.poke()
-        deadline = time.monotonic() + JOIN_TIMEOUT
-        while time.monotonic() < deadline:
-            joined = seeds & {m.address for m in self.swim.members() if m.state is State.ALIVE}
-            if joined == seeds:
-                break
-            await asyncio.sleep(0.01)
-        return len(joined)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(JOIN_TIMEOUT):
+                while not seeds <= self._outcomes.keys():
+                    self._news.clear()
+                    await self._news.wait()
+        # Nothing is tried again behind the back of the test.
+        self.swim.set_seeds([], time.monotonic())
+        return sum(self._outcomes.get(seed, False) for seed in seeds)
 
     def _members(self) -> list[dict[str, Any]]:
         return [

@@ -41,10 +41,18 @@ class Happening:
 
 @dataclass(frozen=True)
 class Options:
-    """What every peer of a cluster must agree on. `keys`: the first one encrypts."""
+    """What every peer of a cluster must agree on.
+
+    `keys`: the first one encrypts. `delegate`: the versions MIN,MAX,CUR that ours claim; those of
+    the foreign are built in.
+    """
 
     keys: tuple[bytes, ...] = ()
     label: str = ""
+    delegate: str = "0,0,0"
+
+
+SERF_DELEGATE = "2,5,5"
 
 
 class Silence(AssertionError):  # noqa: N818 - an AssertionError, so that pytest shows it as one
@@ -168,8 +176,8 @@ class Peer:
         """What the peer counts; at least `health`."""
         raise NotImplementedError
 
-    def key(self, verb: str, key: bytes) -> None:
-        """`verb` is install, use or remove. Raises PeerError where the peer refuses."""
+    def key(self, verb: str, key: bytes) -> int:
+        """`verb` is install, use or remove; how many peers did it. Raises PeerError."""
         raise NotImplementedError
 
     def kill(self) -> float:
@@ -283,9 +291,10 @@ class JsonPeer(Peer):
         """Say goodbye, and go on running."""
         self.ask("leave", timeout=1.0)
 
-    def key(self, verb: str, key: bytes) -> None:
-        """`verb` is install, use or remove. Raises PeerError where the peer refuses."""
+    def key(self, verb: str, key: bytes) -> int:
+        """`verb` is install, use or remove; how many peers did it. Raises PeerError."""
         self.ask(verb, key=base64.b64encode(key).decode())
+        return 1
 
 
 def _json_flags(host: Host, name: str, options: Options) -> list[str]:
@@ -313,7 +322,8 @@ class ClarionPeer(JsonPeer):
 
     def __init__(self, host: Host, name: str, options: Options) -> None:
         program = str(Path(__file__).with_name("clarion_peer.py"))
-        super().__init__(host, name, [sys.executable, program, *_json_flags(host, name, options)])
+        flags = [*_json_flags(host, name, options), "-delegate-version", options.delegate]
+        super().__init__(host, name, [sys.executable, program, *flags])
 
 
 # serf knows nothing of its parent, so a shell's child sees our end of the pipe close and ends it:
@@ -375,9 +385,19 @@ class SerfPeer(Peer):
         """Say goodbye; the agent ends itself after that."""
         self.serf("leave")
 
-    def key(self, verb: str, key: bytes) -> None:
-        """`verb` is install, use or remove, for every serf agent of the cluster."""
-        self.serf("keys", f"-{verb}={base64.b64encode(key).decode()}")
+    def key(self, verb: str, key: bytes) -> int:
+        """`verb` is install, use or remove; one agent has all serf agents of the cluster do it.
+
+        How many did. Raises PeerError.
+        """
+        try:
+            self.serf("keys", f"-{verb}={base64.b64encode(key).decode()}")
+        except PeerError as error:
+            # It asks every member, and those who are no serf cannot answer.
+            if found := re.search(r"(\d+)/\d+ nodes reported success", str(error)):
+                return int(found[1])
+            raise
+        return len(self.members())
 
 
 def settle(peers: Iterable[Peer], wanted: Callable[[Peer], bool], within: float, what: str) -> None:

@@ -1,0 +1,53 @@
+"""A cluster of three foreign agents and two of ours."""
+
+import time
+from dataclasses import dataclass
+
+from foreign_peers import Options, Peer, all_alive, settle
+
+FOREIGN, OURS = 3, 2
+
+
+@dataclass
+class Cluster:
+    """The five peers, and when (`time.monotonic()`) the last had joined and all had seen all."""
+
+    kind: str
+    options: Options
+    foreign: list[Peer]
+    ours: list[Peer]
+    tried: bool = False
+    joined: float = 0.0
+    converged: float = 0.0
+
+    @property
+    def peers(self) -> list[Peer]:
+        """Those still running."""
+        return [peer for peer in self.foreign + self.ours if peer.alive]
+
+    def join(self) -> None:
+        """Bring all together: ours through theirs, theirs through ours. Raises Silence."""
+        self.tried = True
+        for peer in self.peers:
+            peer.wait_ready()
+        (first, second, third), (one, other) = self.foreign, self.ours
+        assert one.join([first.ip]) == 1
+        assert second.join([one.ip]) == 1
+        assert other.join([second.ip]) == 1
+        assert third.join([other.ip]) == 1
+        self.joined = time.monotonic()
+        all_alive(self.peers, 3.0)
+        self.converged = time.monotonic()
+
+    def calm(self) -> None:
+        """Wait until every health score is zero: after a failure memberlist probes more slowly."""
+        settle(self.peers, lambda peer: int(peer.stats()["health"]) == 0, 15.0, "healthy again")
+
+    def accusations(self, since: float = 0.0) -> list[str]:
+        """Every suspicion and death that any peer saw, readable."""
+        return [
+            f"{peer.name}: {entry.kind} {entry.name}"
+            for peer in self.foreign + self.ours
+            for kind in ("suspect", "dead", "refuted")
+            for entry in peer.journal.find(kind, since=since)
+        ]
