@@ -1,0 +1,71 @@
+"""The image's recipe, as far as it can be judged without building it."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LINES = [
+    shlex.split(line)
+    for line in (ROOT / "Containerfile").read_text().replace("\\\n", " ").splitlines()
+    if line and not line.startswith("#")
+]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def _copied() -> list[str]:
+    """What comes from the project's folder."""
+    return [
+        source
+        for line in LINES
+        if line[0] == "COPY" and not line[1].startswith("--")
+        for source in line[1:-1]
+    ]
+
+
+def test_every_package_is_copied_and_nothing_of_the_tests() -> None:
+    folders = PROJECT["tool"]["setuptools"]["package-dir"]
+    packages = {
+        folders.get(name, name)
+        for name in PROJECT["tool"]["setuptools"]["packages"]
+        if "." not in name
+    }
+    files = {"pyproject.toml", "README.md", "requirements/kubernetes.txt"}
+    assert set(_copied()) == packages | files
+    assert all((ROOT / source).exists() for source in _copied())
+
+
+def test_the_build_context_is_what_is_copied() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines[1] == "*"
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    assert kept == {source.removesuffix("/kubernetes.txt") for source in _copied()}
+
+
+def test_what_is_installed_is_pinned_by_hash() -> None:
+    installs = [line for line in LINES if line[0] == "RUN" and "install" in line]
+    assert ["--require-hashes" in line for line in installs] == [True, False]
+    # The second one installs the project alone, from its folder.
+    assert {"--no-index", "--no-deps", "--no-build-isolation", "."} <= set(installs[1])
+
+
+def test_metallbs_entry_point_and_no_other_host() -> None:
+    assert LINES[-1] == ["ENTRYPOINT", "[/speaker]"]
+    assert ["RUN", "ln", "-s", "/opt/clarion/bin/speaker", "/speaker"] in LINES
+    assert {line[1] for line in LINES if line[0] == "FROM"} == {"python:3.11-slim"}
+    assert "://" not in (ROOT / "Containerfile").read_text()
+
+
+def test_the_images_python_is_one_that_we_support() -> None:
+    (version,) = {line[1] for line in LINES if line[0] == "FROM"}
+    found = re.fullmatch(r"python:(\d+)\.(\d+)-slim", version)
+    assert found is not None
+    required: Any = PROJECT["project"]["requires-python"].removeprefix(">=").split(".")
+    assert tuple(map(int, found.groups())) >= tuple(map(int, required))
+
+
+def test_the_daemonset_runs_the_image_of_this_version(daemonset: dict[str, Any]) -> None:
+    (container,) = daemonset["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"clarion/speaker:{PROJECT['project']['version']}"
