@@ -1,0 +1,232 @@
+"""One speaker process: the cores, and the dull loop that drives them. Pure.
+
+As the real driver does, it reads all that has arrived before it lets a timer fire.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gossip.io import Address, Datagram, Dial, Event, StreamFailure
+from gossip.swim import Swim
+from sim.announcing import Announcing
+from speaker.election import Move
+
+RECEIVE_BUFFER = 212_992
+"""Linux' default and usual maximum for a socket's receive buffer, bytes."""
+PACKET_OVERHEAD = 704
+"""What Linux charges the buffer for a small packet, besides its bytes."""
+BACKLOG = 100
+"""Accepted connections that wait for a frozen process."""
+MAX_FRAMES = 256
+_SOON = 1e-6
+
+Reply = Callable[[bytes | None], None]
+
+
+class Outside(Protocol):
+    """What a process reaches of the world around it."""
+
+    def wake_at(self, when: float, life: int) -> None:
+        """Call `Machine.wake` at that time."""
+
+    def send_datagram(self, datagram: Datagram) -> None:
+        """Send by UDP."""
+
+    def dial(self, dial: Dial) -> None:
+        """Open a TCP conversation."""
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send an Ethernet frame."""
+
+    def happened(self, event: Event) -> None:
+        """Note what gossip reported."""
+
+    def moved(self, move: Move) -> None:
+        """Note what the election reported."""
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What waits for a process that does not run."""
+
+    datagrams: deque[tuple[bytes, Address]] = field(default_factory=deque)
+    streams: deque[tuple[bytes, Address, Reply]] = field(default_factory=deque)
+    replies: deque[tuple[int, bytes | StreamFailure]] = field(default_factory=deque)
+    frames: deque[bytes] = field(default_factory=deque)
+    used: int = 0
+    lost: int = 0
+
+    def add_datagram(self, data: bytes, source: Address) -> None:
+        """Keep a datagram, or drop it where the buffer is full."""
+        size = len(data) + PACKET_OVERHEAD
+        if self.used + size > RECEIVE_BUFFER:
+            self.lost += 1
+            return
+        self.used += size
+        self.datagrams.append((data, source))
+
+    def add_stream(self, data: bytes, source: Address, reply: Reply) -> None:
+        """Keep a connection; beyond the backlog it stays unanswered."""
+        if len(self.streams) >= BACKLOG:
+            self.lost += 1
+            return
+        self.streams.append((data, source, reply))
+
+    def add_frame(self, frame: bytes) -> None:
+        """Keep a frame, or drop it where the buffer is full."""
+        if len(self.frames) >= MAX_FRAMES:
+            self.lost += 1
+            return
+        self.frames.append(frame)
+
+
+class Process:
+    """A speaker from its start to its end; `offset` is what its clock is ahead of ours, s."""
+
+    def __init__(self, swim: Swim, announcing: Announcing, outside: Outside, life: int) -> None:
+        self.swim = swim
+        self.announcing = announcing
+        self.life = life
+        self.frozen = False
+        self.offset = 0.0
+        self.inbox = Inbox()
+        self._outside = outside
+        self._wake_at = float("inf")
+
+    # ---- in
+
+    def datagram(self, data: bytes, source: Address, now: float) -> None:
+        """Take a UDP packet."""
+        if self.frozen:
+            self.inbox.add_datagram(data, source)
+            return
+        clock = self._tick(now)
+        self.swim.handle_datagram(data, source, clock)
+        self._drain(now)
+
+    def stream(self, data: bytes, source: Address, reply: Reply, now: float) -> None:
+        """Take an accepted connection with its whole request."""
+        if self.frozen:
+            self.inbox.add_stream(data, source, reply)
+            return
+        clock = self._tick(now)
+        reply(self.swim.handle_stream(data, source, clock))
+        self._drain(now)
+
+    def reply(self, dial: int, data: bytes | StreamFailure, now: float) -> None:
+        """Take the outcome of a conversation of ours."""
+        if self.frozen:
+            self.inbox.replies.append((dial, data))
+            return
+        clock = self._tick(now)
+        self.swim.handle_reply(dial, data, clock)
+        self._drain(now)
+
+    def frame(self, frame: bytes, now: float) -> None:
+        """Take an ARP request."""
+        if self.frozen:
+            self.inbox.add_frame(frame)
+            return
+        self._tick(now)
+        self._answer(frame)
+
+    def wake(self, when: float, now: float) -> None:
+        """Let the timers fire that are due; `when` is the time this was asked for."""
+        if self.frozen or when != self._wake_at:
+            return
+        self._wake_at = float("inf")
+        clock = self._tick(now)
+        deadline = self.swim.deadline()
+        if deadline is not None and deadline <= clock:
+            self.swim.handle_timeout(clock)
+        self._drain(now)
+
+    def start(self, now: float) -> None:
+        """Begin to run."""
+        self._drain(now)
+
+    def freeze(self) -> None:
+        """Stand still; the kernel goes on receiving for us."""
+        self.frozen = True
+
+    def thaw(self, now: float) -> None:
+        """Run again: read what waited, then let the timers fire."""
+        self.frozen = False
+        inbox, self.inbox = self.inbox, Inbox()
+        clock = self._tick(now)
+        for data, source in inbox.datagrams:
+            self.swim.handle_datagram(data, source, clock)
+        for dial, outcome in inbox.replies:
+            self.swim.handle_reply(dial, outcome, clock)
+        for data, source, reply in inbox.streams:
+            reply(self.swim.handle_stream(data, source, clock))
+        # Only a process that stood still for long throws waiting frames away, as `Layer2` does.
+        for frame in () if self.announcing.contact.held else inbox.frames:
+            self._answer(frame)
+        self._wake_at = now
+        self.wake(now, now)
+
+    def jump(self, seconds: float, now: float) -> None:
+        """Put the clock forward."""
+        self.offset += seconds
+        self._wake_at = float("inf")
+        self._schedule(now)
+
+    # ---- out
+
+    def _tick(self, now: float) -> float:
+        clock = now + self.offset
+        self.announcing.tick(clock)
+        return clock
+
+    def _answer(self, frame: bytes) -> None:
+        answer = self.announcing.answer(frame)
+        if isinstance(answer, bytes):
+            self._outside.send_frame(answer)
+
+    def _drain(self, now: float) -> None:
+        self._drain_gossip(now + self.offset)
+        self._settle(now + self.offset)
+        self._schedule(now)
+
+    def _drain_gossip(self, clock: float) -> None:
+        for transmit in self.swim.transmits():
+            if isinstance(transmit, Datagram):
+                self._outside.send_datagram(transmit)
+            else:
+                self._outside.dial(transmit)
+        for event in self.swim.events():
+            self._outside.happened(event)
+            self.announcing.take(event, clock)
+
+    def _settle(self, clock: float) -> None:
+        announcing = self.announcing
+        live = self.swim.live() if announcing.wants_members else None
+        for move in announcing.settle(live, clock):
+            self._outside.moved(move)
+        for frame in announcing.frames():
+            self._outside.send_frame(frame)
+        if announcing.wants_exchange:
+            announcing.wants_exchange = False
+            self.swim.exchange(clock)
+            self._drain_gossip(clock)
+
+    def _schedule(self, now: float) -> None:
+        deadline = self.swim.deadline()
+        at = self.announcing.deadline()
+        if deadline is not None and deadline < at:
+            at = deadline
+        # A jumped clock rounds: never ask for the very instant in which nothing was due yet.
+        at = max(at - self.offset, now + _SOON)
+        if at < self._wake_at:
+            self._wake_at = at
+            self._outside.wake_at(at, self.life)
+
+
+def make_rng(seed: int, *names: object) -> random.Random:
+    """Give a generator of its own to each part, so that they do not disturb each other."""
+    text = ":".join(str(name) for name in (seed, *names))
+    return random.Random(text)  # noqa: S311 - a simulation must be repeatable

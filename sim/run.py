@@ -1,0 +1,92 @@
+"""One run from its name to its result."""
+
+from collections.abc import Callable
+
+from gossip.config import LAN, Config
+from sim.faults import Fault
+from sim.invariants import Checker
+from sim.process import make_rng
+from sim.report import Result
+from sim.scenarios import SCENARIOS
+from sim.world import Setup, World
+
+STEP = 1.0
+CALM = 5.0
+"""Seconds that a run goes on after all is well, so that late trouble shows."""
+JOINED_UP_TO = 64
+"""Larger clusters start settled: joining them one by one is all that a run would be."""
+
+Progress = Callable[[float, float], None]
+
+
+def _no_progress(done: float, whole: float) -> None:
+    """Show nothing."""
+
+
+def plan_setup(nodes: int, seed: int, services: int = 4, config: Config = LAN) -> Setup:
+    """Draw from the seed whether the cluster joins, or starts settled."""
+    joins = nodes <= JOINED_UP_TO and make_rng(seed, "setup").random() < 0.5
+    return Setup(nodes=nodes, seed=seed, services=services, converged=not joins, config=config)
+
+
+def plan_faults(nodes: int, seed: int, scenario: str) -> list[Fault]:
+    """Draw the faults of a scenario from the seed; KeyError for an unknown one."""
+    names = [f"n{number + 1}" for number in range(nodes)]
+    return SCENARIOS[scenario](make_rng(seed, "faults"), names)
+
+
+def simulate(
+    setup: Setup,
+    faults: list[Fault],
+    scenario: str,
+    duration: float | None = None,
+    progress: Progress = _no_progress,
+    world: World | None = None,
+) -> Result:
+    """Run to the end; without a duration that is some seconds after all has settled."""
+    world = world or World(setup)
+    checker = Checker(world, faults)
+    world.start(faults)
+    end = duration if duration is not None else checker.deadline()
+    calm_since: float | None = None
+    while world.elapsed < end:
+        world.run(min(end, world.elapsed + STEP))
+        progress(world.elapsed, end)
+        if duration is not None or world.elapsed <= checker.last_fault + CALM:
+            continue
+        if not checker.converged():
+            calm_since = None
+        elif calm_since is None:
+            calm_since = world.elapsed
+        elif world.elapsed >= calm_since + CALM:
+            break
+    checker.finish()
+    return summarize(world, checker, faults, scenario)
+
+
+def summarize(world: World, checker: Checker, faults: list[Fault], scenario: str) -> Result:
+    """Make the result of a finished run."""
+    machines = list(world.machines.values())
+    node_seconds = len(machines) * world.elapsed
+    per_crash = [list(crash.seen.values()) for crash in checker.crashes if crash.seen]
+    observer = world.observer
+    return Result(
+        nodes=world.setup.nodes,
+        seed=world.setup.seed,
+        scenario=scenario,
+        elapsed=world.elapsed,
+        faults=[f"at {fault.at:.3f} s: {fault}" for fault in faults],
+        violations=checker.violations,
+        detections=[after for seen in per_crash for after in seen],
+        first_detections=[min(seen) for seen in per_crash],
+        last_detections=[max(seen) for seen in per_crash],
+        false_deaths=len(checker.false_deaths),
+        false_suspicions=checker.false_suspicions,
+        packets_per_second=sum(machine.packets_sent for machine in machines) / node_seconds,
+        bytes_per_second=sum(machine.bytes_sent for machine in machines) / node_seconds,
+        stream_bytes_per_second=sum(machine.stream_bytes for machine in machines) / node_seconds,
+        silent={str(ip): seconds for ip, seconds in observer.silent.items()},
+        dual={str(ip): times for ip, times in observer.dual.items()},
+        changes=checker.changes,
+        digest=world.trace.digest(),
+    )

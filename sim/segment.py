@@ -1,0 +1,109 @@
+"""The Ethernet segment that all nodes share, and a host on it that asks who has each service IP."""
+
+from collections.abc import Callable
+from functools import partial
+from ipaddress import IPv4Address
+
+from arp import packet
+from arp.packet import ArpPacket, Operation
+from link import frame as ethernet
+from link.drop import DecodeError
+from link.frame import EthernetFrame, EtherType
+from link.mac import BROADCAST, ZERO
+from sim.clock import EventHeap
+from sim.network import Network
+
+OBSERVER = "observer"
+OBSERVER_MAC = b"\x02\x00\x00\x01\x00\x00"
+OBSERVER_IP = IPv4Address("10.0.255.254")
+
+Receive = Callable[[bytes], None]
+
+
+class Segment:
+    """Carries frames by MAC; broadcasts reach everybody but the sender."""
+
+    def __init__(self, heap: EventHeap, network: Network) -> None:
+        self._heap = heap
+        self._network = network
+        self._ports: dict[str, tuple[bytes, Receive]] = {}
+        self._hosts: dict[bytes, str] = {}
+
+    def plug(self, host: str, mac: bytes, receive: Receive) -> None:
+        """Connect a host."""
+        self._ports[host] = mac, receive
+        self._hosts[mac] = host
+
+    def send(self, source: str, frame: bytes) -> None:
+        """Carry a frame from the host `source`."""
+        destination = frame[:6]
+        if destination[0] & 1:
+            for host in self._ports:
+                if host != source:
+                    self._carry(source, host, frame)
+        elif destination in self._hosts:
+            self._carry(source, self._hosts[destination], frame)
+
+    def _carry(self, source: str, target: str, frame: bytes) -> None:
+        receive = self._ports[target][1]
+        for delay in self._network.copies(source, target):
+            self._heap.after(delay, partial(receive, frame))
+
+
+class Observer:
+    """Asks for every IP by broadcast, and keeps who answered each question."""
+
+    def __init__(self, heap: EventHeap, segment: Segment, ips: list[IPv4Address]) -> None:
+        self._heap = heap
+        self._segment = segment
+        self._ips = ips
+        self._answers: dict[IPv4Address, set[bytes]] = {ip: set() for ip in ips}
+        self._judged: dict[IPv4Address, frozenset[bytes]] = dict.fromkeys(ips, frozenset())
+        self._last_answer: dict[IPv4Address, float] = {}
+        self.believed: dict[IPv4Address, bytes] = {}
+        self.silent = dict.fromkeys(ips, 0.0)
+        self.dual = dict.fromkeys(ips, 0)
+        self.on_change: Callable[[IPv4Address, str], None] = lambda ip, answer: None
+        segment.plug(OBSERVER, OBSERVER_MAC, self.receive)
+
+    def ask(self, interval: float) -> None:
+        """Judge the answers to the last question, and ask again every `interval` seconds."""
+        for ip in self._ips:
+            self._judge(ip)
+            self._segment.send(OBSERVER, _question(ip))
+        self._heap.after(interval, partial(self.ask, interval))
+
+    def answering(self, ip: IPv4Address) -> frozenset[bytes]:
+        """Give the MACs that answered the last question that was judged."""
+        return self._judged[ip]
+
+    def receive(self, frame: bytes) -> None:
+        """Take what a client hears: answers, and announcements, which it believes."""
+        try:
+            received = ethernet.decode(frame)
+            heard = packet.decode(received.payload)
+        except DecodeError:
+            return
+        if received.ethertype != EtherType.ARP or heard.sender_ip not in self._answers:
+            return
+        if self.believed.get(heard.sender_ip) != heard.sender_mac:
+            self.believed[heard.sender_ip] = heard.sender_mac
+            self.on_change(heard.sender_ip, heard.sender_mac.hex(":"))
+        if heard.operation is Operation.REPLY and received.destination == OBSERVER_MAC:
+            self._answers[heard.sender_ip].add(heard.sender_mac)
+
+    def _judge(self, ip: IPv4Address) -> None:
+        now, answers = self._heap.now, self._answers[ip]
+        if answers:
+            self._last_answer[ip] = now
+        elif ip in self._last_answer:
+            self.silent[ip] = max(self.silent[ip], now - self._last_answer[ip])
+        self.dual[ip] += len(answers) > 1
+        self._judged[ip] = frozenset(answers)
+        answers.clear()
+
+
+def _question(ip: IPv4Address) -> bytes:
+    request = ArpPacket(Operation.REQUEST, OBSERVER_MAC, OBSERVER_IP, ZERO, ip)
+    frame = EthernetFrame(BROADCAST, OBSERVER_MAC, EtherType.ARP, packet.encode(request))
+    return ethernet.encode(frame)

@@ -1,0 +1,253 @@
+"""The whole simulation: nodes, wire, faults, and what is noted of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from ipaddress import IPv4Address
+
+from gossip.config import LAN, Config
+from gossip.io import (
+    Address,
+    Datagram,
+    Dial,
+    Event,
+    Gone,
+    Joined,
+    Recovered,
+    StreamFailure,
+    Suspected,
+    Updated,
+)
+from gossip.wire.messages import NodeState, State
+from sim.announcing import make_plans
+from sim.clock import EventHeap
+from sim.faults import Fault, apply
+from sim.machine import Machine, identify
+from sim.network import Network
+from sim.process import make_rng
+from sim.segment import Observer, Segment
+
+EPOCH = 1_800_000_000.0
+"""The time of the start: incarnations are Unix seconds."""
+SEEDS = 3
+ASK_INTERVAL = 1.0
+
+MemberEvent = Joined | Suspected | Recovered | Gone | Updated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a run begins with."""
+
+    nodes: int
+    seed: int
+    services: int = 4
+    converged: bool = True
+    config: Config = LAN
+
+
+class Trace:
+    """The ordered state changes: their number, their digest, and (if asked for) their text."""
+
+    def __init__(self, *, keep: bool) -> None:
+        self.lines: list[str] = []
+        self.count = 0
+        self._keep = keep
+        self._hash = sha256()
+
+    def add(self, line: str) -> None:
+        """Append a line."""
+        self.count += 1
+        self._hash.update(line.encode() + b"\n")
+        if self._keep:
+            self.lines.append(line)
+
+    def digest(self) -> str:
+        """Give the digest of all lines so far, hex."""
+        return self._hash.hexdigest()
+
+
+class World:
+    """Nodes n1, n2, … on one segment. `on_event` sees every member event of every node."""
+
+    def __init__(self, setup: Setup, *, keep_trace: bool = False) -> None:
+        self.setup = setup
+        self.seed = setup.seed
+        self.heap = EventHeap(EPOCH)
+        self.network = Network(make_rng(setup.seed, "network"))
+        self.segment = Segment(self.heap, self.network)
+        self.plans = make_plans(setup.services)
+        self.service_ips = [
+            ip for plan in self.plans.values() for ip in plan.ips if isinstance(ip, IPv4Address)
+        ]
+        self.trace = Trace(keep=keep_trace)
+        self.on_event: Callable[[Machine, MemberEvent], None] = lambda machine, event: None
+        self.machines: dict[str, Machine] = {}
+        self._by_ip: dict[str, Machine] = {}
+        for index in range(setup.nodes):
+            self._add(index)
+        self.observer = Observer(self.heap, self.segment, self.service_ips)
+        self.observer.on_change = lambda ip, mac: self.note("observer", f"believes {ip} {mac}")
+
+    @property
+    def now(self) -> float:
+        """The time, seconds; starts at EPOCH."""
+        return self.heap.now
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self.heap.now - EPOCH
+
+    def start(self, faults: Sequence[Fault]) -> None:
+        """Start all nodes and plan the faults."""
+        rows = self._rows() if self.setup.converged else ()
+        for machine in self.machines.values():
+            self._begin(machine, rows)
+        for fault in faults:
+            self.heap.at(EPOCH + fault.at, partial(apply, self, fault))
+        if self.plans:
+            self.observer.ask(ASK_INTERVAL)
+
+    def run(self, until: float) -> None:
+        """Run up to `until` seconds after the start."""
+        self.heap.run_until(EPOCH + until)
+
+    def note(self, who: str, what: str) -> None:
+        """Write a state change into the trace."""
+        self.trace.add(f"{self.elapsed:.6f} {who} {what}")
+
+    def running(self) -> list[Machine]:
+        """Give the nodes whose speaker takes steps."""
+        return [machine for machine in self.machines.values() if machine.running]
+
+    # ---- what faults do
+
+    def restart(self, name: str) -> None:
+        """Start a node again, if nothing else did."""
+        machine = self.machines[name]
+        if machine.process is None:
+            self._begin(machine, ())
+
+    def freeze(self, name: str) -> bool:
+        """Freeze a node's process; false where there is none that runs."""
+        process = self.machines[name].process
+        if process is None or process.frozen:
+            return False
+        process.freeze()
+        return True
+
+    def thaw(self, name: str) -> None:
+        """Let a node's process run again."""
+        process = self.machines[name].process
+        if process is not None and process.frozen:
+            process.thaw(self.now)
+
+    # ---- what nodes do
+
+    def happened(self, machine: Machine, event: Event) -> None:
+        """Note a member event."""
+        if isinstance(event, MemberEvent):
+            member = event.member
+            what = f"{type(event).__name__} {member.name} {member.state.name} {member.incarnation}"
+            self.note(machine.name, what)
+            self.on_event(machine, event)
+
+    def send_datagram(self, machine: Machine, datagram: Datagram) -> None:
+        """Carry a UDP packet."""
+        target = self._by_ip.get(datagram.to.ip)
+        if target is None:
+            return
+        arrive = partial(target.receive_datagram, datagram.data, machine.identity.address)
+        for delay in self.network.copies(machine.name, target.name):
+            self.heap.after(delay, arrive)
+
+    def dial(self, machine: Machine, dial: Dial, life: int) -> None:
+        """Open a conversation: refused by a kernel, accepted by a process even if it is frozen."""
+        conversation = _Conversation(self, machine, dial, life)
+        self.heap.after(dial.timeout, conversation.give_up)
+        target = self._by_ip.get(dial.to.ip)
+        if target is None:
+            return
+        delay = self.network.round_trip(machine.name, target.name)
+        if delay is not None:
+            self.heap.after(delay, partial(conversation.reach, target))
+
+    def _add(self, index: int) -> None:
+        machine = Machine(self, identify(index), self.setup.config)
+        self.machines[machine.name] = self._by_ip[machine.identity.ip] = machine
+        self.segment.plug(machine.name, machine.identity.mac, machine.receive_frame)
+
+    def _rows(self) -> tuple[NodeState, ...]:
+        vsn = self.setup.config.vsn
+        return tuple(
+            NodeState(
+                bytes(int(part) for part in machine.identity.ip.split(".")),
+                int(self.now),
+                None,
+                machine.name,
+                machine.identity.address.port,
+                State.ALIVE,
+                vsn,
+            )
+            for machine in self.machines.values()
+        )
+
+    def _begin(self, machine: Machine, rows: Sequence[NodeState]) -> None:
+        self.note(machine.name, "start")
+        swim = machine.start()
+        seeds = [other.identity.address for other in self.machines.values()][:SEEDS]
+        if rows:
+            swim.adopt(rows, self.now)
+        swim.set_seeds(seeds, self.now)
+        if machine.process is not None:
+            machine.process.start(self.now)
+
+
+class _Conversation:
+    """One TCP connection, from the dial to the reply."""
+
+    def __init__(self, world: World, dialler: Machine, dial: Dial, life: int) -> None:
+        self._world = world
+        self._dialler = dialler
+        self._dial = dial
+        self._life = life
+        self._open = True
+
+    def give_up(self) -> None:
+        """The dialler's own deadline."""
+        self._finish(StreamFailure.TIMEOUT)
+
+    def reach(self, target: Machine) -> None:
+        """The SYN has arrived."""
+        process = target.process
+        if not target.powered:
+            return
+        if process is None:
+            self._finish(StreamFailure.REFUSED)
+            return
+        delay = self._world.network.stream(self._dialler.name, target.name)
+        if delay is not None:
+            self._world.heap.after(delay, partial(self._ask, target, process.life))
+
+    def _ask(self, target: Machine, life: int) -> None:
+        process = target.process
+        if process is not None and process.life == life:
+            source = Address(self._dialler.identity.ip, 40_000)
+            answer = partial(self._answer, target)
+            process.stream(self._dial.data, source, answer, self._world.now)
+        elif target.powered:
+            self._finish(StreamFailure.CLOSED)
+
+    def _answer(self, target: Machine, data: bytes | None) -> None:
+        delay = self._world.network.stream(target.name, self._dialler.name)
+        target.stream_bytes += len(data or b"")
+        if delay is not None:
+            outcome = StreamFailure.CLOSED if data is None else data
+            self._world.heap.after(delay, partial(self._finish, outcome))
+
+    def _finish(self, outcome: bytes | StreamFailure) -> None:
+        if self._open:
+            self._open = False
+            self._dialler.receive_reply(self._life, self._dial.id, outcome)
