@@ -5,8 +5,8 @@ of them surprises where the objects come from files: a service needs an endpoint
 the directory must hold an EndpointSlice for it, or nobody announces it. A warning says so.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kube.address import IPAddress, parse_ip
@@ -23,6 +23,7 @@ from kube.problem import Path, Problem, quoted, worst_first
 from kube.selector import any_matches
 from kube.snapshot import Snapshot
 
+ALLOW_SHARED_IP = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
@@ -38,8 +39,27 @@ class Withheld(StrEnum):
     IP_NOT_ALLOWED = "ipNotAllowed"
     IP_CHANGED = "loadBalancerIPChanged"
     NO_MATCHING_ADVERTISEMENT = "noMatchingAdvertisement"
+    SHARED_IP_WITH_SELECTOR = "sharedIPWithServiceSelector"
+    """Releases after v0.16 do not let services share an IP that a selector could part."""
     NOT_OWNER = "notOwner"
     """No endpoint can serve, or no node may own it."""
+
+
+class Release(StrEnum):
+    """MetalLB's releases that decide differently; speakers of one ring must decide alike."""
+
+    V0_14 = "v0.14"
+    """Without gossip nobody announces anything. No service selectors either."""
+    V0_15 = "v0.15"
+    """No service selectors."""
+    V0_16 = "v0.16"
+    HEAD = "head"
+    """Preferred nodes; no shared IPs beside service selectors."""
+
+    @property
+    def selects_services(self) -> bool:
+        """Whether advertisements have service selectors."""
+        return self in (Release.V0_16, Release.HEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +70,8 @@ class Options:
     lb_class: str | None = None
     """Only services of this class; None or empty: only services without a class."""
     ignore_exclude_lb: bool = False
-    release: str = "v0.16"
+    release: Release = Release.V0_16
+    gossips: bool = True
     addresses_from_annotations: bool = False
     """Where no controller writes a status (`--source`): take the addresses a service asks for."""
 
@@ -69,6 +90,8 @@ class ServicePlan:
     """Nodes that may own it while they are alive; None: every member."""
     interfaces: frozenset[str] | None = None
     """Where our own node announces it; None: on all."""
+    scores: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Points of preferred nodes: more come first, the hash decides among equals."""
     withheld: Withheld | None = None
     """Set: this node does not announce it, whatever the election says."""
 
@@ -100,6 +123,7 @@ class _Planner:
         self._snapshot = snapshot
         self._options = options
         self._electorates: dict[tuple[int, ...], frozenset[str] | None] = {}
+        self._scores: dict[tuple[int, ...], Mapping[str, int]] = {}
 
     def plan(self, service: Service) -> ServicePlan:
         """Go through the checks in the order in which MetalLB's `SetBalancer` makes them."""
@@ -153,7 +177,7 @@ class _Planner:
     ) -> ServicePlan:
         """Apply the rules of `ShouldAnnounce` for layer 2, up to the vote itself."""
         serving = self._serving(service.key)
-        ads = tuple(ad for ad in of_pool if any_matches(ad.service_selectors, service.labels))
+        ads = self._for_service(service, of_pool)
         own = self._own_advertisements(ads)
         candidates = self._electorate(ads)
         if service.external_traffic_policy == "Local":
@@ -163,11 +187,49 @@ class _Planner:
         if not serving:
             withheld = Withheld.NOT_OWNER
             self._hint_at_slices(service)
+        elif self._shares_beside_selector(service, ads):
+            withheld = Withheld.SHARED_IP_WITH_SELECTOR
         elif not own:
-            withheld = Withheld.NO_MATCHING_ADVERTISEMENT
+            selects = self._options.release.selects_services
+            withheld = Withheld.NO_MATCHING_ADVERTISEMENT if selects else Withheld.NOT_OWNER
         elif candidates is not None and not candidates:
             withheld = Withheld.NOT_OWNER
-        return ServicePlan(service.key, ips, str(ips[0]), candidates, _interfaces(own), withheld)
+        return ServicePlan(
+            service.key,
+            ips,
+            str(ips[0]),
+            candidates,
+            _interfaces(own),
+            self._preferences(ads),
+            withheld,
+        )
+
+    def _for_service(
+        self, service: Service, of_pool: tuple[L2Advertisement, ...]
+    ) -> tuple[L2Advertisement, ...]:
+        if not self._options.release.selects_services:
+            return of_pool
+        return tuple(ad for ad in of_pool if any_matches(ad.service_selectors, service.labels))
+
+    def _shares_beside_selector(self, service: Service, ads: tuple[L2Advertisement, ...]) -> bool:
+        return (
+            self._options.release is Release.HEAD
+            and any(key in service.annotations for key in ALLOW_SHARED_IP)
+            and any(ad.service_selectors for ad in ads)
+        )
+
+    def _preferences(self, ads: tuple[L2Advertisement, ...]) -> Mapping[str, int]:
+        """Add up the points of each node over the advertisements; only in releases that count."""
+        if self._options.release is not Release.HEAD:
+            return _NO_SCORES
+        key = tuple(id(ad) for ad in ads)
+        if key not in self._scores:
+            points = {
+                node.name: sum(_points(ad, node) for ad in ads)
+                for node in self._snapshot.nodes.values()
+            }
+            self._scores[key] = {node: score for node, score in points.items() if score}
+        return self._scores[key]
 
     def _hint_at_slices(self, service: Service) -> None:
         if self._options.addresses_from_annotations and service.key not in self._snapshot.slices:
@@ -200,6 +262,8 @@ class _Planner:
 
     def _admitted(self, ads: tuple[L2Advertisement, ...]) -> frozenset[str] | None:
         nodes = self._snapshot.nodes
+        if self._options.release is Release.V0_14 and not self._options.gossips:
+            return frozenset()
         if not nodes:
             # Nobody knows of labels: each member counts as a node without any.
             unlabelled = any(any_matches(ad.node_selectors, {}) for ad in ads)
@@ -216,6 +280,17 @@ class _Planner:
         if node.network_unavailable:
             return False
         return self._options.ignore_exclude_lb or EXCLUDE_LABEL not in node.labels
+
+
+_NO_SCORES: Mapping[str, int] = {}
+
+
+def _points(ad: L2Advertisement, node: Node) -> int:
+    """Give the weights that one advertisement adds to a node that it admits."""
+    if not any_matches(ad.node_selectors, node.labels):
+        return 0
+    preferred = ad.preferred_nodes
+    return sum(entry.weight for entry in preferred if entry.preference.matches(node.labels))
 
 
 def _interfaces(ads: list[L2Advertisement]) -> frozenset[str] | None:
@@ -237,13 +312,15 @@ def _not_allowed(
 
 
 def _without_effect(snapshot: Snapshot, options: Options) -> Iterator[Problem]:
-    """Warn of preferences: they would move services only in releases after v0.16."""
-    if options.release == "head" or snapshot.config is None:
+    """Warn of fields that the release set does not know: it treats them as absent."""
+    if options.release is Release.HEAD or snapshot.config is None:
         return
     advertisements = {
         ad.name: ad for found in snapshot.config.advertisements.values() for ad in found
     }
     for ad in advertisements.values():
+        message = f"has no effect in release {options.release}"
         if ad.preferred_nodes:
-            message = f"has no effect in release {options.release}"
             yield ad.origin.warning(("spec", "preferredNodeSelectors"), message)
+        if ad.service_selectors and not options.release.selects_services:
+            yield ad.origin.warning(("spec", "serviceSelectors"), message)

@@ -169,10 +169,11 @@ class Election:
         return alive
 
     def _vote(self, service: str, challengers: frozenset[str], whole: bool, reason: str) -> None:
-        ip, standing = self._plans[service].hash_ip, self._standings[service]
+        plan, standing = self._plans[service], self._standings[service]
+        ip, scores = plan.hash_ip, plan.scores
         best = None if whole else (standing.rank, standing.owner)
         for node in challengers:
-            rank = digest(node, ip)
+            rank = _rank(node, ip, scores)
             if best is None or rank < best[0]:
                 best = rank, node
         self.hashes += len(challengers)
@@ -195,6 +196,15 @@ class Election:
         self._moves.append(Move(service, before, owner, str(reason)))
 
 
-def _electorate(plan: ServicePlan) -> tuple[str, frozenset[str] | None, bool]:
+def _rank(node: str, ip: str, scores: Mapping[str, int]) -> bytes:
+    """Give what nodes are compared by, lowest first: the highest score, then the lowest digest."""
+    score = min(scores.get(node, 0), _MAX_SCORE)
+    return (_MAX_SCORE - score).to_bytes(4, "big") + digest(node, ip)
+
+
+_MAX_SCORE = 0xFFFFFFFF
+
+
+def _electorate(plan: ServicePlan) -> tuple[str, frozenset[str] | None, Mapping[str, int], bool]:
     """Give what the election depends on."""
-    return plan.hash_ip, plan.candidates, plan.withheld is None
+    return plan.hash_ip, plan.candidates, plan.scores, plan.withheld is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kube.manifest import ManifestError, read
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot, build
-from speaker.desired import EXCLUDE_LABEL, Options, ServicePlan, Withheld, plan
+from speaker.desired import EXCLUDE_LABEL, Options, Release, ServicePlan, Withheld, plan
 from speaker.election import order
 
 # By the hash, of iris1 and iris2: 10.20.30.1 is iris2's and 10.20.30.2 is iris1's.
@@ -446,7 +446,7 @@ def test_preferences_are_said_to_have_no_effect() -> None:
     plans, (problem,) = plan(snapshot, Options(IRIS1))
     assert plans["default/web"].candidates == frozenset({IRIS1, IRIS2})
     assert (problem.field, problem.severity) == ("spec.preferredNodeSelectors", Severity.WARNING)
-    assert plan(snapshot, Options(IRIS1, release="head"))[1] == []
+    assert plan(snapshot, Options(IRIS1, release=Release.HEAD))[1] == []
 
 
 def test_problems_are_bounded() -> None:
@@ -492,3 +492,79 @@ def test_objects_of_any_shape_give_a_plan_and_printable_problems(
         problems, snapshot = [error.problem], Snapshot()
     _, more = plan(snapshot, Options(IRIS1, addresses_from_annotations=True))
     assert all(str(problem).isprintable() for problem in (*problems, *more))
+
+
+def _planned(text: str, release: Release, gossips: bool = True) -> ServicePlan:
+    snapshot = build(read(text.encode(), "a.yaml"), "metallb-system")[0]
+    return plan(snapshot, Options(IRIS1, release=release, gossips=gossips))[0]["default/web"]
+
+
+SELECTIVE = (
+    POOL,
+    _ad("{serviceSelectors: [{matchLabels: {tier: front}}]}"),
+    _node(IRIS1),
+    _node(IRIS2),
+    _service("10.20.30.1"),
+    _slice((IRIS1, UP)),
+)
+
+
+@pytest.mark.parametrize(
+    ("release", "withheld"),
+    [
+        (Release.V0_14, None),
+        (Release.V0_15, None),
+        (Release.V0_16, Withheld.NO_MATCHING_ADVERTISEMENT),
+        (Release.HEAD, Withheld.NO_MATCHING_ADVERTISEMENT),
+    ],
+)
+def test_service_selectors_count_from_v0_16_on(release: Release, withheld: Withheld) -> None:
+    assert _planned("---\n".join(SELECTIVE), release).withheld is withheld
+
+
+@pytest.mark.parametrize(
+    ("release", "withheld"),
+    [(Release.V0_15, Withheld.NOT_OWNER), (Release.V0_16, Withheld.NO_MATCHING_ADVERTISEMENT)],
+)
+def test_the_reason_where_no_advertisement_is_for_us(release: Release, withheld: Withheld) -> None:
+    parts = (POOL, _ad(f"{{{_on(IRIS2)}}}"), *SELECTIVE[2:])
+    assert _planned("---\n".join(parts), release).withheld is withheld
+
+
+@pytest.mark.parametrize(
+    "key", ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"]
+)
+@pytest.mark.parametrize(
+    ("release", "withheld"),
+    [(Release.V0_16, None), (Release.HEAD, Withheld.SHARED_IP_WITH_SELECTOR)],
+)
+def test_shared_ips_beside_service_selectors(
+    key: str, release: Release, withheld: Withheld | None
+) -> None:
+    service = _service(
+        "10.20.30.1", metadata=f"labels: {{tier: front}}, annotations: {{{key}: ''}}"
+    )
+    parts = (*SELECTIVE[:4], service, SELECTIVE[5])
+    assert _planned("---\n".join(parts), release).withheld is withheld
+
+
+def test_without_gossip_v0_14_announces_nothing() -> None:
+    parts = "---\n".join((POOL, _ad(), *SELECTIVE[2:]))
+    assert _planned(parts, Release.V0_14, gossips=False).withheld is Withheld.NOT_OWNER
+    assert _planned(parts, Release.V0_14).withheld is None
+    assert _planned(parts, Release.V0_15, gossips=False).withheld is None
+
+
+PREFER_2 = "{weight: 60, preference: {matchLabels: {host: iris2}}}"
+PREFER_ALL = "{weight: 7, preference: {}}"
+
+
+def test_preferences_add_up_over_advertisements_in_head_only() -> None:
+    ads = (
+        _ad(f"{{preferredNodeSelectors: [{PREFER_2}, {PREFER_ALL}]}}"),
+        _ad(f"{{{_on(IRIS1)}, preferredNodeSelectors: [{PREFER_2}, {PREFER_ALL}]}}", name="b"),
+        _ad(f"{{{_on(IRIS1)}, preferredNodeSelectors: [{PREFER_2}]}}", name="c"),
+    )
+    text = "---\n".join((POOL, *ads, *SELECTIVE[2:]))
+    assert _planned(text, Release.HEAD).scores == {IRIS1: 14, IRIS2: 67}
+    assert _planned(text, Release.V0_16).scores == {}
