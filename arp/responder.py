@@ -13,11 +13,12 @@ Answers = Callable[[IPv4Address], DropReason | None]
 """Tells why this interface does not answer for an IP, or None where it does."""
 
 
-def respond(data: bytes, mac: bytes, answers: Answers) -> bytes | DropReason:
-    """Return the reply frame to the Ethernet frame `data`, or why there is none.
+def read_question(data: bytes, mac: bytes) -> ArpPacket | DropReason:
+    """Read the Ethernet frame `data`, received by an interface with the address `mac`.
 
-    `mac` is the interface's own. Unicast requests count (Linux confirms entries with them), and so
-    do probes from 0.0.0.0 (RFC 5227 section 2.1.1): an owned IP must not look free.
+    Return the request, or why it is none that anybody should answer. Unicast requests count (Linux
+    confirms entries with them), and so do probes from 0.0.0.0 (RFC 5227 section 2.1.1): an owned
+    IP must not look free.
     """
     try:
         received = ethernet.decode(data)
@@ -35,13 +36,21 @@ def respond(data: bytes, mac: bytes, answers: Answers) -> bytes | DropReason:
     if is_group(request.sender_mac):
         # The reply goes to the MAC in the packet; to a group it would poison every cache at once.
         return DropReason.SENDER_ADDRESS
-    if (reason := answers(request.target_ip)) is not None:
-        return reason
-    return _reply(request, mac)
+    return request
 
 
-def _reply(request: ArpPacket, mac: bytes) -> bytes:
-    reply = ArpPacket(
+def respond(data: bytes, mac: bytes, answers: Answers) -> bytes | DropReason:
+    """Return the reply frame to the Ethernet frame `data`, or why there is none."""
+    request = read_question(data, mac)
+    if isinstance(request, DropReason):
+        return request
+    reason = answers(request.target_ip)
+    return reply(request, mac) if reason is None else reason
+
+
+def reply(request: ArpPacket, mac: bytes) -> bytes:
+    """Return the frame that tells the asker that the IP is at `mac`."""
+    packet = ArpPacket(
         operation=Operation.REPLY,
         sender_mac=mac,
         sender_ip=request.target_ip,
@@ -49,5 +58,5 @@ def _reply(request: ArpPacket, mac: bytes) -> bytes:
         target_ip=request.sender_ip,
     )
     # RFC 826: the reply goes to the sender named in the packet, not in the Ethernet header.
-    payload = encode(reply)
+    payload = encode(packet)
     return ethernet.encode(EthernetFrame(request.sender_mac, mac, EtherType.ARP, payload))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from re import Pattern
 
 
@@ -23,10 +23,25 @@ class Interface:
     noarp: bool
     master: int | None = None
     addresses: frozenset[IPv4Interface | IPv6Interface] = frozenset()
+    """Without tentative ones (RFC 4862): nobody may speak from those yet."""
+    gateways: frozenset[IPv4Address | IPv6Address] = frozenset()
+    """Next hops of default routes that leave by this link."""
+
+    @property
+    def link_local(self) -> IPv6Address | None:
+        """The lowest fe80::/10 address, the source of neighbour advertisements; None without."""
+        found = (a.ip for a in self.addresses if isinstance(a, IPv6Interface) and a.is_link_local)
+        return min(found, default=None)
+
+    def reaches(self, ip: IPv4Address | IPv6Address) -> bool:
+        """Tell whether `ip` is a neighbour: in a subnet of the link, and no address of its own."""
+        if ip.is_unspecified or ip.is_multicast:
+            return False
+        return any(ip in own.network and ip != own.ip for own in self.addresses)
 
 
 class Ineligible(StrEnum):
-    """Why an interface does not answer ARP; MetalLB's rules in MetalLB's order."""
+    """Why an interface answers neither ARP nor NDP; MetalLB's rules in MetalLB's order."""
 
     EXCLUDED = "excluded"
     DOWN = "down"
@@ -36,11 +51,12 @@ class Ineligible(StrEnum):
     NO_MAC = "no_mac"
 
 
-def arp_eligibility(interface: Interface, exclude: Pattern[str] | None) -> Ineligible | None:
-    """Return why `interface` may not answer ARP, or None where it may.
+def eligibility(interface: Interface, exclude: Pattern[str] | None) -> Ineligible | None:
+    """Return why `interface` may not answer, or None where it may.
 
     Carrier is no part of it: the socket stays open over a short outage. An interface needs no
-    IPv4 address, as VLAN links without one announce on purpose (MetalLB issue 1511).
+    IPv4 address, as VLAN links without one announce on purpose (MetalLB issue 1511). NDP needs a
+    link-local address besides, to speak from.
     """
     if exclude is not None and exclude.search(interface.name):
         return Ineligible.EXCLUDED

@@ -12,11 +12,13 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from link.interface import Interface
-from link.table import AddressGone, AddressSet, Change, LinkGone, LinkSet, LinkTable
+from link.route_monitor import Gateways, RouteMonitor
+from link.table import AddressGone, AddressSet, Change, GatewaysSet, LinkGone, LinkSet, LinkTable
 
 _IFF_UP, _IFF_BROADCAST, _IFF_NOARP = 0x1, 0x2, 0x80
 _GROUPS = rtnl.RTMGRP_LINK | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV6_IFADDR
 _AF_UNSPEC = 0
+_IFA_F_OPTIMISTIC, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x04, 0x08, 0x40
 
 OnChange = Callable[[Mapping[int, Interface]], None]
 
@@ -34,6 +36,7 @@ class Monitor:
         self._awaiting: list[int] = []
         self._dumping = False
         self._synced = asyncio.Event()
+        self._routes = RouteMonitor(self._on_gateways)
         self.resyncs = 0
         """How often netlink overran and the table was read anew."""
 
@@ -44,11 +47,18 @@ class Monitor:
         self._resync()
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
         await self._synced.wait()
+        self._routes.start()
 
     def close(self) -> None:
         """Stop listening."""
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
+        self._routes.close()
+
+    def _on_gateways(self, gateways: Gateways) -> None:
+        changed = self._table.apply(GatewaysSet(gateways))
+        if changed and not self._dumping:
+            self._on_change(self._table.interfaces())
 
     def _resync(self) -> None:
         self._table.clear()
@@ -95,10 +105,19 @@ def read_change(message: Any) -> Change | None:
         case "RTM_NEWADDR" | "RTM_DELADDR" as event:
             text = message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")
             address = ip_interface(f"{text}/{message['prefixlen']}")
-            make = AddressSet if event == "RTM_NEWADDR" else AddressGone
+            usable = event == "RTM_NEWADDR" and _usable(message)
+            make = AddressSet if usable else AddressGone
             return make(message["index"], address)
         case _:
             return None
+
+
+def _usable(message: Any) -> bool:
+    """Tell whether duplicate address detection lets the address be used (RFC 4862, 4429)."""
+    flags = message.get("IFA_FLAGS") or message["flags"]
+    if flags & _IFA_F_DADFAILED:
+        return False
+    return not flags & _IFA_F_TENTATIVE or bool(flags & _IFA_F_OPTIMISTIC)
 
 
 def _interface(message: Any) -> Interface:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from link.interface import Interface
 
@@ -39,7 +39,14 @@ class AddressGone:
     address: Address
 
 
-Change = LinkSet | LinkGone | AddressSet | AddressGone
+@dataclass(frozen=True, slots=True)
+class GatewaysSet:
+    """All default gateways by link index."""
+
+    gateways: Mapping[int, frozenset[IPv4Address | IPv6Address]]
+
+
+Change = LinkSet | LinkGone | AddressSet | AddressGone | GatewaysSet
 
 
 class LinkTable:
@@ -47,6 +54,7 @@ class LinkTable:
 
     def __init__(self) -> None:
         self._links: dict[int, Interface] = {}
+        self._gateways: Mapping[int, frozenset[IPv4Address | IPv6Address]] = {}
 
     def interfaces(self) -> Mapping[int, Interface]:
         """Return a copy of the table."""
@@ -63,13 +71,19 @@ class LinkTable:
             case LinkSet(interface):
                 known = self._links.get(interface.index)
                 kept = known.addresses if known else frozenset[Address]()
-                self._links[interface.index] = replace(interface, addresses=kept)
+                gateways = self._gateways.get(interface.index, frozenset())
+                self._links[interface.index] = replace(interface, addresses=kept, gateways=gateways)
             case LinkGone(index):
                 self._links.pop(index, None)
             case AddressSet(index, address):
                 self._change_addresses(index, add=frozenset({address}))
             case AddressGone(index, address):
                 self._change_addresses(index, remove=frozenset({address}))
+            case GatewaysSet(gateways):
+                self._gateways = gateways
+                for index, link in self._links.items():
+                    found = gateways.get(index, frozenset())
+                    self._links[index] = replace(link, gateways=found)
         return before != self._links
 
     def _change_addresses(

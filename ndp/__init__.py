@@ -1,1 +1,1 @@
-"""NDP (RFC 4861): answering and announcing IPv6 service IPs. Its place; the code comes later."""
+"""NDP (RFC 4861): neighbour messages, who gets an answer, announcing frames, multicast groups."""

@@ -2,16 +2,22 @@
 
 An IP is announced as long as one service on this node wants it; two services may share an IP, and
 each brings its own choice of interfaces (MetalLB's reference count).
+
+Each interface has a queue of frames and a pace. The first frame of an IP moves its clients, so the
+first frames of all IPs leave before the second of any, those with recent clients before the rest.
 """
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from link.drop import DropReason
 from link.interface import Interface
+from speaker.clients import Client, Clients
 from speaker.contact import Contact
+from speaker.pace import RATE, Pace
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -19,71 +25,146 @@ ROUNDS = 5
 ROUND_INTERVAL = 1.1
 """MetalLB's schedule: rounds at 0, 1.1, 2.2, 3.3 and 4.4 s. The step is longer than the 1 s for
 which Linux protects a neighbour entry from change (`locktime`)."""
+ROUNDS_TO_CLIENTS = 2
+"""How many rounds address each client by name: once, and once more in case of loss."""
+FRAMES_A_TURN = 100
+"""How many frames one call of `transmits` gives out: some 2 ms of sending."""
+FRAMES_A_WAKE = 16
+"""A paced queue waits until so many frames may leave: a timer for each one would cost more."""
+MOST_AWAY = 256
+
+
+class Form(StrEnum):
+    """The frames of a round."""
+
+    REQUEST = "request"
+    """ARP request, sender = target = the IP; moves entries of any age."""
+    REPLY = "reply"
+    """ARP reply to our own MAC, RFC 5227's form."""
+    REPLY_TO_ALL = "reply_to_all"
+    """ARP reply to the broadcast MAC, MetalLB's form."""
+    ADVERTISEMENT = "advertisement"
+    """Unsolicited neighbour advertisement."""
+    TO_CLIENT = "to_client"
+    """ARP request or neighbour solicitation from the IP to one client."""
+
+
+_FIRST = {4: Form.REQUEST, 6: Form.ADVERTISEMENT}
+_OTHERS: Mapping[int, tuple[Form, ...]] = {4: (Form.REPLY, Form.REPLY_TO_ALL), 6: ()}
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Send one round of gratuitous frames for `ip` on `interface`."""
+    """Send one frame for `ip` on `interface`; `client` is set in the form TO_CLIENT."""
 
     ip: IPAddress
     interface: Interface
+    form: Form
+    client: Client | None = None
+
+
+class _Priority(IntEnum):
+    WITH_CLIENTS = 0
+    FIRST = 1
+    OTHERS = 2
+    LATER = 3
 
 
 @dataclass(slots=True)
 class _Burst:
-    left: int
-    number: int
+    """Rounds for one IP on one interface; a newer burst of the same takes its place."""
+
+    ip: IPAddress
+    index: int
+    round: int = 0
+
+
+@dataclass(slots=True)
+class _Queue:
+    pace: Pace
+    frames: list[tuple[_Priority, int, _Burst, Form, Client | None]] = field(default_factory=list)
 
 
 class Announcer:
     """Same shape as every core: inputs with `now`, one deadline, transmits drained."""
 
-    def __init__(self, contact: Contact) -> None:
+    def __init__(
+        self,
+        contact: Contact,
+        clients: Clients | None = None,
+        rate: float = RATE,
+        refresh: float = 0.0,
+    ) -> None:
+        """`rate` is frames a second and interface (0: no limit); `refresh` is seconds between the
+        rounds that go on after the fifth (0: none, as MetalLB)."""
         self._contact = contact
+        self._clients = clients or Clients()
+        self._rate = rate
+        self._refresh = refresh
+        self._now = 0.0
         self._interfaces: Mapping[int, Interface] = {}
-        self._lost_carrier: dict[int, float] = {}
+        self._away: dict[int, float] = {}
         self._wanted: dict[IPAddress, dict[str, frozenset[str] | None]] = {}
+        self._choice: dict[IPAddress, frozenset[str] | None] = {}
         self._bursts: dict[tuple[IPAddress, int], _Burst] = {}
-        self._due: list[tuple[float, int, IPAddress, int]] = []
+        self._due: list[tuple[float, int, _Burst]] = []
+        self._queues: dict[int, _Queue] = {}
         self._number = 0
-        self._transmits: list[Announcement] = []
 
     def set_interfaces(self, interfaces: Mapping[int, Interface], now: float) -> None:
         """Take the eligible interfaces by index; announce on what is new, back or changed."""
+        self._now = now
         before, self._interfaces = self._interfaces, dict(interfaces)
         for index in before.keys() - interfaces.keys():
-            self._contact.link_gone(index)
-            self._lost_carrier.pop(index, None)
+            self._away.setdefault(index, now)
+            self._queues.pop(index, None)
+            for ip in self._wanted:
+                self._bursts.pop((ip, index), None)
+        while len(self._away) > MOST_AWAY:
+            del self._away[min(self._away, key=self._away.__getitem__)]
         for index, interface in interfaces.items():
-            known = before.get(index)
-            if not interface.carrier:
-                self._lost_carrier.setdefault(index, now)
-            elif index in self._lost_carrier:
-                self._contact.carrier_returned(index, now - self._lost_carrier.pop(index), now)
-                self._announce_link(index, now)
-            elif known is None or (known.mac, known.name) != (interface.mac, interface.name):
-                self._announce_link(index, now)
+            self._take_interface(before.get(index), interface, now)
+
+    def _take_interface(self, known: Interface | None, interface: Interface, now: float) -> None:
+        index = interface.index
+        if index not in self._queues:
+            self._queues[index] = _Queue(Pace(self._rate))
+        if not interface.carrier:
+            self._away.setdefault(index, now)
+        elif index in self._away:
+            self._contact.carrier_returned(index, now - self._away.pop(index), now)
+            self._announce_link(index, now)
+        elif known is None or (known.mac, known.name) != (interface.mac, interface.name):
+            self._announce_link(index, now)
+        elif known.link_local != interface.link_local:
+            self._announce_link(index, now, version=6)
 
     def announce(
         self, ip: IPAddress, service: str, interfaces: frozenset[str] | None, now: float
     ) -> None:
         """Answer for `ip` on behalf of `service`, on the named interfaces (None: on all)."""
+        self._now = now
         self._wanted.setdefault(ip, {})[service] = interfaces
+        self._choose(ip)
         for index in self._interfaces:
-            self._start_burst(ip, index, now)
+            self._start_burst(ip, index)
 
     def withdraw(self, ip: IPAddress, service: str) -> None:
         """Stop answering for `ip` on behalf of `service`. Nothing is sent, as with MetalLB."""
         services = self._wanted.get(ip, {})
         services.pop(service, None)
-        if not services:
-            self._wanted.pop(ip, None)
-            for key in [key for key in self._bursts if key[0] == ip]:
-                del self._bursts[key]
+        if services:
+            self._choose(ip)
+            return
+        self._wanted.pop(ip, None)
+        self._choice.pop(ip, None)
+        for index in self._interfaces:
+            self._bursts.pop((ip, index), None)
 
     def withdraw_all(self) -> None:
         """Stop answering for everything."""
         self._wanted.clear()
+        self._choice.clear()
         self._bursts.clear()
 
     def released(self, ifindex: int | None, now: float) -> None:
@@ -93,10 +174,12 @@ class Announcer:
 
     def answers(self, ip: IPAddress, ifindex: int) -> DropReason | None:
         """Return why this node does not answer for `ip` on the link, or None where it does."""
-        interface = self._interfaces.get(ifindex)
-        if ip not in self._wanted:
+        try:
+            choice = self._choice[ip]
+        except KeyError:
             return DropReason.NOT_ANNOUNCED
-        if interface is None or not self._selected(ip, interface):
+        interface = self._interfaces.get(ifindex)
+        if interface is None or (choice is not None and interface.name not in choice):
             return DropReason.NOT_ON_INTERFACE
         if not interface.carrier:
             return DropReason.NO_CARRIER
@@ -117,48 +200,85 @@ class Announcer:
         )
 
     def deadline(self) -> float | None:
-        """When `handle_timeout` wants to be called next."""
-        return self._due[0][0] if self._due else None
+        """When `handle_timeout`, and `transmits` after it, want to be called next."""
+        times = [
+            queue.pace.deadline(min(len(queue.frames), FRAMES_A_WAKE), self._now)
+            for queue in self._queues.values()
+            if queue.frames
+        ]
+        if self._due:
+            times.append(self._due[0][0])
+        return min(times, default=None)
 
     def handle_timeout(self, now: float) -> None:
         """Queue the rounds that are due."""
+        self._now = now
         while self._due and self._due[0][0] <= now:
-            at, number, ip, index = heapq.heappop(self._due)
-            burst = self._bursts.get((ip, index))
-            if burst is None or burst.number != number:
-                continue
-            self._round(ip, index)
-            burst.left -= 1
-            if burst.left:
-                # From `now` where this round is late: rounds closer than locktime are wasted.
-                self._schedule(ip, index, burst, max(at, now) + ROUND_INTERVAL)
-            else:
-                del self._bursts[ip, index]
+            burst = heapq.heappop(self._due)[2]
+            if self._current(burst):
+                self._queue(_Priority.LATER, burst, _FIRST[burst.ip.version])
 
     def transmits(self) -> list[Announcement]:
-        """Return the announcements to send now."""
-        transmits, self._transmits = self._transmits, []
+        """Return the announcements to send now, as the pace allows."""
+        transmits: list[Announcement] = []
+        for index, queue in self._queues.items():
+            while queue.frames and len(transmits) < FRAMES_A_TURN:
+                _, _, burst, form, client = queue.frames[0]
+                if self._current(burst) and self.answers(burst.ip, index) is None:
+                    if not queue.pace.take(self._now):
+                        break
+                    transmits.append(Announcement(burst.ip, self._interfaces[index], form, client))
+                heapq.heappop(queue.frames)
+                if form is _FIRST[burst.ip.version] and self._current(burst):
+                    self._continue_round(burst)
         return transmits
 
-    def _announce_link(self, index: int, now: float) -> None:
+    def _announce_link(self, index: int, now: float, version: int | None = None) -> None:
+        self._now = now
         for ip in self._wanted:
-            self._start_burst(ip, index, now)
+            if version in (None, ip.version):
+                self._start_burst(ip, index)
 
-    def _start_burst(self, ip: IPAddress, index: int, now: float) -> None:
-        self._round(ip, index)
-        burst = self._bursts[ip, index] = _Burst(ROUNDS - 1, 0)
-        self._schedule(ip, index, burst, now + ROUND_INTERVAL)
+    def _start_burst(self, ip: IPAddress, index: int) -> None:
+        interface = self._interfaces.get(index)
+        if interface is None or (ip.version == 6 and interface.link_local is None):
+            return
+        burst = self._bursts[ip, index] = _Burst(ip, index)
+        asked = self._clients.any_of(ip, self._now)
+        priority = _Priority.WITH_CLIENTS if asked else _Priority.FIRST
+        self._queue(priority, burst, _FIRST[ip.version])
 
-    def _schedule(self, ip: IPAddress, index: int, burst: _Burst, at: float) -> None:
-        # The number tells a burst from an older one of the same IP that still waits in the heap.
-        self._number += 1
-        burst.number = self._number
-        heapq.heappush(self._due, (at, self._number, ip, index))
+    def _continue_round(self, burst: _Burst) -> None:
+        """The first frame of a round is out: queue the rest of it, and time the next round."""
+        burst.round += 1
+        priority = _Priority.OTHERS if burst.round == 1 else _Priority.LATER
+        for form in _OTHERS[burst.ip.version]:
+            self._queue(priority, burst, form)
+        if burst.round <= ROUNDS_TO_CLIENTS:
+            interface = self._interfaces[burst.index]
+            for client in self._clients.of(burst.ip, interface, self._now):
+                self._queue(priority, burst, Form.TO_CLIENT, client)
+        wait = ROUND_INTERVAL if burst.round < ROUNDS else self._refresh
+        if wait:
+            # From the frame that left, not from when it was due: rounds closer together than
+            # locktime are wasted, and a paced queue cannot fall behind for ever.
+            self._number += 1
+            heapq.heappush(self._due, (self._now + wait, self._number, burst))
 
-    def _round(self, ip: IPAddress, index: int) -> None:
-        if self.answers(ip, index) is None:
-            self._transmits.append(Announcement(ip, self._interfaces[index]))
+    def _queue(
+        self, priority: _Priority, burst: _Burst, form: Form, client: Client | None = None
+    ) -> None:
+        queue = self._queues.get(burst.index)
+        if queue is not None:
+            self._number += 1
+            heapq.heappush(queue.frames, (priority, self._number, burst, form, client))
 
-    def _selected(self, ip: IPAddress, interface: Interface) -> bool:
+    def _current(self, burst: _Burst) -> bool:
+        return self._bursts.get((burst.ip, burst.index)) is burst
+
+    def _choose(self, ip: IPAddress) -> None:
+        """Unite what the services of `ip` chose; one that names no interface means all."""
         choices = self._wanted[ip].values()
-        return any(choice is None or interface.name in choice for choice in choices)
+        named = [choice for choice in choices if choice is not None]
+        everywhere = len(named) < len(choices)
+        self._choice[ip] = None if everywhere else frozenset().union(*named)

@@ -11,6 +11,7 @@ import click
 
 from speaker import logs
 from speaker.durations import parse_duration
+from speaker.pace import RATE
 from speaker.settings import (
     GOSSIP_PORT,
     GossipTuning,
@@ -90,6 +91,18 @@ def _accept_without_effect(command: Any) -> Any:
 @option("--lb-class", default="", help="Our loadBalancerClass; unset by default.")
 @_flag("--ignore-exclude-lb", "Announce from nodes excluded from load balancers too.")
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
+@option(
+    "--announce-rate",
+    type=click.FloatRange(0, 1_000_000),
+    default=RATE,
+    help="Announcement frames a second and interface, after the first 256; 0 = no limit.",
+)
+@option(
+    "--announce-refresh",
+    type=DURATION,
+    default="0s",
+    help="Announce again in this interval for ever; 0s = only after a change, as MetalLB.",
+)
 @option(
     "--ml-bindport",
     envvar="METALLB_ML_BIND_PORT",
@@ -172,6 +185,8 @@ def _check_addresses(bind_address: str, join: tuple[str, ...]) -> None:
             raise SettingsError("--ml-bindaddr: must be the address that peers reach us by")
     except ValueError as error:
         raise SettingsError(f"--ml-bindaddr: {error}") from None
+        announce_rate=flags["announce_rate"],
+        announce_refresh=flags["announce_refresh"],
     for seed in join:
         try:
             split_seed(seed, GOSSIP_PORT)

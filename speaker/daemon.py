@@ -35,6 +35,7 @@ from speaker.announcer import Announcer, IPAddress
 from speaker.contact import Contact, Held, HoldReason, Released
 from speaker.desired import Options, ServicePlan, plan
 from speaker.election import Election, Move
+from speaker.clients import Clients
 from speaker.health import Health, HttpServer
 from speaker.layer2 import Layer2
 from speaker.metrics import Figures, make_registry
@@ -64,8 +65,11 @@ class Daemon:
         self._log = log
         self._peers = Peers(settings, clock, self._on_member, log)
         self._contact = Contact(clock(), alone=self._peers.agent is None)
-        self._announcer = Announcer(self._contact)
-        self._layer2 = Layer2(self._announcer, clock, settings.exclude, self._tick, log)
+        clients = Clients()
+        self._announcer = Announcer(
+            self._contact, clients, settings.announce_rate, settings.announce_refresh
+        )
+        self._layer2 = Layer2(self._announcer, clients, clock, settings.exclude, self._tick, log)
         self._layer2.on_first_frame = self._first_frame
         self._election = Election()
         self._reconciler = Reconciler()
@@ -229,6 +233,8 @@ class Daemon:
         figures.config_loaded = self._snapshot is not None and self._snapshot.config is not None
         figures.config_stale = broken
         figures.plan_ips = {
+        # Before anything is announced: a question that the filter keeps out gets no answer.
+        self._layer2.set_service_ips(frozenset(ip for item in plans.values() for ip in item.ips))
             service: tuple(str(ip) for ip in item.ips) for service, item in self._plans.items()
         }
 

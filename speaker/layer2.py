@@ -5,21 +5,27 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from re import Pattern
 from typing import Any
 
-from arp.gratuitous import gratuitous
-from arp.responder import respond
+from arp import responder as arp
 from link.drop import DropReason
-from link.filter import ARP_REQUESTS
+from link.filter import IPV4_STEPS, IPV6_STEPS, arp_program, level, ndp_program
 from link.frame import EtherType
-from link.interface import Interface, arp_eligibility
-from link.packet_socket import PACKET_OTHERHOST, PacketSocket
+from link.interface import Interface, eligibility
+from link.multicast import Memberships
+from link.packet_socket import LONGEST_FRAME, PACKET_OTHERHOST, PacketSocket
+from ndp import responder as ndp
+from ndp.groups import SolicitedNodeGroups
 from speaker.announcer import Announcement, Announcer, IPAddress
+from speaker.clients import Clients
+from speaker.frames import build
 
 FRAMES_A_TURN = 64
 """How many frames one link may take of one turn of the loop; the rest waits for the next."""
+JOINS_A_TURN = 50
+"""How many multicast groups are joined in one turn: some 2 ms."""
 RETRY_INTERVAL = 1.0
 """Seconds until a socket that could not be opened is tried again."""
 
@@ -28,24 +34,39 @@ RETRY_INTERVAL = 1.0
 class Layer2Stats:
     """What went over the wire; the IPs are those of configured services, so series are bounded."""
 
-    requests: Counter[str] = field(default_factory=Counter)
-    responses: Counter[str] = field(default_factory=Counter)
-    gratuitous: Counter[str] = field(default_factory=Counter)
+    requests: Counter[IPAddress] = field(default_factory=Counter)
+    responses: Counter[IPAddress] = field(default_factory=Counter)
+    gratuitous: Counter[IPAddress] = field(default_factory=Counter)
     dropped: Counter[DropReason] = field(default_factory=Counter)
+    filters: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """How closely the kernel filter knows the service IPs, by interface name and family."""
+    groups_refused: int = 0
+    """Multicast groups that could not be joined."""
+    clients: int = 0
 
 
 @dataclass(slots=True)
-class _Responder:
+class _Link:
+    """One interface that answers; `ndp`, `groups`, `source` only while it has an fe80 address."""
+
     interface: Interface
-    socket: PacketSocket
+    arp: PacketSocket
+    ndp: PacketSocket | None = None
+    groups: Memberships | None = None
+    source: IPv6Address | None = None
+    filters: dict[str, int | None] = field(default_factory=dict)
+
+    def socket(self, version: int) -> PacketSocket | None:
+        return self.arp if version == 4 else self.ndp
 
 
 class Layer2:
-    """One packet socket for each eligible interface, opened and closed as links come and go."""
+    """The sockets of each eligible interface, opened and closed as links come and go."""
 
     def __init__(
         self,
         announcer: Announcer,
+        clients: Clients,
         clock: Callable[[], float],
         exclude: Pattern[str] | None,
         on_frames: Callable[[float], None],
@@ -53,16 +74,23 @@ class Layer2:
     ) -> None:
         """`on_frames(now)` is called before waiting frames are read: it may call `discard`."""
         self._announcer = announcer
+        self._clients = clients
         self._clock = clock
         self._exclude = exclude
         self._on_frames = on_frames
         self._log = log
-        self._responders: dict[int, _Responder] = {}
+        self._links: dict[int, _Link] = {}
         self._retry: asyncio.TimerHandle | None = None
+        self._joining: asyncio.Handle | None = None
         self._all: Mapping[int, Interface] = {}
+        self._service_ips: frozenset[IPAddress] = frozenset()
+        self._ipv4: frozenset[IPv4Address] = frozenset()
+        self._ipv6: frozenset[IPv6Address] = frozenset()
+        self._groups = SolicitedNodeGroups()
+        self._now = 0.0
         self.stats = Layer2Stats()
         self.on_first_frame: Callable[[IPAddress], None] = lambda ip: None
-        """Called with each IP whose announcement has just left."""
+        """Called with each IP of which an announcement has just left."""
 
     def set_interfaces(self, interfaces: Mapping[int, Interface]) -> None:
         """Take the node's links; raises PermissionError where CAP_NET_RAW is missing."""
@@ -70,55 +98,138 @@ class Layer2:
         wanted = {
             index: interface
             for index, interface in interfaces.items()
-            if arp_eligibility(interface, self._exclude) is None
+            if eligibility(interface, self._exclude) is None
         }
-        for index in self._responders.keys() - wanted.keys():
+        for index in self._links.keys() - wanted.keys():
             self._close(index)
         for interface in wanted.values():
-            self._open(interface)
-        usable = {index: responder.interface for index, responder in self._responders.items()}
+            self._take(interface)
+        usable = {index: link.interface for index, link in self._links.items()}
         self._announcer.set_interfaces(usable, self._clock())
+        self._note_filters()
         self.flush()
+
+    def set_service_ips(self, ips: frozenset[IPAddress]) -> None:
+        """Take all IPs that this node may ever announce, owned or not.
+
+        The kernel filters and multicast groups follow them, and so change when services change
+        but never during a takeover.
+        """
+        if ips == self._service_ips:
+            return
+        self._service_ips = ips
+        self._ipv4 = frozenset(ip for ip in ips if isinstance(ip, IPv4Address))
+        self._ipv6 = frozenset(ip for ip in ips if isinstance(ip, IPv6Address))
+        self._groups.replace(self._ipv6)
+        self._clients.keep_only(ips)
+        for counts in (self.stats.requests, self.stats.responses, self.stats.gratuitous):
+            for gone in counts.keys() - ips:
+                del counts[gone]
+        for link in self._links.values():
+            self._filter(link)
+            self._join(link)
+        self._note_filters()
 
     def names(self) -> frozenset[str]:
         """Return the names of the links that answer."""
-        return frozenset(responder.interface.name for responder in self._responders.values())
+        return frozenset(link.interface.name for link in self._links.values())
 
     def flush(self) -> None:
-        """Send the announcements that are due."""
+        """Send the announcements that may leave now."""
         for announcement in self._announcer.transmits():
-            self._send(announcement)
+            self._announce(announcement)
+        self.stats.clients = len(self._clients)
 
     def discard(self) -> None:
         """Throw away frames that waited while the process stood still."""
-        for responder in self._responders.values():
-            self.stats.dropped[DropReason.STALE] += responder.socket.discard()
+        for link in self._links.values():
+            for used in (link.arp, link.ndp):
+                if used is not None:
+                    self.stats.dropped[DropReason.STALE] += used.discard()
 
     def close(self) -> None:
         """Close all sockets; no frame is answered any more."""
-        if self._retry is not None:
-            self._retry.cancel()
-        for index in list(self._responders):
+        for handle in (self._retry, self._joining):
+            if handle is not None:
+                handle.cancel()
+        for index in list(self._links):
             self._close(index)
 
-    def _open(self, interface: Interface) -> None:
-        known = self._responders.get(interface.index)
-        if known is not None:
-            known.interface = interface
-            return
+    # ---- links come, change and go
+
+    def _take(self, interface: Interface) -> None:
         try:
-            opened = PacketSocket(interface.name, EtherType.ARP, ARP_REQUESTS)
+            link = self._links.get(interface.index) or self._open(interface)
+            stale = link.interface.mac != interface.mac
+            link.interface = interface
+            if (link.ndp is None) != (interface.link_local is None):
+                self._toggle_ndp(link)
+            elif stale:
+                self._filter(link)
+            link.source = interface.link_local
         except PermissionError:
             raise
         except OSError as error:
             # The link may be on its way out; netlink tells, else a later try succeeds.
             self._log.warning("interface", interface=interface.name, error=str(error))
             self._retry_later()
-            return
-        self._responders[interface.index] = _Responder(interface, opened)
-        readable = partial(self._readable, interface.index)
-        asyncio.get_running_loop().add_reader(opened.fileno(), readable)
+
+    def _open(self, interface: Interface) -> _Link:
+        opened = PacketSocket(interface.name, EtherType.ARP)
+        link = self._links[interface.index] = _Link(interface, opened)
+        self._filter(link)
+        reader = partial(self._readable, link, opened, self._on_arp)
+        asyncio.get_running_loop().add_reader(opened.fileno(), reader)
         self._log.info("interface", interface=interface.name, state="answering")
+        return link
+
+    def _toggle_ndp(self, link: _Link) -> None:
+        """Open or close the IPv6 side: it needs a link-local address to speak from."""
+        name = link.interface.name
+        if link.ndp is None:
+            link.ndp = PacketSocket(name, EtherType.IPV6)
+            link.groups = Memberships(link.interface.index)
+            reader = partial(self._readable, link, link.ndp, self._on_ndp)
+            asyncio.get_running_loop().add_reader(link.ndp.fileno(), reader)
+            self._filter(link)
+            self._join(link)
+        else:
+            self._close_ndp(link)
+        state = "answering" if link.ndp else "closed"
+        self._log.info("interface", interface=name, state=state, family="ipv6")
+
+    def _filter(self, link: _Link) -> None:
+        """Teach the kernel the service IPs, as closely as its memory allows."""
+        mac = link.interface.mac
+        make_arp = partial(arp_program, mac, self._ipv4)
+        link.filters["ipv4"] = link.arp.refilter(make_arp, IPV4_STEPS)
+        if link.ndp is not None:
+            make_ndp = partial(ndp_program, self._ipv6)
+            link.filters["ipv6"] = link.ndp.refilter(make_ndp, IPV6_STEPS)
+
+    def _note_filters(self) -> None:
+        self.stats.filters = {
+            (link.interface.name, family): level(step)
+            for link in self._links.values()
+            for family, step in link.filters.items()
+        }
+
+    def _join(self, link: _Link) -> None:
+        if link.groups is not None:
+            link.groups.replace(self._groups.groups())
+            self._join_later()
+
+    def _join_later(self) -> None:
+        if self._joining is None:
+            self._joining = asyncio.get_running_loop().call_soon(self._join_some)
+
+    def _join_some(self) -> None:
+        self._joining = None
+        memberships = [link.groups for link in self._links.values() if link.groups is not None]
+        more = [groups.advance(JOINS_A_TURN) for groups in memberships]
+        self.stats.groups_refused = sum(groups.refused for groups in memberships)
+        if any(more):
+            self._join_later()
 
     def _retry_later(self) -> None:
         if self._retry is not None:
@@ -127,55 +238,93 @@ class Layer2:
         self._retry = loop.call_later(RETRY_INTERVAL, lambda: self.set_interfaces(self._all))
 
     def _close(self, index: int) -> None:
-        responder = self._responders.pop(index)
+        link = self._links.pop(index)
+        if link.ndp is not None:
+            self._close_ndp(link)
+        self._close_socket(link.arp)
+        self._log.info("interface", interface=link.interface.name, state="closed")
+
+    def _close_ndp(self, link: _Link) -> None:
+        if link.ndp is not None and link.groups is not None:
+            self._close_socket(link.ndp)
+            link.groups.close()
+        link.ndp = link.groups = link.source = None
+        link.filters.pop("ipv6", None)
+
+    @staticmethod
+    def _close_socket(used: PacketSocket) -> None:
         loop = asyncio.get_running_loop()
-        loop.remove_reader(responder.socket.fileno())
+        loop.remove_reader(used.fileno())
         # The kernel waits out a grace period of some 12 ms; not on the loop.
-        loop.run_in_executor(None, responder.socket.close)
-        self._log.info("interface", interface=responder.interface.name, state="closed")
+        loop.run_in_executor(None, used.close)
 
-    def _readable(self, index: int) -> None:
-        self._on_frames(self._clock())
-        responder = self._responders.get(index)
-        if responder is None:
-            return
-        for data, packet_type in responder.socket.receive(FRAMES_A_TURN):
+    # ---- frames come in
+
+    def _readable(
+        self, link: _Link, used: PacketSocket, handle: Callable[[_Link, bytes], None]
+    ) -> None:
+        self._now = self._clock()
+        self._on_frames(self._now)
+        dropped = self.stats.dropped
+        for data, packet_type in used.receive(FRAMES_A_TURN):
             if packet_type == PACKET_OTHERHOST:
-                self.stats.dropped[DropReason.OTHER_HOST] += 1
+                dropped[DropReason.OTHER_HOST] += 1
+            elif len(data) == LONGEST_FRAME:
+                dropped[DropReason.OVERSIZED] += 1
             else:
-                self._answer(responder, data)
+                handle(link, data)
 
-    def _answer(self, responder: _Responder, data: bytes) -> None:
-        interface = responder.interface
-        asked: list[IPv4Address] = []
-
-        def answers(ip: IPv4Address) -> DropReason | None:
-            asked.append(ip)
-            return self._announcer.answers(ip, interface.index)
-
-        result = respond(data, interface.mac, answers)
-        if isinstance(result, DropReason):
-            self.stats.dropped[result] += 1
+    def _on_arp(self, link: _Link, data: bytes) -> None:
+        mac = link.interface.mac
+        asked = arp.read_question(data, mac)
+        if isinstance(asked, DropReason):
+            self.stats.dropped[asked] += 1
             return
-        ip = str(asked[0])
+        ip = asked.target_ip
+        if self._asked(link, ip, asked.sender_ip, asked.sender_mac):
+            self._answer(link.arp, ip, arp.reply(asked, mac))
+
+    def _on_ndp(self, link: _Link, data: bytes) -> None:
+        mac = link.interface.mac
+        question = ndp.read_question(data, mac)
+        if isinstance(question, DropReason):
+            self.stats.dropped[question] += 1
+            return
+        message, asker = question
+        if link.ndp is None or link.source is None:
+            return
+        if self._asked(link, message.target, message.source, asker):
+            self._answer(link.ndp, message.target, ndp.advertise(question, link.source, mac))
+
+    def _asked(self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes) -> bool:
+        """Remember who asked, whoever owns the IP; tell whether we answer."""
+        if ip in self._service_ips:
+            self._clients.heard(ip, link.interface, client, mac, self._now)
+        reason = self._announcer.answers(ip, link.interface.index)
+        if reason is not None:
+            self.stats.dropped[reason] += 1
+            return False
         self.stats.requests[ip] += 1
-        if self._transmit(responder, result):
+        return True
+
+    # ---- frames go out
+
+    def _answer(self, used: PacketSocket, ip: IPAddress, frame: bytes) -> None:
+        if self._transmit(used, frame):
             self.stats.responses[ip] += 1
 
-    def _send(self, announcement: Announcement) -> None:
-        responder = self._responders.get(announcement.interface.index)
-        ip = announcement.ip
-        if responder is None or not isinstance(ip, IPv4Address):
+    def _announce(self, announcement: Announcement) -> None:
+        link = self._links.get(announcement.interface.index)
+        if link is None:
             return
-        frames = gratuitous(announcement.interface.mac, ip)
-        sent = sum(self._transmit(responder, frame) for frame in frames)
-        self.stats.gratuitous[str(ip)] += sent
-        if sent:
-            self.on_first_frame(ip)
+        used = link.socket(announcement.ip.version)
+        if used is not None and self._transmit(used, build(announcement)):
+            self.stats.gratuitous[announcement.ip] += 1
+            self.on_first_frame(announcement.ip)
 
-    def _transmit(self, responder: _Responder, frame: bytes) -> bool:
+    def _transmit(self, used: PacketSocket, frame: bytes) -> bool:
         try:
-            responder.socket.send(frame)
+            used.send(frame)
         except OSError:
             self.stats.dropped[DropReason.SEND_FAILED] += 1
             return False

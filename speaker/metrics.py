@@ -74,13 +74,28 @@ class SpeakerCollector(Collector):
         ):
             family = UnknownMetricFamily(f"metallb_layer2_{name}", help_text, labels=["ip"])
             for ip, count in counts.copy().items():
-                family.add_metric([ip], count)
+                family.add_metric([str(ip)], count)
             yield family
         drops = {str(reason): count for reason, count in stats.dropped.copy().items()}
         drops |= {f"gossip_{name}": count for name, count in self._figures.refusals().items()}
         yield _counter("clarion_dropped", "Frames and gossip refused, by reason.", "reason", drops)
+        yield from self._kernel(stats)
 
     def _ownership(self) -> Iterator[Metric]:
+    @staticmethod
+    def _kernel(stats: Layer2Stats) -> Iterator[Metric]:
+        filters = GaugeMetricFamily(
+            "clarion_kernel_filter",
+            "1 for the level at which the kernel filter knows the service IPs.",
+            labels=["interface", "family", "level"],
+        )
+        for (interface, family), level in stats.filters.items():
+            filters.add_metric([interface, family, level], 1)
+        yield filters
+        refused = stats.groups_refused
+        yield _gauge("clarion_groups_refused", "Multicast groups that we could not join.", refused)
+        yield _gauge("clarion_clients", "Clients of service IPs known by name.", stats.clients)
+
         figures = self._figures
         announced = GaugeMetricFamily(
             "metallb_speaker_announced",

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from link import frame
 from link.drop import DecodeError, DropReason
-from link.filter import ARP_REQUESTS, assemble
-from link.interface import Ineligible, Interface, arp_eligibility
+from link.interface import Ineligible, Interface, eligibility
 from link.mac import BROADCAST, format_mac, is_group, parse_mac
 from link.table import AddressGone, AddressSet, Change, LinkGone, LinkSet, LinkTable
 
@@ -47,10 +46,6 @@ def test_short_frames_are_padded_to_the_minimum() -> None:
     assert len(encoded) == 60
 
 
-def test_filter_program_is_four_instructions_of_eight_bytes() -> None:
-    assert len(assemble(ARP_REQUESTS)) == 4 * 8
-
-
 EXCLUDE = re.compile("(^veth.*)|(^lo$)")
 
 
@@ -69,12 +64,12 @@ EXCLUDE = re.compile("(^veth.*)|(^lo$)")
     ],
 )
 def test_which_interfaces_may_answer(interface: Interface, expected: Ineligible | None) -> None:
-    assert arp_eligibility(interface, EXCLUDE) is expected
+    assert eligibility(interface, EXCLUDE) is expected
 
 
 def test_exclusion_is_a_search_and_optional() -> None:
-    assert arp_eligibility(changed(name="myveth"), re.compile("veth")) is Ineligible.EXCLUDED
-    assert arp_eligibility(changed(name="veth12"), None) is None
+    assert eligibility(changed(name="myveth"), re.compile("veth")) is Ineligible.EXCLUDED
+    assert eligibility(changed(name="veth12"), None) is None
 
 
 ADDRESS = ip_interface("192.0.2.1/24")

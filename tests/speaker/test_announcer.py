@@ -1,7 +1,8 @@
 """What is answered where, and when announcements are due."""
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,19 @@ from hypothesis import strategies as st
 
 from link.drop import DropReason
 from link.interface import Interface
-from speaker.announcer import ROUND_INTERVAL, ROUNDS, Announcement, Announcer
+from speaker.announcer import (
+    FRAMES_A_TURN,
+    ROUND_INTERVAL,
+    ROUNDS,
+    ROUNDS_TO_CLIENTS,
+    Announcement,
+    Announcer,
+    Form,
+)
+from speaker.clients import Client, Clients
 from speaker.contact import Contact
+from speaker.frames import build
+from speaker.pace import BURST, RATE
 
 VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 
@@ -30,17 +42,34 @@ def announcer(*links: Interface) -> Announcer:
     return core
 
 
-def rounds(core: Announcer, until: float) -> list[float]:
-    """Return when rounds were sent, driven by nothing but deadlines."""
-    times = [0.0] * len(core.transmits())
+FIRST = (Form.REQUEST, Form.ADVERTISEMENT)
+
+
+def drain(core: Announcer) -> list[Announcement]:
+    """Everything that may leave now, however many turns it takes."""
+    found: list[Announcement] = []
+    while some := core.transmits():
+        found += some
+    return found
+
+
+def frames(core: Announcer, until: float) -> list[tuple[float, Announcement]]:
+    """Return every frame and when it was sent, driven by nothing but deadlines."""
+    sent: list[tuple[float, Announcement]] = [(0.0, item) for item in drain(core)]
     while (at := core.deadline()) is not None and at <= until:
         core.handle_timeout(at)
-        times += [at] * len(core.transmits())
-    return times
+        sent += [(at, item) for item in core.transmits()]
+    return sent
+
+
+def rounds(core: Announcer, until: float) -> list[float]:
+    """Return when rounds were sent."""
+    return [at for at, item in frames(core, until) if item.form in FIRST]
 
 
 def names(announcements: Iterable[Announcement]) -> list[str]:
-    return sorted(f"{item.ip}@{item.interface.name}" for item in announcements)
+    found = [item for item in announcements if item.form in FIRST]
+    return sorted(f"{item.ip}@{item.interface.name}" for item in found)
 
 
 def test_five_rounds_on_metallbs_schedule() -> None:
@@ -54,16 +83,16 @@ def test_five_rounds_on_metallbs_schedule() -> None:
 def test_a_late_driver_does_not_squeeze_rounds_together() -> None:
     core = announcer(ETH0)
     core.announce(VIP, "ns/a", None, 0.0)
-    core.transmits()
+    drain(core)
     core.handle_timeout(10.0)
-    assert len(core.transmits()) == 1
+    assert names(drain(core)) == ["192.0.2.100@eth0"]
     assert core.deadline() == pytest.approx(10.0 + ROUND_INTERVAL)
 
 
 def test_only_selected_interfaces_announce_and_answer() -> None:
     core = announcer(ETH0, ETH1)
     core.announce(VIP, "ns/a", frozenset({"eth1"}), 0.0)
-    assert names(core.transmits()) == ["192.0.2.100@eth1"]
+    assert names(drain(core)) == ["192.0.2.100@eth1"]
     assert core.answers(VIP, 1) is None
     assert core.answers(VIP, 0) is DropReason.NOT_ON_INTERFACE
     assert core.answers(VIP, 7) is DropReason.NOT_ON_INTERFACE
@@ -86,7 +115,7 @@ def test_two_services_on_one_ip_add_up_and_the_last_one_ends_it() -> None:
 def test_withdrawal_ends_the_rounds_and_sends_nothing() -> None:
     core = announcer(ETH0)
     core.announce(VIP, "ns/a", None, 0.0)
-    core.transmits()
+    drain(core)
     core.withdraw(VIP, "ns/a")
     assert rounds(core, until=60.0) == []
 
@@ -97,22 +126,22 @@ def test_nothing_is_answered_or_sent_before_contact_and_all_at_its_release() -> 
     core.set_interfaces({0: ETH0}, 0.0)
     core.announce(VIP, "ns/a", None, 0.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
-    assert core.transmits() == []
+    assert drain(core) == []
     contact.exchanged(None, 1.0)
     core.released(None, 1.0)
     assert core.answers(VIP, 0) is None
-    assert names(core.transmits()) == ["192.0.2.100@eth0"]
+    assert names(drain(core)) == ["192.0.2.100@eth0"]
 
 
 def test_no_carrier_no_answer_and_a_short_outage_ends_with_an_announcement() -> None:
     core = announcer(ETH0)
     core.announce(VIP, "ns/a", None, 0.0)
-    core.transmits()
+    drain(core)
     core.set_interfaces({0: link(0, carrier=False)}, 10.0)
     assert core.answers(VIP, 0) is DropReason.NO_CARRIER
     core.set_interfaces({0: ETH0}, 10.5)
     assert core.answers(VIP, 0) is None
-    assert names(core.transmits()) == ["192.0.2.100@eth0"]
+    assert names(drain(core)) == ["192.0.2.100@eth0"]
 
 
 def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
@@ -121,26 +150,26 @@ def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     core = Announcer(contact)
     core.set_interfaces({0: ETH0, 1: ETH1}, 0.0)
     core.announce(VIP, "ns/a", None, 0.0)
-    core.transmits()
+    drain(core)
     core.set_interfaces({0: link(0, carrier=False), 1: ETH1}, 1.0)
     core.set_interfaces({0: ETH0, 1: ETH1}, 5.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert core.answers(VIP, 1) is None
-    assert core.transmits() == []
+    assert drain(core) == []
     contact.exchanged(5.0, 5.1)
     core.released(0, 5.1)
-    assert names(core.transmits()) == ["192.0.2.100@eth0"]
+    assert names(drain(core)) == ["192.0.2.100@eth0"]
 
 
 def test_a_new_link_and_a_new_mac_are_announced() -> None:
     core = announcer(ETH0)
     core.announce(VIP, "ns/a", None, 0.0)
-    core.transmits()
+    drain(core)
     core.set_interfaces({0: ETH0, 1: ETH1}, 1.0)
-    assert names(core.transmits()) == ["192.0.2.100@eth1"]
+    assert names(drain(core)) == ["192.0.2.100@eth1"]
     moved = link(0, mac=b"\x02\0\0\0\0\x0b")
     core.set_interfaces({0: moved, 1: ETH1}, 2.0)
-    assert [item.interface.mac for item in core.transmits()] == [moved.mac]
+    assert {item.interface.mac for item in drain(core)} == {moved.mac}
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.sampled_from([VIP, OTHER]))))
@@ -157,3 +186,131 @@ def test_an_ip_is_answered_exactly_while_somebody_wants_it(
             core.withdraw(ip, service)
             wanted.discard((service, ip))
         assert core.announced() == {ip for _, ip in wanted}
+
+
+V6 = IPv6Address("2001:db8::64")
+LINK_LOCAL = ip_interface("fe80::a/64")
+SUBNET, SUBNET6 = ip_interface("192.0.2.1/24"), ip_interface("2001:db8::1/64")
+DUAL = replace(ETH0, addresses=frozenset({LINK_LOCAL, SUBNET, SUBNET6}))
+CLIENT, CLIENT_MAC = IPv4Address("192.0.2.7"), b"\x02\0\0\0\0\x07"
+
+
+def test_a_round_is_the_frame_that_moves_everybody_and_then_the_others() -> None:
+    core = announcer(DUAL)
+    core.announce(VIP, "ns/a", None, 0.0)
+    core.announce(V6, "ns/a", None, 0.0)
+    forms = [(item.ip, item.form) for item in drain(core)]
+    assert forms == [
+        (VIP, Form.REQUEST),
+        (V6, Form.ADVERTISEMENT),
+        (VIP, Form.REPLY),
+        (VIP, Form.REPLY_TO_ALL),
+    ]
+
+
+def test_ipv6_waits_for_a_link_local_address() -> None:
+    core = announcer(ETH0)
+    core.announce(V6, "ns/a", None, 0.0)
+    assert frames(core, until=60.0) == []
+    core.set_interfaces({0: DUAL}, 1.0)
+    assert [(item.ip, item.form) for item in drain(core)] == [(V6, Form.ADVERTISEMENT)]
+
+
+def test_known_clients_and_gateways_are_told_by_name_in_the_first_rounds() -> None:
+    gateway = IPv4Address("192.0.2.254")
+    link = replace(DUAL, gateways=frozenset({gateway, IPv6Address("fe80::1")}))
+    clients = Clients()
+    clients.heard(VIP, link, CLIENT, CLIENT_MAC, 0.0)
+    core = Announcer(Contact(0.0, alone=True), clients)
+    core.set_interfaces({0: link}, 0.0)
+    core.announce(VIP, "ns/a", None, 0.0)
+    told = [item.client for _, item in frames(core, until=60.0) if item.form is Form.TO_CLIENT]
+    assert told == [Client(CLIENT, CLIENT_MAC), Client(gateway, None)] * ROUNDS_TO_CLIENTS
+
+
+def many(count: int) -> list[IPv4Address]:
+    return [IPv4Address(0x0A000001 + number) for number in range(count)]
+
+
+def test_first_frames_of_all_ips_leave_before_the_second_of_any_and_asked_ones_before_all() -> None:
+    clients = Clients()
+    clients.heard(many(300)[-1], DUAL, CLIENT, CLIENT_MAC, 0.0)
+    core = Announcer(Contact(0.0, alone=True), clients)
+    core.set_interfaces({0: DUAL}, 0.0)
+    for ip in many(300):
+        core.announce(ip, "ns/a", None, 0.0)
+    sent = [item for _, item in frames(core, until=1.0)]
+    assert sent[0].ip == many(300)[-1]
+    assert {item.form for item in sent[:300]} == {Form.REQUEST}
+    assert sent[300].form is not Form.REQUEST
+
+
+@pytest.mark.parametrize(("rate", "limit"), [(RATE, 0.45), (0.0, 0.0)])
+def test_the_first_frame_of_a_thousand_ips_is_paced_on_each_interface(
+    rate: float, limit: float
+) -> None:
+    core = Announcer(Contact(0.0, alone=True), rate=rate)
+    core.set_interfaces({0: ETH0, 1: ETH1}, 0.0)
+    for ip in many(1_000):
+        core.announce(ip, "ns/a", None, 0.0)
+    first = [(at, item) for at, item in frames(core, until=1.0) if item.form is Form.REQUEST]
+    for index in (0, 1):
+        times = [at for at, item in first if item.interface.index == index][:1_000]
+        assert len(times) == 1_000
+        assert times[-1] <= limit
+        if rate:
+            assert sum(at == 0.0 for at in times) == BURST
+            # Never faster than the bucket allows.
+            assert all(BURST + at * rate >= count for count, at in enumerate(times, 1))
+
+
+def test_a_turn_is_bounded() -> None:
+    core = Announcer(Contact(0.0, alone=True), rate=0.0)
+    core.set_interfaces({0: ETH0}, 0.0)
+    for ip in many(1_000):
+        core.announce(ip, "ns/a", None, 0.0)
+    assert len(core.transmits()) == FRAMES_A_TURN
+    assert core.deadline() == 0.0
+
+
+def test_refresh_goes_on_until_the_withdrawal() -> None:
+    core = Announcer(Contact(0.0, alone=True), refresh=10.0)
+    core.set_interfaces({0: ETH0}, 0.0)
+    core.announce(VIP, "ns/a", None, 0.0)
+    assert rounds(core, until=35.0)[ROUNDS:] == pytest.approx([14.4, 24.4, 34.4])
+    core.withdraw(VIP, "ns/a")
+    assert rounds(core, until=100.0) == []
+
+
+@pytest.mark.parametrize(("outage", "held"), [(0.5, False), (5.0, True)])
+def test_a_link_that_was_down_counts_as_without_carrier(outage: float, held: bool) -> None:
+    contact = Contact(0.0)
+    contact.exchanged(None, 0.0)
+    core = Announcer(contact)
+    core.set_interfaces({0: ETH0}, 0.0)
+    core.announce(VIP, "ns/a", None, 0.0)
+    drain(core)
+    core.set_interfaces({}, 10.0)
+    assert core.answers(VIP, 0) is DropReason.NOT_ON_INTERFACE
+    core.set_interfaces({0: ETH0}, 10.0 + outage)
+    assert core.answers(VIP, 0) is (DropReason.NO_CONTACT if held else None)
+    assert bool(drain(core)) is not held
+
+
+def test_every_form_has_a_frame_and_no_family_the_other_ones() -> None:
+    v6_client = Client(IPv6Address("2001:db8::7"), None)
+    lengths = {
+        len(build(Announcement(VIP, DUAL, form)))
+        for form in (Form.REQUEST, Form.REPLY, Form.REPLY_TO_ALL)
+    }
+    assert lengths == {60}
+    assert len(build(Announcement(VIP, DUAL, Form.TO_CLIENT, Client(CLIENT, CLIENT_MAC)))) == 60
+    assert len(build(Announcement(V6, DUAL, Form.ADVERTISEMENT))) == 86
+    assert len(build(Announcement(V6, DUAL, Form.TO_CLIENT, v6_client))) == 86
+    for wrong in (
+        Announcement(VIP, DUAL, Form.TO_CLIENT, v6_client),
+        Announcement(V6, DUAL, Form.TO_CLIENT, Client(CLIENT, None)),
+        Announcement(V6, ETH0, Form.ADVERTISEMENT),
+    ):
+        with pytest.raises(ValueError, match="no such frame"):
+            build(wrong)

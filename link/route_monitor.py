@@ -1,0 +1,100 @@
+"""The default gateways of the node, kept current from the kernel's route news."""
+
+import asyncio
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from link.attach import attach
+from link.route import (
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    RTM_DELROUTE,
+    RTM_NEWROUTE,
+    IPAddress,
+    default_routes_only,
+    dump_request,
+    messages,
+)
+
+Gateways = Mapping[int, frozenset[IPAddress]]
+"""Default gateways by link index."""
+
+_GROUPS = 0x40 | 0x400
+"""RTMGRP_IPV4_ROUTE and RTMGRP_IPV6_ROUTE."""
+_READ = 1 << 17
+_DATAGRAMS_A_TURN = 4
+
+
+class RouteMonitor:
+    """Calls `on_change` with all gateways whenever they differ from before.
+
+    Any news of a default route has the routes dumped again: the kernel does not tell which route a
+    new one replaced. Dumps are read a few datagrams a turn, as a router may hold a full table.
+    """
+
+    def __init__(self, on_change: Callable[[Gateways], None]) -> None:
+        self._on_change = on_change
+        self._known: Gateways = {}
+        self._found: defaultdict[int, set[IPAddress]] = defaultdict(set)
+        self._dumping = False
+        self._again = False
+        self._sequence = 0
+
+    def start(self) -> None:
+        """Subscribe and ask for the routes; raises OSError."""
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        attach(self._socket, default_routes_only())
+        self._socket.bind((0, _GROUPS))
+        self._dump()
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
+
+    def close(self) -> None:
+        """Stop listening."""
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def _dump(self) -> None:
+        if self._dumping:
+            self._again = True
+            return
+        self._dumping, self._again = True, False
+        self._found.clear()
+        self._sequence += 1
+        self._socket.send(dump_request(self._sequence))
+
+    def _readable(self) -> None:
+        for _ in range(_DATAGRAMS_A_TURN):
+            try:
+                data = self._socket.recv(_READ)
+            except BlockingIOError:
+                return
+            except OSError:
+                # ENOBUFS: news were lost, perhaps the end of a dump too.
+                self._dumping = False
+                self._dump()
+                return
+            for message in messages(data):
+                self._take(message.type, message.gateways)
+
+    def _take(self, kind: int, gateways: tuple[tuple[int, IPAddress], ...]) -> None:
+        if kind in (NLMSG_DONE, NLMSG_ERROR):
+            self._dumped()
+        elif self._dumping and kind == RTM_NEWROUTE:
+            # News in the midst of a dump look the same and are taken in; what a replaced route
+            # leaves behind is one gateway too many, told for nothing until the next change.
+            for index, gateway in gateways:
+                self._found[index].add(gateway)
+        elif kind in (RTM_NEWROUTE, RTM_DELROUTE):
+            self._dump()
+
+    def _dumped(self) -> None:
+        self._dumping = False
+        known = {index: frozenset(found) for index, found in self._found.items()}
+        if self._again:
+            self._dump()
+        elif known != self._known:
+            self._known = known
+            self._on_change(known)

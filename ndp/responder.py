@@ -1,0 +1,73 @@
+"""Which neighbour solicitations get an answer, and the answer (RFC 4861 section 7.2).
+
+Where MetalLB is silent on purpose or by accident, we answer: unicast solicitations (a client that
+verifies an entry, NUD), ones without the source-link option, and duplicate address detection.
+"""
+
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+from link import frame as ethernet
+from link.drop import DecodeError, DropReason
+from link.frame import EthernetFrame, EtherType
+from link.mac import is_group
+from ndp.groups import ALL_NODES, multicast_mac, solicited_node
+from ndp.packet import Flags, MessageType, NeighborMessage, decode, encode
+
+Answers = Callable[[IPv6Address], DropReason | None]
+"""Tells why this interface does not answer for an IP, or None where it does."""
+
+Question = tuple[NeighborMessage, bytes]
+"""A solicitation that deserves an answer from the owner, and the MAC that the answer goes to."""
+
+
+def read_question(data: bytes, mac: bytes) -> Question | DropReason:
+    """Read the Ethernet frame `data`, received by an interface with the address `mac`.
+
+    Return the question, or why it is none that anybody should answer.
+    """
+    try:
+        received = ethernet.decode(data)
+        if received.ethertype != EtherType.IPV6:
+            return DropReason.ETHERTYPE
+        message = decode(received.payload)
+    except DecodeError as error:
+        return error.reason
+    if message.type is not MessageType.SOLICITATION:
+        return DropReason.NEIGHBOR_ADVERTISEMENT
+    group = solicited_node(message.target)
+    if received.destination not in (mac, multicast_mac(group)):
+        return DropReason.ETHERNET_DESTINATION
+    if message.destination not in (message.target, group):
+        return DropReason.IP_DESTINATION
+    asker = message.link_address or received.source
+    if mac in (asker, received.source):
+        return DropReason.OWN_FRAME
+    if is_group(asker) or message.source.is_multicast:
+        return DropReason.SENDER_ADDRESS
+    if message.source.is_unspecified and (message.link_address or message.destination != group):
+        # RFC 4861 section 7.1.1: so no duplicate address detection looks.
+        return DropReason.SENDER_ADDRESS
+    return message, asker
+
+
+def advertise(question: Question, source: IPv6Address, mac: bytes) -> bytes:
+    """Return the frame that answers; `source` is the interface's link-local address."""
+    asked, asker = question
+    flags, destination = Flags.SOLICITED | Flags.OVERRIDE, asked.source
+    if asked.source.is_unspecified:
+        # Section 7.2.4: there is no address to answer to yet, so all nodes hear it.
+        flags, destination, asker = Flags.OVERRIDE, ALL_NODES, multicast_mac(ALL_NODES)
+    message = NeighborMessage(
+        MessageType.ADVERTISEMENT, source, destination, asked.target, mac, flags
+    )
+    return ethernet.encode(EthernetFrame(asker, mac, EtherType.IPV6, encode(message)))
+
+
+def respond(data: bytes, mac: bytes, source: IPv6Address, answers: Answers) -> bytes | DropReason:
+    """Return the advertisement that answers the frame `data`, or why there is none."""
+    question = read_question(data, mac)
+    if isinstance(question, DropReason):
+        return question
+    reason = answers(question[0].target)
+    return advertise(question, source, mac) if reason is None else reason
