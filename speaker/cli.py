@@ -90,7 +90,6 @@ def _accept_without_effect(command: Any) -> Any:
 @option("--health-probe-port", type=click.IntRange(0, 65535), default=0)
 @option("--lb-class", default="", help="Our loadBalancerClass; unset by default.")
 @_flag("--ignore-exclude-lb", "Announce from nodes excluded from load balancers too.")
-@option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
     "--announce-rate",
     type=click.FloatRange(0, 1_000_000),
@@ -103,6 +102,7 @@ def _accept_without_effect(command: Any) -> Any:
     default="0s",
     help="Announce again in this interval for ever; 0s = only after a change, as MetalLB.",
 )
+@option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
     "--ml-bindport",
     envvar="METALLB_ML_BIND_PORT",
@@ -176,6 +176,8 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         secret=read_secret(flags["ml_secret_key_path"], flags["ml_secret_key"]),
         gossip=gossip_config(flags["ml_wan_config"], tuning, files / "memberlist" / "config.json"),
         exclude=exclude_pattern(files / "excludel2.yaml"),
+        announce_rate=flags["announce_rate"],
+        announce_refresh=flags["announce_refresh"],
     )
 
 
@@ -185,8 +187,6 @@ def _check_addresses(bind_address: str, join: tuple[str, ...]) -> None:
             raise SettingsError("--ml-bindaddr: must be the address that peers reach us by")
     except ValueError as error:
         raise SettingsError(f"--ml-bindaddr: {error}") from None
-        announce_rate=flags["announce_rate"],
-        announce_refresh=flags["announce_refresh"],
     for seed in join:
         try:
             split_seed(seed, GOSSIP_PORT)

@@ -32,10 +32,10 @@ from link.interface import Interface
 from link.monitor import Monitor
 from speaker import logs
 from speaker.announcer import Announcer, IPAddress
+from speaker.clients import Clients
 from speaker.contact import Contact, Held, HoldReason, Released
 from speaker.desired import Options, ServicePlan, plan
 from speaker.election import Election, Move
-from speaker.clients import Clients
 from speaker.health import Health, HttpServer
 from speaker.layer2 import Layer2
 from speaker.metrics import Figures, make_registry
@@ -222,6 +222,8 @@ class Daemon:
                 self._dirty.setdefault(service, "configuration")
         self._snapshot, self._plans = snapshot, plans
         self._election.set_plans(plans)
+        # Before anything is announced: a question that the filter keeps out gets no answer.
+        self._layer2.set_service_ips(frozenset(ip for item in plans.values() for ip in item.ips))
         self._cause = "configuration"
         self._note_configuration(problems)
 
@@ -233,8 +235,6 @@ class Daemon:
         figures.config_loaded = self._snapshot is not None and self._snapshot.config is not None
         figures.config_stale = broken
         figures.plan_ips = {
-        # Before anything is announced: a question that the filter keeps out gets no answer.
-        self._layer2.set_service_ips(frozenset(ip for item in plans.values() for ip in item.ips))
             service: tuple(str(ip) for ip in item.ips) for service, item in self._plans.items()
         }
 

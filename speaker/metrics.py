@@ -78,10 +78,9 @@ class SpeakerCollector(Collector):
             yield family
         drops = {str(reason): count for reason, count in stats.dropped.copy().items()}
         drops |= {f"gossip_{name}": count for name, count in self._figures.refusals().items()}
-        yield _counter("clarion_dropped", "Frames and gossip refused, by reason.", "reason", drops)
         yield from self._kernel(stats)
+        yield _counter("clarion_dropped", "Frames and gossip refused, by reason.", "reason", drops)
 
-    def _ownership(self) -> Iterator[Metric]:
     @staticmethod
     def _kernel(stats: Layer2Stats) -> Iterator[Metric]:
         filters = GaugeMetricFamily(
@@ -96,6 +95,7 @@ class SpeakerCollector(Collector):
         yield _gauge("clarion_groups_refused", "Multicast groups that we could not join.", refused)
         yield _gauge("clarion_clients", "Clients of service IPs known by name.", stats.clients)
 
+    def _ownership(self) -> Iterator[Metric]:
         figures = self._figures
         announced = GaugeMetricFamily(
             "metallb_speaker_announced",

@@ -12,8 +12,8 @@ import yaml
 from gossip.config import LAN, WAN, Config
 from gossip.wire.crypto import metallb_key
 from speaker.durations import parse_duration
-
 from speaker.pace import RATE
+
 GOSSIP_PORT = 7946
 SHORT_SECRET = 16
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -53,13 +53,13 @@ class Settings:
     secret: "Secret"
     gossip: Config
     exclude: re.Pattern[str] | None
-
-    @property
-    def gossips(self) -> bool:
     announce_rate: float = RATE
     """Announcement frames a second and interface; 0 for no limit."""
     announce_refresh: float = 0.0
     """Seconds between announcements that go on for ever; 0 for none."""
+
+    @property
+    def gossips(self) -> bool:
         """Whether there is gossip at all: MetalLB's rule is that a bind address is set."""
         return bool(self.bind_address)
 
