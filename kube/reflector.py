@@ -123,14 +123,14 @@ class Reflector:
         self._failures = 0
         self._wait = False
         self._retry_after = 0.0
-        self._watching_since = 0.0
+        self._opened = 0.0
         self._progress = False
 
-    def next_request(self, now: float) -> Request:
-        """Say what to ask next, and when."""
+    def next_request(self) -> Request:
+        """Say what to ask next, and after which wait."""
         query = dict(self.resource.query)
         if self._version:
-            self._watching_since, self._progress = now, False
+            self._progress = False
             query |= {
                 "watch": "1",
                 "allowWatchBookmarks": "true",
@@ -213,13 +213,13 @@ class Reflector:
         """Whether the watch in hand may go on; False after an event that ended it."""
         return bool(self._version) and self.trouble is None
 
-    def opened(self) -> None:
+    def opened(self, now: float) -> None:
         """The server accepted the watch: the objects are current as far as we know."""
-        self.trouble = None
+        self.trouble, self._opened = None, now
 
     def ended(self, now: float) -> None:
         """The watch ended in order; the next one goes on where it stopped."""
-        if now - self._watching_since >= SHORT_WATCH:
+        if now - self._opened >= SHORT_WATCH:
             self._failures = 0
         elif not self._progress and self.watching:
             self.failed(Failure.UNAVAILABLE, "the watch ended at once")

@@ -37,7 +37,7 @@ class Watcher:
     async def run(self) -> None:
         """List and watch for ever. Calls `on_change` after each change and after the first list."""
         while True:
-            request = self._reflector.next_request(self._clock())
+            request = self._reflector.next_request()
             await asyncio.sleep(request.delay)
             try:
                 if request.watch:
@@ -66,7 +66,7 @@ class Watcher:
         async with aclosing(self._client.watch(reflector.resource.path, query, SILENCE)) as stream:
             # The first, empty batch says that the server has accepted the watch.
             await anext(stream)
-            reflector.opened()
+            reflector.opened(self._clock())
             self._tell()
             async for lines in stream:
                 for start in range(0, len(lines), BITE):
