@@ -19,8 +19,6 @@ FIELDS = {
     "status.podIP": "192.0.2.11",
 }
 """What the kubelet would fill in."""
-NOT_FLAGS = {"METALLB_POD_NAME"}
-"""Variables that are read, but are no flag's."""
 
 
 def _pod(daemonset: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +49,7 @@ def _variables() -> set[str]:
 
 def _parse(container: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for name, value in _environment(container).items():
-        assert name in _variables() | NOT_FLAGS
+        assert name in _variables()
         monkeypatch.setenv(name, value)
     return speaker.make_context("speaker", list(container.get("args", ()))).params
 
