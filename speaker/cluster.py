@@ -71,10 +71,10 @@ class Cluster:
 
     # ---- what the daemon did
 
-    def settled(self) -> None:
+    def settled(self, announced: Iterable[str]) -> None:
         """Elections are done; what is not announced now is not ours."""
         if not self._publisher.active:
-            self._publisher.activate()
+            self._publisher.activate(announced)
 
     def changed(self, services: Iterable[str]) -> None:
         """These services are, or are no longer, announced, or on other interfaces."""

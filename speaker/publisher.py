@@ -8,7 +8,7 @@ written in a steady state, and what was lost on the way is written again.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,13 +56,14 @@ class Publisher:
         self._events: deque[Event] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._verdict: tuple[str, str] | None = None
-        source.on_status = self.look
+        self._early: set[str] = set()
+        source.on_status = self._status_changed
         source.on_state = self.state_changed
 
-    def activate(self) -> None:
-        """Elections are done: look at every service that has an object."""
+    def activate(self, announced: Iterable[str]) -> None:
+        """Elections are done: look at what is announced and at what has an object."""
         self.active = True
-        self.look(set(self._source.services_with_status()))
+        self.look({*announced, *self._source.services_with_status()})
         self._queue.add(STATE)
 
     def look(self, services: set[str]) -> None:
@@ -70,6 +71,11 @@ class Publisher:
         if self.active:
             for service in services:
                 self._queue.add(service)
+
+    def _status_changed(self, services: set[str]) -> None:
+        """Objects changed, or the first list of them is there: what came too early is due now."""
+        self.look(services | self._early)
+        self._early.clear()
 
     def judge(self, errors: list[str]) -> None:
         """Publish whether the configuration is valid; `errors` says what is wrong with it."""
@@ -103,7 +109,8 @@ class Publisher:
         """Bring the objects of one key in line; tell if anything was written."""
         if key == STATE:
             return await self._write_state()
-        if not (self.active and self._source.statuses.synced):
+        if not self._source.statuses.synced:
+            self._early.add(key)
             return False
         interfaces = self._wanted(key)
         found = self._source.statuses_of(key)
