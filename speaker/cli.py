@@ -1,5 +1,6 @@
 """The command line: MetalLB's flags and variables, and ours. A flag wins over its variable."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from speaker import logs
+from speaker.desired import Release
 from speaker.durations import parse_duration
 from speaker.pace import RATE
 from speaker.settings import (
@@ -18,6 +20,7 @@ from speaker.settings import (
     Settings,
     SettingsError,
     default_namespace,
+    delegate_version,
     exclude_pattern,
     gossip_config,
     read_secret,
@@ -25,6 +28,7 @@ from speaker.settings import (
 )
 
 EXIT_USAGE = 2
+_WAYS_TO_KUBERNETES = ("KUBERNETES_SERVICE_HOST", "KUBECONFIG")
 METALLB_FILES = Path("/etc/metallb")
 
 
@@ -54,7 +58,6 @@ _WITHOUT_EFFECT = (
     "--frrk8s-namespace",
     "--frrk8s-secret-passthrough",
     "--metrics-cert-dir",
-    "--pod-name",
     "--pprof-bind-address",
     "--tls-cipher-suites",
     "--tls-curve-preferences",
@@ -80,8 +83,15 @@ def _accept_without_effect(command: Any) -> Any:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@option("--source", type=click.Path(path_type=Path), help="Folder of manifests to read.")
+@option("--source", type=click.Path(path_type=Path), help="Folder of manifests; unset: Kubernetes.")
 @option("--join", default="", help="Gossip seeds: HOST[,HOST].")
+@option(
+    "--metallb-release",
+    type=click.Choice([release.value for release in Release]),
+    default=Release.V0_16.value,
+    help="Decide as this MetalLB release; the same on all nodes.",
+)
+@option("--pod-name", envvar="METALLB_POD_NAME", default="", help="Owns what we write.")
 @option("--node-name", envvar="METALLB_NODE_NAME", required=True, help="This node's name.")
 @option("--namespace", envvar="METALLB_NAMESPACE", default="", help="Of our own objects.")
 @option("--log-level", type=click.Choice(list(logs.LEVELS)), default="info")
@@ -129,11 +139,17 @@ def _accept_without_effect(command: Any) -> Any:
     type=click.IntRange(1, 100),
     hidden=True,
 )
+@option("--ml-delegate-version", envvar="CLARION_ML_DELEGATE_VERSION", default="0,0,0", hidden=True)
+@_flag("--memberlist-debug", "Print the running speaker's members and exit.")
 @option("--metallb-files", type=click.Path(path_type=Path), default=METALLB_FILES, hidden=True)
 @_accept_without_effect
 @click.pass_context
 def speaker(ctx: click.Context, /, **flags: Any) -> None:
     """Announce Kubernetes service IPs on the local network (layer 2)."""
+    if flags["memberlist_debug"]:
+        from speaker.debug_socket import show
+
+        ctx.exit(show(flags["node_name"]))
     settings = read_settings(flags)
     logs.configure(settings.log_level)
     ignored = [name for name in _WITHOUT_EFFECT if flags[name[2:].replace("-", "_")] is not None]
@@ -148,8 +164,9 @@ def speaker(ctx: click.Context, /, **flags: Any) -> None:
 def read_settings(flags: dict[str, Any]) -> Settings:
     """Check the values of all flags together; raise SettingsError naming the one that is wrong."""
     source = flags["source"]
-    if source is None:
-        raise SettingsError("--source: missing (this release reads a folder of manifests only)")
+    if source is None and not any(name in os.environ for name in _WAYS_TO_KUBERNETES):
+        ways = " or ".join(f"${name}" for name in _WAYS_TO_KUBERNETES)
+        raise SettingsError(f"--source: not set, and neither is {ways}: no cluster to read")
     files = flags["metallb_files"]
     join = tuple(part.strip() for part in flags["join"].split(",") if part.strip())
     _check_addresses(flags["ml_bindaddr"], join)
@@ -158,6 +175,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         push_pull_interval=flags["ml_push_pull_interval"],
         gossip_interval=flags["ml_gossip_interval"],
         suspicion_mult=flags["ml_suspicion_mult"],
+        vsn=delegate_version(flags["ml_delegate_version"]),
     )
     return Settings(
         node_name=flags["node_name"],
@@ -174,8 +192,11 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         labels=flags["ml_labels"],
         join=join,
         secret=read_secret(flags["ml_secret_key_path"], flags["ml_secret_key"]),
+        secret_path=flags["ml_secret_key_path"],
         gossip=gossip_config(flags["ml_wan_config"], tuning, files / "memberlist" / "config.json"),
         exclude=exclude_pattern(files / "excludel2.yaml"),
+        release=Release(flags["metallb_release"]),
+        pod_name=flags["pod_name"],
         announce_rate=flags["announce_rate"],
         announce_refresh=flags["announce_refresh"],
     )

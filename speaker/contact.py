@@ -60,13 +60,19 @@ class Contact:
     """Keeps the holds: one for the whole process (key None), one for each link (its index)."""
 
     def __init__(self, now: float, alone: bool = False) -> None:
-        """Begin held; `alone` (no gossip configured) means there is nobody to wait for."""
+        """Begin held, until `seeking` and longer; `alone` (no gossip): nobody to wait for."""
         self._seen = now
         self._holds: dict[int | None, _Hold] = {}
         self._events: list[ContactEvent] = []
         self._alone = alone
         if not alone:
-            self._hold(None, HoldReason.START, 0.0, START_SILENCE, now)
+            self._hold(None, HoldReason.START, 0.0, float("inf"), now)
+
+    def seeking(self, now: float) -> None:
+        """The seeds are asked from now on: their silence counts."""
+        hold = self._holds.get(None)
+        if hold is not None and hold.reason is HoldReason.START:
+            hold.silence, hold.silent_at = START_SILENCE, now + START_SILENCE
 
     def tick(self, now: float) -> bool:
         """Note that the process runs; every entry point calls this before anything else.

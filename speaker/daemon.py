@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gossip.io import (
     Event,
@@ -20,6 +20,9 @@ from gossip.io import (
     ExchangeFailed,
     Gone,
     Joined,
+    KeyBlocked,
+    KeyDropped,
+    KeyUsed,
     NameConflict,
     Recovered,
     Suspected,
@@ -43,6 +46,9 @@ from speaker.peers import Peers, describe
 from speaker.reconcile import Announce, Reconciler
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
+
+if TYPE_CHECKING:
+    from speaker.cluster import Cluster
 
 HASHES_A_TURN = 1_000
 SERVICES_A_TURN = 50
@@ -76,15 +82,20 @@ class Daemon:
         self._snapshot: Snapshot | None = None
         self._plans: Mapping[str, ServicePlan] = {}
         self._planning: asyncio.Task[None] | None = None
+        self._latest: tuple[Snapshot, tuple[Problem, ...]] | None = None
+        self._cluster = self._make_cluster() if settings.source is None else None
         self._options = Options(
             own_node=settings.node_name,
             lb_class=settings.lb_class,
             ignore_exclude_lb=settings.ignore_exclude_lb,
-            addresses_from_annotations=True,
+            release=settings.release,
+            gossips=settings.gossips,
+            addresses_from_annotations=settings.source is not None,
         )
         self._moves: deque[Move] = deque()
         self._dirty: dict[str, str] = {}
         self._decided: dict[IPAddress, float] = {}
+        self._failed_exchanges: dict[str, str] = {}
         self._problems: frozenset[Problem] = frozenset()
         self._cause = "start"
         self._settling = False
@@ -92,6 +103,7 @@ class Daemon:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._stop = asyncio.Event()
+        self._planned = asyncio.Event()
         self._failure: str | None = None
         self._health = Health()
         self._figures = Figures(
@@ -102,7 +114,12 @@ class Daemon:
             members=self._peers.states,
             refusals=self._peers.refusals,
             gossip_health=self._peers.health,
+            key_unproved=self._peers.unproved,
         )
+        if self._cluster is not None:
+            cluster = self._cluster
+            self._figures.api_behind = lambda: cluster.behind
+            self._figures.api_failed_writes = lambda: cluster.failed_writes
         self._registry, self._instruments = make_registry(self._figures)
 
     async def run(self) -> int:
@@ -124,7 +141,7 @@ class Daemon:
 
     async def _start(self, parts: AsyncExitStack) -> None:
         """Start the parts one after the other; `parts` closes those that did start."""
-        loop, settings = asyncio.get_running_loop(), self._settings
+        loop = asyncio.get_running_loop()
         check_right()
         self._serve(parts)
         parts.callback(self._cancel_timer)
@@ -132,15 +149,51 @@ class Daemon:
         monitor = Monitor(self._on_links)
         await monitor.start()
         parts.callback(monitor.close)
-        await self._peers.start()
-        parts.push_async_callback(self._peers.close)
-        source = FileSource(settings.source, settings.namespace, self._on_snapshot)
+        source = self._cluster or self._folder()
         loop.add_signal_handler(signal.SIGHUP, source.reload)
         reading = loop.create_task(source.run())
         reading.add_done_callback(self._on_source_end)
         parts.callback(reading.cancel)
         parts.callback(lambda: self._planning and self._planning.cancel())
+        # Heirs step back as soon as we are alive to them: first know the services, then join.
+        await first_of(self._planned, self._stop)
+        if not self._stop.is_set():
+            await self._peers.start()
+            parts.push_async_callback(self._peers.close)
+            if self._cluster is not None:
+                self._cluster.on_seeds = self._peers.set_seeds
+                self._peers.set_seeds(self._cluster.seeds)
+            self._contact.seeking(clock())
         self._wake()
+
+    def _folder(self) -> FileSource:
+        settings = self._settings
+        assert settings.source is not None  # noqa: S101 - without one there is a cluster
+        return FileSource(settings.source, settings.namespace, self._on_snapshot)
+
+    def _make_cluster(self) -> "Cluster":
+        # Imported late: without Kubernetes none of it need be installed.
+        from kube.client import from_environment
+        from speaker.cluster import Cluster
+        from speaker.source_kubernetes import Scope
+
+        settings = self._settings
+        scope = Scope(
+            node=settings.node_name,
+            namespace=settings.namespace,
+            labels=settings.labels,
+            pod=settings.pod_name,
+            lb_class=settings.lb_class,
+        )
+        client, log = from_environment(), self._log
+        return Cluster(client, scope, clock, self._where, self._on_snapshot, log)
+
+    def _where(self, service: str) -> tuple[str, ...] | None:
+        """Tell on which interfaces a service is announced: () on all, None on none."""
+        item = self._reconciler.announced().get(service)
+        if item is None or item.interfaces is None:
+            return None if item is None else ()
+        return tuple(sorted(item.interfaces & self._layer2.names())) or None
 
     def _serve(self, parts: AsyncExitStack) -> None:
         settings = self._settings
@@ -192,24 +245,29 @@ class Daemon:
             self._layer2.set_interfaces(interfaces)
         except PermissionError:
             self._fail(_NO_RIGHT)
+        if self._cluster is not None:
+            self._cluster.changed(
+                item.service
+                for item in self._reconciler.announced().values()
+                if item.interfaces is not None
+            )
         self._wake()
 
     def _on_snapshot(self, snapshot: Snapshot, problems: tuple[Problem, ...]) -> None:
-        # Planning 1,000 services takes 14 ms: not on the loop. One at a time, so the last one wins.
-        self._planning = asyncio.create_task(self._replan(self._planning, snapshot, problems))
+        # One plan at a time, and of the snapshots that come meanwhile only the last one counts.
+        self._latest = snapshot, problems
+        if self._planning is None or self._planning.done():
+            self._planning = asyncio.create_task(self._replan())
 
-    async def _replan(
-        self,
-        before: asyncio.Task[None] | None,
-        snapshot: Snapshot,
-        problems: tuple[Problem, ...],
-    ) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        plans, more = await asyncio.to_thread(plan, snapshot, self._options)
-        self._take_plans(snapshot, plans, problems)
-        self._report([*problems, *more])
-        self._wake()
+    async def _replan(self) -> None:
+        while self._latest is not None:
+            (snapshot, problems), self._latest = self._latest, None
+            # Planning 1,000 services takes 14 ms: not on the loop.
+            plans, more = await asyncio.to_thread(plan, snapshot, self._options)
+            self._take_plans(snapshot, plans, problems)
+            self._report([*problems, *more])
+            self._planned.set()
+            self._wake()
 
     def _take_plans(
         self,
@@ -261,15 +319,29 @@ class Daemon:
                 self._log.info("member", **describe(member))
             case NameConflict(member, claimed):
                 self._log.warning("name_conflict", node=member.name, claimed=claimed.ip)
-            case Exchanged(_, began):
+            case Exchanged(peer, began):
+                self._failed_exchanges.pop(peer.ip, None)
                 self._contact.exchanged(began, clock())
             case ExchangeFailed(peer, reason, silent, join):
-                self._log.info("exchange_failed", peer=peer.ip, reason=reason, join=join)
+                self._log_failed_exchange(peer.ip, reason, join)
                 if not silent:
                     self._contact.spoke(clock())
+            case KeyUsed():
+                self._log.info("secret", state="used")
+            case KeyDropped(count):
+                self._log.info("secret", state="old_dropped", count=count)
+            case KeyBlocked(names):
+                self._log.warning("secret", state="waiting", unproved=names)
             case _:
                 return
         self._wake()
+
+    def _log_failed_exchange(self, peer: str, reason: str, join: bool) -> None:
+        """Log the first failure with a peer, and each other reason, but the same not again."""
+        if self._failed_exchanges.get(peer) != reason:
+            self._failed_exchanges[peer] = reason
+            hint = _VERSION_HINT if reason == "incompatible" else None
+            self._log.warning("exchange_failed", peer=peer, reason=reason, join=join, hint=hint)
 
     def _tick(self, now: float) -> None:
         if self._contact.tick(now):
@@ -299,6 +371,8 @@ class Daemon:
         self._schedule()
         if self._electing or (self._dirty and not self._contact.held):
             self._wake()
+        elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
+            self._cluster.settled(self._reconciler.announced())
 
     def _take_contact_events(self, now: float) -> None:
         for event in self._contact.events():
@@ -353,6 +427,8 @@ class Daemon:
                     for ip in action.ips:
                         self._announcer.withdraw(ip, service)
                     self._log_ips("withdraw", service, action.ips, reason=action.reason)
+                if self._cluster is not None:
+                    self._cluster.changed([service])
 
     @property
     def _electing(self) -> bool:
@@ -372,6 +448,10 @@ class Daemon:
         if action.interfaces is not None and not action.interfaces & self._layer2.names():
             wanted = sorted(action.interfaces)
             self._log.warning("announce_failed", service=action.service, interfaces=wanted)
+            if self._cluster is not None:
+                self._cluster.failed(action.service, str(action.ips[0]), wanted)
+        elif self._cluster is not None:
+            self._cluster.assigned(action.service)
 
     def _first_frame(self, ip: IPAddress) -> None:
         decided = self._decided.pop(ip, None)
@@ -386,7 +466,8 @@ class Daemon:
     def _note_readiness(self) -> None:
         self._figures.contact = not self._contact.held
         if self._snapshot is None:
-            self._health.not_ready = "sources are not read yet"
+            waiting = self._cluster.waiting_for if self._cluster is not None else None
+            self._health.not_ready = f"sources are not read yet: {waiting}".removesuffix(": None")
         elif self._contact.held:
             self._health.not_ready = "no contact with another speaker yet"
         else:
@@ -411,6 +492,15 @@ class Daemon:
         self._settle()
 
 
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+_VERSION_HINT = "the ring's delegate versions differ: see CLARION_ML_DELEGATE_VERSION"
 _NO_RIGHT = "packet sockets: permission denied: the speaker needs root or the capability NET_RAW"
 
 

@@ -87,6 +87,7 @@ class Layer2:
         self._ipv4: frozenset[IPv4Address] = frozenset()
         self._ipv6: frozenset[IPv6Address] = frozenset()
         self._groups = SolicitedNodeGroups()
+        self._own_macs: frozenset[bytes] = frozenset()
         self._now = 0.0
         self.stats = Layer2Stats()
         self.on_first_frame: Callable[[IPAddress], None] = lambda ip: None
@@ -95,6 +96,7 @@ class Layer2:
     def set_interfaces(self, interfaces: Mapping[int, Interface]) -> None:
         """Take the node's links; raises PermissionError where CAP_NET_RAW is missing."""
         self._all = interfaces
+        self._own_macs = frozenset(interface.mac for interface in interfaces.values())
         wanted = {
             index: interface
             for index, interface in interfaces.items()
@@ -298,6 +300,10 @@ class Layer2:
 
     def _asked(self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes) -> bool:
         """Remember who asked, whoever owns the IP; tell whether we answer."""
+        if mac in self._own_macs:
+            # Two links in one segment: one hears what the other announces.
+            self.stats.dropped[DropReason.OWN_FRAME] += 1
+            return False
         if ip in self._service_ips:
             self._clients.heard(ip, link.interface, client, mac, self._now)
         reason = self._announcer.answers(ip, link.interface.index)

@@ -42,6 +42,7 @@ class Figures:
     members: Callable[[], Mapping[str, int]] = dict
     refusals: Callable[[], Mapping[str, int]] = dict
     gossip_health: Callable[[], int] = int
+    key_unproved: Callable[[], int] = int
     moves: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
     updates: int = 0
@@ -49,6 +50,8 @@ class Figures:
     config_loaded: bool = False
     config_stale: bool = False
     contact: bool = False
+    api_behind: Callable[[], int] = int
+    api_failed_writes: Callable[[], int] = int
 
 
 class SpeakerCollector(Collector):
@@ -134,6 +137,11 @@ class SpeakerCollector(Collector):
             figures.gossip_health(),
         )
         yield _gauge(
+            "clarion_gossip_key_unproved_members",
+            "Living members that have not proved that they read the new gossip key.",
+            figures.key_unproved(),
+        )
+        yield _gauge(
             "clarion_contact",
             "1 where this node may answer, 0 while it waits for word from a peer.",
             int(figures.contact),
@@ -156,6 +164,16 @@ class SpeakerCollector(Collector):
             "metallb_k8s_client_config_stale_bool",
             "1 while the last good configuration is in force instead of a broken newer one.",
             int(figures.config_stale),
+        )
+        yield _gauge(
+            "clarion_api_resources_behind",
+            "Kinds of object that may be out of date, as the API server does not answer.",
+            figures.api_behind(),
+        )
+        yield CounterMetricFamily(
+            "clarion_api_failed_writes",
+            "Requests to publish something that failed; they are repeated.",
+            figures.api_failed_writes(),
         )
         problems = GaugeMetricFamily(
             "clarion_source_problems", "Problems in the sources now.", labels=["severity"]

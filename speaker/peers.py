@@ -5,13 +5,19 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from gossip import mark
 from gossip.agent import Agent
 from gossip.io import Address, Event, MemberView
+from gossip.mark import Mark
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
+from kube.address import parse_ip
+from speaker.debug_socket import DebugServer, table
+from speaker.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, Settings, split_seed
 
 RESOLVE_INTERVAL = 60.0
@@ -32,7 +38,8 @@ class Peers:
         self._settings = settings
         self._clock = clock
         self._log = log
-        self._resolver: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._debug: DebugServer | None = None
         self.agent: Agent | None = None
         if settings.gossips:
             self.agent = self._make_agent(on_event)
@@ -43,7 +50,20 @@ class Peers:
             return
         await self.agent.start()
         if self._settings.join:
-            self._resolver = asyncio.create_task(self._keep_seeds())
+            self._spawn(self._keep_seeds())
+        if self._settings.secret_path:
+            settings = self._settings
+            watch = SecretFile(settings.secret_path, settings.secret, self._rotate, self._log)
+            self._spawn(watch.run())
+        self._debug = DebugServer(self._settings.node_name, self._rows)
+        await self._debug.start()
+
+    def set_seeds(self, ips: Sequence[str]) -> None:
+        """Take the addresses of the speaker pods; they all listen on our own port."""
+        if self.agent is not None:
+            seeds = [Address(ip, self._settings.bind_port) for ip in ips if parse_ip(ip)]
+            self.agent.swim.set_seeds(seeds, self._clock())
+            self.agent.poke()
 
     async def leave(self) -> None:
         """Tell the cluster that we go; at most a second."""
@@ -52,8 +72,10 @@ class Peers:
 
     async def close(self) -> None:
         """Stop gossip."""
-        if self._resolver is not None:
-            self._resolver.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._debug is not None:
+            self._debug.close()
         if self.agent is not None:
             await self.agent.close()
 
@@ -81,22 +103,45 @@ class Peers:
         stats = self.agent.swim.stats
         return {str(key): count for key, count in (stats.refusals + stats.ignored).items()}
 
+    def unproved(self) -> int:
+        """Count the peers that have not proved that they read a new key, for the metric."""
+        return 0 if self.agent is None else len(self.agent.swim.unproved())
+
     def health(self) -> int:
         """Return the Lifeguard health score."""
         return 0 if self.agent is None else self.agent.swim.stats.health
 
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(run))
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [] if self.agent is None else table(self.agent.swim.members(), self.health())
+
+    def _rotate(self, key: bytes) -> None:
+        if self.agent is None:
+            return
+        try:
+            self.agent.swim.rotate(key, self._clock())
+        except ValueError as error:
+            self._log.warning("secret", error=str(error))
+            return
+        self.agent.poke()
+        self._log.info("secret", state="accepted", message="in use once every member can read it")
+
     def _make_agent(self, on_event: Callable[[Event], None]) -> Agent:
         settings = self._settings
         address = Address(settings.bind_address, settings.bind_port)
+        rng = random.SystemRandom()
         swim = Swim(
-            settings.gossip,
+            replace(settings.gossip, port=settings.bind_port),
             name=settings.node_name,
             address=address,
             keyring=self._keyring(),
-            rng=random.Random(),  # noqa: S311 - peer choice; nonces come from the system
+            rng=rng,
             nonce=lambda: os.urandom(12),
             incarnation=int(time.time()),
             now=self._clock(),
+            meta=mark.encode(Mark(rng.getrandbits(64))),
         )
         return Agent(swim, address, self._clock, on_event, self._on_error)
 

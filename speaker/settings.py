@@ -11,6 +11,8 @@ import yaml
 
 from gossip.config import LAN, WAN, Config
 from gossip.wire.crypto import metallb_key
+from gossip.wire.messages import CURRENT_VSN
+from speaker.desired import Release
 from speaker.durations import parse_duration
 from speaker.pace import RATE
 
@@ -31,6 +33,7 @@ class GossipTuning:
     push_pull_interval: float | None = None
     gossip_interval: float | None = None
     suspicion_mult: int | None = None
+    vsn: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,8 @@ class Settings:
     """All settings of one speaker, checked. The secret key is never printed."""
 
     node_name: str
-    source: Path
+    source: Path | None
+    """The folder of manifests; None: the Kubernetes API."""
     namespace: str
     log_level: str
     host: str
@@ -51,8 +55,11 @@ class Settings:
     labels: str
     join: tuple[str, ...]
     secret: "Secret"
+    secret_path: str
     gossip: Config
     exclude: re.Pattern[str] | None
+    release: Release = Release.V0_16
+    pod_name: str = ""
     announce_rate: float = RATE
     """Announcement frames a second and interface; 0 for no limit."""
     announce_refresh: float = 0.0
@@ -60,8 +67,8 @@ class Settings:
 
     @property
     def gossips(self) -> bool:
-        """Whether there is gossip at all: MetalLB's rule is that a bind address is set."""
-        return bool(self.bind_address)
+        """Whether there is gossip at all: MetalLB's rule, an address and the peers' labels."""
+        return bool(self.bind_address) and (self.source is not None or bool(self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,21 @@ def split_seed(text: str, default_port: int) -> tuple[str, int]:
         if not 0 < number < 1 << 16:
             raise ValueError(f"port out of range: {number}") from None
         return host.strip("[]"), number
+
+
+def delegate_version(text: str) -> bytes:
+    """Return our version bytes with the delegate versions `MIN,MAX,CUR`; raise SettingsError.
+
+    memberlist refuses peers whose delegate versions do not overlap: MetalLB has 0,0,0, serf 2,5,5.
+    """
+    try:
+        low, high, current = (int(part) for part in text.split(","))
+        if not 0 <= low <= current <= high <= 255:
+            raise ValueError
+    except ValueError:
+        name = "CLARION_ML_DELEGATE_VERSION"
+        raise SettingsError(f"{name}: must be MIN,MAX,CUR from 0 to 255, not {text!r}") from None
+    return CURRENT_VSN[:3] + bytes((low, high, current))
 
 
 def default_namespace() -> str:

@@ -23,8 +23,14 @@ def run(contact: Contact, start: float, end: float) -> None:
     contact.tick(end)
 
 
-def started() -> Contact:
+def begun() -> Contact:
     contact = Contact(0.0)
+    contact.seeking(0.0)
+    return contact
+
+
+def started() -> Contact:
+    contact = begun()
     contact.exchanged(0.5, 0.5)
     contact.tick(0.5)
     contact.events()
@@ -44,7 +50,7 @@ def test_a_start_is_held_until_a_state_exchange() -> None:
 
 
 def test_a_start_among_silent_seeds_is_held_for_three_seconds() -> None:
-    contact = Contact(0.0)
+    contact = begun()
     run(contact, 0.0, START_SILENCE - 0.01)
     assert not contact.open(ETH0)
     contact.tick(START_SILENCE)
@@ -52,12 +58,23 @@ def test_a_start_among_silent_seeds_is_held_for_three_seconds() -> None:
 
 
 def test_a_seed_that_speaks_without_exchanging_is_not_silent() -> None:
-    contact = Contact(0.0)
+    contact = begun()
     run(contact, 0.0, 2.0)
     contact.spoke(2.0)
     run(contact, 2.0, 2.0 + START_SILENCE - 0.01)
     assert not contact.open(ETH0)
     contact.tick(2.0 + START_SILENCE)
+    assert contact.open(ETH0)
+
+
+def test_silence_counts_only_from_when_seeds_are_asked() -> None:
+    contact = Contact(0.0)
+    run(contact, 0.0, 10.0)
+    assert not contact.open(ETH0)
+    contact.seeking(10.0)
+    run(contact, 10.0, 10.0 + START_SILENCE - 0.01)
+    assert not contact.open(ETH0)
+    contact.tick(10.0 + START_SILENCE)
     assert contact.open(ETH0)
 
 

@@ -203,6 +203,11 @@ def speaker(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["--source", "."],
+            {"METALLB_NODE_NAME": "n", "CLARION_ML_DELEGATE_VERSION": "5,2,2"},
+            "CLARION_ML_DELEGATE_VERSION",
+        ),
+        (
+            ["--source", "."],
             {"METALLB_NODE_NAME": "n", "METALLB_ML_SECRET_KEY_PATH": "/nowhere/key"},
             "/nowhere/key",
         ),

@@ -1,0 +1,131 @@
+"""The gossip side of whole speakers: the debug table, a changed secret, a mismatched ring."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netns import Host, missing_right, segment
+from speakers import MANIFEST, Speaker, speaker, wait_until
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(missing_right() is not None, reason=str(missing_right())),
+]
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[dict[str, Host]]:
+    with segment(["node-1", "node-2"]) as made:
+        yield made
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(MANIFEST.format(name="web", ip="10.77.9.1"))
+    return folder
+
+
+def gossip(hosts: dict[str, Host], name: str, secret: Path) -> list[str]:
+    seeds = ",".join(host.ip for host in hosts.values())
+    flags = {"ml-bindaddr": hosts[name].ip, "join": seeds, "ml-secret-key-path": str(secret)}
+    return [f"--{flag}={value}" for flag, value in flags.items()]
+
+
+@pytest.fixture
+def pair(
+    hosts: dict[str, Host], source: Path, tmp_path: Path
+) -> Iterator[tuple[Speaker, Speaker, Path]]:
+    secret = tmp_path / "secretkey"
+    secret.write_text("a secret of more than sixteen bytes")
+    one, two = hosts.values()
+    flags = [gossip(hosts, host.name, secret) for host in (one, two)]
+    with (
+        speaker(one, source, *flags[0], log=tmp_path / "one") as first,
+        speaker(two, source, *flags[1], log=tmp_path / "two") as second,
+    ):
+        first.wait_for("member", node="node-2", state="alive")
+        second.wait_for("member", node="node-1", state="alive")
+        yield first, second, secret
+
+
+def debug(host: Host, node: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "speaker", "--node-name", node, "--memberlist-debug"]
+    return host.namespace.run(
+        subprocess.run, command, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_memberlist_debug_prints_the_members(
+    pair: tuple[Speaker, Speaker, Path], hosts: dict[str, Host]
+) -> None:
+    done = debug(hosts["node-1"], "node-1")
+    header, own, other = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert header.split() == ["NAME", "ADDRESS", "STATE", "INCARNATION", "HEALTH"]
+    assert own.split()[:3] == ["node-1", f"{hosts['node-1'].ip}:7946", "alive"]
+    assert other.split()[:3] == ["node-2", f"{hosts['node-2'].ip}:7946", "alive"]
+
+
+def test_memberlist_debug_without_a_speaker_is_one_line_and_status_1(
+    hosts: dict[str, Host],
+) -> None:
+    done = debug(hosts["node-1"], "node-9")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "speaker: no speaker answers on node node-9\n"
+
+
+def test_a_changed_secret_is_accepted_without_a_restart(
+    pair: tuple[Speaker, Speaker, Path],
+) -> None:
+    first, second, secret = pair
+    secret.write_text("")
+    assert "is empty" in first.wait_for("secret")["error"]
+    secret.write_text("another secret of more than sixteen bytes")
+    for one in (first, second):
+        one.wait_for("secret", state="accepted")
+        assert one.metric("clarion_gossip_key_unproved_members") == 1
+        assert one.metric('clarion_members{state="alive"}') == 2
+    assert "another secret" not in first.log.read_text()
+
+
+def test_another_key_is_refused_by_both_counted_and_holds_the_speaker(
+    hosts: dict[str, Host], source: Path, tmp_path: Path
+) -> None:
+    one, two = hosts.values()
+    for name in ("right", "wrong"):
+        (tmp_path / name).write_text(f"the {name} secret of more than sixteen bytes")
+    right = gossip(hosts, "node-1", tmp_path / "right")
+    wrong = gossip(hosts, "node-2", tmp_path / "wrong")
+    with speaker(one, source, *right, log=tmp_path / "one") as first:
+        first.wait_for("ready")
+        with speaker(two, source, *wrong, log=tmp_path / "two") as second:
+            second.wait_for("exchange_failed", peer=one.ip)
+            wait_until(
+                lambda: (first.metric('clarion_dropped_total{reason="gossip_decrypt"}') or 0) > 0,
+                "a refusal counted",
+            )
+            assert second.get("/readyz")[0] == 503
+            assert first.metric('clarion_members{state="alive"}') == 1
+            assert second.metric('clarion_members{state="alive"}') == 1
+
+
+def test_mismatched_delegate_versions_are_refused_with_a_hint(
+    hosts: dict[str, Host], source: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secretkey"
+    secret.write_text("a secret of more than sixteen bytes")
+    one, two = hosts.values()
+    flags = [gossip(hosts, host.name, secret) for host in (one, two)]
+    with speaker(one, source, *flags[0], log=tmp_path / "one") as first:
+        first.wait_for("ready")
+        other = [*flags[1], "--ml-delegate-version=2,5,5"]
+        with speaker(two, source, *other, log=tmp_path / "two") as second:
+            refused = second.wait_for("exchange_failed", peer=one.ip)
+            assert refused["reason"] == "incompatible"
+            assert "CLARION_ML_DELEGATE_VERSION" in refused["hint"]
+            assert first.metric('clarion_members{state="alive"}') == 1
