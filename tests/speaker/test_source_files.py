@@ -302,23 +302,21 @@ def test_parsing_a_thousand_services_leaves_the_loop_its_turns(tmp_path: Path) -
     ]
     whole = {"apiVersion": "v1", "kind": "List", "items": items}
     (tmp_path / "list.json").write_text(json.dumps(whole))
-    done = asyncio.Event()
-    turns: list[float] = []
 
-    async def scenario() -> float:
+    async def scenario() -> tuple[float, list[float]]:
+        done, turns = asyncio.Event(), [time.monotonic()]
         source = FileSource(tmp_path, "metallb-system", lambda *_: done.set())
         running = asyncio.create_task(source.run())
-        started = time.monotonic()
         while not done.is_set():
-            turns.append(time.monotonic())
             await asyncio.sleep(0)
+            turns.append(time.monotonic())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        return time.monotonic() - started
+        return turns[-1] - turns[0], sorted(after - before for before, after in pairwise(turns))
 
-    took = asyncio.run(scenario())
-    gaps = sorted(after - before for before, after in pairwise(turns))
-    assert took > 0.05
-    # On a busy machine some turns are late; the parse as one block would be a single long gap.
-    assert gaps[len(gaps) // 2] <= 2 * sys.getswitchinterval()
-    assert gaps[-1] < took / 2
+    # A machine busy with other things takes turns away too, but not in each of five tries; a parse
+    # in one block is a single long gap in every one of them.
+    tries = [asyncio.run(scenario()) for _ in range(5)]
+    assert all(took > 0.05 for took, _ in tries)
+    assert min(gaps[len(gaps) // 2] for _, gaps in tries) <= 2 * sys.getswitchinterval()
+    assert min(gaps[-1] / took for took, gaps in tries) < 1 / 2
