@@ -15,6 +15,10 @@ from mixed import FOREIGN, OURS, Cluster
 AES_256, AES_128, NEXT_KEY = bytes(range(32)), bytes(range(16)), bytes(range(100, 132))
 QUIET = 60.0
 FROZEN = 3.0
+NO_MORE_THAN = 1.1
+"""Times the traffic of the foreign peers beside ours; who is asked for a push/pull is chance."""
+CPU = 0.01
+"""Of one core, for each agent."""
 
 # One failure among five at LAN numbers. Soonest: a probe at once, 1 s until it has failed, 4 s of
 # suspicion. At latest: a peer is probed by somebody within 1.4 s, by each within 7 ticks and the
@@ -78,6 +82,10 @@ def test_a_quiet_minute_brings_no_suspicion_of_anybody(cluster: Cluster) -> None
         assert stats["probes"] > 50
         assert stats["probes_failed"] == 0
         assert stats["health"] == 0
+    ours, theirs = (cluster.spent_since_joined(peers) for peers in (cluster.ours, cluster.foreign))
+    assert 0 < ours.packets <= NO_MORE_THAN * theirs.packets
+    assert 0 < ours.size <= NO_MORE_THAN * theirs.size
+    assert ours.cpu <= CPU
 
 
 @full

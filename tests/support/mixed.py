@@ -1,11 +1,21 @@
 """A cluster of three foreign agents and two of ours."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from foreign_peers import Options, Peer, all_alive, settle
+from netns import traffic
 
 FOREIGN, OURS = 3, 2
+
+
+class Spent(NamedTuple):
+    """Packets and bytes sent, Ethernet and ARP included, and seconds of processor time."""
+
+    packets: float
+    size: float
+    cpu: float
 
 
 @dataclass
@@ -19,6 +29,7 @@ class Cluster:
     tried: bool = False
     joined: float = 0.0
     converged: float = 0.0
+    spent: dict[str, Spent] = field(default_factory=dict)
 
     @property
     def peers(self) -> list[Peer]:
@@ -38,6 +49,21 @@ class Cluster:
         self.joined = time.monotonic()
         all_alive(self.peers, 3.0)
         self.converged = time.monotonic()
+        self.spent = {peer.name: self._spent(peer) for peer in self.peers}
+
+    @staticmethod
+    def _spent(peer: Peer) -> Spent:
+        packets, size = traffic(peer.host)
+        return Spent(packets, size, peer.cpu())
+
+    def spent_since_joined(self, peers: list[Peer]) -> Spent:
+        """The mean of these peers, a second, since all had seen all."""
+        seconds = (time.monotonic() - self.converged) * len(peers)
+        differences = [
+            [now - before for now, before in zip(self._spent(p), self.spent[p.name], strict=True)]
+            for p in peers
+        ]
+        return Spent(*(sum(column) / seconds for column in zip(*differences, strict=True)))
 
     def calm(self) -> None:
         """Wait until every health score is zero: after a failure memberlist probes more slowly."""
