@@ -40,7 +40,7 @@ from speaker.contact import Contact, Held, HoldReason, Released
 from speaker.desired import Options, ServicePlan, plan
 from speaker.election import Election, Move
 from speaker.health import Health, HttpServer
-from speaker.layer2 import Layer2
+from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures, make_registry
 from speaker.peers import Peers, describe
 from speaker.reconcile import Announce, Reconciler
@@ -264,6 +264,7 @@ class Daemon:
             (snapshot, problems), self._latest = self._latest, None
             # Planning 1,000 services takes 14 ms: not on the loop.
             plans, more = await asyncio.to_thread(plan, snapshot, self._options)
+            await asyncio.to_thread(prepare, all_ips(plans))
             self._take_plans(snapshot, plans, problems)
             self._report([*problems, *more])
             self._planned.set()
@@ -281,7 +282,7 @@ class Daemon:
         self._snapshot, self._plans = snapshot, plans
         self._election.set_plans(plans)
         # Before anything is announced: a question that the filter keeps out gets no answer.
-        self._layer2.set_service_ips(frozenset(ip for item in plans.values() for ip in item.ips))
+        self._layer2.set_service_ips(all_ips(plans))
         self._cause = "configuration"
         self._note_configuration(problems)
 
@@ -489,7 +490,13 @@ class Daemon:
         self._timer = None
         self._instruments.lag.observe(max(0.0, clock() - self._timer_at))
         self._health.turned()
+        self._peers.report_refusals(clock())
         self._settle()
+
+
+def all_ips(plans: Mapping[str, ServicePlan]) -> frozenset[IPAddress]:
+    """Return the IPs that this node may ever announce, whoever owns them now."""
+    return frozenset(ip for item in plans.values() for ip in item.ips)
 
 
 async def first_of(*events: asyncio.Event) -> None:

@@ -15,6 +15,7 @@ from gossip.io import Address, Event, MemberView
 from gossip.mark import Mark
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
+from gossip.wire.errors import Refusal
 from kube.address import parse_ip
 from speaker.debug_socket import DebugServer, table
 from speaker.secret_file import SecretFile
@@ -23,6 +24,8 @@ from speaker.settings import SHORT_SECRET, Settings, split_seed
 RESOLVE_INTERVAL = 60.0
 """Seconds between look-ups of the seeds' names; MetalLB asks for its pods as often."""
 RESOLVE_RETRY = 2.0
+REFUSAL_INTERVAL = 60.0
+"""Seconds between log lines about packets that could not be read: a stranger may send many."""
 
 
 class Peers:
@@ -40,6 +43,8 @@ class Peers:
         self._log = log
         self._tasks: list[asyncio.Task[None]] = []
         self._debug: DebugServer | None = None
+        self._reported: Counter[Refusal] = Counter()
+        self._next_report = 0.0
         self.agent: Agent | None = None
         if settings.gossips:
             self.agent = self._make_agent(on_event)
@@ -102,6 +107,16 @@ class Peers:
             return {}
         stats = self.agent.swim.stats
         return {str(key): count for key, count in (stats.refusals + stats.ignored).items()}
+
+    def report_refusals(self, now: float) -> None:
+        """Log what has been refused since the last line, once a minute at most."""
+        if self.agent is None or now < self._next_report:
+            return
+        refused = Counter(self.agent.swim.stats.refusals)
+        news = {str(reason): count for reason, count in (refused - self._reported).items()}
+        if news:
+            self._log.warning("gossip", refused=news, hint=_KEY_HINT)
+            self._reported, self._next_report = refused, now + REFUSAL_INTERVAL
 
     def unproved(self) -> int:
         """Count the peers that have not proved that they read a new key, for the metric."""
@@ -178,6 +193,9 @@ class Peers:
                 continue
             seeds.extend(Address(str(item[4][0]), port) for item in found)
         return list(dict.fromkeys(seeds)), complete
+
+
+_KEY_HINT = "decrypt: another key, or none; label: another ring"
 
 
 def describe(member: MemberView) -> dict[str, str]:
