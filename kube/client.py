@@ -9,7 +9,8 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -69,6 +70,9 @@ class Client:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+            # Aborted TLS connections close their sockets in the loop's next turns.
+            for _ in range(3):
+                await asyncio.sleep(0)
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         """Return the body. Raises `ApiError`."""
@@ -130,6 +134,8 @@ class Client:
         if self._session is None:
             raise ApiError(0, "not connected")
         headers = await self._headers(kind)
+        made: list[socket.socket] = []
+        _made_here.set(made)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 response = await self._session.request(
@@ -148,6 +154,10 @@ class Client:
                     raise await _error(response)
                 yield response
         except TimeoutError:
+            # asyncio would leave a connection open whose TLS handshake was given up.
+            for opened in made:
+                with suppress(OSError):
+                    opened.shutdown(socket.SHUT_RDWR)
             raise ApiError(0, "no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ApiError(0, _plain(error)) from None
@@ -233,6 +243,10 @@ def _tls(configuration: Any) -> ssl.SSLContext | bool:
     return context
 
 
+_made_here: ContextVar[list[socket.socket] | None] = ContextVar("made_here", default=None)
+"""The sockets that the request in hand has opened."""
+
+
 def _socket(info: aiohttp.AddrInfoType) -> socket.socket:
     """Make a socket that notices within half a minute that the other machine is gone."""
     made = socket.socket(info[0], info[1], info[2])
@@ -240,6 +254,8 @@ def _socket(info: aiohttp.AddrInfoType) -> socket.socket:
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
         made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+    if (here := _made_here.get()) is not None:
+        here.append(made)
     return made
 
 

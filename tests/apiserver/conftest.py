@@ -28,4 +28,6 @@ def server(
 
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-CRDS = sorted(MANIFESTS.glob("**/crd*/**/*.yaml"))
+CRDS = [
+    path for path in sorted((MANIFESTS / "crds").glob("*.yaml")) if path.stem != "kustomization"
+]

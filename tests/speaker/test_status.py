@@ -1,0 +1,141 @@
+"""What becomes of ServiceL2Status objects and Events: the rules alone."""
+
+import random
+
+import pytest
+
+from kube.objects import L2Status
+from speaker.events import (
+    MAX_REMEMBERED,
+    REPEAT,
+    Event,
+    Recorder,
+    Subject,
+    invalid_configuration,
+    node_assigned,
+)
+from speaker.status import Action, Create, Delete, Write, object_name, reconcile, status_of
+
+WEB = "shop/web"
+MINE, THEIRS = object_name("a", WEB), object_name("b", WEB)
+
+
+def _found(name: str, node: str, *interfaces: str, written: bool = True) -> L2Status:
+    status = (node, WEB) if written else ("", "/")
+    return L2Status("metallb-system", name, node, WEB, "1", status, interfaces)
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "objects", "actions"),
+    [
+        # Not announced here: our own objects go, those of others are theirs.
+        (None, [], []),
+        (None, [_found(MINE, "a")], [Delete(MINE)]),
+        (None, [_found("l2-x", "a"), _found(THEIRS, "b")], [Delete("l2-x")]),
+        # Announced here: exactly one, ours, with the right status.
+        ((), [], [Create(MINE), Write(MINE)]),
+        ((), [_found(MINE, "a")], []),
+        ((), [_found(MINE, "a", written=False)], [Write(MINE)]),
+        (("eth0",), [_found(MINE, "a")], [Write(MINE)]),
+        (("eth0", "eth1"), [_found(MINE, "a", "eth0", "eth1")], []),
+        ((), [_found(MINE, "a", "eth0")], [Write(MINE)]),
+        # The owner clears away what the last one left.
+        ((), [_found(THEIRS, "b")], [Delete(THEIRS), Create(MINE), Write(MINE)]),
+        ((), [_found(MINE, "a"), _found(THEIRS, "b")], [Delete(THEIRS)]),
+        # One under a name that MetalLB chose is as good; a second one is not.
+        ((), [_found("l2-x7k2p", "a")], []),
+        ((), [_found("l2-x7k2p", "a"), _found(MINE, "a")], [Delete("l2-x7k2p")]),
+    ],
+)
+def test_the_owner_keeps_one_object(
+    interfaces: tuple[str, ...] | None, objects: list[L2Status], actions: list[Action]
+) -> None:
+    assert reconcile("a", WEB, interfaces, objects) == actions
+
+
+def test_an_object_whose_status_is_another_service_s_for_good_is_replaced() -> None:
+    wrong = L2Status("metallb-system", MINE, "a", WEB, "1", ("a", "shop/other"))
+    assert reconcile("a", WEB, (), [wrong]) == [Delete(MINE), Create(MINE), Write(MINE)]
+
+
+def test_whatever_the_start_two_rounds_give_exactly_one_object() -> None:
+    rng = random.Random(7)
+    for _ in range(300):
+        names = rng.sample([MINE, THEIRS, "l2-1", "l2-2", "l2-3"], rng.randrange(6))
+        store = {
+            name: _found(
+                name, "b" if name == THEIRS else rng.choice("ab"), written=rng.random() < 0.5
+            )
+            for name in names
+        }
+        for _ in range(2):
+            for action in reconcile("a", WEB, ("eth0",), store.values()):
+                match action:
+                    case Delete(name):
+                        del store[name]
+                    case Create(name):
+                        assert name not in store
+                        store[name] = _found(name, "a", written=False)
+                    case Write(name):
+                        assert store[name].node == "a"
+                        store[name] = _found(name, "a", "eth0")
+        (left,) = store.values()
+        assert (left.node, left.status, left.interfaces) == ("a", ("a", WEB), ("eth0",))
+        assert reconcile("a", WEB, ("eth0",), store.values()) == []
+
+
+def test_all_interfaces_are_no_field() -> None:
+    assert status_of("a", WEB, ()) == {
+        "status": {
+            "node": "a",
+            "serviceName": "web",
+            "serviceNamespace": "shop",
+            "interfaces": None,
+        }
+    }
+    assert status_of("a", WEB, ("eth0",))["status"]["interfaces"] == [{"name": "eth0"}]
+
+
+SUBJECT = Subject("v1", "Service", "shop", "web", "uid-1")
+
+
+def test_the_text_of_node_assigned_is_metallb_s() -> None:
+    event = node_assigned(SUBJECT, "a")
+    assert (event.type, event.reason) == ("Normal", "nodeAssigned")
+    assert event.message == 'announcing from node "a" with protocol "layer2"'
+
+
+def test_an_event_again_is_counted_up_for_an_hour() -> None:
+    recorder, event = Recorder("a"), node_assigned(SUBJECT, "a")
+    name, body, new = recorder.record(event, 0.0, "t0")
+    assert new
+    assert body["involvedObject"]["uid"] == "uid-1"
+    assert (body["count"], body["firstTimestamp"]) == (1, "t0")
+    again = recorder.record(event, 10.0, "t1")
+    assert again == (name, {"count": 2, "lastTimestamp": "t1"}, False)
+    late_name, _, new = recorder.record(event, REPEAT, "t2")
+    assert new
+    assert late_name != name
+
+
+def test_an_event_that_was_lost_is_new_again() -> None:
+    recorder, event = Recorder("a"), node_assigned(SUBJECT, "a")
+    recorder.record(event, 0.0, "t0")
+    recorder.forget(event)
+    assert recorder.record(event, 1.0, "t1")[2]
+
+
+def test_all_speakers_name_a_fault_of_the_configuration_alike() -> None:
+    pool = Subject("metallb.io/v1beta1", "IPAddressPool", "metallb-system", "pool")
+    event = invalid_configuration(pool, "spec.addresses[0]: is reversed")
+    names = {Recorder(node).record(event, 0.0, f"t{node}")[0] for node in "abc"}
+    assert len(names) == 1
+
+
+def test_the_memory_of_events_is_bounded() -> None:
+    recorder = Recorder("a")
+    first = Event(SUBJECT, "Normal", "r", "first")
+    recorder.record(first, 0.0, "t")
+    for number in range(MAX_REMEMBERED):
+        recorder.record(Event(SUBJECT, "Normal", "r", str(number)), 0.0, "t")
+    assert recorder.record(first, 0.0, "u")[2]
