@@ -115,7 +115,7 @@ class Peers:
         refused = Counter(self.agent.swim.stats.refusals)
         news = {str(reason): count for reason, count in (refused - self._reported).items()}
         if news:
-            self._log.warning("gossip", refused=news, hint=_KEY_HINT)
+            self._log.warning("gossip_refused", reasons=news, hint=_KEY_HINT)
             self._reported, self._next_report = refused, now + REFUSAL_INTERVAL
 
     def unproved(self) -> int:

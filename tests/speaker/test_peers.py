@@ -109,11 +109,11 @@ def test_another_key_is_refused_by_both_counted_and_holds_the_speaker(
                 lambda: (first.metric('clarion_dropped_total{reason="gossip_decrypt"}') or 0) > 0,
                 "a refusal counted",
             )
-            assert "decrypt" in first.wait_for("gossip")["refused"]
+            assert "decrypt" in first.wait_for("gossip_refused")["reasons"]
             assert second.get("/readyz")[0] == 503
             assert first.metric('clarion_members{state="alive"}') == 1
             assert second.metric('clarion_members{state="alive"}') == 1
-            assert len(first.events("gossip")) == 1
+            assert len(first.events("gossip_refused")) == 1
 
 
 def test_mismatched_delegate_versions_are_refused_with_a_hint(
