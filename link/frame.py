@@ -7,8 +7,8 @@
 """
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from link.drop import DecodeError, DropReason
 
@@ -24,8 +24,7 @@ class EtherType(IntEnum):
     IPV6 = 0x86DD
 
 
-@dataclass(frozen=True, slots=True)
-class EthernetFrame:
+class EthernetFrame(NamedTuple):
     """A decoded frame; `payload` still carries the padding of short frames."""
 
     destination: bytes

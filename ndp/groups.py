@@ -5,13 +5,16 @@ A switch that snoops MLD passes a solicitation on only to ports that joined the 
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 ALL_NODES = IPv6Address("ff02::1")
 _SOLICITED_NODE = int(IPv6Address("ff02::1:ff00:0"))
 _LOW_24 = 0xFF_FFFF
+_CACHED = 4_096
 
 
+@lru_cache(maxsize=_CACHED)
 def solicited_node(ip: IPv6Address) -> IPv6Address:
     """Return the group of `ip`: a fixed prefix and the last 24 bits."""
     return IPv6Address(_SOLICITED_NODE | int(ip) & _LOW_24)

@@ -12,9 +12,9 @@
 """
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 from link.checksum import ICMPV6, internet_checksum
 from link.drop import DecodeError, DropReason
@@ -45,8 +45,7 @@ class Flags(IntFlag):
     OVERRIDE = 1 << 29
 
 
-@dataclass(frozen=True, slots=True)
-class NeighborMessage:
+class NeighborMessage(NamedTuple):
     """One message with the addresses of its IPv6 header.
 
     `link_address` is the MAC (6 bytes) of the source-link option in a solicitation, of the

@@ -17,6 +17,8 @@ from ndp.packet import Flags, MessageType, NeighborMessage, decode, encode
 Answers = Callable[[IPv6Address], DropReason | None]
 """Tells why this interface does not answer for an IP, or None where it does."""
 
+_MULTICAST = 0xFF
+
 Question = tuple[NeighborMessage, bytes]
 """A solicitation that deserves an answer from the owner, and the MAC that the answer goes to."""
 
@@ -43,7 +45,7 @@ def read_question(data: bytes, mac: bytes) -> Question | DropReason:
     asker = message.link_address or received.source
     if mac in (asker, received.source):
         return DropReason.OWN_FRAME
-    if is_group(asker) or message.source.is_multicast:
+    if is_group(asker) or message.source.packed[0] == _MULTICAST:
         return DropReason.SENDER_ADDRESS
     if message.source.is_unspecified and (message.link_address or message.destination != group):
         # RFC 4861 section 7.1.1: so no duplicate address detection looks.

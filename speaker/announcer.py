@@ -25,6 +25,9 @@ ROUNDS = 5
 ROUND_INTERVAL = 1.1
 """MetalLB's schedule: rounds at 0, 1.1, 2.2, 3.3 and 4.4 s. The step is longer than the 1 s for
 which Linux protects a neighbour entry from change (`locktime`)."""
+ECHO_AFTER = 0.05
+"""Seconds after which a link that has just come up gets its first frame again: the port at the
+other end of the cable may not forward yet."""
 ROUNDS_TO_CLIENTS = 2
 """How many rounds address each client by name: once, and once more in case of loss."""
 FRAMES_A_TURN = 100
@@ -76,6 +79,7 @@ class _Burst:
 
     ip: IPAddress
     index: int
+    echo: bool = False
     round: int = 0
 
 
@@ -216,7 +220,8 @@ class Announcer:
         while self._due and self._due[0][0] <= now:
             burst = heapq.heappop(self._due)[2]
             if self._current(burst):
-                self._queue(_Priority.LATER, burst, _FIRST[burst.ip.version])
+                priority = _Priority.LATER if burst.round else _Priority.FIRST
+                self._queue(priority, burst, _FIRST[burst.ip.version])
 
     def transmits(self) -> list[Announcement]:
         """Return the announcements to send now, as the pace allows."""
@@ -237,19 +242,23 @@ class Announcer:
         self._now = now
         for ip in self._wanted:
             if version in (None, ip.version):
-                self._start_burst(ip, index)
+                self._start_burst(ip, index, echo=True)
 
-    def _start_burst(self, ip: IPAddress, index: int) -> None:
+    def _start_burst(self, ip: IPAddress, index: int, echo: bool = False) -> None:
         interface = self._interfaces.get(index)
         if interface is None or (ip.version == 6 and interface.link_local is None):
             return
-        burst = self._bursts[ip, index] = _Burst(ip, index)
+        burst = self._bursts[ip, index] = _Burst(ip, index, echo)
         asked = self._clients.any_of(ip, self._now)
         priority = _Priority.WITH_CLIENTS if asked else _Priority.FIRST
         self._queue(priority, burst, _FIRST[ip.version])
 
     def _continue_round(self, burst: _Burst) -> None:
         """The first frame of a round is out: queue the rest of it, and time the next round."""
+        if burst.echo:
+            burst.echo = False
+            self._time(burst, ECHO_AFTER)
+            return
         burst.round += 1
         priority = _Priority.OTHERS if burst.round == 1 else _Priority.LATER
         for form in _OTHERS[burst.ip.version]:
@@ -262,8 +271,11 @@ class Announcer:
         if wait:
             # From the frame that left, not from when it was due: rounds closer together than
             # locktime are wasted, and a paced queue cannot fall behind for ever.
-            self._number += 1
-            heapq.heappush(self._due, (self._now + wait, self._number, burst))
+            self._time(burst, wait)
+
+    def _time(self, burst: _Burst, wait: float) -> None:
+        self._number += 1
+        heapq.heappush(self._due, (self._now + wait, self._number, burst))
 
     def _queue(
         self, priority: _Priority, burst: _Burst, form: Form, client: Client | None = None

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +127,13 @@ def test_frames_that_are_dropped_and_counted(
 ) -> None:
     client = machines["client"]
     arp = arp_request(client.ip, VIP, client.mac)
-    vip, own = ip_address(VIP6), parse_mac(client.mac)
-    group = solicited_node(vip)  # type: ignore[arg-type]
+    vip, own = IPv6Address(VIP6), parse_mac(client.mac)
+    group = solicited_node(vip)
     question = NeighborMessage(
         MessageType.SOLICITATION,
-        ip_address(client.ip6),  # type: ignore[arg-type]
+        IPv6Address(client.ip6),
         group,
-        vip,  # type: ignore[arg-type]
+        vip,
         own,
     )
     ndp = multicast_mac(group) + own + b"\x86\xdd" + encode(question)
@@ -262,7 +262,7 @@ def test_a_switch_that_snoops_passes_questions_on(tmp_path: Path) -> None:
                         heard.append(ear.recv(2048))
                 except TimeoutError:
                     pass
-            group = multicast_mac(solicited_node(ip_address(VIP6)))  # type: ignore[arg-type]
+            group = multicast_mac(solicited_node(IPv6Address(VIP6)))
             # Else this bridge does not snoop, and the test proves nothing.
             assert group not in [frame[:6] for frame in heard]
             node.link("eth0", state="down")

@@ -45,6 +45,7 @@ messages = st.one_of(
         addresses,
         unicast,
         st.none() | macs,
+        st.just(Flags.NONE),
     ),
     st.builds(
         NeighborMessage,

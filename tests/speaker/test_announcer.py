@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from link.drop import DropReason
 from link.interface import Interface
 from speaker.announcer import (
+    ECHO_AFTER,
     FRAMES_A_TURN,
     ROUND_INTERVAL,
     ROUNDS,
@@ -314,3 +315,13 @@ def test_every_form_has_a_frame_and_no_family_the_other_ones() -> None:
     ):
         with pytest.raises(ValueError, match="no such frame"):
             build(wrong)
+
+
+def test_a_link_that_comes_up_gets_its_first_frame_twice() -> None:
+    """The switch's port may not forward in the moment in which the cable comes alive."""
+    core = announcer()
+    core.announce(VIP, "ns/a", None, 0.0)
+    core.set_interfaces({0: ETH0}, 0.0)
+    times = rounds(core, until=60.0)
+    assert times[:3] == pytest.approx([0.0, ECHO_AFTER, ECHO_AFTER + ROUND_INTERVAL])
+    assert len(times) == ROUNDS + 1
