@@ -1,11 +1,11 @@
 """One API server for the tests of a session; it is the real program."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 import apiserver as api
+import cluster
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +23,5 @@ def server(
 ) -> Iterator[api.ApiServer]:
     """A server on the loopback with our custom resources, for the tests of one module."""
     with api.running(tmp_path_factory.mktemp("apiserver")) as running:
-        running.install_crds(CRDS)
+        running.install_crds(cluster.CRDS)
         yield running
-
-
-MANIFESTS = Path(__file__).parents[2] / "manifests"
-CRDS = [
-    path for path in sorted((MANIFESTS / "crds").glob("*.yaml")) if path.stem != "kustomization"
-]

@@ -1,0 +1,217 @@
+"""Three speakers on a real API server, with the rights that the manifests give them."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import cluster as clusters
+import netns
+from cluster import NODES, Cluster, service
+from speakers import Speaker, wait_until
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
+
+SERVICES = {f"default/web{n}": f"10.77.9.{n + 1}" for n in range(12)}
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    apiserver_binaries: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """Twelve services and three speakers that are ready."""
+    if reason := netns.missing_right():
+        pytest.skip(reason)
+    with clusters.running(tmp_path_factory.mktemp("cluster")) as made:
+        for name, ip in SERVICES.items():
+            made.server.apply_all(service(name.split("/")[1], ip))
+        for node in NODES:
+            made.start(node)
+        for speaker in made.speakers.values():
+            speaker.wait_for("ready")
+        yield made
+
+
+def settled(cluster: Cluster) -> dict[str, str]:
+    """Wait until every service has one owner and the objects say the same; return the owners."""
+
+    def agree() -> dict[str, str] | None:
+        announced = cluster.announced()
+        everything = announced.keys() == SERVICES.keys()
+        return announced if everything and announced == cluster.owners() else None
+
+    owners: dict[str, str] = wait_until(agree, "one owner each, and objects that say so", 20)
+    return owners
+
+
+def moves(cluster: Cluster) -> int:
+    """How often an owner changed or anything was withdrawn, as the speakers' logs tell."""
+    return sum(
+        len(speaker.events(name))
+        for speaker in cluster.speakers.values()
+        for name in ("leader", "withdraw", "announce")
+    )
+
+
+def test_each_service_has_one_owner_on_the_wire_and_in_the_api(cluster: Cluster) -> None:
+    owners = settled(cluster)
+    assert set(owners.values()) == set(NODES)
+    assert {name: cluster.answers(ip) for name, ip in SERVICES.items()} == owners
+    for item in cluster.server.get(clusters.STATUSES)["items"]:
+        (owner,) = item["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"]) == ("Pod", f"speaker-{item['status']['node']}")
+        assert item["metadata"]["labels"]["metallb.io/node"] == item["status"]["node"]
+        assert "interfaces" not in item["status"]
+
+
+def test_every_move_is_an_event_and_the_state_is_valid(cluster: Cluster) -> None:
+    owners = settled(cluster)
+
+    def told() -> bool:
+        messages = {
+            (f"default/{event['involvedObject']['name']}", event["message"])
+            for event in cluster.events("nodeAssigned")
+        }
+        return all(
+            (name, f'announcing from node "{node}" with protocol "layer2"') in messages
+            for name, node in owners.items()
+        )
+
+    wait_until(told, "an event for each service")
+    for node in NODES:
+        path = "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates"
+        state = cluster.server.get(f"{path}/speaker-{node}")
+        assert state["status"]["result"] == "Valid"
+
+
+def test_a_steady_speaker_asks_for_nothing_but_its_watches(cluster: Cluster) -> None:
+    settled(cluster)
+    time.sleep(1.5)
+    requests = "apiserver_request_total"
+    ours = ("metallb.io", "events", "services", "endpointslices", "nodes", "pods", "namespaces")
+
+    def counted() -> dict[str, float]:
+        return {
+            series: value
+            for series, value in cluster.server.metric(requests).items()
+            if any(f'resource="{name}' in series or f'group="{name}"' in series for name in ours)
+            # The server asks itself too; it never patches or watches these by way of HTTP alone.
+            and ('group="metallb.io"' in series or 'verb="POST"' in series)
+        }
+
+    before = counted()
+    time.sleep(4)
+    after = counted()
+    assert {
+        series: after[series] - before.get(series, 0)
+        for series in after
+        if after[series] != before.get(series, 0)
+    } == {}
+
+
+def test_a_service_deleted_and_made_again_with_the_same_ip(cluster: Cluster) -> None:
+    before = settled(cluster)
+    path = "/api/v1/namespaces/default/services/web3"
+    cluster.server.delete(path)
+    wait_until(lambda: "default/web3" not in cluster.announced(), "the withdrawal")
+    wait_until(lambda: "default/web3" not in cluster.owners(), "the object's deletion")
+    cluster.server.apply_all(service("web3", SERVICES["default/web3"]))
+    assert settled(cluster) == before
+
+
+def test_nonsense_in_the_configuration_changes_nothing_and_is_told(cluster: Cluster) -> None:
+    before = settled(cluster)
+    count = moves(cluster)
+    path = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools"
+    overlapping = {
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "IPAddressPool",
+        "metadata": {"name": "nonsense", "namespace": "metallb-system"},
+        "spec": {"addresses": ["10.77.9.0/24"]},
+    }
+    cluster.server.must("POST", path, overlapping)
+    stale = "metallb_k8s_client_config_stale_bool"
+    speakers = list(cluster.speakers.values())
+    wait_until(lambda: all(s.metric(stale) == 1 for s in speakers), "stale everywhere")
+    found = wait_until(lambda: cluster.events("InvalidConfiguration"), "an event")
+    assert len(found) == 1, "one event, whoever finds the fault"
+    assert "overlaps" in found[0]["message"]
+    state = "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/speaker-iris1"
+    wait_until(
+        lambda: cluster.server.get(state)["status"]["result"] == "Invalid", "state is Invalid"
+    )
+    assert cluster.announced() == before
+    cluster.server.delete(f"{path}/nonsense")
+    wait_until(lambda: all(s.metric(stale) == 0 for s in speakers), "valid again")
+    wait_until(lambda: cluster.server.get(state)["status"]["result"] == "Valid", "state is Valid")
+    assert cluster.announced() == before
+    assert moves(cluster) == count
+
+
+def test_an_interface_that_is_missing_is_told_not_claimed(cluster: Cluster) -> None:
+    settled(cluster)
+    path = "/apis/metallb.io/v1beta1/namespaces/metallb-system/l2advertisements/l2"
+    cluster.server.merge(path, {"spec": {"interfaces": ["eth7"]}})
+    wait_until(lambda: cluster.owners() == {}, "no object claims anything")
+    wait_until(lambda: cluster.events("announceFailed"), "events say so")
+    cluster.server.merge(path, {"spec": {"interfaces": ["eth0", "eth7"]}})
+
+    def listed() -> bool:
+        items = cluster.server.get(clusters.STATUSES)["items"]
+        return len(items) == len(SERVICES) and all(
+            item.get("status", {}).get("interfaces") == [{"name": "eth0"}] for item in items
+        )
+
+    wait_until(listed, "the interface that is there")
+    cluster.server.merge(path, {"spec": {"interfaces": None}})
+    settled(cluster)
+
+
+def test_failover_and_return(cluster: Cluster) -> None:
+    before = settled(cluster)
+    cluster.kill("iris1")
+    after = settled(cluster)
+    for name, node in before.items():
+        assert after[name] == node if node != "iris1" else after[name] != "iris1"
+    assert {name: cluster.answers(ip) for name, ip in SERVICES.items()} == after
+    cluster.start("iris1").wait_for("ready")
+    assert settled(cluster) == before
+
+
+def test_nothing_moves_while_the_api_server_is_gone(cluster: Cluster) -> None:
+    before = settled(cluster)
+    count = moves(cluster)
+    token = cluster.server.account_token(clusters.NAMESPACE, "speaker")
+    config = cluster.server.kubeconfig("later", token)
+    cluster.server.kill()
+    time.sleep(3)
+    assert moves(cluster) == count
+    assert cluster.announced() == before
+    # Gossip goes on without it.
+    cluster.kill("iris2")
+    wait_until(
+        lambda: (
+            (now := cluster.announced()).keys() == SERVICES.keys()
+            and all(now[name] == node for name, node in before.items() if node != "iris2")
+        ),
+        "the others take over",
+        20,
+    )
+    # A speaker that starts meanwhile says so, and answers for nothing.
+    late = cluster.start_with("iris2", config)
+    late.wait_for("start")
+    status, text = wait_until(lambda: _not_ready(late), "not ready, because of the API")
+    assert status == 503
+    assert "/api" in text
+    assert late.events("announce") == []
+    cluster.server.start()
+    late.wait_for("ready", timeout=30)
+    assert settled(cluster) == before
+
+
+def _not_ready(speaker: Speaker) -> tuple[int, str] | None:
+    try:
+        status, text = speaker.get("/readyz")
+    except OSError:
+        return None
+    return (status, text) if "Cannot connect" in text else None
