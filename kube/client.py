@@ -17,6 +17,8 @@ import aiohttp
 import msgspec
 from aiohttp.abc import AbstractCookieJar
 
+from kube.objects import NOT_JSON
+
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event; etcd holds objects of 1.5 MiB."""
 MAX_BODY = 64 * 1024 * 1024
@@ -268,7 +270,7 @@ async def _error(response: aiohttp.ClientResponse) -> ApiError:
     body = await response.content.read(65536)
     try:
         reason = msgspec.json.decode(body, type=_Status).message
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         reason = response.reason or ""
     after = response.headers.get("Retry-After", "")
     return ApiError(response.status, _line(reason), float(after) if after.isdecimal() else 0.0)

@@ -24,6 +24,8 @@ LOAD_BALANCER_IPS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBala
 """Annotations that ask for addresses, the one that wins first."""
 INGRESS: Path = ("status", "loadBalancer", "ingress")
 LOAD_BALANCER_IP: Path = ("spec", "loadBalancerIP")
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for hostile bytes: text that is not UTF-8 is none of its own errors."""
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -465,11 +467,11 @@ def decode(name: str, raw: bytes | msgspec.Raw) -> tuple[View, list[Problem]]:
         try:
             found = msgspec.json.decode(raw, type=kind.shape)
             return kind.build(found, _origin(name, found.metadata)), []
-        except (msgspec.DecodeError, RecursionError):
+        except NOT_JSON:
             pass
     try:
         data = _without_nulls(msgspec.json.decode(raw))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise ManifestError(Origin(object=name).error((), str(error))) from None
     # Items of a list do not repeat what they are.
     data = (

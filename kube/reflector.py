@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kube.manifest import ManifestError
-from kube.objects import View, decode
+from kube.objects import NOT_JSON, View, decode
 from kube.problem import Problem
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Reflector:
         """Cut a page into its items, for `add`; None where it is no page (a failure)."""
         try:
             page = msgspec.json.decode(body, type=_Page)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             self.failed(Failure.MALFORMED, str(error))
             return None
         self._listing.token = page.metadata.token
@@ -181,7 +181,7 @@ class Reflector:
         """Take one line of the watch; an event that asks for a relist or is no event ends it."""
         try:
             event = msgspec.json.decode(line, type=_Event)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             self.failed(Failure.MALFORMED, str(error))
             return set()
         found = _meta(event.object)
@@ -284,5 +284,5 @@ def _everything(view: View) -> View:
 def _meta(raw: msgspec.Raw) -> _Object | None:
     try:
         return msgspec.json.decode(raw, type=_Object)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
