@@ -154,7 +154,10 @@ class Client:
             async with response:
                 if response.status >= 300:
                     raise await _error(response)
-                yield response
+                try:
+                    yield response
+                finally:
+                    _hang_up(response)
         except TimeoutError:
             # asyncio would leave a connection open whose TLS handshake was given up.
             for opened in made:
@@ -243,6 +246,17 @@ def _tls(configuration: Any) -> ssl.SSLContext | bool:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """Drop a connection with a response half read; a polite TLS farewell could take 30 s."""
+    connection = response.connection
+    if (
+        connection is not None
+        and connection.transport is not None
+        and not response.content.at_eof()
+    ):
+        connection.transport.abort()
 
 
 _made_here: ContextVar[list[socket.socket] | None] = ContextVar("made_here", default=None)

@@ -115,9 +115,24 @@ class Publisher:
         interfaces = self._wanted(key)
         found = self._source.statuses_of(key)
         actions = status.reconcile(self._scope.node, key, interfaces, found)
+        by_name: dict[str, list[status.Action]] = {}
         for action in actions:
-            await self._do(action, key, interfaces or ())
+            by_name.setdefault(action.name, []).append(action)
+        chains = [self._do_all(chain, key, interfaces) for chain in by_name.values()]
+        results = await asyncio.gather(*chains, return_exceptions=True)
+        for result in results:
+            if result is not None:
+                raise result
         return bool(actions)
+
+    async def _do_all(
+        self, chain: list[status.Action], service: str, interfaces: tuple[str, ...] | None
+    ) -> None:
+        """Do what there is to do with one object, as long as it is still wanted so."""
+        for action in chain:
+            if self._wanted(service) != interfaces:
+                return
+            await self._do(action, service, interfaces or ())
 
     async def _do(self, action: status.Action, service: str, interfaces: tuple[str, ...]) -> None:
         collection = f"{METALLB}/namespaces/{self._scope.namespace}/servicel2statuses"
