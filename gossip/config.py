@@ -31,6 +31,8 @@ class Config:
     gossip_nodes: int = 3
     gossip_to_the_dead_time: float = 30.0
     tcp_pings: bool = True
+    check_together: bool = True
+    """Expect nodes to die together; false: memberlist's own course (docs/adr/0005)."""
     udp_buffer_size: int = 1400
     dead_node_reclaim_time: float = 0.0
     rejoin_interval: float = 60.0

@@ -11,7 +11,7 @@ from gossip.io import Address, Gone, Joined, NameConflict, Recovered, Suspected,
 from gossip.member import Member
 from gossip.stats import Ignored
 from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
-from gossip.wire.messages import Alive, Dead, State, Suspect
+from gossip.wire.messages import Alive, Dead, NodeState, State, Suspect
 
 MAX_NAME = 255
 """Bytes of a node name; those of Kubernetes have 253 at most. See `MAX_MEMBERS`."""
@@ -37,8 +37,27 @@ class Membership:
             member = self._table.get(name)
             if member is not None:
                 self._core.stats.deaths += 1
-                self.dead(Dead(self._core.name, member.incarnation, name), now)
+                self._run_out(member, self._timers[name], now)
             self._timers.pop(name, None)
+        if due:
+            self._count_accusers(now)
+
+    def wants_our_word(self, name: str) -> bool:
+        """Tell whether it would matter that we accuse this node: nobody does, or too few do."""
+        member = self._table.get(name)
+        if member is None or member.own or not member.living:
+            return False
+        timer = self._timers.get(name)
+        return timer is None or timer.wants(self._core.name)
+
+    def accusations(self) -> list[Suspect]:
+        """Give what we ourselves say of those who are suspected now."""
+        name = self._core.name
+        return [
+            Suspect(name, member.incarnation, member.name)
+            for member in map(self._table.get, self._timers)
+            if member is not None and self._timers[member.name].accused_by(name)
+        ]
 
     def postpone(self, until: float) -> None:
         """Let no suspicion run out before `until`: we stood still, and heard nobody."""
@@ -48,17 +67,32 @@ class Membership:
     def alive(self, message: Alive, now: float) -> Ignored | None:
         """Apply an alive message; gives the reason where it changes nothing."""
         reason = self._refuse_alive(message) or self._apply_alive(message, now)
+        if reason is None:
+            self._count_accusers(now)
         return self._core.ignore(reason) if reason else None
 
     def suspect(self, message: Suspect, now: float) -> Ignored | None:
         """Apply an accusation; gives the reason where it changes nothing."""
         reason = self._apply_suspect(message, now)
+        if reason is None:
+            self._count_accusers(now)
         return self._core.ignore(reason) if reason else None
 
     def dead(self, message: Dead, now: float) -> Ignored | None:
         """Apply a death or a leave; gives the reason where it changes nothing."""
         reason = self._apply_dead(message, now)
         return self._core.ignore(reason) if reason else None
+
+    def knows(self, row: NodeState) -> bool:
+        """Tell whether an alive row says what the table has: the quick way for most rows."""
+        member = self._table.get(row.name)
+        return (
+            member is not None
+            and row.state is State.ALIVE
+            and row.incarnation <= member.incarnation
+            and not member.own
+            and (row.port, row.addr, row.vsn) == (member.port, member.addr, member.vsn)
+        )
 
     def announce_self(self) -> None:
         """Queue our own alive."""
@@ -171,7 +205,7 @@ class Membership:
         if member is None:
             return Ignored.UNKNOWN_NODE
         if message.incarnation < member.incarnation:
-            return Ignored.OLD_INCARNATION
+            return self._outdated(member, now)
         timer = self._timers.get(member.name)
         if timer is not None:
             return self._confirm(timer, message, now)
@@ -200,6 +234,22 @@ class Membership:
         expected = expected_confirmations(config.suspicion_mult, nodes)
         return Suspicion(accuser, expected, minimum, maximum, now)
 
+    def _count_accusers(self, now: float) -> None:
+        """Tell the timers how many members there are who could still accuse."""
+        if not (self._timers and self._core.config.check_together):
+            return
+        possible = self._table.alive_peers
+        for timer in self._timers.values():
+            timer.expect_at_most(possible, now)
+
+    def _run_out(self, member: Member, timer: Suspicion, now: float) -> None:
+        if not timer.unheard:
+            self.dead(Dead(self._core.name, member.incarnation, member.name), now)
+            return
+        # We hear nobody: all are dead, or only we are deaf. So this is for ourselves alone.
+        self._table.set_state(member, State.DEAD, now)
+        self._core.events.add(Gone(member.view()))
+
     # ---- dead
 
     def _apply_dead(self, message: Dead, now: float) -> Ignored | None:
@@ -207,7 +257,7 @@ class Membership:
         if member is None:
             return Ignored.UNKNOWN_NODE
         if message.incarnation < member.incarnation:
-            return Ignored.OLD_INCARNATION
+            return self._outdated(member, now)
         self._timers.pop(member.name, None)
         if not member.living:
             return Ignored.NOT_ALIVE
@@ -232,6 +282,17 @@ class Membership:
         self._core.stats.refutations += 1
         self._tell_self(now)
         return None
+
+    def _outdated(self, accused: Member, now: float) -> Ignored:
+        """Somebody has missed our refutation, say in a cut: tell it once more, not every time."""
+        own = accused.own and not self.leaving
+        if (
+            own
+            and self._core.config.check_together
+            and self._core.name not in self._core.outbox.queue
+        ):
+            self._tell_self(now)
+        return Ignored.OLD_INCARNATION
 
     def _raise_incarnation(self, above: int) -> None:
         own = self._table.own

@@ -73,6 +73,19 @@ class Outbox:
         codec = PacketCodec(self._config.wire, Keyring([key]))
         self._emit(to, [self._encode(message)], crc=False, codec=codec)
 
+    def send_all(self, member: Member, messages: Sequence[Message]) -> None:
+        """Send exactly these messages in as few packets as they fit into."""
+        waiting, left = list[Message](), self._budget
+        for message in messages:
+            size = len(self._encode(message)) + PART_OVERHEAD
+            if waiting and size > left:
+                self.send_to_member(member, *waiting)
+                waiting, left = [], self._budget
+            waiting.append(message)
+            left -= size
+        if waiting:
+            self.send_to_member(member, *waiting)
+
     def gossip(self, member: Member) -> bool:
         """Send one packet of waiting news; false when there was none."""
         parts = self._take(self._budget)

@@ -1,6 +1,6 @@
 """Exchanging whole member tables over TCP: joining, and mending what gossip missed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from math import ceil, log2
 
@@ -46,13 +46,13 @@ def compatible(remote: Sequence[NodeState], local: Iterable[Member]) -> bool:
     """
     told = [row for row in remote if len(row.vsn) == VSN_LENGTH]
     mine = list(local)
-    living = [row.vsn for row in told if row.state is State.ALIVE]
-    living += [row.vsn for row in mine if row.state is State.ALIVE]
-    everybody = [row.vsn for row in told] + [row.vsn for row in mine]
+    living = {row.vsn for row in told if row.state is State.ALIVE}
+    living |= {row.vsn for row in mine if row.state is State.ALIVE}
+    everybody = {row.vsn for row in told} | {row.vsn for row in mine}
     return _in_range(living, everybody, 0) and _in_range(living, everybody, VSN_LENGTH // 2)
 
 
-def _in_range(living: Sequence[bytes], everybody: Sequence[bytes], at: int) -> bool:
+def _in_range(living: Set[bytes], everybody: Set[bytes], at: int) -> bool:
     low = max((vsn[at] for vsn in living), default=0)
     high = min((vsn[at + 1] for vsn in living), default=0xFF)
     return all(low <= vsn[at + 2] <= high for vsn in everybody)
@@ -98,6 +98,11 @@ class Exchanges:
         own = self._core.table.own.address
         self._seeds = tuple(dict.fromkeys(seed for seed in seeds if seed != own))
         self._join(now)
+
+    def spread(self, now: float) -> None:
+        """Draw the time of the next exchange anew, for the size that the cluster has now."""
+        interval = push_pull_scale(self._core.config.push_pull_interval, len(self._core.table))
+        self._next = now + self._core.rng.random() * interval
 
     def exchange(self, now: float) -> None:
         """Exchange with a few living peers now, with all seeds where there are none."""
@@ -190,7 +195,9 @@ class Exchanges:
 
     def _merge_row(self, row: NodeState, now: float) -> None:
         name = self._core.name
-        if row.state is State.ALIVE:
+        if self._membership.knows(row):
+            self._core.ignore(Ignored.OLD_INCARNATION)
+        elif row.state is State.ALIVE:
             alive = Alive(row.addr, row.incarnation, row.meta, row.name, row.port, row.vsn)
             self._membership.alive(alive, now)
         elif row.state is State.LEFT:

@@ -36,27 +36,57 @@ class Suspicion:
     ) -> None:
         self._accusers = {accuser}
         self._expected = expected
+        self._possible = expected
         self._minimum = minimum
         self._maximum = maximum
         self._start = now
-        self.deadline = now + (maximum if expected else minimum)
+        self._not_before = now
+        self.deadline = self._due(now)
 
     @property
     def confirmations(self) -> int:
         """How many others have accused besides the first."""
         return len(self._accusers) - 1
 
+    @property
+    def unheard(self) -> bool:
+        """Accusers are missing only because nobody is left who could be one."""
+        return self._possible == 0 < self._expected and not self.confirmations
+
+    def accused_by(self, name: str) -> bool:
+        """Tell whether this node has accused."""
+        return name in self._accusers
+
+    def wants(self, accuser: str) -> bool:
+        """Tell whether a word of this node would shorten the wait."""
+        return self.confirmations < self._expected and accuser not in self._accusers
+
     def confirm(self, accuser: str, now: float) -> bool:
         """Note another accuser; false when it is not new, or no more are needed."""
-        if self.confirmations >= self._expected or accuser in self._accusers:
+        if not self.wants(accuser):
             return False
         self._accusers.add(accuser)
-        left = remaining_suspicion_time(
-            self.confirmations, self._expected, now - self._start, self._minimum, self._maximum
-        )
-        self.deadline = now + max(0.0, left)
+        self.deadline = self._due(now)
         return True
+
+    def expect_at_most(self, possible: int, now: float) -> None:
+        """Do not wait for more confirmations than `possible` members could give.
+
+        memberlist does the same for small clusters (`n - 2 < k`), but counts the dying too.
+        """
+        possible = min(possible, self._expected)
+        if possible != self._possible:
+            self._possible = possible
+            self.deadline = self._due(now)
 
     def postpone(self, until: float) -> None:
         """Let the timer run at least until `until`."""
+        self._not_before = max(self._not_before, until)
         self.deadline = max(self.deadline, until)
+
+    def _due(self, now: float) -> float:
+        given, wanted = self.confirmations, self._possible
+        wait = self._minimum
+        if given < wanted:
+            wait = remaining_suspicion_time(given, wanted, 0.0, self._minimum, self._maximum)
+        return max(self._start + wait, self._not_before, now)

@@ -189,6 +189,7 @@ class Swim:
         for row in rows:
             if self._core.table.get(row.name) is None:
                 self._core.table.add(Member.of(row, now))
+        self._exchanges.spread(now)
         self._after(now)
 
     def exchange(self, now: float) -> None:

@@ -33,6 +33,7 @@ class Table:
         self._order = [own]
         self._next = 0
         self._living = 1
+        self._suspects = 0
         self._graves: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -45,6 +46,11 @@ class Table:
     def living_peers(self) -> int:
         """How many others are alive or suspect."""
         return self._living - self.own.living
+
+    @property
+    def alive_peers(self) -> int:
+        """How many others are alive and not suspected."""
+        return self.living_peers - self._suspects
 
     @property
     def full(self) -> bool:
@@ -73,6 +79,7 @@ class Table:
     def set_state(self, member: Member, state: State, now: float) -> None:
         """Change a row's state; the one place that does."""
         self._living -= member.living
+        self._suspects += (state is State.SUSPECT) - (member.state is State.SUSPECT)
         if member.state is not state:
             member.since = now
         member.state = state
