@@ -1,0 +1,1 @@
+"""Measures layer 2 side by side: the kernel answering, our speaker, and a naive scapy responder."""

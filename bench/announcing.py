@@ -1,0 +1,67 @@
+"""How long 1,000 IPs take to be announced on two interfaces, from the decision to each frame."""
+
+import socket
+import tempfile
+import time
+from datetime import datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from dualstack import dualstack, manifests, plug
+from speakers import speaker
+
+_WAIT = 8.0
+
+
+def announce_times(ips: list[str]) -> dict[str, Any]:
+    """Return for each rate the milliseconds in which the first frames of all IPs left."""
+    return {f"rate {rate}": _measure(ips, rate) for rate in ("0", "2000")}
+
+
+def _measure(ips: list[str], rate: str) -> dict[str, float]:
+    with dualstack("client", "node") as machines, tempfile.TemporaryDirectory() as temporary:
+        node, folder = machines["node"], Path(temporary)
+        plug(node, "eth1", "02:00:00:00:00:ee")
+        node.link("eth1", state="up")
+        time.sleep(1.0)
+        source = manifests(folder / "source", *ips)
+        raw = machines["client"].raw(0x0806)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
+        flags = ("--announce-rate", rate)
+        with raw, speaker(node.host, source, *flags, log=folder / "log") as running:
+            running.wait_for("announce", timeout=30.0)
+            first = _first_frames(raw, {IPv4Address(ip).packed for ip in ips})
+            decided = _decisions(running.events("announce"))
+            lag = running.metric('clarion_loop_lag_seconds_bucket{le="0.005"}') or 0
+            count = running.metric("clarion_loop_lag_seconds_count") or 0
+        late = max(first.values()) - min(decided.values())
+        each = max(at - decided[ip] for (ip, _), at in first.items())
+        return {
+            "frames": len(first),
+            "all_ms": round(late * 1e3, 1),
+            "slowest_ip_ms": round(each * 1e3, 1),
+            "loop_turns_late_by_5_ms": count - lag,
+        }
+
+
+def _first_frames(raw: socket.socket, ips: set[bytes]) -> dict[tuple[bytes, bytes], float]:
+    """First gratuitous request of each IP from each MAC, by the wall clock."""
+    raw.settimeout(0.5)
+    first: dict[tuple[bytes, bytes], float] = {}
+    end = time.time() + _WAIT
+    while time.time() < end and len(first) < 2 * len(ips):
+        try:
+            frame = raw.recv(128)
+        except TimeoutError:
+            continue
+        if frame[20:22] == b"\0\1" and frame[28:32] in ips:
+            first.setdefault((frame[28:32], frame[6:12]), time.time())
+    return first
+
+
+def _decisions(events: list[dict[str, Any]]) -> dict[bytes, float]:
+    return {
+        IPv4Address(event["ip"]).packed: datetime.fromisoformat(event["ts"]).timestamp()
+        for event in events
+    }
