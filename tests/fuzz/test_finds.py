@@ -1,0 +1,35 @@
+"""What fuzzing has found, each input by name, so that none comes back."""
+
+import random
+
+import pytest
+
+from kube.manifest import ManifestError
+from kube.objects import decode
+from kube.reflector import Reflector, Resource
+
+SERVICES = Resource("Service", "/api/v1/services")
+
+
+def test_an_object_that_is_not_utf8_is_a_problem_of_that_object() -> None:
+    with pytest.raises(ManifestError):
+        decode("Service", b'{"\xff": 1}')
+
+
+def test_an_event_with_an_object_that_is_not_utf8_ends_no_watch() -> None:
+    """The null sends the object the slow way, which reads what the view leaves out."""
+    reflector = Reflector(SERVICES, random.Random(1))
+    event = (
+        b'{"type":"ADDED","object":{"metadata":{"name":"web","namespace":"shop"},'
+        b'"spec":{"externalTrafficPolicy":null},"status":{"ing\x8e":1}}}'
+    )
+    assert reflector.event(event) == {("shop", "web")}
+    assert reflector.trouble is None
+    assert "UTF-8" in reflector.problems["shop", "web"][0].message.upper()
+
+
+@pytest.mark.parametrize("body", [b'{"metadata":{"resourceVersion":"\xff"}}', b"\xff"])
+def test_a_page_that_is_not_utf8_is_malformed(body: bytes) -> None:
+    reflector = Reflector(SERVICES, random.Random(1))
+    assert reflector.begin_page(body) is None
+    assert reflector.trouble
