@@ -18,7 +18,9 @@ from gossip.wire.errors import Refusal, WireError
 from gossip.wire.fields import FLAG, as_map, pack, unpack, unsigned
 from gossip.wire.messages import Message, MessageType, NodeState, PushPull, User
 
-MAX_NODES = 65_536
+MAX_NODES = 8_192
+"""Rows of a push/pull: more than any table holds, and no more than half a second of reading, for
+which the loop stands still. A row may be one byte, and compress to less."""
 MAX_ITEM = 8 * 1024
 """Bytes of a header or a node map; a node with the longest name and Meta has about 1,200."""
 _CACHED_ROWS = 2_048

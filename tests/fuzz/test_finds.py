@@ -1,9 +1,15 @@
 """What fuzzing has found, each input by name, so that none comes back."""
 
 import random
+import time
 
 import pytest
 
+from gossip.wire import compress
+from gossip.wire.errors import Refusal, WireError
+from gossip.wire.packet import WireConfig
+from gossip.wire.stream import StreamCodec
+from gossip.wire.streambody import MAX_NODES
 from kube.manifest import ManifestError
 from kube.objects import decode
 from kube.reflector import Reflector, Resource
@@ -33,3 +39,20 @@ def test_a_page_that_is_not_utf8_is_malformed(body: bytes) -> None:
     reflector = Reflector(SERVICES, random.Random(1))
     assert reflector.begin_page(body) is None
     assert reflector.trouble
+
+
+def rows(count: int) -> bytes:
+    """A push/pull of `count` rows of one byte each, compressed."""
+    header = b"\x82\xa5Nodes\xce" + count.to_bytes(4, "big") + b"\xa4Join\xc2"
+    return compress.wrap(b"\x06" + header + b"\xc0" * count)
+
+
+def test_a_few_hundred_bytes_of_empty_rows_hold_the_loop_for_no_second() -> None:
+    codec = StreamCodec(WireConfig(), None)
+    assert len(rows(MAX_NODES)) < 300
+    began = time.process_time()
+    codec.open(rows(MAX_NODES), accepting=True)
+    assert time.process_time() - began < 0.5
+    with pytest.raises(WireError) as refused:
+        codec.open(rows(65_536), accepting=True)
+    assert refused.value.reason is Refusal.BAD_BODY
