@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import ssl
+from asyncio import sslproto
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -27,6 +28,8 @@ CONNECT_TIMEOUT = 10.0
 BODY_TIMEOUT = 30.0
 """Seconds between two pieces of a response that is not a watch."""
 MAX_CONNECTIONS = 48
+TLS_BUFFER = 32 * 1024
+"""Bytes that asyncio sets aside for each TLS connection: 256 KiB by default, 12 MiB for all."""
 MAX_REASON = 200
 
 
@@ -57,8 +60,12 @@ class Client:
         """Read the configuration. Raises `ConfigError`."""
         self._configuration = await _load(self._kubeconfig)
         self._tls = _tls(self._configuration)
+        sslproto.SSLProtocol.max_size = TLS_BUFFER
         connector = aiohttp.TCPConnector(
-            limit=MAX_CONNECTIONS, ttl_dns_cache=30, socket_factory=_socket
+            limit=MAX_CONNECTIONS,
+            ttl_dns_cache=30,
+            keepalive_timeout=5.0,
+            socket_factory=_socket,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -25,7 +25,7 @@ POOL = """\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
 metadata: {name: pool, namespace: metallb-system}
-spec: {addresses: [10.77.8.0/22]}
+spec: {addresses: [10.77.8.0/21]}
 ---
 apiVersion: metallb.io/v1beta1
 kind: L2Advertisement
