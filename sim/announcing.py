@@ -94,6 +94,11 @@ class Announcing:
             for frame in gratuitous(announcement.interface.mac, announcement.ip)
         ]
 
+    def due(self, now: float) -> bool:
+        """Tell whether an announcement is due."""
+        at = self.announcer.deadline()
+        return at is not None and at <= now
+
     def deadline(self) -> float:
         """When the process has to run next, if nothing comes in."""
         contact, announcer = self.contact.deadline(), self.announcer.deadline()

@@ -95,6 +95,7 @@ class Process:
         self.inbox = Inbox()
         self._outside = outside
         self._wake_at = float("inf")
+        self._gossip_due = float("inf")
 
     # ---- in
 
@@ -138,10 +139,15 @@ class Process:
         if self.frozen or when != self._wake_at:
             return
         self._wake_at = float("inf")
-        clock = self._tick(now)
-        deadline = self.swim.deadline()
-        if deadline is not None and deadline <= clock:
+        was_held = self.announcing.contact.held
+        clock = now + self.offset
+        stalled = self.announcing.tick(clock)
+        if self._gossip_due <= clock:
             self.swim.handle_timeout(clock)
+        elif not (stalled or was_held or self.announcing.due(clock)):
+            # Nothing but the heartbeat, by far the most frequent: nothing can have changed.
+            self._schedule(now)
+            return
         self._drain(now)
 
     def start(self, now: float) -> None:
@@ -166,8 +172,11 @@ class Process:
         # Only a process that stood still for long throws waiting frames away, as `Layer2` does.
         for frame in () if self.announcing.contact.held else inbox.frames:
             self._answer(frame)
-        self._wake_at = now
-        self.wake(now, now)
+        deadline = self.swim.deadline()
+        if deadline is not None and deadline <= clock:
+            self.swim.handle_timeout(clock)
+        self._wake_at = float("inf")
+        self._drain(now)
 
     def jump(self, seconds: float, now: float) -> None:
         """Put the clock forward."""
@@ -190,6 +199,8 @@ class Process:
     def _drain(self, now: float) -> None:
         self._drain_gossip(now + self.offset)
         self._settle(now + self.offset)
+        deadline = self.swim.deadline()
+        self._gossip_due = float("inf") if deadline is None else deadline
         self._schedule(now)
 
     def _drain_gossip(self, clock: float) -> None:
@@ -215,10 +226,7 @@ class Process:
             self._drain_gossip(clock)
 
     def _schedule(self, now: float) -> None:
-        deadline = self.swim.deadline()
-        at = self.announcing.deadline()
-        if deadline is not None and deadline < at:
-            at = deadline
+        at = min(self.announcing.deadline(), self._gossip_due)
         # A jumped clock rounds: never ask for the very instant in which nothing was due yet.
         at = max(at - self.offset, now + _SOON)
         if at < self._wake_at:

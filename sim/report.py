@@ -32,6 +32,7 @@ class Result:
     stream_bytes_per_second: float
     silent: dict[str, float] = field(default_factory=dict)
     dual: dict[str, int] = field(default_factory=dict)
+    services: int = 0
     changes: int = 0
     digest: str = ""
 
@@ -42,7 +43,10 @@ class Result:
 
     def command(self) -> str:
         """What repeats this run."""
-        return f"python -m sim --nodes {self.nodes} --seed {self.seed} --scenario {self.scenario}"
+        return (
+            f"python -m sim --nodes {self.nodes} --seed {self.seed} "
+            f"--scenario {self.scenario} --services {self.services}"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for a file."""
