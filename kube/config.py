@@ -174,16 +174,17 @@ def _twice(names: Sequence[str]) -> Iterator[tuple[int, str]]:
 def _by_pool(
     pools: Sequence[IPAddressPool], advertisements: Sequence[L2Advertisement]
 ) -> dict[str, tuple[L2Advertisement, ...]]:
+    named = [(entry, frozenset(entry.pools)) for entry in advertisements]
     return {
-        pool.name: tuple(entry for entry in advertisements if _advertises(entry, pool))
+        pool.name: tuple(entry for entry, names in named if _advertises(entry, names, pool))
         for pool in pools
     }
 
 
-def _advertises(advertisement: L2Advertisement, pool: IPAddressPool) -> bool:
+def _advertises(advertisement: L2Advertisement, names: frozenset[str], pool: IPAddressPool) -> bool:
     """Tell if the advertisement is for the pool: by name, by selector, or as it names none."""
-    if not advertisement.pools and not advertisement.pool_selectors:
+    if not names and not advertisement.pool_selectors:
         return True
-    return pool.name in advertisement.pools or any(
+    return pool.name in names or any(
         selector.matches(pool.labels) for selector in advertisement.pool_selectors
     )

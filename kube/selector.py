@@ -42,11 +42,13 @@ class Requirement(msgspec.Struct, frozen=True, rename="camel"):
         if bool(self.values) != _TAKES_VALUES[self.operator]:
             need = "needs values" if not self.values else "takes no values"
             return ("values",), f"operator {self.operator} {need}"
+        seen: set[str] = set()
         for index, value in enumerate(self.values):
             if not valid_value(value):
                 return ("values", index), f"{quoted(value)} is not a label value"
-            if value in self.values[:index]:
+            if value in seen:
                 return ("values", index), f"{quoted(value)} is listed twice"
+            seen.add(value)
         return None
 
 

@@ -140,15 +140,14 @@ class _Core:
 
     def snapshot(self, config: Config | None) -> Snapshot:
         """Freeze what was collected."""
-        slices: dict[str, tuple[EndpointSlice, ...]] = {}
+        slices: dict[str, list[EndpointSlice]] = {}
         for found in self._slices.values():
             if found.service:
-                key = f"{found.namespace}/{found.service}"
-                slices[key] = (*slices.get(key, ()), found)
+                slices.setdefault(f"{found.namespace}/{found.service}", []).append(found)
         return Snapshot(
             MappingProxyType(self._services),
             MappingProxyType(self._nodes),
-            MappingProxyType(slices),
+            MappingProxyType({key: tuple(some) for key, some in slices.items()}),
             MappingProxyType(self._namespaces),
             config,
         )

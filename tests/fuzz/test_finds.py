@@ -11,8 +11,10 @@ from gossip.wire.packet import WireConfig
 from gossip.wire.stream import StreamCodec
 from gossip.wire.streambody import MAX_NODES
 from kube.manifest import ManifestError
-from kube.objects import decode
+from kube.objects import EndpointSlice, decode
 from kube.reflector import Reflector, Resource
+from kube.selector import Requirement
+from kube.snapshot import Reading, assemble
 
 SERVICES = Resource("Service", "/api/v1/services")
 
@@ -56,3 +58,24 @@ def test_a_few_hundred_bytes_of_empty_rows_hold_the_loop_for_no_second() -> None
     with pytest.raises(WireError) as refused:
         codec.open(rows(65_536), accepting=True)
     assert refused.value.reason is Refusal.BAD_BODY
+
+
+def test_a_selector_of_many_values_is_judged_in_linear_time() -> None:
+    """40,000 values took 23 s, when each was looked for among all before it."""
+    values = tuple(f"v{number}" for number in range(40_000))
+    began = time.process_time()
+    assert Requirement("rack", "In", values).complaint() is None
+    assert Requirement("rack", "In", (*values, "v7")).complaint() is not None
+    assert time.process_time() - began < 1
+
+
+def test_the_many_slices_of_one_service_are_gathered_in_linear_time() -> None:
+    """40,000 took 8 s, when each new one copied all before it."""
+    views = {
+        ("EndpointSlice", "shop", f"s{number}"): EndpointSlice("shop", f"s{number}", "web")
+        for number in range(40_000)
+    }
+    began = time.process_time()
+    snapshot, _ = assemble([Reading(views)], "metallb-system")
+    assert time.process_time() - began < 1
+    assert len(snapshot.slices["shop/web"]) == 40_000
