@@ -1,4 +1,8 @@
-"""1,000 services, 1,000 slices of 10 endpoints and 200 nodes, within the pod's 128 MiB."""
+"""1,000 services, 1,000 slices of 10 endpoints and 200 nodes, within the pod's 128 MiB.
+
+Not part of `make test` yet: it needs a quiet machine and many minutes. Run it by name:
+`python -m pytest tests/apiserver/measure_scale.py`.
+"""
 
 import http.client
 import json
