@@ -136,16 +136,23 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure, write bench/results.json, print the table."""
+    """Measure, write bench/results.json, print the table. A number of rounds may be given."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with ExitStack() as stack:
         found = responders(stack)
-        time.sleep(10.0)
-        for _ in range(ROUNDS):
+        time.sleep(8.0)
+        for _ in range(rounds):
             for responder in found:
                 measure(responder)
         rows = {responder.name: summary(responder) for responder in found}
     announcing = announce_times(service_ips(SERVICES))
-    result = {"kernel": os.uname().release, "responders": rows, "announcing": announcing}
+    result = {
+        "kernel": os.uname().release,
+        "load": os.getloadavg()[0],
+        "rounds": rounds,
+        "responders": rows,
+        "announcing": announcing,
+    }
     (ROOT / "bench" / "results.json").write_text(json.dumps(result, indent=2) + "\n")
     print(table(rows))
     print(json.dumps(announcing, indent=2))

@@ -233,7 +233,7 @@ MANIFEST = """\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
 metadata: {name: pool, namespace: metallb-system}
-spec: {addresses: ["10.77.9.0/24", "198.51.100.0/24", "2001:db8:77::9:0/112"]}
+spec: {addresses: ["10.77.0.0/16", "198.51.100.0/24", "2001:db8:77::9:0/112"]}
 ---
 apiVersion: metallb.io/v1beta1
 kind: L2Advertisement
