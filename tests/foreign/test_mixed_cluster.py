@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from foreign_peers import SERF_DELEGATE, Options, Peer
-from mixed import FOREIGN, OURS, Cluster
+from mixed import FOREIGN, OURS, Cluster, tell_foreign
 
 AES_256, AES_128, NEXT_KEY = bytes(range(32)), bytes(range(16)), bytes(range(100, 132))
 QUIET = 60.0
@@ -112,10 +112,9 @@ def test_a_frozen_agent_of_ours_is_suspected_and_refutes(cluster: Cluster) -> No
 def test_a_key_rotates_and_nothing_is_lost(cluster: Cluster) -> None:
     began = time.monotonic()
     (old,) = cluster.options.keys
-    # One serf agent tells all others of its kind.
-    asked = (cluster.foreign[:1] if cluster.kind == "serf" else cluster.foreign) + cluster.ours
     for verb, key in (("install", NEXT_KEY), ("use", NEXT_KEY), ("remove", old)):
-        assert sum(peer.key(verb, key) for peer in asked) == FOREIGN + OURS
+        tell_foreign(cluster.foreign, verb, key)
+        assert sum(peer.key(verb, key) for peer in cluster.ours) == OURS
         time.sleep(1.0)
     for peer in cluster.ours:
         assert not peer.stats()["refusals"]

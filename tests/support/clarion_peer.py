@@ -14,10 +14,11 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any
 
+from gossip import mark
 from gossip.agent import Agent
 from gossip.config import PRESETS, Config
 from gossip.io import (
@@ -27,13 +28,19 @@ from gossip.io import (
     ExchangeFailed,
     Gone,
     Joined,
+    KeyBlocked,
+    KeyDropped,
+    KeyUsed,
     NameConflict,
     Recovered,
     Suspected,
     Updated,
 )
+from gossip.mark import Mark
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
+from speaker.secret_file import SecretFile
+from speaker.settings import read_secret
 
 JOIN_TIMEOUT = 5.0
 _KINDS: Mapping[type, str] = {
@@ -44,21 +51,36 @@ _KINDS: Mapping[type, str] = {
 }
 
 
-def _say(**fields: Any) -> None:
+def say(**fields: Any) -> None:
+    """Print one JSON line."""
     print(json.dumps(fields), flush=True)
 
 
 def _log(text: str) -> None:
-    _say(event="log", text=text)
+    say(event="log", text=text)
+
+
+class _Log:
+    """What the watch of the secret file complains to."""
+
+    def warning(self, event: str, **fields: Any) -> None:
+        _log(f"[WARN] {event}: {fields}")
 
 
 def _tell(event: Event) -> None:
     """Print what a driver of the tests wants to know."""
     match event:
         case Joined() | Suspected() | Recovered() | Updated():
-            _say(event=_KINDS[type(event)], name=event.member.name)
+            say(event=_KINDS[type(event)], name=event.member.name)
         case Gone():
-            _say(event=event.member.state.name.lower(), name=event.member.name)
+            say(event=event.member.state.name.lower(), name=event.member.name)
+        case KeyUsed():
+            say(event="key_used")
+        case KeyDropped():
+            say(event="key_dropped")
+        case KeyBlocked():
+            for name in event.names:
+                say(event="key_blocked", name=name)
         case ExchangeFailed() | NameConflict():
             _log(repr(event))
         case _:
@@ -69,7 +91,8 @@ def _by_name(counter: Counter[Enum]) -> dict[str, int]:
     return {key.name.lower(): count for key, count in counter.items()}
 
 
-def _settings() -> argparse.Namespace:
+def arguments() -> argparse.ArgumentParser:
+    """What an agent is told when it starts."""
     parser = argparse.ArgumentParser()
     parser.add_argument("-name", required=True)
     parser.add_argument("-bind", required=True)
@@ -78,7 +101,8 @@ def _settings() -> argparse.Namespace:
     parser.add_argument("-profile", choices=PRESETS, default="lan")
     parser.add_argument("-delegate-version", default="0,0,0")
     parser.add_argument("-key", action="append", default=[], type=base64.b64decode)
-    return parser.parse_args()
+    parser.add_argument("-secret-file", default="")
+    return parser
 
 
 def _config(settings: argparse.Namespace) -> Config:
@@ -94,7 +118,12 @@ class Peer:
 
     def __init__(self, settings: argparse.Namespace) -> None:
         bind = Address(settings.bind, settings.port)
-        self.keyring = Keyring(settings.key) if settings.key else None
+        self._secret_file, self._secret = (
+            settings.secret_file,
+            read_secret(settings.secret_file, ""),
+        )
+        keys = [self._secret.key] if self._secret.key else settings.key
+        self.keyring = Keyring(keys) if keys else None
         self.swim = Swim(
             _config(settings),
             name=settings.name,
@@ -104,6 +133,7 @@ class Peer:
             nonce=lambda: secrets.token_bytes(12),
             incarnation=int(time.time()),
             now=time.monotonic(),
+            meta=mark.encode(Mark(random.getrandbits(64))),
         )
         self.agent = Agent(
             self.swim,
@@ -120,6 +150,16 @@ class Peer:
             self._outcomes[event.peer] = isinstance(event, Exchanged)
             self._news.set()
         _tell(event)
+
+    async def watch_secret(self) -> None:
+        """Follow the secret file, as the daemon does, until cancelled."""
+
+        def rotate(key: bytes) -> None:
+            self.swim.rotate(key, time.monotonic())
+            self.agent.poke()
+
+        if self._secret_file:
+            await SecretFile(self._secret_file, self._secret, rotate, _Log()).run()
 
     async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out one order; the answer's own fields. Raises ValueError."""
@@ -184,26 +224,29 @@ class Peer:
         return {"keys": len(self.keyring.keys)}
 
 
-async def _orders(peer: Peer) -> None:
+async def serve(obey: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]) -> None:
+    """Take orders and print answers until standard input ends."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         order = json.loads(line)
         try:
-            answer = await peer.obey(order)
+            answer = await obey(order)
         except ValueError as error:
             answer = {"error": str(error)}
-        _say(answer=order["id"], **answer)
+        say(answer=order["id"], **answer)
 
 
 async def main() -> None:
     """Run until standard input ends."""
-    settings = _settings()
+    settings = arguments().parse_args()
     peer = Peer(settings)
     await peer.agent.start()
-    _say(event="ready", name=settings.name)
-    await _orders(peer)
+    watching = asyncio.create_task(peer.watch_secret())
+    say(event="ready", name=settings.name)
+    await serve(peer.obey)
+    watching.cancel()
     await peer.agent.close()
 
 

@@ -26,7 +26,7 @@ PORT = 7946
 RPC_PORT = 7373
 ANSWER_TIMEOUT = 15.0
 STOP_TIMEOUT = 5.0
-READY_TIMEOUT = 20.0
+READY_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,13 @@ class Options:
     """What every peer of a cluster must agree on.
 
     `keys`: the first one encrypts. `delegate`: the versions MIN,MAX,CUR that ours claim; those of
-    the foreign are built in.
+    the foreign are built in. `secret`: the file that ours take their key from and watch.
     """
 
     keys: tuple[bytes, ...] = ()
     label: str = ""
     delegate: str = "0,0,0"
+    secret: Path | None = None
 
 
 SERF_DELEGATE = "2,5,5"
@@ -146,7 +147,7 @@ class Peer:
             while True:
                 if found := self.journal.find(kind, name, since=since):
                     return found[0]
-                left = deadline - time.monotonic()
+                left = deadline - time.monotonic() if self.alive else 0.0
                 if left <= 0:
                     raise Silence(f"{self.name} saw no {kind} of {name} in {within} s\n{self}")
                 self.journal.changed.wait(left)
@@ -203,6 +204,8 @@ class Peer:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGKILL)
             self._reap()
+            with self.journal.changed:
+                self.journal.changed.notify_all()
 
     def cpu(self) -> float:
         """Seconds of processor time used so far."""
@@ -311,8 +314,9 @@ class GoPeer(JsonPeer):
 
     kind = "go"
 
-    def __init__(self, host: Host, name: str, options: Options) -> None:
-        super().__init__(host, name, [str(gopeer.build()), *_json_flags(host, name, options)])
+    def __init__(self, host: Host, name: str, options: Options, *flags: str) -> None:
+        command = [str(gopeer.build()), *_json_flags(host, name, options), *flags]
+        super().__init__(host, name, command)
 
 
 class ClarionPeer(JsonPeer):
@@ -323,7 +327,27 @@ class ClarionPeer(JsonPeer):
     def __init__(self, host: Host, name: str, options: Options) -> None:
         program = str(Path(__file__).with_name("clarion_peer.py"))
         flags = [*_json_flags(host, name, options), "-delegate-version", options.delegate]
+        if options.secret is not None:
+            flags += ["-secret-file", str(options.secret)]
         super().__init__(host, name, [sys.executable, program, *flags])
+
+
+class ClarionCrowd(JsonPeer):
+    """Many of ours in one process, on addresses from the host's upwards.
+
+    `join` has each of them join; what happens to any of them is in the one journal.
+    """
+
+    kind = "clarion"
+
+    def __init__(self, host: Host, name: str, options: Options, count: int) -> None:
+        program = str(Path(__file__).with_name("clarion_crowd.py"))
+        flags = [*_json_flags(host, name, options), "-count", str(count)]
+        super().__init__(host, name, [sys.executable, program, *flags])
+
+    def seen(self) -> int:
+        """How many members are alive to the one who sees the fewest."""
+        return int(self.ask("seen")["seen"])
 
 
 # serf knows nothing of its parent, so a shell's child sees our end of the pipe close and ends it:

@@ -30,8 +30,8 @@ def segment(names: Sequence[str]) -> Iterator[dict[str, Host]]:
             namespace.close()
 
 
-def traffic(host: Host) -> tuple[int, int]:
+def traffic(host: Host, link: str = "eth0") -> tuple[int, int]:
     """Packets and bytes, Ethernet headers included, that the host has sent on its link so far."""
     table = host.namespace.run(Path("/proc/thread-self/net/dev").read_text)
-    fields = next(line for line in table.splitlines() if "eth0:" in line).split(":")[1].split()
+    fields = next(line for line in table.splitlines() if f"{link}:" in line).split(":")[1].split()
     return int(fields[9]), int(fields[8])

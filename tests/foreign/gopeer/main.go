@@ -17,7 +17,7 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-const pollInterval = 10 * time.Millisecond
+var pollInterval time.Duration
 
 // order is one line of input; the answer repeats its id.
 type order struct {
@@ -66,9 +66,9 @@ func (p *peer) NotifyUpdate(node *memberlist.Node) {
 }
 
 // watch reports suspects and their recovery, of which memberlist notifies nobody.
-func (p *peer) watch() {
+func (p *peer) watch(interval time.Duration) {
 	suspects := map[string]bool{}
-	for ; ; time.Sleep(pollInterval) {
+	for ; ; time.Sleep(interval) {
 		for _, row := range table(p.list) {
 			suspect := row.State == "suspect"
 			if suspect && !suspects[row.Name] {
@@ -162,6 +162,7 @@ func profile(name string) (*memberlist.Config, error) {
 
 func configure() (*memberlist.Config, error) {
 	var keys keyFlags
+	flag.DurationVar(&pollInterval, "poll", 10*time.Millisecond, "how often to look for suspects")
 	flag.Var(&keys, "key", "gossip key, base64, may be repeated")
 	name := flag.String("name", "", "node name")
 	bind := flag.String("bind", "127.0.0.1", "IP address")
@@ -207,6 +208,6 @@ func main() {
 		log.Fatal(err)
 	}
 	p.say(map[string]any{"event": "ready", "name": config.Name})
-	go p.watch()
+	go p.watch(pollInterval)
 	p.serve()
 }

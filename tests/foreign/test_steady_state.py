@@ -1,0 +1,47 @@
+"""Quiet clusters of ours, for a minute: what they send, and what processor time they take.
+
+The figures are IP packets and bytes a node and second, sent.
+"""
+
+from typing import Protocol
+
+import pytest
+
+from steady import Cost
+
+NO_MORE_THAN = 1.1
+"""Times what a Go peer sends."""
+GO_PACKETS, GO_SIZE = 2.28, 226.0
+"""The median of eight Go peers with AES-GCM, measured for two minutes from their start."""
+CPU = 0.01
+"""Of one core, for each agent."""
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+
+
+class Costs(Protocol):
+    """By kind and number of nodes."""
+
+    def result(self, kind: str, nodes: int, /) -> Cost: ...
+
+
+def _tell(what: str, cost: Cost) -> None:
+    packets, size, cpu = cost.spent
+    print(f"{what}: {packets:.2f} packets/s {size:.0f} B/s, {cpu:.2%} of a core")
+
+
+def test_eight_send_no_more_than_eight_go_peers_beside_them(costs: Costs) -> None:
+    ours, theirs = costs.result("clarion", 8), costs.result("go", 8)
+    _tell("8 of ours", ours)
+    _tell("8 of Go's", theirs)
+    assert not ours.troubles
+    assert 0 < ours.spent.packets <= NO_MORE_THAN * theirs.spent.packets
+    assert 0 < ours.spent.size <= NO_MORE_THAN * theirs.spent.size
+    assert ours.spent.cpu <= CPU
+
+
+def test_fifty_send_no_more_each_than_one_of_eight_go_peers(costs: Costs) -> None:
+    ours = costs.result("clarion", 50)
+    _tell("50 of ours", ours)
+    assert 0 < ours.spent.packets <= NO_MORE_THAN * GO_PACKETS
+    assert 0 < ours.spent.size <= NO_MORE_THAN * GO_SIZE
