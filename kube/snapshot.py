@@ -17,7 +17,7 @@ from kube.objects import (
     view,
     warnings,
 )
-from kube.problem import Problem, Severity
+from kube.problem import Problem, Severity, quoted
 
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -101,7 +101,8 @@ def assemble(
                 case _:
                     core.add(found, problems)
     if ignored:
-        text = f"kinds not read: {', '.join(sorted(ignored))}"
+        kinds = (kind if kind.isprintable() else quoted(kind) for kind in sorted(ignored))
+        text = f"kinds not read: {', '.join(kinds)}"
         problems.append(Problem(Severity.DEBUG, "", 0, "", "", text[:500]))
     config, findings = judge(pools, advertisements)
     return core.snapshot(config or last), problems + findings

@@ -326,4 +326,13 @@ def api_objects() -> list[bytes]:
 
 def texts() -> list[bytes]:
     """Return what operators type: durations and seeds."""
-    return [b"200ms", b"1m30s", b"1.5h", b"0", b".5us", b"[fe80::1]:7946", b"host:1", b"10.0.0.1"]
+    return [
+        b"200ms",
+        b"1m30s",
+        b"1.5h",
+        b"0",
+        b".5us",
+        b"[fe80::1]:7946",
+        b"host:1",
+        b"9" * 400 + b"s",
+    ]

@@ -10,11 +10,12 @@ from gossip.wire.errors import Refusal, WireError
 from gossip.wire.packet import WireConfig
 from gossip.wire.stream import StreamCodec
 from gossip.wire.streambody import MAX_NODES
-from kube.manifest import ManifestError
+from kube.manifest import ManifestError, read
 from kube.objects import EndpointSlice, decode
 from kube.reflector import Reflector, Resource
 from kube.selector import Requirement
-from kube.snapshot import Reading, assemble
+from kube.snapshot import Reading, assemble, build
+from speaker.durations import parse_duration
 
 SERVICES = Resource("Service", "/api/v1/services")
 
@@ -79,3 +80,14 @@ def test_the_many_slices_of_one_service_are_gathered_in_linear_time() -> None:
     snapshot, _ = assemble([Reading(views)], "metallb-system")
     assert time.process_time() - began < 1
     assert len(snapshot.slices["shop/web"]) == 40_000
+
+
+def test_a_kind_with_a_tab_in_it_breaks_no_line_of_the_log() -> None:
+    _, problems = build(read(b'kind: "IP\\tPool"\napiVersion: v1\n', "f.yaml"), "metallb-system")
+    assert [str(problem) for problem in problems] == ["debug: kinds not read: 'IP\\tPool'"]
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "s", "9223372037s", "2562048h"])
+def test_a_duration_that_go_cannot_hold_is_refused_and_never_infinite(text: str) -> None:
+    with pytest.raises(ValueError, match="292 years"):
+        parse_duration(text)
