@@ -28,7 +28,9 @@ class Membership:
 
     def deadline(self) -> float | None:
         """When the next suspicion runs out."""
-        return min((timer.deadline for timer in self._timers.values()), default=None)
+        if not self._timers:
+            return None
+        return min(timer.deadline for timer in self._timers.values())
 
     def handle_timeout(self, now: float) -> None:
         """Declare dead whose suspicion ran out."""
@@ -91,7 +93,9 @@ class Membership:
             and row.state is State.ALIVE
             and row.incarnation <= member.incarnation
             and not member.own
-            and (row.port, row.addr, row.vsn) == (member.port, member.addr, member.vsn)
+            and row.addr == member.addr
+            and row.port == member.port
+            and row.vsn == member.vsn
         )
 
     def announce_self(self) -> None:

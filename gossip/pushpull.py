@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from math import ceil, log2
 
-from gossip.address import to_text
+from gossip.address import to_bytes, to_text
 from gossip.config import VSN_LENGTH
 from gossip.core import Core
 from gossip.io import Address, Exchanged, ExchangeFailed, StreamFailure, UserState
@@ -24,6 +24,7 @@ from gossip.wire.messages import (
     Suspect,
 )
 
+IPV4_BYTES = 4
 _SCALE_FROM = 32
 _AFTER_STALL = 3
 _LONELY_SHARE = 4
@@ -73,6 +74,7 @@ class Exchanges:
         self._membership = membership
         self._dialled: dict[int, _Dialled] = {}
         self._seeds: tuple[Address, ...] = ()
+        self._seed_addrs: frozenset[bytes] = frozenset()
         self._retry: float | None = None
         self._next = now + core.rng.random() * core.config.push_pull_interval
 
@@ -97,6 +99,7 @@ class Exchanges:
         """Take the addresses to join through, and join through those that are no members."""
         own = self._core.table.own.address
         self._seeds = tuple(dict.fromkeys(seed for seed in seeds if seed != own))
+        self._seed_addrs = frozenset(to_bytes(seed.ip) for seed in self._seeds)
         self._join(now)
 
     def spread(self, now: float) -> None:
@@ -151,12 +154,17 @@ class Exchanges:
         lonely = not self._core.table.living_peers
         # A lonely node gives up a silent seed early: what matters is who answers first.
         timeout = config.tcp_timeout / _LONELY_SHARE if lonely else config.tcp_timeout
-        known = {member.address for member in self._core.table if member.living}
+        known = {member.address for member in self._core.table if self._may_be_seed(member)}
         busy = {dialled.to for dialled in self._dialled.values()}
         for seed in self._seeds:
             if seed not in busy and (again or seed not in known):
                 self._dial(seed, timeout, now, join=True)
         self._retry = self._next_retry(now)
+
+    def _may_be_seed(self, member: Member) -> bool:
+        """A look at the raw bytes first: of a large table only the seeds need their text."""
+        mapped = len(member.addr) != IPV4_BYTES
+        return member.living and (mapped or member.addr in self._seed_addrs)
 
     def _next_retry(self, now: float) -> float | None:
         if not self._seeds:
@@ -186,7 +194,11 @@ class Exchanges:
             self._core.ignore(Ignored.INCOMPATIBLE)
             return False
         for row in message.nodes:
-            self._merge_row(row, now)
+            # Nearly all rows of a settled cluster say what is known: a short way for them.
+            if self._membership.knows(row):
+                self._core.stats.ignored[Ignored.OLD_INCARNATION] += 1
+            else:
+                self._merge_row(row, now)
         self._core.stats.exchanges += 1
         self._core.events.add(Exchanged(peer, began))
         if message.user_state:
@@ -195,9 +207,7 @@ class Exchanges:
 
     def _merge_row(self, row: NodeState, now: float) -> None:
         name = self._core.name
-        if self._membership.knows(row):
-            self._core.ignore(Ignored.OLD_INCARNATION)
-        elif row.state is State.ALIVE:
+        if row.state is State.ALIVE:
             alive = Alive(row.addr, row.incarnation, row.meta, row.name, row.port, row.vsn)
             self._membership.alive(alive, now)
         elif row.state is State.LEFT:

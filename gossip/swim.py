@@ -116,6 +116,14 @@ class Swim:
         self._gossiper = Gossiper(self._core, now)
         self._exchanges = Exchanges(self._core, self._membership, now)
         self._rotation = Rotation(self._core, keyring)
+        self._timed = (
+            self._membership,
+            self._prober,
+            self._relays,
+            self._exchanges,
+            self._rotation,
+            self._gossiper,
+        )
         self._pingers = (self._prober, self._relays, self._rotation)
         self._left_by: float | None = None
         self._left = False
@@ -186,9 +194,7 @@ class Swim:
 
         Unlike a merge it trusts the rows; they must be as a member of this cluster gave them.
         """
-        for row in rows:
-            if self._core.table.get(row.name) is None:
-                self._core.table.add(Member.of(row, now))
+        self._core.table.adopt([Member.of(row, now) for row in rows])
         self._exchanges.spread(now)
         self._after(now)
 
@@ -264,16 +270,12 @@ class Swim:
 
     def deadline(self) -> float | None:
         """When `handle_timeout` wants to be called next."""
-        deadlines = (
-            self._membership.deadline(),
-            self._prober.deadline(),
-            self._relays.deadline(),
-            self._exchanges.deadline(),
-            self._rotation.deadline(),
-            self._gossiper.deadline(),
-            None if self._left else self._left_by,
-        )
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        earliest = None if self._left else self._left_by
+        for part in self._timed:
+            due = part.deadline()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
 
     def transmits(self) -> list[Transmit]:
         """Drain what is to be sent."""

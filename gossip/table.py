@@ -1,6 +1,6 @@
 """The member table and the order in which its rows are probed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gossip.member import Member
@@ -75,6 +75,15 @@ class Table:
         index = self._rng.randrange(len(self._order))
         self._order[index], self._order[-1] = self._order[-1], self._order[index]
         self._living += member.living
+
+    def adopt(self, members: Iterable[Member]) -> None:
+        """Put in many new rows at once; those whose names are known are left out."""
+        new = {member.name: member for member in members if member.name not in self._rows}
+        self._rows |= new
+        self._living += sum(member.living for member in new.values())
+        self._suspects += sum(member.state is State.SUSPECT for member in new.values())
+        self._order = self._shuffled([*self._order, *new.values()])
+        self._next = 0
 
     def set_state(self, member: Member, state: State, now: float) -> None:
         """Change a row's state; the one place that does."""

@@ -9,7 +9,7 @@ from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined
 from link.drop import DropReason
 from link.interface import Interface
 from speaker.announcer import Announcer
-from speaker.contact import Contact, Held, HoldReason, Released
+from speaker.contact import LONGEST_GAP, Contact, Held, HoldReason, Released
 from speaker.desired import ServicePlan
 from speaker.election import Election, Move
 from speaker.reconcile import Announce, Reconciler
@@ -38,16 +38,29 @@ class Announcing:
         self._dirty: dict[str, str] = {}
         self._members_changed = True
         self.wants_exchange = False
+        self._unsettled = True
+        self._seen = now
         interface = Interface(LINK, "eth0", mac, True, True, True, False)
         self.announcer.set_interfaces({LINK: interface}, now)
         self.election.set_plans(plans)
 
     def tick(self, now: float) -> bool:
         """Note that the process runs; true where it stood still, and waiting frames are stale."""
+        self._seen = now
         return self.contact.tick(now)
+
+    def beat(self, now: float) -> None:
+        """Do the heartbeats of a process that ran up to now.
+
+        They change nothing by themselves, so as few as will do are made up for when something
+        else happens: as events of their own they would be most of a run.
+        """
+        while now - self._seen > LONGEST_GAP:
+            self.tick(self._seen + LONGEST_GAP)
 
     def take(self, event: Event, now: float) -> None:
         """Take what happened in gossip."""
+        self._unsettled = True
         match event:
             case Joined() | Gone():
                 self._members_changed = True
@@ -65,6 +78,8 @@ class Announcing:
 
     def settle(self, members: frozenset[str] | None, now: float) -> list[Move]:
         """Bring announcements in line; gives what the election moved, by service."""
+        # Once more after the last hold is gone, for the release itself.
+        self._unsettled = self.contact.held
         for event in self.contact.events():
             if isinstance(event, Released):
                 self.announcer.released(event.ifindex, now)
@@ -94,14 +109,16 @@ class Announcing:
             for frame in gratuitous(announcement.interface.mac, announcement.ip)
         ]
 
-    def due(self, now: float) -> bool:
-        """Tell whether an announcement is due."""
+    def busy(self, now: float) -> bool:
+        """Tell whether `settle` has anything to do."""
         at = self.announcer.deadline()
-        return at is not None and at <= now
+        due = at is not None and at <= now
+        return due or self._unsettled or self.contact.held
 
     def deadline(self) -> float:
         """When the process has to run next, if nothing comes in."""
-        contact, announcer = self.contact.deadline(), self.announcer.deadline()
+        contact = self.contact.deadline() if self.contact.held else float("inf")
+        announcer = self.announcer.deadline()
         return contact if announcer is None else min(contact, announcer)
 
     def _reconcile(self, now: float) -> None:

@@ -95,7 +95,7 @@ class Process:
         self.inbox = Inbox()
         self._outside = outside
         self._wake_at = float("inf")
-        self._gossip_due = float("inf")
+        self._gossip_due = self._due = float("inf")
 
     # ---- in
 
@@ -139,30 +139,30 @@ class Process:
         if self.frozen or when != self._wake_at:
             return
         self._wake_at = float("inf")
-        was_held = self.announcing.contact.held
-        clock = now + self.offset
-        stalled = self.announcing.tick(clock)
+        if self._due > now:
+            # Put off since, as the timer of a probe is by its ack.
+            self._ask_to_wake(self._due)
+            return
+        clock = self._tick(now)
         if self._gossip_due <= clock:
             self.swim.handle_timeout(clock)
-        elif not (stalled or was_held or self.announcing.due(clock)):
-            # Nothing but the heartbeat, by far the most frequent: nothing can have changed.
-            self._schedule(now)
-            return
         self._drain(now)
 
     def start(self, now: float) -> None:
         """Begin to run."""
         self._drain(now)
 
-    def freeze(self) -> None:
+    def freeze(self, now: float) -> None:
         """Stand still; the kernel goes on receiving for us."""
+        self.announcing.beat(now + self.offset)
         self.frozen = True
 
     def thaw(self, now: float) -> None:
         """Run again: read what waited, then let the timers fire."""
         self.frozen = False
         inbox, self.inbox = self.inbox, Inbox()
-        clock = self._tick(now)
+        clock = now + self.offset
+        self.announcing.tick(clock)
         for data, source in inbox.datagrams:
             self.swim.handle_datagram(data, source, clock)
         for dial, outcome in inbox.replies:
@@ -180,7 +180,9 @@ class Process:
 
     def jump(self, seconds: float, now: float) -> None:
         """Put the clock forward."""
+        self.announcing.beat(now + self.offset)
         self.offset += seconds
+        self.announcing.tick(now + self.offset)
         self._wake_at = float("inf")
         self._schedule(now)
 
@@ -188,6 +190,7 @@ class Process:
 
     def _tick(self, now: float) -> float:
         clock = now + self.offset
+        self.announcing.beat(clock)
         self.announcing.tick(clock)
         return clock
 
@@ -198,7 +201,8 @@ class Process:
 
     def _drain(self, now: float) -> None:
         self._drain_gossip(now + self.offset)
-        self._settle(now + self.offset)
+        if self.announcing.busy(now + self.offset):
+            self._settle(now + self.offset)
         deadline = self.swim.deadline()
         self._gossip_due = float("inf") if deadline is None else deadline
         self._schedule(now)
@@ -228,7 +232,10 @@ class Process:
     def _schedule(self, now: float) -> None:
         at = min(self.announcing.deadline(), self._gossip_due)
         # A jumped clock rounds: never ask for the very instant in which nothing was due yet.
-        at = max(at - self.offset, now + _SOON)
+        self._due = max(at - self.offset, now + _SOON)
+        self._ask_to_wake(self._due)
+
+    def _ask_to_wake(self, at: float) -> None:
         if at < self._wake_at:
             self._wake_at = at
             self._outside.wake_at(at, self.life)

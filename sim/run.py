@@ -3,8 +3,10 @@
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from gossip.config import LAN, Config
+from gossip.config import LAN
+from gossip.wire.packet import WireConfig
 from sim.faults import Fault
 from sim.invariants import Checker
 from sim.process import make_rng
@@ -17,6 +19,8 @@ CALM = 5.0
 """Seconds that a run goes on after all is well, so that late trouble shows."""
 JOINED_UP_TO = 64
 """Larger clusters start settled: joining them one by one is all that a run would be."""
+_SHARE_JOINING = 0.5
+_SHARE_COMPRESSING = 0.25
 
 Progress = Callable[[float, float], None]
 
@@ -25,9 +29,15 @@ def _no_progress(done: float, whole: float) -> None:
     """Show nothing."""
 
 
-def plan_setup(nodes: int, seed: int, services: int = 4, config: Config = LAN) -> Setup:
-    """Draw from the seed whether the cluster joins, or starts settled."""
-    joins = nodes <= JOINED_UP_TO and make_rng(seed, "setup").random() < 0.5
+def plan_setup(nodes: int, seed: int, services: int = 4) -> Setup:
+    """Draw from the seed whether the cluster joins or starts settled, and whether it compresses.
+
+    Compression in Python is dear: a few small clusters are enough to know that it works.
+    """
+    rng = make_rng(seed, "setup")
+    joins = rng.random() < _SHARE_JOINING and nodes <= JOINED_UP_TO
+    compress = rng.random() < _SHARE_COMPRESSING and nodes <= JOINED_UP_TO
+    config = replace(LAN, wire=WireConfig(compress=compress))
     return Setup(nodes=nodes, seed=seed, services=services, converged=not joins, config=config)
 
 
@@ -38,7 +48,7 @@ def plan_faults(nodes: int, seed: int, scenario: str) -> list[Fault]:
 
 
 @contextmanager
-def _still_collector() -> Iterator[None]:
+def quiet_collector() -> Iterator[None]:
     """Let the garbage collector not walk a million table rows again and again: half the time."""
     gc.collect()
     gc.freeze()
@@ -63,7 +73,7 @@ def simulate(
     world = world or World(setup)
     checker = Checker(world, faults)
     world.start(faults)
-    with _still_collector():
+    with quiet_collector():
         _run_to_end(world, checker, duration, progress)
     checker.finish()
     return summarize(world, checker, faults, scenario)

@@ -38,16 +38,23 @@ class Segment:
         """Carry a frame from the host `source`."""
         destination = frame[:6]
         if destination[0] & 1:
-            for host in self._ports:
-                if host != source:
-                    self._carry(source, host, frame)
+            # A bridge floods to all ports at once: one event, with what is lost left out of it.
+            heard = [
+                receive
+                for host, (_, receive) in self._ports.items()
+                if host != source
+                for _ in self._network.copies(source, host)
+            ]
+            self._heap.after(self._network.conditions.latency, partial(_flood, frame, heard))
         elif destination in self._hosts:
-            self._carry(source, self._hosts[destination], frame)
+            receive = self._ports[self._hosts[destination]][1]
+            for delay in self._network.copies(source, self._hosts[destination]):
+                self._heap.after(delay, partial(receive, frame))
 
-    def _carry(self, source: str, target: str, frame: bytes) -> None:
-        receive = self._ports[target][1]
-        for delay in self._network.copies(source, target):
-            self._heap.after(delay, partial(receive, frame))
+
+def _flood(frame: bytes, heard: list[Receive]) -> None:
+    for receive in heard:
+        receive(frame)
 
 
 class Observer:

@@ -135,7 +135,7 @@ class World:
         process = self.machines[name].process
         if process is None or process.frozen:
             return False
-        process.freeze()
+        process.freeze(self.now)
         return True
 
     def thaw(self, name: str) -> None:
@@ -202,6 +202,7 @@ class World:
             swim.adopt(rows, self.now)
         swim.set_seeds(seeds, self.now)
         if machine.process is not None:
+            machine.process.announcing.contact.seeking(self.now)
             machine.process.start(self.now)
 
 
