@@ -82,7 +82,9 @@ class Table:
         self._rows |= new
         self._living += sum(member.living for member in new.values())
         self._suspects += sum(member.state is State.SUSPECT for member in new.values())
-        self._order = self._shuffled([*self._order, *new.values()])
+        self._order += new.values()
+        # As a whole: halves of the given order would be everybody's, and one of them would wait.
+        self._rng.shuffle(self._order)
         self._next = 0
 
     def set_state(self, member: Member, state: State, now: float) -> None:
