@@ -92,10 +92,6 @@ class Contact:
         if outage > LONGEST_GAP and not self._alone:
             self._hold(ifindex, HoldReason.CARRIER, outage, SILENCE, now)
 
-    def link_gone(self, ifindex: int) -> None:
-        """Forget the link."""
-        self._holds.pop(ifindex, None)
-
     def exchanged(self, began: float | None, now: float) -> None:
         """A state exchange was done that we began at `began`, or that a peer began (None).
 
