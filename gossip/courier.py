@@ -1,9 +1,9 @@
 """Messages between Clarion nodes, inside memberlist's user messages. Others never get any.
 
-     0       1         2      3            11         19         27            31
-    +-------+---------+------+------------+----------+----------+-------------+----------
-    | first | version | kind |  sender    | counter  |  about   | incarnation | payload
-    +-------+---------+------+------------+----------+----------+-------------+----------
+     0       1         2      3        7         15      19            23
+    +-------+---------+------+--------+---------+-------+-------------+----------
+    | first | version | kind | sender | counter | about | incarnation | payload
+    +-------+---------+------+--------+---------+-------+-------------+----------
 
 `sender` and `about` are start ids (see `mark`): who speaks, and of which life of which node.
 memberlist has no protection against replay, so a message counts once, within a window, and only
@@ -32,8 +32,7 @@ VERSION = 1
 WINDOW = 1_024
 MAX_PAYLOAD = 512
 SPREAD = 3
-_LAYOUT = struct.Struct("!BBBQQQI")
-_UINT64 = (1 << 64) - 1
+_LAYOUT = struct.Struct("!BBBIQII")
 
 
 class CourierRefusal(StrEnum):

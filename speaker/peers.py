@@ -156,7 +156,7 @@ class Peers:
             nonce=lambda: os.urandom(12),
             incarnation=int(time.time()),
             now=self._clock(),
-            meta=mark.encode(Mark(rng.getrandbits(64))),
+            meta=mark.encode(Mark(rng.getrandbits(mark.START_ID_BITS))),
         )
         return Agent(swim, address, self._clock, on_event, self._on_error)
 

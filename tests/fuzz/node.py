@@ -4,9 +4,11 @@ import math
 import random
 from collections.abc import Iterable
 
+from gossip import mark
 from gossip.config import LAN
 from gossip.courier import Courier, CourierRefusal
 from gossip.io import Address, Datagram, Dial, StreamFailure
+from gossip.mark import Mark
 from gossip.relay import MAX_RELAYS
 from gossip.stats import Ignored
 from gossip.swim import Swim
@@ -37,7 +39,7 @@ class Node:
             nonce=lambda: rng.randbytes(12),
             incarnation=1,
             now=self.now,
-            meta=b"\xc7CLR\x01\x00" + (1).to_bytes(8, "big"),
+            meta=mark.encode(Mark(1)),
         )
         self.swim.set_seeds([PEER], self.now)
         self._dials: list[int] = []
@@ -139,7 +141,7 @@ def letters(data: bytes) -> None:
     """Every letter is taken once, or refused for a reason that is counted."""
     node = Node()
     for number in (2, 3):
-        meta = b"\xc7CLR\x01\x00" + number.to_bytes(8, "big")
+        meta = mark.encode(Mark(number))
         alive = Alive(bytes((10, 0, 0, number)), 1, meta, f"n{number}", 7946, CURRENT_VSN)
         node.swim.handle_datagram(encode(alive), PEER, node.now)
     courier = Courier(node.swim, random.Random(1), start_id=1)

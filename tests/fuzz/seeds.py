@@ -172,7 +172,7 @@ def letters() -> list[bytes]:
 
 
 def _letter(sender: int, counter: int, about: int, incarnation: int) -> bytes:
-    return struct.pack("!BBBQQQI", 0xC7, 1, 4, sender, counter, about, incarnation) + b"payload"
+    return struct.pack("!BBBIQII", 0xC7, 1, 4, sender, counter, about, incarnation) + b"payload"
 
 
 def _messages() -> list[Message]:

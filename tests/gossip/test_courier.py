@@ -23,7 +23,7 @@ from gossip.mark import Flags, Mark
 KIND = 7
 
 
-@given(st.integers(0, 2**64 - 1), st.sampled_from(list(Flags)))
+@given(st.integers(0, 2**mark.START_ID_BITS - 1), st.sampled_from(list(Flags)))
 def test_mark_round_trip(start_id: int, flags: Flags) -> None:
     assert mark.decode(mark.encode(Mark(start_id, flags))) == Mark(start_id, flags)
 
@@ -99,10 +99,10 @@ def test_gossip_reaches_all_marked_once_each_counts(network: Any) -> None:
         (lambda data: data[:10], CourierRefusal.TRUNCATED),
         (lambda data: data + bytes(MAX_PAYLOAD + 1), CourierRefusal.TOO_LONG),
         (lambda data: bytes([FIRST, 2]) + data[2:], CourierRefusal.UNKNOWN_VERSION),
-        (lambda data: data[:3] + bytes(8) + data[11:], CourierRefusal.UNKNOWN_SENDER),
-        (lambda data: data[:3] + bytes(7) + b"\x02" + data[11:], CourierRefusal.OWN),
-        (lambda data: data[:19] + bytes(8) + data[27:], CourierRefusal.OTHER_START),
-        (lambda data: data[:27] + bytes(4) + data[31:], CourierRefusal.OTHER_INCARNATION),
+        (lambda data: data[:3] + bytes(4) + data[7:], CourierRefusal.UNKNOWN_SENDER),
+        (lambda data: data[:3] + bytes(3) + b"\x02" + data[7:], CourierRefusal.OWN),
+        (lambda data: data[:15] + bytes(4) + data[19:], CourierRefusal.OTHER_START),
+        (lambda data: data[:19] + bytes(4) + data[23:], CourierRefusal.OTHER_INCARNATION),
     ],
 )
 def test_what_is_refused_is_counted(network: Any, change: Any, expected: CourierRefusal) -> None:

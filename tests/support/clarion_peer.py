@@ -133,7 +133,7 @@ class Peer:
             nonce=lambda: secrets.token_bytes(12),
             incarnation=int(time.time()),
             now=time.monotonic(),
-            meta=mark.encode(Mark(random.getrandbits(64))),
+            meta=mark.encode(Mark(random.getrandbits(mark.START_ID_BITS))),
         )
         self.agent = Agent(
             self.swim,
