@@ -1,4 +1,4 @@
-"""All objects at one moment, as one frozen value that the plan is made from."""
+"""All objects in one value that the plan is made from."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,10 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the cluster looks like; all mappings are read-only."""
+    """What the cluster looks like; all mappings are read-only.
+
+    Of a cluster that is watched, `services` and `slices` are live: they show what is there now.
+    """
 
     services: Mapping[str, Service] = field(default_factory=dict)
     """By `namespace/name`."""

@@ -10,8 +10,8 @@ from kube.snapshot import Snapshot
 from speaker import events
 from speaker.events import Subject
 from speaker.publisher import Publisher, Wanted
-from speaker.source_files import OnChange, SourceError
-from speaker.source_kubernetes import KubernetesSource, Scope
+from speaker.source_files import SourceError
+from speaker.source_kubernetes import KubernetesSource, OnChange, Scope
 
 OnSeeds = Callable[[list[str]], None]
 
@@ -93,7 +93,9 @@ class Cluster:
 
     # ---- what comes in
 
-    def _take(self, snapshot: Snapshot, problems: tuple[Problem, ...]) -> None:
+    def _take(
+        self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
+    ) -> None:
         self._snapshot = snapshot
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         configured = [problem for problem in errors if _subject(problem) is not None]
@@ -104,7 +106,7 @@ class Cluster:
                 text = f"{problem.field}: {problem.message}" if problem.field else problem.message
                 self._publisher.event(events.invalid_configuration(subject, text))
         self._errors = frozenset(errors)
-        self._on_change(snapshot, problems)
+        self._on_change(snapshot, problems, changed)
 
     def _take_pods(self, pods: list[Pod]) -> None:
         self.seeds = sorted({pod.ip for pod in pods if pod.ip})

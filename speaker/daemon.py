@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gossip.io import (
@@ -37,12 +38,13 @@ from speaker import logs
 from speaker.announcer import Announcer, IPAddress
 from speaker.clients import Clients
 from speaker.contact import Contact, Held, HoldReason, Released
-from speaker.desired import Options, ServicePlan, plan
+from speaker.desired import Options, ServicePlan
 from speaker.election import Election, Move
 from speaker.health import Health, HttpServer
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures, make_registry
 from speaker.peers import Peers, describe
+from speaker.planner import Planner
 from speaker.reconcile import Announce, Reconciler
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
@@ -80,9 +82,8 @@ class Daemon:
         self._election = Election()
         self._reconciler = Reconciler()
         self._snapshot: Snapshot | None = None
-        self._plans: Mapping[str, ServicePlan] = {}
         self._planning: asyncio.Task[None] | None = None
-        self._latest: tuple[Snapshot, tuple[Problem, ...]] | None = None
+        self._source_problems: tuple[Problem, ...] = ()
         self._cluster = self._make_cluster() if settings.source is None else None
         self._options = Options(
             own_node=settings.node_name,
@@ -92,6 +93,8 @@ class Daemon:
             gossips=settings.gossips,
             addresses_from_annotations=settings.source is not None,
         )
+        self._planner = Planner(self._options)
+        self._plans: dict[str, ServicePlan] = {}
         self._moves: deque[Move] = deque()
         self._dirty: dict[str, str] = {}
         self._decided: dict[IPAddress, float] = {}
@@ -111,6 +114,7 @@ class Daemon:
             layer2=self._layer2.stats,
             announced=self._reconciler.announced(),
             owners=self._election.owners,
+            plans=self._plans,
             members=self._peers.states,
             refusals=self._peers.refusals,
             gossip_health=self._peers.health,
@@ -169,7 +173,9 @@ class Daemon:
     def _folder(self) -> FileSource:
         settings = self._settings
         assert settings.source is not None  # noqa: S101 - without one there is a cluster
-        return FileSource(settings.source, settings.namespace, self._on_snapshot)
+        return FileSource(
+            settings.source, settings.namespace, partial(self._on_snapshot, changed=None)
+        )
 
     def _make_cluster(self) -> "Cluster":
         # Imported late: without Kubernetes none of it need be installed.
@@ -253,38 +259,47 @@ class Daemon:
             )
         self._wake()
 
-    def _on_snapshot(self, snapshot: Snapshot, problems: tuple[Problem, ...]) -> None:
-        # One plan at a time, and of the snapshots that come meanwhile only the last one counts.
-        self._latest = snapshot, problems
+    def _on_snapshot(
+        self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
+    ) -> None:
+        self._snapshot, self._source_problems = snapshot, problems
+        self._planner.take(snapshot, changed)
+        self._note_configuration(problems)
         if self._planning is None or self._planning.done():
-            self._planning = asyncio.create_task(self._replan())
+            self._planning = asyncio.create_task(self._plan())
 
-    async def _replan(self) -> None:
-        while self._latest is not None:
-            (snapshot, problems), self._latest = self._latest, None
-            # Planning 1,000 services takes 14 ms: not on the loop.
-            plans, more = await asyncio.to_thread(plan, snapshot, self._options)
-            await asyncio.to_thread(prepare, all_ips(plans))
-            self._take_plans(snapshot, plans, problems)
-            self._report([*problems, *more])
+    async def _plan(self) -> None:
+        """Plan what waits, in bites; then teach the filters the IPs, and then have it elected."""
+        while True:
+            different: dict[str, ServicePlan | None] = {}
+            while self._planner.pending:
+                different |= self._planner.advance()
+                await asyncio.sleep(0)
+            await self._filter(different)
+            self._take_plans(different)
+            self._report([*self._source_problems, *self._planner.problems()])
             self._planned.set()
             self._wake()
+            if not self._planner.pending:
+                return
 
-    def _take_plans(
-        self,
-        snapshot: Snapshot,
-        plans: Mapping[str, ServicePlan],
-        problems: tuple[Problem, ...],
-    ) -> None:
-        for service in self._plans.keys() | plans.keys():
-            if self._plans.get(service) != plans.get(service):
-                self._dirty.setdefault(service, "configuration")
-        self._snapshot, self._plans = snapshot, plans
-        self._election.set_plans(plans)
-        # Before anything is announced: a question that the filter keeps out gets no answer.
-        self._layer2.set_service_ips(all_ips(plans))
+    async def _filter(self, different: Mapping[str, ServicePlan | None]) -> None:
+        """Let questions for new IPs pass: what the filter keeps out gets no answer."""
+        if all(_same_ips(self._plans.get(key), item) for key, item in different.items()):
+            return
+        ips = self._planner.ips()
+        await asyncio.to_thread(prepare, ips)
+        self._layer2.set_service_ips(ips)
+
+    def _take_plans(self, different: Mapping[str, ServicePlan | None]) -> None:
+        for service, item in different.items():
+            self._dirty.setdefault(service, "configuration")
+            self._election.set_plan(service, item)
+            if item is None:
+                self._plans.pop(service, None)
+            else:
+                self._plans[service] = item
         self._cause = "configuration"
-        self._note_configuration(problems)
 
     def _note_configuration(self, problems: tuple[Problem, ...]) -> None:
         figures = self._figures
@@ -293,9 +308,6 @@ class Daemon:
         figures.update_errors += broken
         figures.config_loaded = self._snapshot is not None and self._snapshot.config is not None
         figures.config_stale = broken
-        figures.plan_ips = {
-            service: tuple(str(ip) for ip in item.ips) for service, item in self._plans.items()
-        }
 
     def _report(self, problems: list[Problem]) -> None:
         """Log each problem once, as long as it lasts."""
@@ -466,7 +478,7 @@ class Daemon:
 
     def _note_readiness(self) -> None:
         self._figures.contact = not self._contact.held
-        if self._snapshot is None:
+        if not self._planned.is_set():
             waiting = self._cluster.waiting_for if self._cluster is not None else None
             self._health.not_ready = f"sources are not read yet: {waiting}".removesuffix(": None")
         elif self._contact.held:
@@ -494,9 +506,8 @@ class Daemon:
         self._settle()
 
 
-def all_ips(plans: Mapping[str, ServicePlan]) -> frozenset[IPAddress]:
-    """Return the IPs that this node may ever announce, whoever owns them now."""
-    return frozenset(ip for item in plans.values() for ip in item.ips)
+def _same_ips(before: ServicePlan | None, after: ServicePlan | None) -> bool:
+    return (before.ips if before else ()) == (after.ips if after else ())
 
 
 async def first_of(*events: asyncio.Event) -> None:

@@ -5,7 +5,7 @@ of them surprises where the objects come from files: a service needs an endpoint
 the directory must hold an EndpointSlice for it, or nobody announces it. A warning says so.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from kube.objects import (
     INGRESS,
     LOAD_BALANCER_IP,
     LOAD_BALANCER_IPS,
+    EndpointSlice,
     L2Advertisement,
     Node,
     Service,
@@ -97,14 +98,21 @@ class ServicePlan:
 
 
 def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], list[Problem]]:
-    """Plan every service that is ours by its load balancer class."""
-    planner = _Planner(snapshot, options)
-    plans = {
-        service.key: planner.plan(service)
-        for service in snapshot.services.values()
-        if (service.load_balancer_class or None) == (options.lb_class or None)
-    }
-    return plans, worst_first((*planner.problems, *_without_effect(snapshot, options)))
+    """Plan every service that is ours, all at once; `planner` keeps the same up to date."""
+    rules = Rules(snapshot.config, snapshot.nodes, options)
+    problems: list[Problem] = []
+    plans: dict[str, ServicePlan] = {}
+    for service in snapshot.services.values():
+        if is_ours(service, options):
+            slices = snapshot.slices.get(service.key, ())
+            plans[service.key], found = rules.plan(service, slices)
+            problems += found
+    return plans, worst_first((*problems, *without_effect(snapshot.config, options)))
+
+
+def is_ours(service: Service, options: Options) -> bool:
+    """Tell by its load balancer class if a service is ours."""
+    return (service.load_balancer_class or None) == (options.lb_class or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +123,29 @@ class _Addresses:
     field: Path
 
 
-class _Planner:
+class Rules:
     """Applies the rules to one service at a time and remembers what services have in common."""
 
-    def __init__(self, snapshot: Snapshot, options: Options) -> None:
-        self.problems: list[Problem] = []
-        self._snapshot = snapshot
+    def __init__(self, config: Config | None, nodes: Mapping[str, Node], options: Options) -> None:
+        self._problems: list[Problem] = []
+        self._config, self._nodes = config, nodes
         self._options = options
         self._electorates: dict[tuple[int, ...], frozenset[str] | None] = {}
         self._scores: dict[tuple[int, ...], Mapping[str, int]] = {}
 
-    def plan(self, service: Service) -> ServicePlan:
+    def plan(
+        self, service: Service, slices: Collection[EndpointSlice]
+    ) -> tuple[ServicePlan, tuple[Problem, ...]]:
+        """Plan one service by its endpoint slices; also tell what is wrong with it."""
+        self._problems.clear()
+        found = self._plan(service, slices)
+        return found, tuple(self._problems)
+
+    def _plan(self, service: Service, slices: Collection[EndpointSlice]) -> ServicePlan:
         """Go through the checks in the order in which MetalLB's `SetBalancer` makes them."""
         if service.type != "LoadBalancer":
             return ServicePlan(service.key, withheld=Withheld.NOT_LOAD_BALANCER)
-        config = self._snapshot.config
+        config = self._config
         if config is None:
             return ServicePlan(service.key, withheld=Withheld.NO_CONFIG)
         addresses = self._addresses(service)
@@ -140,9 +156,9 @@ class _Planner:
             return ServicePlan(service.key, withheld=Withheld.INVALID_IP)
         pool = config.pool_for(ips)
         if pool is None:
-            self.problems.append(_not_allowed(service, addresses, ips, config))
+            self._problems.append(_not_allowed(service, addresses, ips, config))
             return ServicePlan(service.key, ips, str(ips[0]), withheld=Withheld.IP_NOT_ALLOWED)
-        return self._announcement(service, ips, config.advertisements[pool])
+        return self._announcement(service, ips, config.advertisements[pool], slices)
 
     def _addresses(self, service: Service) -> _Addresses:
         """Find where the addresses stand. A status always wins: it is what others act on."""
@@ -156,7 +172,7 @@ class _Planner:
         path: Path = ("metadata", "annotations", asked)
         if service.load_balancer_ip:
             message = f"stands beside {asked}; MetalLB takes one of them, not both"
-            self.problems.append(service.origin.error(LOAD_BALANCER_IP, message))
+            self._problems.append(service.origin.error(LOAD_BALANCER_IP, message))
             return _Addresses((), path)
         texts = [text.strip() for text in service.annotations[asked].split(",")]
         return _Addresses(tuple(dict.fromkeys(texts)) if any(texts) else (), path)
@@ -167,16 +183,20 @@ class _Planner:
             address = parse_ip(text)
             if address is None:
                 message = f"{quoted(text)} is not an IP address"
-                self.problems.append(service.origin.error(addresses.field, message))
+                self._problems.append(service.origin.error(addresses.field, message))
                 return None
             found.append(address)
         return tuple(found)
 
     def _announcement(
-        self, service: Service, ips: tuple[IPAddress, ...], of_pool: tuple[L2Advertisement, ...]
+        self,
+        service: Service,
+        ips: tuple[IPAddress, ...],
+        of_pool: tuple[L2Advertisement, ...],
+        slices: Collection[EndpointSlice],
     ) -> ServicePlan:
         """Apply the rules of `ShouldAnnounce` for layer 2, up to the vote itself."""
-        serving = self._serving(service.key)
+        serving = _serving(slices)
         ads = self._for_service(service, of_pool)
         own = self._own_advertisements(ads)
         candidates = self._electorate(ads)
@@ -186,7 +206,9 @@ class _Planner:
         withheld = None
         if not serving:
             withheld = Withheld.NOT_OWNER
-            self._hint_at_slices(service)
+            if not slices and self._options.addresses_from_annotations:
+                message = "no EndpointSlice belongs to it, so nobody announces it"
+                self._problems.append(service.origin.warning((), message))
         elif self._shares_beside_selector(service, ads):
             withheld = Withheld.SHARED_IP_WITH_SELECTOR
         elif not own:
@@ -225,30 +247,14 @@ class _Planner:
         key = tuple(id(ad) for ad in ads)
         if key not in self._scores:
             points = {
-                node.name: sum(_points(ad, node) for ad in ads)
-                for node in self._snapshot.nodes.values()
+                node.name: sum(_points(ad, node) for ad in ads) for node in self._nodes.values()
             }
             self._scores[key] = {node: score for node, score in points.items() if score}
         return self._scores[key]
 
-    def _hint_at_slices(self, service: Service) -> None:
-        if self._options.addresses_from_annotations and service.key not in self._snapshot.slices:
-            message = "no EndpointSlice belongs to it, so nobody announces it"
-            self.problems.append(service.origin.warning((), message))
-
-    def _serving(self, key: str) -> set[str | None]:
-        """Give the nodes of the endpoints that can serve; None stands for one without a node."""
-        return {
-            endpoint.node_name
-            for found in self._snapshot.slices.get(key, ())
-            for endpoint in found.endpoints
-            if endpoint.can_serve
-        }
-
     def _own_advertisements(self, ads: tuple[L2Advertisement, ...]) -> list[L2Advertisement]:
-        nodes = self._snapshot.nodes
-        own = nodes.get(self._options.own_node)
-        if nodes and own is None:
+        own = self._nodes.get(self._options.own_node)
+        if self._nodes and own is None:
             return []
         labels = own.labels if own is not None else {}
         return [ad for ad in ads if any_matches(ad.node_selectors, labels)]
@@ -261,16 +267,15 @@ class _Planner:
         return self._electorates[key]
 
     def _admitted(self, ads: tuple[L2Advertisement, ...]) -> frozenset[str] | None:
-        nodes = self._snapshot.nodes
         if self._options.release is Release.V0_14 and not self._options.gossips:
             return frozenset()
-        if not nodes:
+        if not self._nodes:
             # Nobody knows of labels: each member counts as a node without any.
             unlabelled = any(any_matches(ad.node_selectors, {}) for ad in ads)
             return None if unlabelled else frozenset()
         return frozenset(
             node.name
-            for node in nodes.values()
+            for node in self._nodes.values()
             if self._available(node)
             and any(any_matches(ad.node_selectors, node.labels) for ad in ads)
         )
@@ -283,6 +288,13 @@ class _Planner:
 
 
 _NO_SCORES: Mapping[str, int] = {}
+
+
+def _serving(slices: Collection[EndpointSlice]) -> set[str | None]:
+    """Give the nodes of the endpoints that can serve; None stands for one without a node."""
+    return {
+        endpoint.node_name for found in slices for endpoint in found.endpoints if endpoint.can_serve
+    }
 
 
 def _points(ad: L2Advertisement, node: Node) -> int:
@@ -311,13 +323,11 @@ def _not_allowed(
     return service.origin.error(addresses.field, message)
 
 
-def _without_effect(snapshot: Snapshot, options: Options) -> Iterator[Problem]:
+def without_effect(config: Config | None, options: Options) -> Iterator[Problem]:
     """Warn of fields that the release set does not know: it treats them as absent."""
-    if options.release is Release.HEAD or snapshot.config is None:
+    if options.release is Release.HEAD or config is None:
         return
-    advertisements = {
-        ad.name: ad for found in snapshot.config.advertisements.values() for ad in found
-    }
+    advertisements = {ad.name: ad for found in config.advertisements.values() for ad in found}
     for ad in advertisements.values():
         message = f"has no effect in release {options.release}"
         if ad.preferred_nodes:

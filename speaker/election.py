@@ -63,7 +63,7 @@ class Election:
     def __init__(self) -> None:
         self.hashes = 0
         """Digests computed so far."""
-        self._plans: Mapping[str, ServicePlan] = {}
+        self._plans: dict[str, ServicePlan] = {}
         self._members: frozenset[str] = frozenset()
         self._standings: dict[str, _Standing] = {}
         self._owners: dict[str, str | None] = {}
@@ -91,28 +91,39 @@ class Election:
         return MappingProxyType(self._owners)
 
     def set_plans(self, plans: Mapping[str, ServicePlan]) -> None:
-        """Take all plans; only services whose electorate changed are queued.
+        """Take all plans at once: a service that is not among them is gone."""
+        for service in self._plans.keys() - plans.keys():
+            self.set_plan(service, None)
+        for service, plan in plans.items():
+            self.set_plan(service, plan)
+
+    def set_plan(self, service: str, plan: ServicePlan | None) -> None:
+        """Take one plan; the service is queued only if its electorate changed. None: it is gone.
 
         What is no longer to be announced is decided here: it needs no hash and must not wait.
         """
-        before, self._plans = self._plans, dict(plans)
-        for service in before.keys() - plans.keys():
+        known = self._plans.get(service)
+        if plan is None:
+            if known is not None:
+                self._forget(service)
+            return
+        self._plans[service] = plan
+        if known is None:
+            self._standings[service] = _Standing()
+            self._owners[service] = None
+        elif _electorate(known) == _electorate(plan):
+            return
+        self._standings[service].seen = None
+        if plan.withheld is not None:
             self._queue.pop(service, None)
-            self._award(service, None, b"", Withheld.SERVICE_DELETED)
-            del self._standings[service], self._owners[service]
-        for service, plan in self._plans.items():
-            known = before.get(service)
-            if known is None:
-                self._standings[service] = _Standing()
-                self._owners[service] = None
-            elif _electorate(known) == _electorate(plan):
-                continue
-            self._standings[service].seen = None
-            if plan.withheld is not None:
-                self._queue.pop(service, None)
-                self._award(service, None, b"", plan.withheld)
-            else:
-                self._queue[service] = PLAN_CHANGED
+            self._award(service, None, b"", plan.withheld)
+        else:
+            self._queue[service] = PLAN_CHANGED
+
+    def _forget(self, service: str) -> None:
+        self._queue.pop(service, None)
+        self._award(service, None, b"", Withheld.SERVICE_DELETED)
+        del self._plans[service], self._standings[service], self._owners[service]
 
     def set_members(self, members: frozenset[str], reason: str) -> None:
         """Take the nodes that are alive (suspects count). `reason` goes into the moves it causes.

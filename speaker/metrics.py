@@ -23,6 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from speaker.desired import ServicePlan
 from speaker.layer2 import Layer2Stats
 from speaker.reconcile import Announce
 
@@ -38,7 +39,7 @@ class Figures:
     layer2: Layer2Stats
     announced: Mapping[str, Announce]
     owners: Callable[[], Mapping[str, str | None]]
-    plan_ips: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    plans: Mapping[str, ServicePlan] = field(default_factory=dict)
     members: Callable[[], Mapping[str, int]] = dict
     refusals: Callable[[], Mapping[str, int]] = dict
     gossip_health: Callable[[], int] = int
@@ -112,16 +113,16 @@ class SpeakerCollector(Collector):
         for item in announces:
             for ip in item.ips:
                 announced.add_metric([item.service, "layer2", figures.node, str(ip)], 1)
-        plan_ips = figures.plan_ips
+        plans = figures.plans
         mine = {str(ip) for item in announces for ip in item.ips}
         for service, owner in list(figures.owners().items()):
-            if owner == figures.node:
-                mine.update(plan_ips.get(service, ()))
+            if owner == figures.node and (plan := plans.get(service)) is not None:
+                mine.update(map(str, plan.ips))
         for text in sorted(mine):
             leader.add_metric([text], 1)
         yield announced
         yield leader
-        known = {text for ips in list(plan_ips.values()) for text in ips}
+        known = {ip for plan in list(plans.values()) for ip in plan.ips}
         yield _gauge("clarion_service_ips", "Service IPs known to this node.", len(known))
         yield _counter("clarion_moves", "Changes of owner seen.", "reason", figures.moves.copy())
 

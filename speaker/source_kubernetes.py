@@ -1,13 +1,15 @@
 """The cluster's state from a Kubernetes API server.
 
-Every object is decoded, pruned and indexed as it arrives, so a snapshot is a few shallow copies,
-whatever the size of the cluster. An API server that is gone changes nothing: the last state stays.
+Every object is decoded, pruned and indexed as it arrives, and a snapshot shows the index itself: a
+change costs the same, whatever the size of the cluster. An API server that is gone changes nothing:
+the last state stays.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from kube.client import Client
@@ -33,7 +35,9 @@ from kube.watch import Watcher
 SETTLE = 0.005
 """Seconds for which changes are gathered before a snapshot is made of them."""
 
-OnChange = Callable[[Snapshot, tuple[Problem, ...]], None]
+OnChange = Callable[[Snapshot, tuple[Problem, ...], frozenset[str] | None], None]
+"""The state, what is wrong with it, and the services that changed since the last call (None: all).
+"""
 OnPods = Callable[[list[Pod]], None]
 OnStatus = Callable[[set[str]], None]
 
@@ -73,6 +77,10 @@ class KubernetesSource:
         self._on_change = on_change
         self._config: Config | None = None
         self._findings: list[Problem] = []
+        self._touched: set[str] = set()
+        self._services: dict[str, Service] = {}
+        self._nodes: Mapping[str, Node] = {}
+        self._namespaces: Mapping[str, Namespace] = {}
         self._slices: dict[str, dict[Key, EndpointSlice]] = {}
         self._slice_owner: dict[Key, str] = {}
         self._served: dict[str, tuple[EndpointSlice, ...]] = {}
@@ -177,19 +185,35 @@ class KubernetesSource:
             return
         if reflector is self.pods:
             self._tell_pods()
+        elif reflector is self.services:
+            self._index_services(changed)
         elif reflector is self.slices:
             self._index_slices(changed)
+        elif reflector is self.namespaces:
+            self._namespaces = {found.name: found for found in _all(self.namespaces, Namespace)}
         elif reflector in (self.pools, self.advertisements):
             self._findings = []
             self._judge()
-        elif reflector is self.nodes and ("", self._scope.node) in changed:
-            self._tell_pods()
+        elif reflector is self.nodes:
+            self._nodes = {found.name: found for found in _all(self.nodes, Node)}
+            if ("", self._scope.node) in changed:
+                self._tell_pods()
         if self._timer is None and self.waiting_for is None:
             self._timer = asyncio.get_running_loop().call_later(SETTLE, self._tell)
 
     def _tell_pods(self) -> None:
         if self.pods.synced:
             self.on_pods(list(_all(self.pods, Pod)))
+
+    def _index_services(self, changed: set[Key]) -> None:
+        for key in changed:
+            name = "/".join(key)
+            found = self.services.objects.get(key)
+            if isinstance(found, Service):
+                self._services[name] = found
+            else:
+                self._services.pop(name, None)
+            self._touched.add(name)
 
     def _index_slices(self, changed: set[Key]) -> None:
         for key in changed:
@@ -204,6 +228,7 @@ class KubernetesSource:
                 self._slice_owner[key] = service
                 self._slices.setdefault(service, {})[key] = found
             for name in {before, service} - {""}:
+                self._touched.add(name)
                 if members := self._slices.get(name):
                     self._served[name] = tuple(members.values())
                 else:
@@ -244,17 +269,21 @@ class KubernetesSource:
 
     def _tell(self) -> None:
         self._timer = None
-        services = {found.key: found for found in _all(self.services, Service)}
-        nodes = {found.name: found for found in _all(self.nodes, Node)}
-        namespaces = {found.name: found for found in _all(self.namespaces, Namespace)}
         problems = [
             problem
             for reflector in self._needed
             for found in reflector.problems.values()
             for problem in found
         ]
-        snapshot = Snapshot(services, nodes, dict(self._served), namespaces, self._config)
-        self._on_change(snapshot, tuple(worst_first((*problems, *self._findings))))
+        snapshot = Snapshot(
+            MappingProxyType(self._services),
+            self._nodes,
+            MappingProxyType(self._served),
+            self._namespaces,
+            self._config,
+        )
+        touched, self._touched = frozenset(self._touched), set()
+        self._on_change(snapshot, tuple(worst_first((*problems, *self._findings))), touched)
 
     def _prune_service(self, view: View) -> View | None:
         """Drop what is not ours; of one that is no load balancer keep only that it is not."""
