@@ -1,7 +1,9 @@
 """IP addresses as the wire carries them (4 or 16 raw bytes) and as text."""
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Network = IPv4Network | IPv6Network
 
 _CACHED = 4096
 
@@ -24,3 +26,17 @@ def to_text(raw: bytes) -> str | None:
         return None
     address = IPv6Address(raw)
     return str(address.ipv4_mapped or address)
+
+
+@lru_cache(maxsize=_CACHED)
+def allowed(ip: str, networks: tuple[Network, ...] | None) -> bool:
+    """Tell whether `ip` lies in one of `networks`; None allows every address, () none."""
+    if networks is None:
+        return True
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    return any(address in network for network in networks)

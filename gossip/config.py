@@ -5,6 +5,7 @@ None of them is negotiated on the wire: every member of a cluster must use the s
 
 from dataclasses import dataclass, field
 
+from gossip.address import Network
 from gossip.wire.messages import CURRENT_VSN
 from gossip.wire.packet import WireConfig
 
@@ -38,6 +39,8 @@ class Config:
     rejoin_interval: float = 60.0
     lonely_interval: float = 1.0
     leave_timeout: float = 1.0
+    cidrs_allowed: tuple[Network, ...] | None = None
+    """Where members may live and speak from (memberlist's CIDRsAllowed); None: anywhere."""
 
     def __post_init__(self) -> None:
         """Refuse what would make timers spin or crash a Go peer; ValueError names the field."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from gossip.awareness import Awareness
     from gossip.config import Config
     from gossip.events import EventQueue
+    from gossip.hooks import Hooks
     from gossip.outbox import Outbox
     from gossip.stats import Ignored, Stats
     from gossip.table import Table
@@ -27,7 +28,9 @@ class Core:
     events: "EventQueue"
     stats: "Stats"
     rng: "Random"
+    hooks: "Hooks"
     sequence: int
+    ack_payload: bytes | None = None
 
     @property
     def name(self) -> str:

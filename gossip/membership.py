@@ -4,7 +4,7 @@ SWIM orders what is said about a node by incarnation: a higher one wins, only th
 raises it, and at the same incarnation dead beats suspect beats alive.
 """
 
-from gossip.address import to_text
+from gossip.address import allowed, to_text
 from gossip.config import VSN_LENGTH
 from gossip.core import UINT32, Core
 from gossip.io import Address, Gone, Joined, NameConflict, Recovered, Suspected, Updated
@@ -126,11 +126,13 @@ class Membership:
         # crash Go peers that we would send it on to.
         if len(message.vsn) != VSN_LENGTH or not _plausible(message.vsn):
             return Ignored.BAD_VSN
-        if to_text(message.addr) is None:
+        if (address := to_text(message.addr)) is None:
             return Ignored.BAD_ADDRESS
+        if not allowed(address, self._core.config.cidrs_allowed):
+            return Ignored.NOT_ALLOWED
         if not 1 <= len(message.node.encode()) <= MAX_NAME:
             return Ignored.BAD_NAME
-        return None
+        return None if self._core.hooks.may_live(message) else Ignored.HOOK
 
     def _apply_alive(self, message: Alive, now: float) -> Ignored | None:
         port = message.port or self._core.config.port

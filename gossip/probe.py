@@ -13,7 +13,7 @@ from gossip.core import Core
 from gossip.io import Address
 from gossip.member import NACK_VERSION, TCP_PING_VERSION, Member
 from gossip.membership import Membership
-from gossip.wire.messages import IndirectPing, Ping, State, Suspect
+from gossip.wire.messages import Ack, IndirectPing, Ping, State, Suspect
 
 MAX_CHECKED = 64
 """Members asked at once after a failed probe; in larger clusters others ask the rest."""
@@ -24,6 +24,7 @@ class _Probe:
     target: str
     incarnation: int
     sequence: int
+    asked: float
     deadline: float
     indirect_at: float | None
     dial: int | None = None
@@ -76,11 +77,14 @@ class Prober:
         for probe in stale:
             self._drop(probe)
 
-    def ack(self, sequence: int) -> bool:
+    def ack(self, ack: Ack, now: float) -> bool:
         """Take an ack, direct or relayed; false when it is not of our probes."""
-        probe = self._find(sequence)
+        probe = self._find(ack.seq_no)
         if probe is None:
             return False
+        if probe.indirect_at is not None:
+            # Later ones may have come through a helper, and their time says nothing.
+            self._core.hooks.pinged(probe.target, now - probe.asked, ack.payload or b"")
         self._succeed(probe)
         return True
 
@@ -137,6 +141,7 @@ class Prober:
             target.name,
             target.incarnation,
             self._core.next_sequence(),
+            now,
             now + lasts,
             now + self._core.config.probe_timeout,
         )

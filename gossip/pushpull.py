@@ -135,8 +135,8 @@ class Exchanges:
 
     def _replied(self, dialled: _Dialled, message: PushPull, now: float) -> None:
         known = {member.name for member in self._core.table if member.living}
-        if not self._merge(message, dialled.to, dialled.began, now):
-            self._fail(dialled, Ignored.INCOMPATIBLE.value, silent=False)
+        if reason := self._merge(message, dialled.to, dialled.began, now):
+            self._fail(dialled, reason.value, silent=False)
         elif dialled.join and not self._membership.leaving:
             self._introduce(dialled, known)
 
@@ -189,10 +189,14 @@ class Exchanges:
         dial = self._core.outbox.dial(to, self._state(join=join), timeout)
         self._dialled[dial] = _Dialled(to, join, now)
 
-    def _merge(self, message: PushPull, peer: Address, began: float | None, now: float) -> bool:
+    def _merge(
+        self, message: PushPull, peer: Address, began: float | None, now: float
+    ) -> Ignored | None:
+        """Take a peer's table; gives the reason where it changes nothing."""
         if not compatible(message.nodes, self._core.table):
-            self._core.ignore(Ignored.INCOMPATIBLE)
-            return False
+            return self._core.ignore(Ignored.INCOMPATIBLE)
+        if not self._core.hooks.may_merge(message, peer):
+            return self._core.ignore(Ignored.HOOK)
         for row in message.nodes:
             # Nearly all rows of a settled cluster say what is known: a short way for them.
             if self._membership.knows(row):
@@ -203,7 +207,7 @@ class Exchanges:
         self._core.events.add(Exchanged(peer, began))
         if message.user_state:
             self._core.events.add(UserState(message.user_state, peer))
-        return True
+        return None
 
     def _merge_row(self, row: NodeState, now: float) -> None:
         name = self._core.name

@@ -54,9 +54,9 @@ class Relays:
         ping = Ping(request.node, sequence, own.addr, own.name, own.port)
         self._core.outbox.send(target, ping)
 
-    def ack(self, sequence: int) -> bool:
+    def ack(self, ack: Ack, now: float) -> bool:
         """Pass an ack on to who asked; false when it is not of ours."""
-        relay = self._relays.pop(sequence, None)
+        relay = self._relays.pop(ack.seq_no, None)
         if relay is None:
             return False
         self._core.outbox.send(relay.requester, Ack(relay.sequence))

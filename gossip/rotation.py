@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from gossip.core import Core
 from gossip.io import KeyBlocked, KeyDropped, KeyUsed
 from gossip.wire.crypto import Keyring
-from gossip.wire.messages import Ping
+from gossip.wire.messages import Ack, Ping
 
 SETTLE = 90.0
 """A mounted Secret reaches all nodes within about this time (kubelet's sync period and cache)."""
@@ -66,9 +66,9 @@ class Rotation:
             if key not in (self._keyring.primary, trial):
                 self._old_heard = now
 
-    def ack(self, sequence: int) -> bool:
+    def ack(self, ack: Ack, now: float) -> bool:
         """Take the ack of a trial ping; false when it is not of ours."""
-        name = self._trial.pending.pop(sequence, None) if self._trial else None
+        name = self._trial.pending.pop(ack.seq_no, None) if self._trial else None
         if self._trial is None or name is None:
             return False
         self._trial.proved.add(name)

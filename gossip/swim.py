@@ -8,12 +8,13 @@ treats it. The parts: `Membership` (the rules), `Prober` and `Relays` (failure d
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gossip.address import to_bytes, to_text
+from gossip.address import allowed, to_bytes, to_text
 from gossip.awareness import Awareness
 from gossip.config import Config
 from gossip.core import UINT32, Core
 from gossip.events import EventQueue
 from gossip.gossiper import Gossiper
+from gossip.hooks import Hooks
 from gossip.io import Address, Event, MemberView, StreamFailure, Transmit, UserMessage
 from gossip.member import Member
 from gossip.membership import Membership
@@ -24,7 +25,7 @@ from gossip.relay import Relays
 from gossip.rotation import Rotation
 from gossip.stats import Ignored, Stats
 from gossip.table import Table
-from gossip.wire.errors import WireError
+from gossip.wire.errors import Refusal, WireError
 from gossip.wire.messages import (
     Ack,
     Alive,
@@ -49,10 +50,14 @@ if TYPE_CHECKING:
     from gossip.wire.stream import StreamCodec
 
 META_LIMIT = 512
+ACK_PAYLOAD_LIMIT = 512
+"""Bytes; an ack with news behind it must fit into a datagram."""
 STALL = 1.0
 """A timer this late, in seconds, means that we stood still and know nothing of the time between."""
 GRACE = 1.0
 """What a suspicion that ran out while we stood still gets on top."""
+
+_NO_HOOKS = Hooks()
 
 _TYPES: dict[type, MessageType] = {
     Ping: MessageType.PING,
@@ -83,6 +88,7 @@ class Swim:
         incarnation: int,
         now: float,
         meta: bytes = b"",
+        hooks: Hooks = _NO_HOOKS,
     ) -> None:
         """Start as the only member known.
 
@@ -108,7 +114,15 @@ class Swim:
         awareness = Awareness(config.awareness_max_multiplier)
         events = EventQueue(self._stats)
         self._core = Core(
-            config, table, outbox, awareness, events, self._stats, rng, rng.getrandbits(32)
+            config,
+            table,
+            outbox,
+            awareness,
+            events,
+            self._stats,
+            rng,
+            hooks,
+            rng.getrandbits(32),
         )
         self._membership = Membership(self._core)
         self._prober = Prober(self._core, self._membership, now)
@@ -134,6 +148,8 @@ class Swim:
 
     def handle_datagram(self, data: bytes, source: Address, now: float) -> None:
         """Take one UDP packet."""
+        if not self._admits(source):
+            return
         try:
             opened = self._core.outbox.packets.open(data)
         except WireError as error:
@@ -148,6 +164,8 @@ class Swim:
 
     def handle_stream(self, data: bytes, source: Address, now: float) -> bytes | None:
         """Take one whole request of an accepted TCP stream; give the reply to send, if any."""
+        if not self._admits(source):
+            return None
         try:
             message = self._core.outbox.streams.open(data, accepting=True)
         except WireError as error:
@@ -209,6 +227,15 @@ class Swim:
         if not self._membership.leaving:
             self._membership.set_meta(meta, now)
         self._after(now)
+
+    def set_ack_payload(self, payload: bytes) -> None:
+        """Put these bytes, at most 512 (ValueError), into our UDP acks: memberlist's ping delegate.
+
+        Those who ping us get them, see `Hooks.pinged`; acks over TCP or through helpers do not.
+        """
+        if len(payload) > ACK_PAYLOAD_LIMIT:
+            raise ValueError(f"ack payload: {len(payload)} bytes, at most {ACK_PAYLOAD_LIMIT}")
+        self._core.ack_payload = payload or None
 
     def rotate(self, key: bytes, now: float) -> None:
         """Accept `key` at once and use it when all can read it; ValueError as `Rotation.begin`."""
@@ -295,6 +322,13 @@ class Swim:
 
     # ---- messages
 
+    def _admits(self, source: Address) -> bool:
+        networks = self._core.config.cidrs_allowed
+        if networks is None or allowed(source.ip, networks):
+            return True
+        self._stats.refusals[Refusal.SOURCE] += 1
+        return False
+
     def _received(self, message: Message) -> None:
         self._stats.received[_TYPES[type(message)]] += 1
 
@@ -305,7 +339,7 @@ class Swim:
             case IndirectPing():
                 self._indirect_ping(message, source, now)
             case Ack():
-                if not any(part.ack(message.seq_no) for part in self._pingers):
+                if not any(part.ack(message, now) for part in self._pingers):
                     self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
             case Nack():
                 if not self._prober.nack(message.seq_no, source):
@@ -325,12 +359,15 @@ class Swim:
         if ping.node and ping.node != self._core.name:
             self._core.ignore(Ignored.WRONG_NAME)
             return
-        self._core.outbox.send(_return_address(ping, source), Ack(ping.seq_no))
+        payload = self._core.ack_payload
+        self._core.outbox.send(_return_address(ping, source), Ack(ping.seq_no, payload))
 
     def _indirect_ping(self, request: IndirectPing, source: Address, now: float) -> None:
         target = to_text(request.target)
         if target is None:
             self._core.ignore(Ignored.BAD_ADDRESS)
+        elif not allowed(target, self._core.config.cidrs_allowed):
+            self._core.ignore(Ignored.NOT_ALLOWED)
         elif self._relays.full():
             self._core.ignore(Ignored.RELAYS_FULL)
         else:

@@ -13,6 +13,7 @@ from gossip import mark
 from gossip.agent import Agent
 from gossip.io import Address, Event, MemberView
 from gossip.mark import Mark
+from gossip.seeds import look_up
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal
@@ -173,26 +174,21 @@ class Peers:
         self._log.warning("gossip", where=where, error=str(error) or type(error).__name__)
 
     async def _keep_seeds(self) -> None:
+        seeds = [split_seed(text, self._settings.bind_port) for text in self._settings.join]
         while True:
-            seeds, complete = await self._resolve()
+            found = await look_up(seeds, _resolve)
+            for host, error in found.failures:
+                self._log.warning("join", seed=host, error=error)
             if self.agent is not None:
-                self.agent.swim.set_seeds(seeds, self._clock())
+                self.agent.swim.set_seeds(found.addresses, self._clock())
                 self.agent.poke()
-            await asyncio.sleep(RESOLVE_INTERVAL if complete else RESOLVE_RETRY)
+            await asyncio.sleep(RESOLVE_RETRY if found.failures else RESOLVE_INTERVAL)
 
-    async def _resolve(self) -> tuple[Sequence[Address], bool]:
-        seeds: list[Address] = []
-        complete = True
-        for text in self._settings.join:
-            host, port = split_seed(text, self._settings.bind_port)
-            try:
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=0)
-            except OSError as error:
-                self._log.warning("join", seed=text, error=error.strerror or str(error))
-                complete = False
-                continue
-            seeds.extend(Address(str(item[4][0]), port) for item in found)
-        return list(dict.fromkeys(seeds)), complete
+
+async def _resolve(host: str, port: int) -> list[str]:
+    """Ask the system, which asks again over TCP where an answer does not fit a datagram."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=0)
+    return list(dict.fromkeys(str(item[4][0]) for item in found))
 
 
 _KEY_HINT = "decrypt: another key, or none; label: another ring"

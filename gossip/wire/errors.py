@@ -21,6 +21,8 @@ class Refusal(StrEnum):
     COMPRESSION = "compression"
     NESTED = "nested"
     TOO_LONG = "too_long"
+    SOURCE = "source"
+    """From an address outside of the allowed networks; its bytes are not looked at."""
 
 
 class WireError(Exception):

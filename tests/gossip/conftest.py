@@ -9,6 +9,7 @@ from itertools import count
 import pytest
 
 from gossip.config import LAN, Config
+from gossip.hooks import Hooks
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure, Transmit
 from gossip.swim import Swim
 from gossip.wire.body import encode
@@ -53,6 +54,7 @@ class Network:
         keyring: Keyring | None = None,
         incarnation: int = 1,
         meta: bytes = b"",
+        hooks: Hooks | None = None,
     ) -> Swim:
         ip = ip or f"10.0.0.{len(self.nodes) + 1}"
         rng = random.Random(f"{self.seed} {name} {incarnation}")
@@ -66,6 +68,7 @@ class Network:
             incarnation=incarnation,
             now=self.now,
             meta=meta,
+            hooks=hooks or Hooks(),
         )
         self.nodes[name] = swim
         self.events.setdefault(name, [])
@@ -178,7 +181,14 @@ class Network:
 class Bench:
     """One node, hand-fed. Its name is "me", at 10.0.0.1; peers are made by `alive`."""
 
-    def __init__(self, config: Config = LAN, *, incarnation: int = 1, meta: bytes = b"") -> None:
+    def __init__(
+        self,
+        config: Config = LAN,
+        *,
+        incarnation: int = 1,
+        meta: bytes = b"",
+        hooks: Hooks | None = None,
+    ) -> None:
         rng = random.Random(7)
         self.config = config
         self.now = 100.0
@@ -192,6 +202,7 @@ class Bench:
             incarnation=incarnation,
             now=self.now,
             meta=meta,
+            hooks=hooks or Hooks(),
         )
         self._codec = PacketCodec(config.wire, None)
         self.swim.transmits()

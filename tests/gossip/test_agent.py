@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import random
+import resource
 import socket
 import threading
 import time
@@ -446,5 +447,32 @@ def test_dial_refused_is_silent() -> None:
         await _until(lambda: bool(_of(ExchangeFailed, a)), 3)
         failed = _of(ExchangeFailed, a)[0]
         assert (failed.peer, failed.reason, failed.silent) == (seed, StreamFailure.REFUSED, True)
+
+    _run(scenario)
+
+
+def test_tcp_accept_without_descriptors_waits_and_goes_on() -> None:
+    """Upstream backs off in its accept loop; here the loop must neither spin nor stop for good."""
+
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1")
+        loop, complaints = asyncio.get_running_loop(), list[dict[str, Any]]()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        client = socket.socket()
+        client.setblocking(False)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+        try:
+            await loop.sock_connect(client, tuple(a.address))
+            await asyncio.sleep(0.1)
+            at_once = len(complaints)
+            await asyncio.sleep(0.3)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        # asyncio asks as often as its backlog is long (100), then not for a second.
+        assert 1 <= at_once == len(complaints) <= 100
+        await loop.sock_sendall(client, b"GET / HTTP/1.0\r\n\r\n")
+        assert await asyncio.wait_for(loop.sock_recv(client, 100), 3)
+        client.close()
 
     _run(scenario)
