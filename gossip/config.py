@@ -46,6 +46,9 @@ class Config:
         """Refuse what would make timers spin or crash a Go peer; ValueError names the field."""
         if len(self.vsn) != VSN_LENGTH:
             raise ValueError(f"vsn: {len(self.vsn)} bytes, must be {VSN_LENGTH}")
+        for low, high, current in (self.vsn[:3], self.vsn[3:]):
+            if not low <= current <= high:
+                raise ValueError(f"vsn: version {current} is not in {low}..{high}")
         for name in _INTERVALS:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be above 0")

@@ -1,9 +1,13 @@
 """The numbers that upstream's own tests pin down, and the timers made of them."""
 
+import random
+
 import pytest
 
 from gossip.awareness import Awareness
 from gossip.broadcast import BroadcastQueue, retransmit_limit
+from gossip.config import LAN, Config
+from gossip.member import Member
 from gossip.pushpull import push_pull_scale
 from gossip.suspicion import (
     Suspicion,
@@ -11,6 +15,8 @@ from gossip.suspicion import (
     remaining_suspicion_time,
     suspicion_timeout,
 )
+from gossip.table import Table
+from gossip.wire.messages import CURRENT_VSN, State
 
 
 @pytest.mark.parametrize(
@@ -169,3 +175,38 @@ def test_queue_is_bounded_and_counts_its_loss() -> None:
     for index in range(5):
         queue.add(f"n{index}", b"x")
     assert (len(queue), queue.dropped) == (3, 2)
+
+
+# ---- What a node is made with, and whom it picks
+
+
+@pytest.mark.parametrize(
+    ("vsn", "complaint"),
+    [
+        (bytes((1, 5, 6, 0, 0, 0)), "version 6 is not in 1..5"),
+        (bytes((2, 5, 1, 0, 0, 0)), "version 1 is not in 2..5"),
+        (bytes((1, 5, 2, 2, 5, 0)), "version 0 is not in 2..5"),
+        (bytes(5), "5 bytes"),
+    ],
+)
+def test_config_refuses_versions_out_of_their_own_limits(vsn: bytes, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Config(vsn=vsn)
+    assert Config(vsn=bytes((1, 5, 5, 2, 5, 5))).vsn != LAN.vsn
+
+
+@pytest.mark.parametrize("nodes", [4, 40, 400])
+def test_random_selection_is_distinct_and_leaves_out_the_filtered(nodes: int) -> None:
+    members = [
+        Member(f"n{number}", bytes(4), 7946, State.ALIVE, 1, None, CURRENT_VSN, 0.0)
+        for number in range(nodes)
+    ]
+    table = Table(members[0], random.Random(nodes))
+    for member in members[1:]:
+        table.add(member)
+    seen = set()
+    for _ in range(20 * nodes):
+        picked = [member.name for member in table.pick(3, lambda member: member.name != "n0")]
+        assert len(picked) == len(set(picked)) == 3
+        seen.update(picked)
+    assert seen == {member.name for member in members[1:]}

@@ -9,7 +9,7 @@ import pytest
 
 from gossip.address import allowed
 from gossip.hooks import Hooks
-from gossip.io import Address, ExchangeFailed, UserMessage
+from gossip.io import Address, ExchangeFailed, UserMessage, UserState
 from gossip.seeds import MAX_ADDRESSES, look_up
 from gossip.stats import Ignored
 from gossip.wire.errors import Refusal
@@ -207,3 +207,16 @@ def test_custom_transport_joins_and_sends(network: "Network") -> None:
         heard = {event.data for event in network.events[name] if isinstance(event, UserMessage)}
         assert swim.live() == {"n1", "n2", "n3"}
         assert heard == set(expected)
+
+
+# ---- The state of an application behind a push/pull
+
+
+def test_user_state_of_a_push_pull_is_handed_over(
+    bench: "Bench", row: Callable[..., NodeState]
+) -> None:
+    message = PushPull(True, (row("n2", State.ALIVE),), b"\x02serf's own")
+    request = bench.swim.streams.seal(message, dialer=True, nonce=lambda: bytes(12))
+    assert bench.swim.handle_stream(request, Address("10.0.0.2", 40000), bench.now)
+    states = [event for event in bench.swim.events() if isinstance(event, UserState)]
+    assert [(state.data, state.source.ip) for state in states] == [(b"\x02serf's own", "10.0.0.2")]

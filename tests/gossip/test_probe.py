@@ -366,6 +366,21 @@ def test_net_answers_carry_news_within_the_buffer_size(
     assert packet.data[0] != 12, "no CRC: memberlist knows no version of whom it answers"
 
 
+def test_net_pings_carry_news(bench: "Bench", alive: Callable[..., Alive]) -> None:
+    bench.hear(*(alive(f"n{index}", meta=bytes(400)) for index in range(2, 12)))
+    kinds = [type(message) for _, message in _first_ping_packet(bench)]
+    assert kinds[0] is Ping
+    assert Alive in kinds
+
+
+def _first_ping_packet(bench: "Bench") -> list[tuple[Address, Message]]:
+    for _, packet in bench.run(1.1):
+        messages = [(packet.to, message) for message in bench.read(packet)]
+        if isinstance(messages[0][1], Ping):
+            return messages
+    raise AssertionError("no ping")
+
+
 @pytest.mark.parametrize(("protocol_max", "first"), [(4, 4), (5, 12)])
 def test_net_crc_only_for_peers_that_know_it(
     protocol_max: int, first: int, bench: "Bench", alive: Callable[..., Alive]
