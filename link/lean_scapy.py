@@ -19,3 +19,9 @@ def _empty(name: str) -> ModuleType:
 
 for _name in _TABLES:
     sys.modules.setdefault(_name, _empty(_name))
+
+import scapy.main  # noqa: E402 - after the tables
+
+# A table in ~/.cache, left by another program, would be loaded all the same; and our empty one must
+# not be left there for others.
+scapy.main.SCAPY_CACHE_FOLDER = None

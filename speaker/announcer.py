@@ -8,10 +8,11 @@ first frames of all IPs leave before the second of any, those with recent client
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from link.drop import DropReason
 from link.interface import Interface
@@ -56,8 +57,7 @@ _FIRST = {4: Form.REQUEST, 6: Form.ADVERTISEMENT}
 _OTHERS: Mapping[int, tuple[Form, ...]] = {4: (Form.REPLY, Form.REPLY_TO_ALL), 6: ()}
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(NamedTuple):
     """Send one frame for `ip` on `interface`; `client` is set in the form TO_CLIENT."""
 
     ip: IPAddress
@@ -74,13 +74,33 @@ class _Priority(IntEnum):
 
 
 @dataclass(slots=True)
+class _Wanted:
+    """An IP that services here want announced.
+
+    `services` maps each to its choice of interface names (None: all), `choice` is their union.
+    `bursts` by interface index: what is current here is announced, what is not has been overtaken.
+    """
+
+    ip: IPAddress
+    services: dict[str, frozenset[str] | None] = field(default_factory=dict)
+    choice: frozenset[str] | None = None
+    bursts: "dict[int, _Burst]" = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Burst:
     """Rounds for one IP on one interface; a newer burst of the same takes its place."""
 
-    ip: IPAddress
+    wanted: _Wanted
     index: int
+    first: Form
     echo: bool = False
     round: int = 0
+
+    @property
+    def current(self) -> bool:
+        """Whether it is still the one to send."""
+        return self.wanted.bursts.get(self.index) is self
 
 
 @dataclass(slots=True)
@@ -108,22 +128,27 @@ class Announcer:
         self._now = 0.0
         self._interfaces: Mapping[int, Interface] = {}
         self._away: dict[int, float] = {}
-        self._wanted: dict[IPAddress, dict[str, frozenset[str] | None]] = {}
-        self._choice: dict[IPAddress, frozenset[str] | None] = {}
-        self._bursts: dict[tuple[IPAddress, int], _Burst] = {}
+        self._wanted: dict[IPAddress, _Wanted] = {}
         self._due: list[tuple[float, int, _Burst]] = []
         self._queues: dict[int, _Queue] = {}
         self._number = 0
+        self._changes = 0
+
+    @property
+    def changes(self) -> int:
+        """A number that differs as soon as `answers` may say something else than before."""
+        return self._changes + self._contact.changes
 
     def set_interfaces(self, interfaces: Mapping[int, Interface], now: float) -> None:
         """Take the eligible interfaces by index; announce on what is new, back or changed."""
         self._now = now
+        self._changes += 1
         before, self._interfaces = self._interfaces, dict(interfaces)
         for index in before.keys() - interfaces.keys():
             self._away.setdefault(index, now)
             self._queues.pop(index, None)
-            for ip in self._wanted:
-                self._bursts.pop((ip, index), None)
+            for wanted in self._wanted.values():
+                wanted.bursts.pop(index, None)
         while len(self._away) > MOST_AWAY:
             del self._away[min(self._away, key=self._away.__getitem__)]
         for index, interface in interfaces.items():
@@ -148,28 +173,31 @@ class Announcer:
     ) -> None:
         """Answer for `ip` on behalf of `service`, on the named interfaces (None: on all)."""
         self._now = now
-        self._wanted.setdefault(ip, {})[service] = interfaces
-        self._choose(ip)
+        wanted = self._wanted.get(ip)
+        if wanted is None:
+            wanted = self._wanted[ip] = _Wanted(ip)
+        wanted.services[service] = interfaces
+        self._choose(wanted)
         for index in self._interfaces:
-            self._start_burst(ip, index)
+            self._start_burst(wanted, index)
 
     def withdraw(self, ip: IPAddress, service: str) -> None:
         """Stop answering for `ip` on behalf of `service`. Nothing is sent, as with MetalLB."""
-        services = self._wanted.get(ip, {})
-        services.pop(service, None)
-        if services:
-            self._choose(ip)
+        wanted = self._wanted.get(ip)
+        if wanted is None:
             return
-        self._wanted.pop(ip, None)
-        self._choice.pop(ip, None)
-        for index in self._interfaces:
-            self._bursts.pop((ip, index), None)
+        wanted.services.pop(service, None)
+        self._choose(wanted)
+        if not wanted.services:
+            wanted.bursts.clear()
+            del self._wanted[ip]
 
     def withdraw_all(self) -> None:
         """Stop answering for everything."""
+        self._changes += 1
+        for wanted in self._wanted.values():
+            wanted.bursts.clear()
         self._wanted.clear()
-        self._choice.clear()
-        self._bursts.clear()
 
     def released(self, ifindex: int | None, now: float) -> None:
         """Contact was made: announce what is wanted, on one link or (None) on all."""
@@ -178,11 +206,11 @@ class Announcer:
 
     def answers(self, ip: IPAddress, ifindex: int) -> DropReason | None:
         """Return why this node does not answer for `ip` on the link, or None where it does."""
-        try:
-            choice = self._choice[ip]
-        except KeyError:
-            return DropReason.NOT_ANNOUNCED
-        interface = self._interfaces.get(ifindex)
+        wanted = self._wanted.get(ip)
+        return DropReason.NOT_ANNOUNCED if wanted is None else self._bar(wanted, ifindex)
+
+    def _bar(self, wanted: _Wanted, ifindex: int) -> DropReason | None:
+        interface, choice = self._interfaces.get(ifindex), wanted.choice
         if interface is None or (choice is not None and interface.name not in choice):
             return DropReason.NOT_ON_INTERFACE
         if not interface.carrier:
@@ -219,39 +247,54 @@ class Announcer:
         self._now = now
         while self._due and self._due[0][0] <= now:
             burst = heapq.heappop(self._due)[2]
-            if self._current(burst):
+            if burst.current:
                 priority = _Priority.LATER if burst.round else _Priority.FIRST
-                self._queue(priority, burst, _FIRST[burst.ip.version])
+                self._queue(priority, burst, burst.first)
 
     def transmits(self) -> list[Announcement]:
         """Return the announcements to send now, as the pace allows."""
         transmits: list[Announcement] = []
-        for index, queue in self._queues.items():
-            while queue.frames and len(transmits) < FRAMES_A_TURN:
-                _, _, burst, form, client = queue.frames[0]
-                if self._current(burst) and self.answers(burst.ip, index) is None:
-                    if not queue.pace.take(self._now):
-                        break
-                    transmits.append(Announcement(burst.ip, self._interfaces[index], form, client))
-                heapq.heappop(queue.frames)
-                if form is _FIRST[burst.ip.version] and self._current(burst):
-                    self._continue_round(burst)
+        # All links in turn: the first frames on one must not wait for all rounds on another.
+        share = FRAMES_A_TURN // max(1, len(self._queues))
+        for last, limit in ((_Priority.FIRST, share), (_Priority.LATER, FRAMES_A_TURN)):
+            for index, queue in self._queues.items():
+                room = min(limit, FRAMES_A_TURN - len(transmits))
+                if queue.frames and room > 0:
+                    transmits += self._take_frames(index, queue, last, room)
         return transmits
+
+    def _take_frames(
+        self, index: int, queue: _Queue, last: _Priority, room: int
+    ) -> Iterator[Announcement]:
+        """Yield up to `room` frames of the queue whose priority is `last` or before."""
+        frames, interface = queue.frames, self._interfaces[index]
+        while frames and room:
+            priority, _, burst, form, client = frames[0]
+            if priority > last:
+                return
+            current = burst.current
+            if current and self._bar(burst.wanted, index) is None:
+                if not queue.pace.take(self._now):
+                    return
+                room -= 1
+                yield Announcement(burst.wanted.ip, interface, form, client)
+            heapq.heappop(frames)
+            if current and form is burst.first:
+                self._continue_round(burst)
 
     def _announce_link(self, index: int, now: float, version: int | None = None) -> None:
         self._now = now
-        for ip in self._wanted:
-            if version in (None, ip.version):
-                self._start_burst(ip, index, echo=True)
+        for wanted in self._wanted.values():
+            if version in (None, wanted.ip.version):
+                self._start_burst(wanted, index, echo=True)
 
-    def _start_burst(self, ip: IPAddress, index: int, echo: bool = False) -> None:
-        interface = self._interfaces.get(index)
-        if interface is None or (ip.version == 6 and interface.link_local is None):
+    def _start_burst(self, wanted: _Wanted, index: int, echo: bool = False) -> None:
+        interface, version = self._interfaces.get(index), wanted.ip.version
+        if interface is None or (version == 6 and interface.link_local is None):
             return
-        burst = self._bursts[ip, index] = _Burst(ip, index, echo)
-        asked = self._clients.any_of(ip, self._now)
-        priority = _Priority.WITH_CLIENTS if asked else _Priority.FIRST
-        self._queue(priority, burst, _FIRST[ip.version])
+        burst = wanted.bursts[index] = _Burst(wanted, index, _FIRST[version], echo)
+        asked = self._clients.any_of(wanted.ip, self._now)
+        self._queue(_Priority.WITH_CLIENTS if asked else _Priority.FIRST, burst, burst.first)
 
     def _continue_round(self, burst: _Burst) -> None:
         """The first frame of a round is out: queue the rest of it, and time the next round."""
@@ -260,12 +303,12 @@ class Announcer:
             self._time(burst, ECHO_AFTER)
             return
         burst.round += 1
-        priority = _Priority.OTHERS if burst.round == 1 else _Priority.LATER
-        for form in _OTHERS[burst.ip.version]:
+        ip, priority = burst.wanted.ip, _Priority.OTHERS if burst.round == 1 else _Priority.LATER
+        for form in _OTHERS[ip.version]:
             self._queue(priority, burst, form)
         if burst.round <= ROUNDS_TO_CLIENTS:
             interface = self._interfaces[burst.index]
-            for client in self._clients.of(burst.ip, interface, self._now):
+            for client in self._clients.of(ip, interface, self._now):
                 self._queue(priority, burst, Form.TO_CLIENT, client)
         wait = ROUND_INTERVAL if burst.round < ROUNDS else self._refresh
         if wait:
@@ -285,12 +328,10 @@ class Announcer:
             self._number += 1
             heapq.heappush(queue.frames, (priority, self._number, burst, form, client))
 
-    def _current(self, burst: _Burst) -> bool:
-        return self._bursts.get((burst.ip, burst.index)) is burst
-
-    def _choose(self, ip: IPAddress) -> None:
-        """Unite what the services of `ip` chose; one that names no interface means all."""
-        choices = self._wanted[ip].values()
+    def _choose(self, wanted: _Wanted) -> None:
+        """Unite what the services of an IP chose; one that names no interface means all."""
+        self._changes += 1
+        choices = wanted.services.values()
         named = [choice for choice in choices if choice is not None]
         everywhere = len(named) < len(choices)
-        self._choice[ip] = None if everywhere else frozenset().union(*named)
+        wanted.choice = None if everywhere else frozenset().union(*named)

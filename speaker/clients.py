@@ -38,6 +38,9 @@ _Asker = tuple[int, IPAddress]
 """Interface index and address of a client."""
 
 
+_NOBODY: OrderedDict[_Asker, _Seen] = OrderedDict()
+
+
 class Clients:
     """Askers by service IP. Full tables forget who has been silent for longest."""
 
@@ -102,7 +105,9 @@ class Clients:
 
     def _recent(self, ip: IPAddress, now: float) -> OrderedDict[_Asker, _Seen]:
         """Return the askers of `ip` after dropping those of long ago, which come first."""
-        known = self._by_ip.get(ip, OrderedDict())
+        known = self._by_ip.get(ip)
+        if known is None:
+            return _NOBODY
         while known:
             asker, seen = next(iter(known.items()))
             if now - seen.at <= KEPT:

@@ -65,6 +65,8 @@ class Contact:
         self._holds: dict[int | None, _Hold] = {}
         self._events: list[ContactEvent] = []
         self._alone = alone
+        self.changes = 0
+        """Grows whenever `open` may say something else than before."""
         if not alone:
             self._hold(None, HoldReason.START, 0.0, float("inf"), now)
 
@@ -80,9 +82,11 @@ class Contact:
         Returns True where it has just found that the process stood still.
         """
         gap = now - self._seen
-        self._seen = max(now, self._seen)
+        if gap > 0.0:
+            self._seen = now
         if gap <= LONGEST_GAP or self._alone:
-            self._expire(now)
+            if self._holds:
+                self._expire(now)
             return False
         self._hold(None, HoldReason.STALL, gap, SILENCE, now)
         return True
@@ -130,6 +134,7 @@ class Contact:
     def _hold(
         self, key: int | None, reason: HoldReason, gap: float, silence: float, now: float
     ) -> None:
+        self.changes += 1
         self._holds[key] = _Hold(reason, now, now + silence, silence)
         self._events.append(Held(reason, key, gap))
 
@@ -138,5 +143,6 @@ class Contact:
             self._release(key, "silence", now)
 
     def _release(self, key: int | None, by: str, now: float) -> None:
+        self.changes += 1
         hold = self._holds.pop(key)
         self._events.append(Released(hold.reason, key, by, now - hold.since))

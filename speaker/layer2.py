@@ -36,23 +36,42 @@ FRAMES_A_TURN = 64
 """How many frames one link may take of one turn of the loop; the rest waits for the next."""
 JOINS_A_TURN = 50
 """How many multicast groups are joined in one turn: some 2 ms."""
+REMEMBERED = 1.0
+"""Seconds for which the answer to a question is remembered."""
+MOST_REMEMBERED = 512
+LONGEST_REMEMBERED = 128
+"""Bytes of a question: the longest usual one has 86."""
 RETRY_INTERVAL = 1.0
 """Seconds until a socket that could not be opened is tried again."""
+
+
+@dataclass(slots=True)
+class IPStats:
+    """What went over the wire about one service IP."""
+
+    requests: int = 0
+    responses: int = 0
+    gratuitous: int = 0
 
 
 @dataclass(slots=True)
 class Layer2Stats:
     """What went over the wire; the IPs are those of configured services, so series are bounded."""
 
-    requests: Counter[IPAddress] = field(default_factory=Counter)
-    responses: Counter[IPAddress] = field(default_factory=Counter)
-    gratuitous: Counter[IPAddress] = field(default_factory=Counter)
+    ips: dict[IPAddress, IPStats] = field(default_factory=dict)
     dropped: Counter[DropReason] = field(default_factory=Counter)
     filters: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """How closely the kernel filter knows the service IPs, by interface name and family."""
     groups_refused: int = 0
     """Multicast groups that could not be joined."""
     clients: int = 0
+
+    def of(self, ip: IPAddress) -> IPStats:
+        """Return the figures of `ip`, to be added to."""
+        found = self.ips.get(ip)
+        if found is None:
+            found = self.ips[ip] = IPStats()
+        return found
 
 
 def prepare(ips: frozenset[IPAddress]) -> None:
@@ -79,6 +98,34 @@ def fits(steps: Iterable[Callable[[], Program]]) -> None:
             return
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The frame that answers a question, and where that is counted."""
+
+    stats: IPStats
+    frame: bytes
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """Answers by question: clients, and those who verify an entry, ask in the same bytes again.
+
+    Worked out anew whenever `changes` of the announcer differ, and after a second, so that
+    `Clients` hears who is still asking.
+    """
+
+    answers: dict[bytes, _Answer] = field(default_factory=dict)
+    until: float = 0.0
+    changes: int = -1
+
+    def current(self, changes: int, now: float) -> dict[bytes, _Answer]:
+        """Return the answers that still hold, to be added to."""
+        if changes != self.changes or now >= self.until or len(self.answers) >= MOST_REMEMBERED:
+            self.answers.clear()
+            self.changes, self.until = changes, now + REMEMBERED
+        return self.answers
+
+
 @dataclass(slots=True)
 class _Link:
     """One interface that answers; `ndp`, `groups`, `source` only while it has an fe80 address."""
@@ -89,6 +136,7 @@ class _Link:
     groups: Memberships | None = None
     source: IPv6Address | None = None
     filters: dict[str, int | None] = field(default_factory=dict)
+    remembered: _Remembered = field(default_factory=_Remembered)
 
     def socket(self, version: int) -> PacketSocket | None:
         return self.arp if version == 4 else self.ndp
@@ -157,9 +205,8 @@ class Layer2:
         self._ipv4, self._ipv6 = split(ips)
         self._groups.replace(self._ipv6)
         self._clients.keep_only(ips)
-        for counts in (self.stats.requests, self.stats.responses, self.stats.gratuitous):
-            for gone in counts.keys() - ips:
-                del counts[gone]
+        for gone in self.stats.ips.keys() - ips:
+            del self.stats.ips[gone]
         for link in self._links.values():
             self._filter(link)
             self._join(link)
@@ -213,7 +260,7 @@ class Layer2:
         opened = PacketSocket(interface.name, EtherType.ARP)
         link = self._links[interface.index] = _Link(interface, opened)
         self._filter(link)
-        reader = partial(self._readable, link, opened, self._on_arp)
+        reader = partial(self._readable, link, opened, self._read_arp)
         asyncio.get_running_loop().add_reader(opened.fileno(), reader)
         self._log.info("interface", interface=interface.name, state="answering")
         return link
@@ -224,7 +271,7 @@ class Layer2:
         if link.ndp is None:
             link.ndp = PacketSocket(name, EtherType.IPV6)
             link.groups = Memberships(link.interface.index)
-            reader = partial(self._readable, link, link.ndp, self._on_ndp)
+            reader = partial(self._readable, link, link.ndp, self._read_ndp)
             asyncio.get_running_loop().add_reader(link.ndp.fileno(), reader)
             self._filter(link)
             self._join(link)
@@ -296,40 +343,48 @@ class Layer2:
     # ---- frames come in
 
     def _readable(
-        self, link: _Link, used: PacketSocket, handle: Callable[[_Link, bytes], None]
+        self, link: _Link, used: PacketSocket, read: Callable[[_Link, bytes], _Answer | None]
     ) -> None:
         self._now = self._clock()
         self._on_frames(self._now)
-        dropped = self.stats.dropped
+        known = link.remembered.current(self._announcer.changes, self._now)
         for data, packet_type in used.receive(FRAMES_A_TURN):
+            answer = known.get(data)
             if packet_type == PACKET_OTHERHOST:
-                dropped[DropReason.OTHER_HOST] += 1
+                self.stats.dropped[DropReason.OTHER_HOST] += 1
+            elif answer is not None:
+                self._answer(used, answer)
             elif len(data) == LONGEST_FRAME:
-                dropped[DropReason.OVERSIZED] += 1
-            else:
-                handle(link, data)
+                self.stats.dropped[DropReason.OVERSIZED] += 1
+            elif (answer := read(link, data)) is not None:
+                self._answer(used, answer)
+                if len(data) <= LONGEST_REMEMBERED:
+                    known[data] = answer
 
-    def _on_arp(self, link: _Link, data: bytes) -> None:
+    def _read_arp(self, link: _Link, data: bytes) -> _Answer | None:
+        """Return the answer to a frame; None, and why is counted, where it gets none."""
         mac = link.interface.mac
         asked = arp.read_question(data, mac)
         if isinstance(asked, DropReason):
             self.stats.dropped[asked] += 1
-            return
+            return None
         ip = asked.target_ip
-        if self._asked(link, ip, asked.sender_ip, asked.sender_mac):
-            self._answer(link.arp, ip, arp.reply(asked, mac))
+        if not self._asked(link, ip, asked.sender_ip, asked.sender_mac):
+            return None
+        return _Answer(self.stats.of(ip), arp.reply(asked, mac))
 
-    def _on_ndp(self, link: _Link, data: bytes) -> None:
+    def _read_ndp(self, link: _Link, data: bytes) -> _Answer | None:
+        """The same for IPv6."""
         mac = link.interface.mac
         question = ndp.read_question(data, mac)
         if isinstance(question, DropReason):
             self.stats.dropped[question] += 1
-            return
+            return None
         message, asker = question
-        if link.ndp is None or link.source is None:
-            return
-        if self._asked(link, message.target, message.source, asker):
-            self._answer(link.ndp, message.target, ndp.advertise(question, link.source, mac))
+        ip = message.target
+        if link.source is None or not self._asked(link, ip, message.source, asker):
+            return None
+        return _Answer(self.stats.of(ip), ndp.advertise(question, link.source, mac))
 
     def _asked(self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes) -> bool:
         """Remember who asked, whoever owns the IP; tell whether we answer."""
@@ -343,14 +398,14 @@ class Layer2:
         if reason is not None:
             self.stats.dropped[reason] += 1
             return False
-        self.stats.requests[ip] += 1
         return True
 
     # ---- frames go out
 
-    def _answer(self, used: PacketSocket, ip: IPAddress, frame: bytes) -> None:
-        if self._transmit(used, frame):
-            self.stats.responses[ip] += 1
+    def _answer(self, used: PacketSocket, answer: _Answer) -> None:
+        answer.stats.requests += 1
+        if self._transmit(used, answer.frame):
+            answer.stats.responses += 1
 
     def _announce(self, announcement: Announcement) -> None:
         link = self._links.get(announcement.interface.index)
@@ -358,7 +413,7 @@ class Layer2:
             return
         used = link.socket(announcement.ip.version)
         if used is not None and self._transmit(used, build(announcement)):
-            self.stats.gratuitous[announcement.ip] += 1
+            self.stats.of(announcement.ip).gratuitous += 1
             self.on_first_frame(announcement.ip)
 
     def _transmit(self, used: PacketSocket, frame: bytes) -> bool:

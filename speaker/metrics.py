@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from operator import attrgetter
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +28,9 @@ from speaker.desired import ServicePlan
 from speaker.layer2 import Layer2Stats
 from speaker.reconcile import Announce
 
+_requests = attrgetter("requests")
+_responses = attrgetter("responses")
+_gratuitous = attrgetter("gratuitous")
 _TAKEOVER_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _LAG_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -71,14 +75,16 @@ class SpeakerCollector(Collector):
     def _layer2(self) -> Iterator[Metric]:
         stats = self._figures.layer2
         # MetalLB's names lack the `_total` that a counter must end in, so they are untyped here.
-        for name, help_text, counts in (
-            ("requests_received", "ARP and NDP requests for announced IPs.", stats.requests),
-            ("responses_sent", "Answers sent.", stats.responses),
-            ("gratuitous_sent", "Unsolicited announcement frames sent.", stats.gratuitous),
+        ips = [(str(ip), found) for ip, found in stats.ips.copy().items()]
+        for name, help_text, of in (
+            ("requests_received", "ARP and NDP requests for announced IPs.", _requests),
+            ("responses_sent", "Answers sent.", _responses),
+            ("gratuitous_sent", "Unsolicited announcement frames sent.", _gratuitous),
         ):
             family = UnknownMetricFamily(f"metallb_layer2_{name}", help_text, labels=["ip"])
-            for ip, count in counts.copy().items():
-                family.add_metric([str(ip)], count)
+            for ip, found in ips:
+                if count := of(found):
+                    family.add_metric([ip], count)
             yield family
         drops = {str(reason): count for reason, count in stats.dropped.copy().items()}
         drops |= {f"gossip_{name}": count for name, count in self._figures.refusals().items()}

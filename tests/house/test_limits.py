@@ -1,6 +1,9 @@
 """The house's limits that no linter knows: length of files and functions, and words never used."""
 
 import ast
+import hashlib
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +50,18 @@ def test_the_whole_of_scapy_is_never_imported(module: str) -> None:
         "manuf = sys.modules.get('scapy.libs.manuf'); assert manuf is None or not manuf.DATA"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
+
+
+def test_scapy_neither_reads_nor_leaves_tables_in_the_cache_folder(tmp_path: Path) -> None:
+    """A full table that another program left in ~/.cache would be loaded: 16 MiB."""
+    code = "import speaker.frames, scapy.data; assert len(scapy.data.MANUFDB) == 0"
+    folder = tmp_path / "scapy"
+    folder.mkdir()
+    content = {"id": hashlib.sha256(b"").hexdigest(), "content": {"02:00:00": ("x", "x")}}
+    (folder / "manufdb.pickle").write_bytes(pickle.dumps(content))
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60, env=environment)
+    assert [path.name for path in folder.iterdir()] == ["manufdb.pickle"]
 
 
 def test_requirements_are_pinned_by_hash_and_name_no_host() -> None:

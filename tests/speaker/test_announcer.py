@@ -325,3 +325,40 @@ def test_a_link_that_comes_up_gets_its_first_frame_twice() -> None:
     times = rounds(core, until=60.0)
     assert times[:3] == pytest.approx([0.0, ECHO_AFTER, ECHO_AFTER + ROUND_INTERVAL])
     assert len(times) == ROUNDS + 1
+
+
+def test_first_frames_on_all_links_leave_before_the_second_on_any() -> None:
+    core = Announcer(Contact(0.0, alone=True), rate=0.0)
+    core.set_interfaces({0: ETH0, 1: ETH1}, 0.0)
+    ips = [IPv4Address(int(VIP) + n) for n in range(120)]
+    for ip in ips:
+        core.announce(ip, "default/web", None, 0.0)
+    sent = drain(core)
+    assert all(item.form is Form.REQUEST for item in sent[: 2 * len(ips)])
+    assert {(item.ip, item.interface.index) for item in sent[: 2 * len(ips)]} == {
+        (ip, index) for ip in ips for index in (0, 1)
+    }
+
+
+def test_changes_tell_when_answers_may_differ() -> None:
+    core = announcer(ETH0)
+    seen = [core.changes]
+
+    def changed() -> bool:
+        seen.append(core.changes)
+        return seen[-1] != seen[-2]
+
+    core.announce(VIP, "default/web", None, 0.0)
+    assert changed()
+    core.handle_timeout(5.0)
+    core.transmits()
+    assert not changed()
+    core.withdraw(VIP, "default/other")
+    core.withdraw(OTHER, "default/web")
+    changed()
+    core.withdraw(VIP, "default/web")
+    assert changed()
+    core.set_interfaces({0: link(0, carrier=False)}, 6.0)
+    assert changed()
+    core.withdraw_all()
+    assert changed()
