@@ -242,6 +242,14 @@ class Announcer:
             times.append(self._due[0][0])
         return min(times, default=None)
 
+    @property
+    def urgent(self) -> bool:
+        """Whether the first frame of some IP waits for its turn, but not for the pace."""
+        return any(
+            queue.frames and queue.frames[0][0] <= _Priority.FIRST and queue.pace.ready(self._now)
+            for queue in self._queues.values()
+        )
+
     def handle_timeout(self, now: float) -> None:
         """Queue the rounds that are due."""
         self._now = now

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gossip.io import (
@@ -34,7 +35,7 @@ from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from link.interface import Interface
 from link.monitor import Monitor
-from speaker import logs
+from speaker import interpreter, logs
 from speaker.announcer import Announcer, IPAddress
 from speaker.clients import Clients
 from speaker.contact import Contact, Held, HoldReason, Released
@@ -52,9 +53,11 @@ from speaker.source_files import FileSource, SourceError
 if TYPE_CHECKING:
     from speaker.cluster import Cluster
 
-HASHES_A_TURN = 1_000
+HASHES_A_TURN = 500
 SERVICES_A_TURN = 50
-"""How much of an election, and how many changes, one turn of the loop may take: about 2 ms."""
+LINES_A_TURN = 50
+"""How much of an election, how many changes and log lines one turn of the loop may take: 1 or 2 ms
+each."""
 LEAVE_GRACE = 0.05
 """Seconds for which a leaving speaker still answers, so that its heir is there before it stops."""
 EXIT_FAILURE = 1
@@ -97,6 +100,7 @@ class Daemon:
         self._plans: dict[str, ServicePlan] = {}
         self._moves: deque[Move] = deque()
         self._dirty: dict[str, str] = {}
+        self._lines: deque[tuple[str, dict[str, Any]]] = deque()
         self._decided: dict[IPAddress, float] = {}
         self._failed_exchanges: dict[str, str] = {}
         self._problems: frozenset[Problem] = frozenset()
@@ -224,6 +228,7 @@ class Daemon:
         self._announcer.withdraw_all()
         for item in list(self._reconciler.announced().values()):
             self._log_ips("withdraw", item.service, item.ips, reason="leaving")
+        self._write_lines()
 
     # ---- what comes in
 
@@ -278,7 +283,9 @@ class Daemon:
             await self._filter(different)
             self._take_plans(different)
             self._report([*self._source_problems, *self._planner.problems()])
-            self._planned.set()
+            if not self._planned.is_set():
+                interpreter.started()
+                self._planned.set()
             self._wake()
             if not self._planner.pending:
                 return
@@ -382,7 +389,10 @@ class Daemon:
         self._layer2.flush()
         self._note_readiness()
         self._schedule()
-        if self._electing or (self._dirty and not self._contact.held):
+        busy = self._electing or (self._dirty and not self._contact.held)
+        if not busy and not self._announcer.urgent:
+            self._write_lines(LINES_A_TURN)
+        if busy or self._lines:
             self._wake()
         elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
             self._cluster.settled(self._reconciler.announced())
@@ -426,9 +436,8 @@ class Daemon:
     def _reconcile(self, now: float) -> None:
         """Announce and withdraw; while contact is missing nothing new is taken up."""
         unsure = self._contact.held or self._electing
-        for service in [service for service in self._dirty if not (unsure and self._new(service))][
-            :SERVICES_A_TURN
-        ]:
+        due = (service for service in self._dirty if not (unsure and self._new(service)))
+        for service in list(islice(due, SERVICES_A_TURN)):
             reason = self._dirty.pop(service)
             mine = self._mine(service)
             for action in self._reconciler.reconcile(
@@ -472,9 +481,17 @@ class Daemon:
             self._instruments.takeover.observe(clock() - decided)
 
     def _log_ips(self, event: str, service: str, ips: tuple[IPAddress, ...], **fields: Any) -> None:
+        """Log one line an IP: later, as a line takes as long as two frames on the wire."""
         fields.setdefault("owner", self._settings.node_name)
+        ts = logs.timestamp()
         for ip in ips:
-            self._log.info(event, service=service, ip=str(ip), **fields)
+            self._lines.append((event, {"service": service, "ip": str(ip), **fields, "ts": ts}))
+
+    def _write_lines(self, most: int | None = None) -> None:
+        """Write the oldest lines that wait."""
+        for _ in range(len(self._lines) if most is None else min(most, len(self._lines))):
+            event, fields = self._lines.popleft()
+            self._log.info(event, **fields)
 
     def _note_readiness(self) -> None:
         self._figures.contact = not self._contact.held
@@ -532,6 +549,8 @@ def check_right() -> None:
 
 def run(settings: Settings) -> int:
     """Run a speaker until it is told to stop; return the exit status."""
+
+    interpreter.tune()
 
     async def start() -> int:
         return await Daemon(settings, logs.logger()).run()

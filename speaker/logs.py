@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -22,7 +24,7 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            _stamp,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(default=str),
         ],
@@ -36,6 +38,17 @@ def configure(level: str) -> None:
 def logger() -> Any:
     """Return the program's logger."""
     return structlog.get_logger()
+
+
+def timestamp() -> str:
+    """Return the time now as log lines show it."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Add the time, where the line does not bring that of what it tells."""
+    event.setdefault("ts", timestamp())
+    return event
 
 
 class _ToStructlog(logging.Handler):

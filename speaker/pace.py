@@ -22,11 +22,17 @@ class Pace:
         """Take the token for one frame; False where there is none yet."""
         if not self._rate:
             return True
-        self._fill(now)
-        if self._tokens < 1.0 - _ROUNDING:
+        if not self.ready(now):
             return False
         self._tokens -= 1.0
         return True
+
+    def ready(self, now: float) -> bool:
+        """Tell whether `take` would have a token."""
+        if not self._rate:
+            return True
+        self._fill(now)
+        return self._tokens >= 1.0 - _ROUNDING
 
     def deadline(self, frames: int, now: float) -> float:
         """Return when so many frames (at most a full bucket) may leave."""
