@@ -32,7 +32,9 @@ class Gossiper:
     def note(self, now: float) -> None:
         """Look at the queue after an input, and plan a round if there is news."""
         queue = self._core.outbox.queue
-        if queue.fresh and self._urgent is None:
+        if not queue.fresh:
+            return
+        if self._urgent is None:
             self._urgent = max(now, self._may_hurry)
         if self._idle and queue:
             self._idle = False

@@ -14,8 +14,7 @@ class Address(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+class Datagram(NamedTuple):
     """Send `data` by UDP."""
 
     data: bytes

@@ -28,11 +28,24 @@ class Member:
     vsn: bytes
     since: float
     own: bool = False
+    told: NodeState | None = None
+    """The row of a push/pull that last said just this; see `Membership.news`."""
+    _row: NodeState | None = None
 
     @classmethod
     def of(cls, row: NodeState, now: float) -> "Member":
         """Make a row of what a push/pull said."""
-        return cls(row.name, row.addr, row.port, row.state, row.incarnation, row.meta, row.vsn, now)
+        return cls(
+            row.name,
+            row.addr,
+            row.port,
+            row.state,
+            row.incarnation,
+            row.meta,
+            row.vsn,
+            now,
+            _row=row,
+        )
 
     @property
     def address(self) -> Address:
@@ -62,16 +75,27 @@ class Member:
         )
 
     def row(self) -> NodeState:
-        """Give the row as push/pull carries it."""
-        return NodeState(
-            self.addr,
-            self.incarnation,
-            self.meta,
-            self.name,
-            self.port,
-            self.state,
-            self.vsn,
-        )
+        """Give the row as push/pull carries it, the same one for as long as nothing changes."""
+        row = self._row
+        if (
+            row is None
+            or row.incarnation != self.incarnation
+            or row.state is not self.state
+            or row.meta is not self.meta
+            or row.addr is not self.addr
+            or row.port != self.port
+            or row.vsn is not self.vsn
+        ):
+            row = self._row = NodeState(
+                self.addr,
+                self.incarnation,
+                self.meta,
+                self.name,
+                self.port,
+                self.state,
+                self.vsn,
+            )
+        return row
 
     def alive(self) -> Alive:
         """Give the message that says this node lives, as known here."""

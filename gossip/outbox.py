@@ -21,6 +21,7 @@ PART_OVERHEAD = 2
 SHOUT_LIMIT = 64
 SHOUT_INTERVAL = 0.05
 _MAX_QUEUED = 4096
+_TYPES = {int(kind): kind for kind in MessageType}
 
 
 class Outbox:
@@ -134,7 +135,7 @@ class Outbox:
     ) -> None:
         data = (codec or self.packets).seal(parts, crc=crc, nonce=self._nonce)
         for part in parts:
-            self._stats.sent[MessageType(part[0])] += 1
+            self._stats.sent[_TYPES[part[0]]] += 1
         self._stats.datagrams_sent += 1
         self._stats.bytes_sent += len(data)
         self._waiting.append(Datagram(data, to))

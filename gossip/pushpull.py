@@ -45,11 +45,10 @@ def compatible(remote: Sequence[NodeState], local: Iterable[Member]) -> bool:
     Checked for the protocol and the delegate triple (min, max, current). Remote rows without six
     version bytes take no part, as they are not merged either.
     """
-    told = [row for row in remote if len(row.vsn) == VSN_LENGTH]
-    mine = list(local)
-    living = {row.vsn for row in told if row.state is State.ALIVE}
-    living |= {row.vsn for row in mine if row.state is State.ALIVE}
-    everybody = {row.vsn for row in told} | {row.vsn for row in mine}
+    told = {(row.vsn, row.state is State.ALIVE) for row in remote if len(row.vsn) == VSN_LENGTH}
+    told |= {(row.vsn, row.state is State.ALIVE) for row in local}
+    living = {vsn for vsn, alive in told if alive}
+    everybody = {vsn for vsn, _ in told}
     return _in_range(living, everybody, 0) and _in_range(living, everybody, VSN_LENGTH // 2)
 
 
@@ -134,10 +133,11 @@ class Exchanges:
             self._replied(dialled, message, now)
 
     def _replied(self, dialled: _Dialled, message: PushPull, now: float) -> None:
-        known = {member.name for member in self._core.table if member.living}
+        joins = dialled.join and not self._membership.leaving
+        known = {member.name for member in self._core.table if member.living} if joins else set()
         if reason := self._merge(message, dialled.to, dialled.began, now):
             self._fail(dialled, reason.value, silent=False)
-        elif dialled.join and not self._membership.leaving:
+        elif joins:
             self._introduce(dialled, known)
 
     def requested(self, message: PushPull, source: Address, now: float) -> bytes:
@@ -147,7 +147,7 @@ class Exchanges:
         return reply
 
     def _state(self, *, join: bool) -> PushPull:
-        return PushPull(join, tuple(member.row() for member in self._core.table))
+        return PushPull(join, tuple([member.row() for member in self._core.table]))
 
     def _join(self, now: float, *, again: bool = False) -> None:
         config = self._core.config
@@ -197,12 +197,10 @@ class Exchanges:
             return self._core.ignore(Ignored.INCOMPATIBLE)
         if not self._core.hooks.may_merge(message, peer):
             return self._core.ignore(Ignored.HOOK)
-        for row in message.nodes:
-            # Nearly all rows of a settled cluster say what is known: a short way for them.
-            if self._membership.knows(row):
-                self._core.stats.ignored[Ignored.OLD_INCARNATION] += 1
-            else:
-                self._merge_row(row, now)
+        news = self._membership.news(message.nodes)
+        self._core.stats.ignored[Ignored.OLD_INCARNATION] += len(message.nodes) - len(news)
+        for row in news:
+            self._merge_row(row, now)
         self._core.stats.exchanges += 1
         self._core.events.add(Exchanged(peer, began))
         if message.user_state:

@@ -64,6 +64,8 @@ class Relays:
 
     def handle_timeout(self, now: float) -> None:
         """Send the nacks that are due and forget what is over."""
+        if not self._relays:
+            return
         for sequence, relay in list(self._relays.items()):
             if relay.nack_at is not None and now >= relay.nack_at:
                 relay.nack_at = None

@@ -78,6 +78,8 @@ class Rotation:
 
     def deadline(self) -> float | None:
         """When something is due."""
+        if self._trial is None and self._old_heard is None:
+            return None
         trial = self._trial.next_round if self._trial else None
         drop = self._old_heard + IDLE if self._old_heard is not None else None
         return min((at for at in (trial, drop) if at is not None), default=None)

@@ -130,13 +130,13 @@ class Swim:
         self._gossiper = Gossiper(self._core, now)
         self._exchanges = Exchanges(self._core, self._membership, now)
         self._rotation = Rotation(self._core, keyring)
-        self._timed = (
-            self._membership,
-            self._prober,
-            self._relays,
-            self._exchanges,
-            self._rotation,
-            self._gossiper,
+        self._deadlines = (
+            self._membership.deadline,
+            self._prober.deadline,
+            self._relays.deadline,
+            self._exchanges.deadline,
+            self._rotation.deadline,
+            self._gossiper.deadline,
         )
         self._pingers = (self._prober, self._relays, self._rotation)
         self._left_by: float | None = None
@@ -155,7 +155,8 @@ class Swim:
         except WireError as error:
             self._stats.refusals[error.reason] += 1
             return
-        self._stats.refusals.update(opened.refusals)
+        if opened.refusals:
+            self._stats.refusals.update(opened.refusals)
         self._rotation.opened(opened.key, now)
         for message in opened.messages:
             self._received(message)
@@ -298,8 +299,8 @@ class Swim:
     def deadline(self) -> float | None:
         """When `handle_timeout` wants to be called next."""
         earliest = None if self._left else self._left_by
-        for part in self._timed:
-            due = part.deadline()
+        for deadline in self._deadlines:
+            due = deadline()
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
         return earliest
@@ -339,8 +340,7 @@ class Swim:
             case IndirectPing():
                 self._indirect_ping(message, source, now)
             case Ack():
-                if not any(part.ack(message, now) for part in self._pingers):
-                    self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
+                self._ack(message, now)
             case Nack():
                 if not self._prober.nack(message.seq_no, source):
                     self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
@@ -361,6 +361,12 @@ class Swim:
             return
         payload = self._core.ack_payload
         self._core.outbox.send(_return_address(ping, source), Ack(ping.seq_no, payload))
+
+    def _ack(self, ack: Ack, now: float) -> None:
+        for part in self._pingers:
+            if part.ack(ack, now):
+                return
+        self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
 
     def _indirect_ping(self, request: IndirectPing, source: Address, now: float) -> None:
         target = to_text(request.target)

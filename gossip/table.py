@@ -32,7 +32,7 @@ class Table:
         self._rows = {own.name: own}
         self._order = [own]
         self._next = 0
-        self._living = 1
+        self._living_peers = 0
         self._suspects = 0
         self._graves: dict[str, int] = {}
 
@@ -45,12 +45,12 @@ class Table:
     @property
     def living_peers(self) -> int:
         """How many others are alive or suspect."""
-        return self._living - self.own.living
+        return self._living_peers
 
     @property
     def alive_peers(self) -> int:
         """How many others are alive and not suspected."""
-        return self.living_peers - self._suspects
+        return self._living_peers - self._suspects
 
     @property
     def full(self) -> bool:
@@ -74,13 +74,13 @@ class Table:
         self._order.append(member)
         index = self._rng.randrange(len(self._order))
         self._order[index], self._order[-1] = self._order[-1], self._order[index]
-        self._living += member.living
+        self._living_peers += member.living
 
     def adopt(self, members: Iterable[Member]) -> None:
         """Put in many new rows at once; those whose names are known are left out."""
         new = {member.name: member for member in members if member.name not in self._rows}
         self._rows |= new
-        self._living += sum(member.living for member in new.values())
+        self._living_peers += sum(member.living for member in new.values())
         self._suspects += sum(member.state is State.SUSPECT for member in new.values())
         self._order += new.values()
         # As a whole: halves of the given order would be everybody's, and one of them would wait.
@@ -89,12 +89,13 @@ class Table:
 
     def set_state(self, member: Member, state: State, now: float) -> None:
         """Change a row's state; the one place that does."""
-        self._living -= member.living
+        lived = member.living
         self._suspects += (state is State.SUSPECT) - (member.state is State.SUSPECT)
         if member.state is not state:
             member.since = now
         member.state = state
-        self._living += member.living
+        if not member.own:
+            self._living_peers += member.living - lived
 
     def next_target(self, keep_dead: float, now: float) -> Member | None:
         """Give the next living peer in the probe order, None when there is none.

@@ -40,6 +40,7 @@ class Announcing:
         self.wants_exchange = False
         self._unsettled = True
         self._seen = now
+        self._announcer_due = float("inf")
         interface = Interface(LINK, "eth0", mac, True, True, True, False)
         self.announcer.set_interfaces({LINK: interface}, now)
         self.election.set_plans(plans)
@@ -47,16 +48,21 @@ class Announcing:
     def tick(self, now: float) -> bool:
         """Note that the process runs; true where it stood still, and waiting frames are stale."""
         self._seen = now
-        return self.contact.tick(now)
+        stood_still = self.contact.tick(now)
+        self._unsettled = self._unsettled or stood_still
+        return stood_still
 
-    def beat(self, now: float) -> None:
-        """Do the heartbeats of a process that ran up to now.
+    def run_up_to(self, now: float) -> None:
+        """Note that the process ran all the time up to now, when something happens.
 
-        They change nothing by themselves, so as few as will do are made up for when something
-        else happens: as events of their own they would be most of a run.
+        Heartbeats change nothing by themselves unless contact is held, which leaves us unsettled:
+        so as few as will do are made up for here. As events of their own they would be most of a
+        run.
         """
         while now - self._seen > LONGEST_GAP:
             self.tick(self._seen + LONGEST_GAP)
+        if self._unsettled:
+            self.tick(now)
 
     def take(self, event: Event, now: float) -> None:
         """Take what happened in gossip."""
@@ -102,24 +108,25 @@ class Announcing:
 
     def frames(self) -> list[bytes]:
         """Drain the announcement frames to send."""
-        return [
+        frames = [
             frame
             for announcement in self.announcer.transmits()
             if isinstance(announcement.ip, IPv4Address)
             for frame in gratuitous(announcement.interface.mac, announcement.ip)
         ]
+        due = self.announcer.deadline()
+        self._announcer_due = float("inf") if due is None else due
+        return frames
 
     def busy(self, now: float) -> bool:
-        """Tell whether `settle` has anything to do."""
-        at = self.announcer.deadline()
-        due = at is not None and at <= now
-        return due or self._unsettled or self.contact.held
+        """Tell whether `settle`, and `frames` after it, have anything to do."""
+        return self._unsettled or self._announcer_due <= now
 
     def deadline(self) -> float:
         """When the process has to run next, if nothing comes in."""
-        contact = self.contact.deadline() if self.contact.held else float("inf")
-        announcer = self.announcer.deadline()
-        return contact if announcer is None else min(contact, announcer)
+        if self._unsettled and self.contact.held:
+            return min(self.contact.deadline(), self._announcer_due)
+        return self._announcer_due
 
     def _reconcile(self, now: float) -> None:
         for service in sorted(self._dirty):

@@ -56,6 +56,7 @@ class Machine:
         self.packets_sent = 0
         self.stream_bytes = 0
         self._world = world
+        self._heap = world.heap
         self._config = config
         services = [plan.ips[0] for plan in world.plans.values()]
         own = IPv4Address(identity.ip)
@@ -99,7 +100,7 @@ class Machine:
 
     def wake_at(self, when: float, life: int) -> None:
         """Call the process at that time, if it is still the same."""
-        self._world.heap.at(when, partial(self._wake, when, life))
+        self._heap.at(when, partial(self._wake, when, life))
 
     def send_datagram(self, datagram: Datagram) -> None:
         """Send by UDP."""
@@ -129,12 +130,12 @@ class Machine:
     def receive_datagram(self, data: bytes, source: Address) -> None:
         """Take a UDP packet; without a process the kernel's ICMP error is ignored by all."""
         if self.process is not None:
-            self.process.datagram(data, source, self._world.now)
+            self.process.datagram(data, source, self._heap.now)
 
     def receive_reply(self, life: int, dial: int, outcome: bytes | StreamFailure) -> None:
         """Take the outcome of a conversation that the process of that life began."""
         if self.process is not None and self.process.life == life:
-            self.process.reply(dial, outcome, self._world.now)
+            self.process.reply(dial, outcome, self._heap.now)
 
     def receive_frame(self, frame: bytes) -> None:
         """Take an Ethernet frame: the kernel first, then the speaker's ARP socket."""
@@ -145,11 +146,11 @@ class Machine:
             if answer is not None:
                 self.send_frame(answer)
         elif self.process is not None:
-            self.process.frame(frame, self._world.now)
+            self.process.frame(frame, self._heap.now)
 
     def _wake(self, when: float, life: int) -> None:
         if self.process is not None and self.process.life == life:
-            self.process.wake(when, self._world.now)
+            self.process.wake(when, self._heap.now)
 
 
 def is_arp(frame: bytes) -> bool:

@@ -69,7 +69,9 @@ class Network:
             return False
         if (self._deaf and self._deaf[target]) or (self._mute and self._mute[source]):
             return False
-        return all((source in island) == (target in island) for island in self._islands)
+        return not self._islands or all(
+            (source in island) == (target in island) for island in self._islands
+        )
 
     def copies(self, source: str, target: str) -> tuple[float, ...]:
         """Give the delays of the copies of one packet that arrive; none where it is lost."""

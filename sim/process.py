@@ -154,7 +154,8 @@ class Process:
 
     def freeze(self, now: float) -> None:
         """Stand still; the kernel goes on receiving for us."""
-        self.announcing.beat(now + self.offset)
+        self.announcing.run_up_to(now + self.offset)
+        self.announcing.tick(now + self.offset)
         self.frozen = True
 
     def thaw(self, now: float) -> None:
@@ -180,7 +181,8 @@ class Process:
 
     def jump(self, seconds: float, now: float) -> None:
         """Put the clock forward."""
-        self.announcing.beat(now + self.offset)
+        self.announcing.run_up_to(now + self.offset)
+        self.announcing.tick(now + self.offset)
         self.offset += seconds
         self.announcing.tick(now + self.offset)
         self._wake_at = float("inf")
@@ -190,8 +192,7 @@ class Process:
 
     def _tick(self, now: float) -> float:
         clock = now + self.offset
-        self.announcing.beat(clock)
-        self.announcing.tick(clock)
+        self.announcing.run_up_to(clock)
         return clock
 
     def _answer(self, frame: bytes) -> None:
@@ -200,9 +201,10 @@ class Process:
             self._outside.send_frame(answer)
 
     def _drain(self, now: float) -> None:
-        self._drain_gossip(now + self.offset)
-        if self.announcing.busy(now + self.offset):
-            self._settle(now + self.offset)
+        clock = now + self.offset
+        self._drain_gossip(clock)
+        if self.announcing.busy(clock):
+            self._settle(clock)
         deadline = self.swim.deadline()
         self._gossip_due = float("inf") if deadline is None else deadline
         self._schedule(now)

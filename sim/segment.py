@@ -1,7 +1,7 @@
 """The Ethernet segment that all nodes share, and a host on it that asks who has each service IP."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address
 
 from arp import packet
@@ -110,6 +110,7 @@ class Observer:
         answers.clear()
 
 
+@lru_cache
 def _question(ip: IPv4Address) -> bytes:
     request = ArpPacket(Operation.REQUEST, OBSERVER_MAC, OBSERVER_IP, ZERO, ip)
     frame = EthernetFrame(BROADCAST, OBSERVER_MAC, EtherType.ARP, packet.encode(request))

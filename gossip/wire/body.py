@@ -4,6 +4,8 @@ The table below is the whole format. Fields stand in Go's declaration order, whi
 where a peer sends a struct as an array; on the wire the keys are sorted.
 """
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -22,7 +24,7 @@ from gossip.wire.fields import (
     VSN,
     Field,
     as_map,
-    pack,
+    pack_small,
     unpack,
 )
 from gossip.wire.messages import (
@@ -53,12 +55,12 @@ class IntForm(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """One struct: its dataclass and its fields, in declaration order and in wire order."""
+    """One struct: its fields in wire order, keys as declared, readers as `cls` takes them."""
 
     cls: type[Any]
-    fields: tuple[Field, ...]
     wire: tuple[Field, ...]
     keys: tuple[bytes, ...]
+    readers: tuple[tuple[bytes, Callable[[object], Any]], ...]
 
     def write(self, value: object) -> bytes:
         """Encode a dataclass as a map with sorted keys; ValueError for what must not be sent."""
@@ -67,20 +69,20 @@ class Schema:
             content = getattr(value, field.attribute)
             if content or not field.omit_empty:
                 items[field.key] = field.kind.write(content)
-        return pack(items)
+        return pack_small(items)
 
     def read(self, data: bytes | memoryview) -> Any:
         """Decode a map (or array, or nil) into the dataclass; WireError if a field is refused."""
-        items = as_map(unpack(data), self.keys)
-        return self.cls(
-            **{field.attribute: field.kind.read(items.get(field.key)) for field in self.fields}
-        )
+        get = as_map(unpack(data), self.keys).get
+        return self.cls(*[read(get(key)) for key, read in self.readers])
 
 
 def schema(cls: type[Any], *fields: Field) -> Schema:
     """Build a schema from fields in Go's declaration order."""
     wire = tuple(sorted(fields, key=lambda field: field.key))
-    return Schema(cls, fields, wire, tuple(field.key for field in fields))
+    named = {field.attribute: (field.key, field.kind.read) for field in fields}
+    readers = tuple(named[attribute.name] for attribute in dataclasses.fields(cls))
+    return Schema(cls, wire, tuple(field.key for field in fields), readers)
 
 
 # The only omit-if-empty fields of the protocol.

@@ -43,6 +43,8 @@ def measure(data: bytes | bytearray | memoryview, label: bytes) -> int | None:
 
 def strip(data: bytes | memoryview, label: bytes) -> memoryview:
     """Check and remove the header of a whole packet or stream."""
+    if data and not label and data[0] != MessageType.HAS_LABEL:
+        return memoryview(data)
     length = measure(data, label)
     if length is None:
         raise WireError(Refusal.TRUNCATED if data else Refusal.EMPTY)

@@ -136,6 +136,10 @@ class NodeState:
     state: State
     vsn: bytes
 
+    def __hash__(self) -> int:
+        """Take what tells rows apart: all seven fields are hashed for each row of each table."""
+        return hash((self.name, self.incarnation))
+
 
 @dataclass(frozen=True, slots=True)
 class PushPull:

@@ -23,6 +23,7 @@ MAX_DEPTH = 3
 """Compounds and compress wrappers inside each other; Go's own packets have two."""
 MAX_MESSAGES = 512
 """Messages taken from one datagram; a full one of real messages has about 150."""
+_WRAPPERS = (MessageType.COMPOUND, MessageType.COMPRESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ class PacketCodec:
         plain, key = self._decrypt(label.strip(data, self._config.label))
         if plain and plain[0] == MessageType.HAS_CRC:
             plain = crc_header.strip(plain)
+        if plain and plain[0] not in _WRAPPERS:
+            return Opened((body.decode(plain),), (), key)
         unwrapper = _Unwrapper(self._config.max_datagram_plain)
         unwrapper.take(plain, MAX_DEPTH)
         if unwrapper.refusals and not unwrapper.messages:
@@ -138,7 +141,7 @@ class _Unwrapper:
     def _dispatch(self, data: memoryview, depth: int) -> None:
         if not data:
             raise WireError(Refusal.EMPTY)
-        if data[0] not in (MessageType.COMPOUND, MessageType.COMPRESS):
+        if data[0] not in _WRAPPERS:
             self.messages.append(body.decode(data))
             return
         if depth == 0:

@@ -23,7 +23,9 @@ MAX_NODES = 8_192
 which the loop stands still. A row may be one byte, and compress to less."""
 MAX_ITEM = 8 * 1024
 """Bytes of a header or a node map; a node with the longest name and Meta has about 1,200."""
-_CACHED_ROWS = 2_048
+_CACHED_ROWS = 8_192
+_MAX_CACHED_ROW = 256
+"""Bytes: the caches must stay small whatever peers send. A row of a real node has about 100."""
 
 ON_STREAM = frozenset(
     {
@@ -64,14 +66,24 @@ def _encode_push_pull(message: PushPull, ints: IntForm) -> bytes:
     return b"".join((*header, *map(_write_row, message.nodes), message.user_state))
 
 
-@lru_cache(maxsize=_CACHED_ROWS)
 def _write_row(row: NodeState) -> bytes:
+    long = len(row.name) + len(row.meta or b"") > _MAX_CACHED_ROW
+    return NODE_STATE.write(row) if long else _write_known(row)
+
+
+def _read_row(data: bytes) -> NodeState:
+    row: NodeState = NODE_STATE.read(data) if len(data) > _MAX_CACHED_ROW else _read_known(data)
+    return row
+
+
+@lru_cache(maxsize=_CACHED_ROWS)
+def _write_known(row: NodeState) -> bytes:
     """Encode a row; nearly all of a table are the same as in the exchange before."""
     return NODE_STATE.write(row)
 
 
 @lru_cache(maxsize=_CACHED_ROWS)
-def _read_row(data: bytes) -> NodeState:
+def _read_known(data: bytes) -> NodeState:
     """Decode a row, likewise; WireError is not kept."""
     row: NodeState = NODE_STATE.read(data)
     return row
@@ -95,16 +107,16 @@ def decode_stream(data: bytes | memoryview, limit: int) -> Message:
     if kind == MessageType.COMPRESS:
         raise WireError(Refusal.NESTED)
     scanner = BodyScanner(kind, limit)
-    rest = view[1:]
+    rest = bytes(view[1:])
     length = scanner.feed(rest)
     if length is None or length > len(rest):
         raise WireError(Refusal.TRUNCATED)
-    ends, tail = scanner.ends, bytes(rest[scanner.ends[-1] : length])
+    ends, tail = scanner.ends, rest[scanner.ends[-1] : length]
     if kind == MessageType.USER:
         return User(tail)
     if kind == MessageType.PUSH_PULL:
         rows = pairwise(ends)
-        nodes: tuple[NodeState, ...] = tuple(_read_row(bytes(rest[a:b])) for a, b in rows)
+        nodes = tuple([_read_row(rest[a:b]) for a, b in rows])
         return PushPull(scanner.join, nodes, tail)
     message: Message = MESSAGES[kind].read(rest[:length])
     return message
@@ -146,22 +158,26 @@ class BodyScanner:
         return self.ends[-1] + self._tail if len(self.ends) == self._wanted else None
 
     def _skip_items(self) -> None:
-        while len(self.ends) < self._wanted:
-            start = self.ends[-1] if self.ends else 0
-            whole = self._skip_one()
-            end = self._unpacker.tell() if whole else self._fed
-            if end - start > self._max_item:
-                raise WireError(Refusal.TOO_LONG)
-            if not whole:
-                return
-            self.ends.append(end)
-            if len(self.ends) == 1:
-                self._read_header(bytes(self._head[:end]))
+        if not self.ends and self._skip_up_to(1):
+            self._read_header(bytes(self._head[: self.ends[0]]))
+        if self.ends:
+            self._skip_up_to(self._wanted)
 
-    def _skip_one(self) -> bool:
+    def _skip_up_to(self, wanted: int) -> bool:
+        """Pass over items until so many have ended; false where that needs more bytes."""
+        skip, tell, ends = self._unpacker.skip, self._unpacker.tell, self.ends
+        start = ends[-1] if ends else 0
         try:
-            self._unpacker.skip()
+            while len(ends) < wanted:
+                skip()
+                end = tell()
+                if end - start > self._max_item:
+                    raise WireError(Refusal.TOO_LONG)
+                ends.append(end)
+                start = end
         except msgpack.OutOfData:
+            if self._fed - start > self._max_item:
+                raise WireError(Refusal.TOO_LONG) from None
             return False
         except (ValueError, TypeError, msgpack.UnpackException):
             raise WireError(Refusal.BAD_BODY) from None

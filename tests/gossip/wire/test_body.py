@@ -98,7 +98,7 @@ def test_every_message_type_can_be_sent_and_read() -> None:
 def test_every_field_of_every_message_is_on_the_wire() -> None:
     for schema in (*body.MESSAGES.values(), NODE_STATE):
         assert is_dataclass(schema.cls)
-        assert {field.attribute for field in schema.fields} == {f.name for f in fields(schema.cls)}
+        assert {field.attribute for field in schema.wire} == {f.name for f in fields(schema.cls)}
 
 
 def test_source_fields_of_a_ping_are_left_out_when_empty() -> None:
