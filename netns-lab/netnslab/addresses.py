@@ -1,6 +1,10 @@
-"""Names and numbers of the lab's one segment, 10.77.0.0/16. Light: the instruments import it."""
+"""Names and numbers of the lab's one segment: 10.77.0.0/16, and 2001:db8:77::/64 for IPv6.
+
+Light: the instruments import it.
+"""
 
 PREFIX = 16
+PREFIX6 = 64
 CLIENT_IP = "10.77.0.2"
 OBSERVER_IP = "10.77.0.3"
 BRIDGE = "br0"
@@ -20,6 +24,13 @@ def node_ip(number: int) -> str:
     return f"10.77.0.{10 + number}"
 
 
-def service_ip(number: int) -> str:
+def ip6(number: int) -> str:
+    """The IPv6 address of the machine whose IPv4 address ends in `number`."""
+    return f"2001:db8:77::{number:x}"
+
+
+def service_ip(number: int, family: int = 4) -> str:
     """Candidate service IP `number`, from 0; clear of .0 and .255."""
+    if family == 6:
+        return f"2001:db8:77::1:{1 + number:x}"
     return f"10.77.{1 + number // 250}.{1 + number % 250}"

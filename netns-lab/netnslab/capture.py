@@ -1,4 +1,4 @@
-"""The tap on the bridge: every ARP frame that speaks for a service IP, and when it passed."""
+"""The tap on the bridge: every ARP or neighbour message that speaks for a service IP, and when."""
 
 import contextlib
 import select
@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from netnslab import arp
+from netnslab import wire
 from netnslab.addresses import BRIDGE
 from netnslab.instrument import Console, packet_socket, received, settings
 
@@ -29,7 +29,9 @@ class Capture:
     """Keeps, for each IP, the frames that speak for it; those beyond the limit are counted."""
 
     def __init__(self, ips: list[str]) -> None:
-        self.raw = packet_socket(BRIDGE, arp.ETH_P_ARP)
+        self.raw = packet_socket(BRIDGE, wire.ethertype(ips))
+        if wire.family(ips) == 6:
+            wire.neighbour_messages_only(self.raw)
         # A bridge hands itself only what is flooded, unless it is promiscuous.
         wanted = struct.pack("IHH8s", socket.if_nametoindex(BRIDGE), PACKET_MR_PROMISC, 0, b"")
         self.raw.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, wanted)
@@ -39,12 +41,12 @@ class Capture:
     def receive(self) -> None:
         """Takes every waiting frame."""
         for at, frame in received(self.raw):
-            packet = arp.decode(frame)
-            seen = self._seen.get(packet.spa) if packet else None
-            if packet is None or seen is None:
+            said = wire.said(frame)
+            seen = self._seen.get(said.ip) if said else None
+            if said is None or seen is None:
                 continue
             if len(seen) < MOST_FRAMES:
-                seen.append(Seen(at, packet.sha, packet.kind()))
+                seen.append(Seen(at, said.mac, said.kind))
             else:
                 self._dropped += 1
 

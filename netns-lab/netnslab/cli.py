@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import click
 from rich.console import Console
@@ -41,24 +42,18 @@ def demo(options: Options) -> None:
 @click.argument("scenario", type=click.Choice(list(scenarios.SCENARIOS)))
 @click.option("--nodes", type=click.IntRange(2, MOST_NODES), default=3, show_default=True)
 @click.option("--services", type=click.IntRange(1, MOST_SERVICES), default=4, show_default=True)
+@click.option("--family", type=click.Choice([4, 6]), default=4, show_default=True)
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True, help="Faults.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Chooses the victims.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Result.")
 @click.option("--quiet", is_flag=True, help="Print failures only.")
-def run(
-    scenario: str,
-    nodes: int,
-    services: int,
-    runs: int,
-    seed: int,
-    file: Path | None,
-    quiet: bool,
-) -> None:
+def run(scenario: str, nodes: int, file: Path | None, quiet: bool, **chosen: Any) -> None:
     """Strikes a cluster RUNS times with SCENARIO; exit 0 only if every limit was kept."""
     sandbox.enter()
-    options = replace(click.get_current_context().obj, nodes=nodes, services=services)
-    speaker = shlex.join(options.speaker)
-    given = {"services": services, "runs": runs, "seed": seed, "speaker": speaker}
+    context: Options = click.get_current_context().obj
+    services, family, runs, seed = (chosen[k] for k in ("services", "family", "runs", "seed"))
+    options = replace(context, nodes=nodes, services=services, family=family)
+    given = {**chosen, "speaker": shlex.join(options.speaker)}
     with Lab(options) as lab:
         result = scenarios.run(lab, scenario, runs, Random(seed))  # noqa: S311
     if file is not None:

@@ -3,11 +3,11 @@
 import select
 import socket
 
-from netnslab.instrument import Console, settings
+from netnslab.instrument import Console, family_of, settings
 
 
 def _listen(ip: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener = socket.socket(family_of(ip), socket.SOCK_DGRAM)
     listener.bind((ip, port))
     listener.setblocking(False)
     return listener

@@ -101,6 +101,11 @@ def settings() -> dict[str, Any]:
     return given
 
 
+def family_of(ip: str) -> socket.AddressFamily:
+    """AF_INET or AF_INET6."""
+    return socket.AF_INET6 if ":" in ip else socket.AF_INET
+
+
 def packet_socket(link: str, protocol: int) -> socket.socket:
     """A raw socket on one link that stamps what it receives. Needs CAP_NET_RAW."""
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))

@@ -38,6 +38,7 @@ class Options:
 
     nodes: int = 3
     services: int = 4
+    family: int = 4
     speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
     tick: Callable[[], None] = lambda: None
     logs: Path | None = None
@@ -50,15 +51,16 @@ class Lab:
         """Builds segment and instruments; starts no speaker. Raises LabError, OSError."""
         self.options = options
         self.names = [node_name(number) for number in range(1, options.nodes + 1)]
-        candidates = (service_ip(number) for number in count())
+        candidates = (service_ip(number, options.family) for number in count())
         self.ips = oracle.spread(candidates, self.names, options.services)
         self.directory = Path(tempfile.mkdtemp(dir=sandbox.SCRATCH))
-        self.topology = Topology(self.names)
+        self.topology = Topology(self.names, options.family)
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
         watched = {"ips": self.ips, "port": ECHO_PORT}
-        topology = self.topology
-        second = {"mac": topology.observer.mac, "ip": topology.observer.ip, "ips": self.ips}
+        topology, second_host = self.topology, self.topology.observer
+        own = second_host.ip6 if options.family == 6 else second_host.ip
+        second = {"mac": second_host.mac, "ip": own, "ips": self.ips}
         self.capture = Instrument("capture", topology.bridge_host, watched)
         self.observer = Instrument("observer", topology.observer, second)
         self.prober = Instrument("probe", topology.client, watched)

@@ -1,6 +1,7 @@
 """The directory of manifests that the speakers read: what a cluster's API would hold."""
 
 import secrets
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def write(directory: Path, ips: list[str], nodes: dict[str, str]) -> None:
         "IPAddressPool",
         "lab",
         NAMESPACE,
-        spec={"addresses": [f"{ip}/32" for ip in ips]},
+        spec={"addresses": [str(ip_network(ip)) for ip in ips]},
     )
     advertisement = _object(
         "metallb.io/v1beta1",

@@ -1,6 +1,6 @@
 """The second host: asks for every service IP by broadcast, without a cache, 20 times a second.
 
-A warm Linux client needs no ARP for a quarter of a minute, so traffic alone proves no takeover.
+A warm Linux client asks nobody for a quarter of a minute, so traffic alone proves no takeover.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import select
 import time
 from typing import Any
 
-from netnslab import arp, measure
+from netnslab import measure, wire
 from netnslab.addresses import LINK
 from netnslab.instrument import Console, packet_socket, received, settings
 
@@ -21,8 +21,10 @@ class Observer:
 
     def __init__(self, mac: str, own_ip: str, ips: list[str]) -> None:
         own = bytes.fromhex(mac.replace(":", ""))
-        self.raw = packet_socket(LINK, arp.ETH_P_ARP)
-        self._frames = [(ip, arp.question(own, own_ip, ip)) for ip in ips]
+        self.raw = packet_socket(LINK, wire.ethertype(ips))
+        if wire.family(ips) == 6:
+            wire.neighbour_messages_only(self.raw)
+        self._frames = [(ip, wire.question(own, own_ip, ip)) for ip in ips]
         self._asked: dict[str, list[float]] = {ip: [] for ip in ips}
         self._answers: dict[str, list[measure.Answer]] = {ip: [] for ip in ips}
         self._at = 0
@@ -45,11 +47,9 @@ class Observer:
     def receive(self) -> None:
         """Notes every answer that waits; announcements are no answers."""
         for at, frame in received(self.raw):
-            packet = arp.decode(frame)
-            if packet is None or packet.operation != arp.REPLY or packet.spa == packet.tpa:
-                continue
-            if packet.spa in self._answers:
-                self._answers[packet.spa].append(measure.Answer(at, packet.sha))
+            said = wire.said(frame)
+            if said is not None and said.answer and said.ip in self._answers:
+                self._answers[said.ip].append(measure.Answer(at, said.mac))
 
     def window(self, question: dict[str, Any]) -> dict[str, Any]:
         """`measure.Heard` of every IP between `start` and `end`."""

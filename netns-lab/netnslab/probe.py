@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from typing import Any
 
 from netnslab import measure
-from netnslab.instrument import Console, settings
+from netnslab.instrument import Console, family_of, settings
 
 TICK = 0.001
 PER_TICK = 4
@@ -25,7 +25,7 @@ class Target:
     """
 
     def __init__(self, ip: str, port: int) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = socket.socket(family_of(ip), socket.SOCK_DGRAM)
         self.socket.setblocking(False)
         self.socket.connect((ip, port))
         self.base = 0

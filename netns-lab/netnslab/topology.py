@@ -6,7 +6,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from netnslab.addresses import BRIDGE, CLIENT_IP, LINK, OBSERVER_IP, PREFIX, node_ip
+from netnslab.addresses import BRIDGE, CLIENT_IP, LINK, OBSERVER_IP, PREFIX, PREFIX6, ip6, node_ip
 from netnslab.namespaces import Namespace
 
 # Route tables and neighbour states as in linux/rtnetlink.h and linux/neighbour.h.
@@ -17,13 +17,14 @@ NUD_PROBE = 0x10
 
 @dataclass(frozen=True)
 class Host:
-    """A machine: its namespace and the one address on its one link."""
+    """A machine: its namespace and the address on its one link; `ip6` where the lab is for IPv6."""
 
     name: str
     ip: str
     mac: str
     port: str
     namespace: Namespace
+    ip6: str = ""
 
 
 def _with_netlink(function: Callable[[Any], Any]) -> Any:
@@ -38,8 +39,12 @@ def _index(netlink: Any, name: str) -> int:
 class Topology:
     """The bridge and all hosts. Building eight nodes takes about a tenth of a second."""
 
-    def __init__(self, nodes: list[str]) -> None:
-        """Builds everything up to addresses and routes. Raises OSError, NetlinkError."""
+    def __init__(self, nodes: list[str], family: int = 4) -> None:
+        """Builds everything up to addresses and routes. Raises OSError, NetlinkError.
+
+        With family 6 every machine has IPv6 besides; the speakers gossip by IPv4 all the same.
+        """
+        self._family = family
         self.switch = Namespace("switch")
         self.switch.run(_with_netlink, _make_bridge)
         self.bridge_host = Host("bridge", "", "", BRIDGE, self.switch)
@@ -52,9 +57,13 @@ class Topology:
 
     def _host(self, name: str, ip: str, number: int) -> Host:
         namespace = Namespace(name)
-        host = Host(name, ip, f"02:00:00:00:00:{number:02x}", f"to-{name}", namespace)
-        # An unexpected IPv6 chatter has no place in a stopwatch for IPv4.
-        namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)
+        own6 = ip6(number) if self._family == 6 else ""
+        host = Host(name, ip, f"02:00:00:00:00:{number:02x}", f"to-{name}", namespace, own6)
+        if own6:
+            _quicken(namespace)
+        else:
+            # An unexpected IPv6 chatter has no place in a stopwatch for IPv4.
+            namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)
         self.switch.run(_with_netlink, lambda netlink: _plug(netlink, host))
         namespace.run(_with_netlink, lambda netlink: _configure(netlink, host))
         return host
@@ -67,7 +76,8 @@ class Topology:
         """Makes the node's kernel accept traffic for the service IPs but stay silent on ARP.
 
         A `local` route delivers what arrives; as no link holds the address, arp_ignore=1 keeps the
-        kernel from answering for it, and arp_announce=2 from asking in its name.
+        kernel from answering for it, and arp_announce=2 from asking in its name. For IPv6 an
+        address of the loopback link does both by itself.
         """
         for scope in ("all", LINK):
             host.namespace.sysctl(f"ipv4/conf/{scope}/arp_ignore", 1)
@@ -118,16 +128,28 @@ def _plug(netlink: Any, host: Host) -> None:
     )
 
 
+def _quicken(namespace: Namespace) -> None:
+    """Addresses that serve at once, and that a link keeps when it goes down."""
+    for key, value in (("accept_dad", 0), ("keep_addr_on_down", 1), ("router_solicitations", 0)):
+        for scope in ("all", "default"):
+            namespace.sysctl(f"ipv6/conf/{scope}/{key}", value)
+
+
 def _configure(netlink: Any, host: Host) -> None:
     netlink.link("set", index=_index(netlink, "lo"), state="up")
     index = _index(netlink, LINK)
     netlink.addr("add", index=index, address=host.ip, prefixlen=PREFIX)
+    if host.ip6:
+        netlink.addr("add", index=index, address=host.ip6, prefixlen=PREFIX6)
     netlink.link("set", index=index, state="up")
 
 
 def _accept(netlink: Any, ips: list[str]) -> None:
     loopback = _index(netlink, "lo")
     for ip in ips:
+        if ":" in ip:
+            netlink.addr("add", index=loopback, address=ip, prefixlen=128)
+            continue
         netlink.route(
             "add", dst=f"{ip}/32", oif=loopback, table=TABLE_LOCAL, type="local", scope="host"
         )

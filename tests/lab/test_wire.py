@@ -1,0 +1,83 @@
+"""The instruments' own neighbour messages against scapy, and a scenario with real speakers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netnslab import arp, wire
+
+from scapy.layers.inet6 import (
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6NDOptDstLLAddr,
+    ICMPv6NDOptSrcLLAddr,
+    IPv6,
+)
+from scapy.layers.l2 import Ether
+
+ROOT = Path(__file__).resolve().parents[2]
+MAC, PEER = "02:00:00:00:00:03", "02:00:00:00:00:0b"
+OWN, VIP = "2001:db8:77::3", "2001:db8:77::1:2"
+
+
+def test_the_question_is_the_one_that_scapy_builds() -> None:
+    group = "ff02::1:ff01:2"
+    frame = (
+        Ether(src=MAC, dst="33:33:ff:01:00:02")
+        / IPv6(src=OWN, dst=group, hlim=255)
+        / ICMPv6ND_NS(tgt=VIP)
+        / ICMPv6NDOptSrcLLAddr(lladdr=MAC)
+    )
+    assert wire.question(bytes.fromhex(MAC.replace(":", "")), OWN, VIP) == bytes(frame)
+
+
+@pytest.mark.parametrize("solicited", [True, False])
+def test_an_advertisement_names_the_mac_of_its_option(solicited: bool) -> None:
+    frame = (
+        Ether(src=MAC, dst=MAC)
+        / IPv6(src="fe80::b", dst=OWN, hlim=255)
+        / ICMPv6ND_NA(tgt=VIP, S=int(solicited), O=1)
+        / ICMPv6NDOptDstLLAddr(lladdr=PEER)
+    )
+    kind = "advertisement" if solicited else "unsolicited advertisement"
+    assert wire.said(bytes(frame)) == wire.Said(PEER, VIP, kind, solicited)
+
+
+def test_arp_and_others() -> None:
+    own = bytes.fromhex(MAC.replace(":", ""))
+    question = wire.said(arp.question(own, "10.77.0.3", "10.77.1.1"))
+    assert question == wire.Said(MAC, "10.77.0.3", "request", answer=False)
+    assert wire.said(wire.question(own, OWN, VIP)) == wire.Said(MAC, OWN, "solicitation", False)
+    assert wire.said(b"") is wire.said(bytes(60)) is None
+    for length in range(78):
+        assert wire.said(wire.question(own, OWN, VIP)[:length]) is None
+
+
+@pytest.mark.root
+@pytest.mark.lab
+def test_a_scenario_for_ipv6_sees_the_silence_and_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    command = [
+        sys.executable,
+        "-m",
+        "netnslab",
+        "run",
+        "kill",
+        "--family",
+        "6",
+        "--json",
+        str(file),
+    ]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'netns-lab'}:{ROOT}"}
+    subprocess.run(command, env=environment, capture_output=True, timeout=110, check=False)
+    result = json.loads(file.read_text())
+    assert result["settings"]["family"] == 6
+    assert result["runs"]
+    for row in result["runs"]:
+        assert ":" in row["ip"]
+        assert row["silent_ms"] > 500
+        assert row["owner_after"] == row["client_after"] == row["expected"] != row["owner_before"]
