@@ -72,11 +72,12 @@ class EndpointSlice(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A v1 Node; `network_unavailable` only if that condition is True."""
+    """A v1 Node; `network_unavailable` only if that condition is True; cordoned: unschedulable."""
 
     name: str
     labels: dict[str, str] = {}
     network_unavailable: bool = False
+    unschedulable: bool = False
 
 
 class Namespace(msgspec.Struct, frozen=True):
@@ -235,8 +236,13 @@ class _NodeStatus(msgspec.Struct):
     conditions: tuple[_Condition, ...] = ()
 
 
+class _NodeSpec(msgspec.Struct):
+    unschedulable: bool = False
+
+
 class _Node(msgspec.Struct):
     metadata: _Metadata
+    spec: _NodeSpec = msgspec.field(default_factory=_NodeSpec)
     status: _NodeStatus = msgspec.field(default_factory=_NodeStatus)
 
 
@@ -356,7 +362,7 @@ def _node(raw: _Node, origin: Origin) -> Node:
         condition.type == "NetworkUnavailable" and condition.status == "True"
         for condition in raw.status.conditions
     )
-    return Node(raw.metadata.name, raw.metadata.labels, unavailable)
+    return Node(raw.metadata.name, raw.metadata.labels, unavailable, raw.spec.unschedulable)
 
 
 def _namespace(raw: _Namespace, origin: Origin) -> Namespace:

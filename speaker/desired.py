@@ -50,7 +50,8 @@ class Release(StrEnum):
     """MetalLB's releases that decide differently; speakers of one ring must decide alike."""
 
     V0_14 = "v0.14"
-    """Without gossip nobody announces anything. No service selectors either."""
+    """Its last patch, v0.14.9: cordoned nodes own nothing (only there; it was taken back). Without
+    gossip nobody announces anything. No service selectors either."""
     V0_15 = "v0.15"
     """No service selectors."""
     V0_16 = "v0.16"
@@ -281,8 +282,11 @@ class Rules:
         )
 
     def _available(self, node: Node) -> bool:
-        """Tell if the node may own anything. As in MetalLB, readiness and cordon have no say."""
+        """Tell if the node may own anything. As in MetalLB, readiness has no say, nor has a cordon
+        in any release but one."""
         if node.network_unavailable:
+            return False
+        if node.unschedulable and self._options.release is Release.V0_14:
             return False
         return self._options.ignore_exclude_lb or EXCLUDE_LABEL not in node.labels
 
