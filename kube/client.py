@@ -218,16 +218,20 @@ class _Lines:
         return [line for line in lines if line]
 
 
-async def _load(kubeconfig: str) -> Any:
-    """Read the kubeconfig file, or what a pod finds mounted."""
+def _library() -> tuple[Any, Any, Any]:
+    """Import what reads configurations; only where it is needed, as it costs 10 MiB."""
     try:
         from kubernetes.aio.client import Configuration
         from kubernetes.aio.config import load_incluster_config, load_kube_config
     except ImportError:
         raise ConfigError("the package `kubernetes` is not installed") from None
-    configuration: Any = Configuration()
-    from_file: Any = load_kube_config
-    from_pod: Any = load_incluster_config
+    return Configuration, load_kube_config, load_incluster_config
+
+
+async def _load(kubeconfig: str) -> Any:
+    """Read the kubeconfig file, or what a pod finds mounted."""
+    make, from_file, from_pod = _library()
+    configuration: Any = make()
     try:
         if kubeconfig:
             await from_file(kubeconfig, client_configuration=configuration, persist_config=False)
@@ -311,4 +315,7 @@ def _line(text: str) -> str:
 
 def from_environment() -> "Client":
     """Return a client for $KUBECONFIG, else for the cluster that this pod runs in."""
+    with suppress(ConfigError):
+        # Early, before there is a loop to hold; `open` tells what is missing.
+        _library()
     return Client(os.environ.get("KUBECONFIG", ""))

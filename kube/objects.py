@@ -1,6 +1,7 @@
 """Frozen views of only what the speaker reads of each kind of object, and how they are read.
 
-The private structs mirror the API's JSON and check its types; the public ones are what is kept.
+The private structs mirror the API's JSON and check its types; the public ones are what is kept. No
+struct can be part of a cycle, so the garbage collector need not look at thousands of them (`gc`).
 Fields of the core kinds that are not listed are not ours to judge. In metallb.io specs, which only
 MetalLB and we read, an unknown field is most likely a typing error and gives a warning.
 """
@@ -28,7 +29,7 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for hostile bytes: text that is not UTF-8 is none of its own errors."""
 
 
-class Service(msgspec.Struct, frozen=True):
+class Service(msgspec.Struct, gc=False, frozen=True):
     """A v1 Service. `ingress` is the IP text of each entry, empty for a hostname."""
 
     namespace: str
@@ -49,7 +50,7 @@ class Service(msgspec.Struct, frozen=True):
         return f"{self.namespace}/{self.name}"
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, gc=False, frozen=True):
     """One endpoint of a slice; a condition that is not set is None."""
 
     node_name: str | None = None
@@ -62,7 +63,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         return self.ready is not False or self.serving is True
 
 
-class EndpointSlice(msgspec.Struct, frozen=True):
+class EndpointSlice(msgspec.Struct, gc=False, frozen=True):
     """A discovery.k8s.io/v1 EndpointSlice of the service named by its label (empty: of none)."""
 
     namespace: str
@@ -71,7 +72,7 @@ class EndpointSlice(msgspec.Struct, frozen=True):
     endpoints: tuple[Endpoint, ...] = ()
 
 
-class Node(msgspec.Struct, frozen=True):
+class Node(msgspec.Struct, gc=False, frozen=True):
     """A v1 Node; `network_unavailable` only if that condition is True; cordoned: unschedulable."""
 
     name: str
@@ -80,14 +81,14 @@ class Node(msgspec.Struct, frozen=True):
     unschedulable: bool = False
 
 
-class Namespace(msgspec.Struct, frozen=True):
+class Namespace(msgspec.Struct, gc=False, frozen=True):
     """A v1 Namespace."""
 
     name: str
     labels: dict[str, str] = {}
 
 
-class ServiceAllocation(msgspec.Struct, frozen=True, rename="camel"):
+class ServiceAllocation(msgspec.Struct, gc=False, frozen=True, rename="camel"):
     """Which services a pool is for; only the allocating controller acts on it."""
 
     priority: int = 0
@@ -96,7 +97,7 @@ class ServiceAllocation(msgspec.Struct, frozen=True, rename="camel"):
     service_selectors: tuple[LabelSelector, ...] = ()
 
 
-class IPAddressPool(msgspec.Struct, frozen=True):
+class IPAddressPool(msgspec.Struct, gc=False, frozen=True):
     """A metallb.io/v1beta1 IPAddressPool, its addresses not yet judged."""
 
     namespace: str
@@ -109,14 +110,14 @@ class IPAddressPool(msgspec.Struct, frozen=True):
     origin: Origin = Origin()
 
 
-class PreferredNodes(msgspec.Struct, frozen=True):
+class PreferredNodes(msgspec.Struct, gc=False, frozen=True):
     """A weight (1 to 100) for nodes that match; MetalLB releases after v0.16 count it."""
 
     weight: int
     preference: LabelSelector
 
 
-class L2Advertisement(msgspec.Struct, frozen=True):
+class L2Advertisement(msgspec.Struct, gc=False, frozen=True):
     """A metallb.io/v1beta1 L2Advertisement; an empty list restricts nothing."""
 
     namespace: str
@@ -130,7 +131,7 @@ class L2Advertisement(msgspec.Struct, frozen=True):
     origin: Origin = Origin()
 
 
-class Pod(msgspec.Struct, frozen=True):
+class Pod(msgspec.Struct, gc=False, frozen=True):
     """A v1 Pod; `node` and `ip` are empty until it is scheduled and running."""
 
     namespace: str
@@ -140,7 +141,7 @@ class Pod(msgspec.Struct, frozen=True):
     ip: str = ""
 
 
-class L2Status(msgspec.Struct, frozen=True):
+class L2Status(msgspec.Struct, gc=False, frozen=True):
     """A metallb.io/v1beta1 ServiceL2Status: its three labels, and what its status says.
 
     `version` is its resourceVersion, `status` empty until it was written.
@@ -156,7 +157,7 @@ class L2Status(msgspec.Struct, frozen=True):
     """Sorted; empty: all."""
 
 
-class ConfigurationState(msgspec.Struct, frozen=True):
+class ConfigurationState(msgspec.Struct, gc=False, frozen=True):
     """A metallb.io/v1beta1 ConfigurationState."""
 
     namespace: str
@@ -178,7 +179,7 @@ View = (
 )
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
+class _Metadata(msgspec.Struct, gc=False, rename="camel"):
     name: str
     namespace: str = ""
     uid: str = ""
@@ -187,82 +188,82 @@ class _Metadata(msgspec.Struct, rename="camel"):
     annotations: dict[str, str] = {}
 
 
-class _ServiceSpec(msgspec.Struct, rename="camel"):
+class _ServiceSpec(msgspec.Struct, gc=False, rename="camel"):
     type: str = "ClusterIP"
     load_balancer_class: str | None = None
     load_balancer_ip: str = msgspec.field(default="", name="loadBalancerIP")
     external_traffic_policy: str = "Cluster"
 
 
-class _Ingress(msgspec.Struct):
+class _Ingress(msgspec.Struct, gc=False):
     ip: str = ""
 
 
-class _LoadBalancer(msgspec.Struct):
+class _LoadBalancer(msgspec.Struct, gc=False):
     ingress: tuple[_Ingress, ...] = ()
 
 
-class _ServiceStatus(msgspec.Struct, rename="camel"):
+class _ServiceStatus(msgspec.Struct, gc=False, rename="camel"):
     load_balancer: _LoadBalancer = msgspec.field(default_factory=_LoadBalancer)
 
 
-class _Service(msgspec.Struct):
+class _Service(msgspec.Struct, gc=False):
     metadata: _Metadata
     spec: _ServiceSpec = msgspec.field(default_factory=_ServiceSpec)
     status: _ServiceStatus = msgspec.field(default_factory=_ServiceStatus)
 
 
-class _Conditions(msgspec.Struct):
+class _Conditions(msgspec.Struct, gc=False):
     ready: bool | None = None
     serving: bool | None = None
 
 
-class _Endpoint(msgspec.Struct, rename="camel"):
+class _Endpoint(msgspec.Struct, gc=False, rename="camel"):
     node_name: str | None = None
     conditions: _Conditions = msgspec.field(default_factory=_Conditions)
 
 
-class _EndpointSlice(msgspec.Struct):
+class _EndpointSlice(msgspec.Struct, gc=False):
     metadata: _Metadata
     endpoints: tuple[_Endpoint, ...] = ()
 
 
-class _Condition(msgspec.Struct):
+class _Condition(msgspec.Struct, gc=False):
     type: str = ""
     status: str = ""
 
 
-class _NodeStatus(msgspec.Struct):
+class _NodeStatus(msgspec.Struct, gc=False):
     conditions: tuple[_Condition, ...] = ()
 
 
-class _NodeSpec(msgspec.Struct):
+class _NodeSpec(msgspec.Struct, gc=False):
     unschedulable: bool = False
 
 
-class _Node(msgspec.Struct):
+class _Node(msgspec.Struct, gc=False):
     metadata: _Metadata
     spec: _NodeSpec = msgspec.field(default_factory=_NodeSpec)
     status: _NodeStatus = msgspec.field(default_factory=_NodeStatus)
 
 
-class _Namespace(msgspec.Struct):
+class _Namespace(msgspec.Struct, gc=False):
     metadata: _Metadata
 
 
-class _PoolSpec(msgspec.Struct, rename="camel"):
+class _PoolSpec(msgspec.Struct, gc=False, rename="camel"):
     addresses: tuple[str, ...]
     auto_assign: bool = True
     avoid_buggy_ips: bool = msgspec.field(default=False, name="avoidBuggyIPs")
     service_allocation: ServiceAllocation | None = None
 
 
-class _Pool(msgspec.Struct):
+class _Pool(msgspec.Struct, gc=False):
     metadata: _Metadata
     spec: _PoolSpec
 
 
-class _AdvertisementSpec(msgspec.Struct, rename="camel"):
+class _AdvertisementSpec(msgspec.Struct, gc=False, rename="camel"):
     pools: tuple[str, ...] = msgspec.field(default=(), name="ipAddressPools")
     pool_selectors: tuple[LabelSelector, ...] = msgspec.field(
         default=(), name="ipAddressPoolSelectors"
@@ -275,47 +276,47 @@ class _AdvertisementSpec(msgspec.Struct, rename="camel"):
     )
 
 
-class _Advertisement(msgspec.Struct):
+class _Advertisement(msgspec.Struct, gc=False):
     metadata: _Metadata
     spec: _AdvertisementSpec = msgspec.field(default_factory=_AdvertisementSpec)
 
 
-class _PodSpec(msgspec.Struct, rename="camel"):
+class _PodSpec(msgspec.Struct, gc=False, rename="camel"):
     node_name: str = ""
 
 
-class _PodStatus(msgspec.Struct):
+class _PodStatus(msgspec.Struct, gc=False):
     pod_ip: str = msgspec.field(default="", name="podIP")
 
 
-class _Pod(msgspec.Struct):
+class _Pod(msgspec.Struct, gc=False):
     metadata: _Metadata
     spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
     status: _PodStatus = msgspec.field(default_factory=_PodStatus)
 
 
-class _InterfaceName(msgspec.Struct):
+class _InterfaceName(msgspec.Struct, gc=False):
     name: str = ""
 
 
-class _L2StatusStatus(msgspec.Struct, rename="camel"):
+class _L2StatusStatus(msgspec.Struct, gc=False, rename="camel"):
     node: str = ""
     service_name: str = ""
     service_namespace: str = ""
     interfaces: tuple[_InterfaceName, ...] = ()
 
 
-class _L2Status(msgspec.Struct):
+class _L2Status(msgspec.Struct, gc=False):
     metadata: _Metadata
     status: _L2StatusStatus = msgspec.field(default_factory=_L2StatusStatus)
 
 
-class _StateStatus(msgspec.Struct, rename="camel"):
+class _StateStatus(msgspec.Struct, gc=False, rename="camel"):
     result: str = ""
     error_summary: str = ""
 
 
-class _State(msgspec.Struct):
+class _State(msgspec.Struct, gc=False):
     metadata: _Metadata
     status: _StateStatus = msgspec.field(default_factory=_StateStatus)
 

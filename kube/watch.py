@@ -7,6 +7,7 @@ from typing import Any
 
 from kube.client import ApiError, Client
 from kube.reflector import Key, Reflector, classify
+from kube.turns import Turns
 
 BITE = 25
 """Objects or events decoded in one turn of the loop: about a millisecond."""
@@ -26,7 +27,10 @@ class Watcher:
         clock: Callable[[], float],
         on_change: OnChange,
         log: Any,
+        turns: Turns | None = None,
     ) -> None:
+        """`turns` is shared by the watchers of one loop: they all list at the same time."""
+        self._turns = turns or Turns()
         self._client = client
         self._reflector = reflector
         self._clock = clock
@@ -54,8 +58,8 @@ class Watcher:
         if items is None:
             return
         for start in range(0, len(items), BITE):
-            reflector.add(items[start : start + BITE])
-            await asyncio.sleep(0)
+            async with self._turns:
+                reflector.add(items[start : start + BITE])
         first = not reflector.synced
         changed = reflector.end_page()
         if changed or (first and reflector.synced):
@@ -70,10 +74,10 @@ class Watcher:
             self._tell()
             async for lines in stream:
                 for start in range(0, len(lines), BITE):
-                    self._events(lines[start : start + BITE])
+                    async with self._turns:
+                        self._events(lines[start : start + BITE])
                     if not reflector.watching:
                         return
-                    await asyncio.sleep(0)
         reflector.ended(self._clock())
 
     def _events(self, lines: list[bytes]) -> None:

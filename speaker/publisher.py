@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kube.client import ApiError, Client
+from kube.turns import Turns
 from speaker import status
 from speaker.events import Event, Recorder
 from speaker.source_kubernetes import METALLB, KubernetesSource, Scope
@@ -25,6 +26,8 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 10.0
 MAX_EVENTS = 2_000
 EVENT_INTERVAL = 0.02
+REQUEST_INTERVAL = 0.002
+"""Seconds between two requests: one costs a millisecond, and hundreds of services move at once."""
 STATE = "#state"
 """The key of our ConfigurationState; no service has such a name."""
 
@@ -51,6 +54,7 @@ class Publisher:
         self.failures = 0
         self._client, self._source, self._scope = client, source, scope
         self._wanted, self._clock, self._log = wanted, clock, log
+        self._requests = Turns(REQUEST_INTERVAL)
         self._queue = KeyedQueue(self._write, self._on_failure)
         self._recorder = Recorder(scope.node)
         self._events: deque[Event] = deque()
@@ -130,6 +134,7 @@ class Publisher:
     ) -> None:
         """Do what there is to do with one object, as long as it is still wanted so."""
         for action in chain:
+            await self._requests.take()
             if self._wanted(service) != interfaces:
                 return
             await self._do(action, service, interfaces or ())
@@ -212,7 +217,7 @@ class Publisher:
 
 
 class KeyedQueue:
-    """Runs `handle(key)` for each key that was added, never twice at a time for one key."""
+    """Has some workers call `handle(key)` for each key added, never twice at a time for one key."""
 
     def __init__(
         self,
@@ -220,41 +225,65 @@ class KeyedQueue:
         on_failure: Callable[[str, ApiError], None],
     ) -> None:
         """`handle` tells if it acted; after an `ApiError` it is called again, later and later."""
-        self._handle, self._on_failure = handle, on_failure
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._handle, self._on_failure, self._turns = handle, on_failure, Turns()
+        self._due: dict[str, None] = {}
+        # Handled now, or resting: what is added meanwhile is due after that.
+        self._busy: set[str] = set()
         self._again: set[str] = set()
-        self._slots = asyncio.Semaphore(WRITERS)
+        self._delays: dict[str, float] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._rests: dict[str, asyncio.TimerHandle] = {}
 
     def add(self, key: str) -> None:
         """Have the key looked at, once more if it is being looked at now."""
-        self._again.add(key)
-        if key not in self._tasks:
-            self._tasks[key] = asyncio.create_task(self._work(key))
+        if key in self._busy:
+            self._again.add(key)
+            return
+        self._due[key] = None
+        if len(self._workers) < WRITERS:
+            worker = asyncio.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
 
     def close(self) -> None:
         """Cancel everything."""
-        for task in self._tasks.values():
-            task.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        for rest in self._rests.values():
+            rest.cancel()
 
-    async def _work(self, key: str) -> None:
+    async def _work(self) -> None:
+        while self._due:
+            key = next(iter(self._due))
+            del self._due[key]
+            self._busy.add(key)
+            await self._turns.take()
+            rest = await self._rest_after(key)
+            if rest > 0:
+                loop = asyncio.get_running_loop()
+                self._rests[key] = loop.call_later(rest, self._free, key)
+            else:
+                self._free(key)
+
+    async def _rest_after(self, key: str) -> float:
+        """Handle the key; give the seconds until it may be looked at again."""
         try:
-            delay = FIRST_DELAY
-            while key in self._again:
-                self._again.discard(key)
-                pause = PAUSE
-                try:
-                    async with self._slots:
-                        acted = await self._handle(key)
-                except ApiError as error:
-                    self._on_failure(key, error)
-                    self._again.add(key)
-                    acted = True
-                    pause = max(error.retry_after, delay * random.uniform(0.5, 1.0))  # noqa: S311
-                    delay = min(delay * 2, LONGEST_DELAY)
-                if acted:
-                    await asyncio.sleep(pause)
-        finally:
-            del self._tasks[key]
+            acted = await self._handle(key)
+        except ApiError as error:
+            self._on_failure(key, error)
+            self._again.add(key)
+            delay = self._delays.get(key, FIRST_DELAY)
+            self._delays[key] = min(delay * 2, LONGEST_DELAY)
+            return max(error.retry_after, delay * random.uniform(0.5, 1.0))  # noqa: S311
+        self._delays.pop(key, None)
+        return PAUSE if acted else 0.0
+
+    def _free(self, key: str) -> None:
+        self._rests.pop(key, None)
+        self._busy.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
 
 
 async def _unless(status_code: int, request: Awaitable[bytes]) -> None:

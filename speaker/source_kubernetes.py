@@ -30,6 +30,7 @@ from kube.objects import (
 from kube.problem import Problem, Severity, worst_first
 from kube.reflector import Key, Reflector, Resource
 from kube.snapshot import Snapshot
+from kube.turns import Turns
 from kube.watch import Watcher
 
 SETTLE = 0.005
@@ -133,9 +134,12 @@ class KubernetesSource:
         reflectors = [*self._needed, self.statuses, self.state]
         if self._scope.labels:
             reflectors.append(self.pods)
+        turns = Turns()
         async with asyncio.TaskGroup() as group:
             for reflector in reflectors:
-                watcher = Watcher(self._client, reflector, self._clock, self._take, self._log)
+                watcher = Watcher(
+                    self._client, reflector, self._clock, self._take, self._log, turns
+                )
                 group.create_task(watcher.run())
 
     def reload(self) -> None:

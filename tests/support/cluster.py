@@ -11,6 +11,7 @@ from typing import Any
 
 import apiserver as api
 import netns
+import stall_probe
 from speakers import Speaker
 
 NODES = ("iris1", "iris2", "iris3")
@@ -73,20 +74,26 @@ class Cluster:
             self.server.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
             self.server.apply(self._pod(node))
 
-    def start(self, node: str, *prefix: str) -> Speaker:
+    def start(self, node: str, *prefix: str, probe: Path | None = None) -> Speaker:
         """Start the node's speaker, under exactly the shipped service account."""
         token = self.server.account_token(NAMESPACE, "speaker")
         config = self.server.kubeconfig(node, token)
-        return self.start_with(node, config, *prefix)
+        return self.start_with(node, config, *prefix, probe=probe)
 
-    def start_with(self, node: str, config: Path, *prefix: str) -> Speaker:
-        """Start the node's speaker with a kubeconfig; `prefix` is a command that runs it."""
+    def start_with(
+        self, node: str, config: Path, *prefix: str, probe: Path | None = None
+    ) -> Speaker:
+        """Start the node's speaker with a kubeconfig.
+
+        `prefix` is a command that runs it; `probe` is the file for `stall_probe`, if it is to run.
+        """
         host = self.hosts[node]
         labels = ",".join(f"{key}={value}" for key, value in LABELS.items())
+        probed = (stall_probe.__file__, str(probe)) if probe else ()
         command = [
             *prefix,
             *("env", f"KUBECONFIG={config}", f"METALLB_POD_NAME=speaker-{node}"),
-            *(sys.executable, "-m", "speaker", "--node-name", node, "--host", host.ip),
+            *(sys.executable, *probed, "-m", "speaker", "--node-name", node, "--host", host.ip),
             *("--namespace", NAMESPACE, "--ml-bindaddr", host.ip, "--ml-labels", labels),
         ]
         log = self.folder / f"{node}-{time.monotonic_ns()}.log"
