@@ -31,8 +31,9 @@ ECHO_AFTER = 0.05
 other end of the cable may not forward yet."""
 ROUNDS_TO_CLIENTS = 2
 """How many rounds address each client by name: once, and once more in case of loss."""
-FRAMES_A_TURN = 100
-"""How many frames one call of `transmits` gives out: some 2 ms of sending."""
+FRAMES_A_TURN = 40
+"""How many frames one call of `transmits` gives out: some 2 ms of sending on a bridge of virtual
+links, which hand a broadcast to every host before the call returns."""
 FRAMES_A_WAKE = 16
 """A paced queue waits until so many frames may leave: a timer for each one would cost more."""
 MOST_AWAY = 256

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kube.address import parse_ip
 from speaker import election
 from speaker.desired import ServicePlan, Withheld
-from speaker.election import Election, Move, order
+from speaker.election import HASHES_A_SERVICE, Election, Move, order
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "golden" / "metallb-election.json").read_text()
@@ -171,7 +171,7 @@ def test_advance_is_bounded_and_the_dead_come_first() -> None:
     state.set_plans({f"s/{index}": _plan(f"s/{index}", f"10.0.0.{index}") for index in range(100)})
     before = 0
     while state.pending:
-        state.advance(20)
+        state.advance(3 * (6 + HASHES_A_SERVICE))
         assert state.hashes - before == min(18, 600 - before)
         before = state.hashes
     dead = state.owner("s/99")
