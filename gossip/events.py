@@ -27,6 +27,8 @@ class EventQueue:
 
     def drain(self) -> list["Event"]:
         """Give and forget all events, oldest first."""
+        if not self._events:
+            return []
         drained = list(self._events)
         self._events.clear()
         return drained

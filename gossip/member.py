@@ -44,6 +44,7 @@ class Member:
             row.meta,
             row.vsn,
             now,
+            told=row if row.state is State.ALIVE else None,
             _row=row,
         )
 

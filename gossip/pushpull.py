@@ -45,10 +45,12 @@ def compatible(remote: Sequence[NodeState], local: Iterable[Member]) -> bool:
     Checked for the protocol and the delegate triple (min, max, current). Remote rows without six
     version bytes take no part, as they are not merged either.
     """
-    told = {(row.vsn, row.state is State.ALIVE) for row in remote if len(row.vsn) == VSN_LENGTH}
-    told |= {(row.vsn, row.state is State.ALIVE) for row in local}
-    living = {vsn for vsn, alive in told if alive}
-    everybody = {vsn for vsn, _ in told}
+    mine = list(local)
+    everybody = {row.vsn for row in remote if len(row.vsn) == VSN_LENGTH}
+    everybody |= {row.vsn for row in mine}
+    living = {row.vsn for row in mine if row.state is State.ALIVE}
+    if living != everybody:
+        living |= {row.vsn for row in remote if row.state is State.ALIVE and row.vsn in everybody}
     return _in_range(living, everybody, 0) and _in_range(living, everybody, VSN_LENGTH // 2)
 
 

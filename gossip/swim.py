@@ -139,6 +139,8 @@ class Swim:
             self._gossiper.deadline,
         )
         self._pingers = (self._prober, self._relays, self._rotation)
+        self._deadline: float | None = None
+        self._stale = True
         self._left_by: float | None = None
         self._left = False
         self._membership.announce_self()
@@ -159,7 +161,7 @@ class Swim:
             self._stats.refusals.update(opened.refusals)
         self._rotation.opened(opened.key, now)
         for message in opened.messages:
-            self._received(message)
+            self._stats.received[_TYPES[type(message)]] += 1
             self._dispatch(message, source, now)
         self._after(now)
 
@@ -298,6 +300,11 @@ class Swim:
 
     def deadline(self) -> float | None:
         """When `handle_timeout` wants to be called next."""
+        if self._stale:
+            self._deadline, self._stale = self._earliest(), False
+        return self._deadline
+
+    def _earliest(self) -> float | None:
         earliest = None if self._left else self._left_by
         for deadline in self._deadlines:
             due = deadline()
@@ -411,6 +418,8 @@ class Swim:
             self._core.ignore(Ignored.UNKNOWN_DIAL)
 
     def _after(self, now: float) -> None:
+        """End every input: whatever moves a deadline does it before this."""
+        self._stale = True
         self._gossiper.note(now)
         self._exchanges.watch_loneliness(now)
         if self._left_by is not None and not self._left:

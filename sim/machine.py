@@ -11,7 +11,7 @@ from gossip.swim import Swim
 from link.frame import EtherType
 from sim.announcing import Announcing
 from sim.kernel import Kernel
-from sim.process import Process, make_rng
+from sim.process import Process
 
 if TYPE_CHECKING:
     from sim.world import World
@@ -76,7 +76,7 @@ class Machine:
         """Start a process, a new life of the node; its incarnation is the time, as always."""
         now, self.powered = self._world.now, True
         self.lives += 1
-        rng = make_rng(self._world.seed, self.name, self.lives)
+        rng = self._world.rng(self.name, self.lives)
         swim = Swim(
             self._config,
             name=self.name,

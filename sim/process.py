@@ -3,7 +3,6 @@
 As the real driver does, it reads all that has arrived before it lets a timer fire.
 """
 
-import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -241,9 +240,3 @@ class Process:
         if at < self._wake_at:
             self._wake_at = at
             self._outside.wake_at(at, self.life)
-
-
-def make_rng(seed: int, *names: object) -> random.Random:
-    """Give a generator of its own to each part, so that they do not disturb each other."""
-    text = ":".join(str(name) for name in (seed, *names))
-    return random.Random(text)  # noqa: S311 - a simulation must be repeatable

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from gossip.config import LAN
 from gossip.wire.packet import WireConfig
+from sim.chance import make_rng
 from sim.faults import Fault
 from sim.invariants import Checker
-from sim.process import make_rng
 from sim.report import Result
 from sim.scenarios import SCENARIOS
 from sim.world import Setup, World

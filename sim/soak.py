@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from sim.process import make_rng
+from sim.chance import make_rng
 from sim.report import Result
 from sim.run import plan_faults, plan_setup, simulate
 

@@ -7,8 +7,8 @@ import click
 
 from gossip.config import LAN, Config
 from gossip.wire.packet import WireConfig
+from sim.chance import make_rng
 from sim.faults import Fault, Kind
-from sim.process import make_rng
 from sim.report import Result, percentile
 from sim.run import simulate
 from sim.world import Setup

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 from gossip.config import LAN, Config
 from gossip.io import (
@@ -19,14 +20,19 @@ from gossip.io import (
     Suspected,
     Updated,
 )
-from gossip.wire.messages import NodeState, State
+from gossip.wire.messages import NodeState, PushPull, State
+from gossip.wire.packet import MAX_STREAM
+from gossip.wire.streambody import decode_stream, encode_stream
 from sim.announcing import make_plans
+from sim.chance import make_rng
 from sim.clock import EventHeap
 from sim.faults import Fault, apply
 from sim.machine import Machine, identify
 from sim.network import Network
-from sim.process import make_rng
 from sim.segment import Observer, Segment
+
+if TYPE_CHECKING:
+    from random import Random
 
 EPOCH = 1_800_000_000.0
 """The time of the start: incarnations are Unix seconds."""
@@ -75,7 +81,7 @@ class World:
         self.setup = setup
         self.seed = setup.seed
         self.heap = EventHeap(EPOCH)
-        self.network = Network(make_rng(setup.seed, "network"))
+        self.network = Network(self.rng("network"))
         self.segment = Segment(self.heap, self.network)
         self.plans = make_plans(setup.services)
         self.service_ips = [
@@ -144,6 +150,10 @@ class World:
         if process is not None and process.frozen:
             process.thaw(self.now)
 
+    def rng(self, *names: object) -> "Random":
+        """Give a part of this run its own source of chance."""
+        return make_rng(self.seed, *names)
+
     # ---- what nodes do
 
     def happened(self, machine: Machine, event: Event) -> None:
@@ -160,8 +170,9 @@ class World:
         if target is None:
             return
         arrive = partial(target.receive_datagram, datagram.data, machine.identity.address)
+        heap = self.heap
         for delay in self.network.copies(machine.name, target.name):
-            self.heap.after(delay, arrive)
+            heap.at(heap.now + delay, arrive)
 
     def dial(self, machine: Machine, dial: Dial, life: int) -> None:
         """Open a conversation: refused by a kernel, accepted by a process even if it is frozen."""
@@ -181,7 +192,7 @@ class World:
 
     def _rows(self) -> tuple[NodeState, ...]:
         vsn = self.setup.config.vsn
-        return tuple(
+        rows = tuple(
             NodeState(
                 bytes(int(part) for part in machine.identity.ip.split(".")),
                 int(self.now),
@@ -193,6 +204,9 @@ class World:
             )
             for machine in self.machines.values()
         )
+        # As one member would have sent them, so that equal rows are one object to everybody.
+        told = decode_stream(encode_stream(PushPull(False, rows)), MAX_STREAM)
+        return told.nodes if isinstance(told, PushPull) else rows
 
     def _begin(self, machine: Machine, rows: Sequence[NodeState]) -> None:
         self.note(machine.name, "start")

@@ -73,7 +73,7 @@ class PacketCodec:
 
         `nonce` gives 12 fresh bytes a call. ValueError for no parts, or too many.
         """
-        data = self._join(parts)
+        data = parts[0] if len(parts) == 1 and parts[0] else _join(parts)
         if self._config.compress and len(data) >= MIN_COMPRESSED:
             wrapped = compress.wrap(data)
             data = wrapped if len(wrapped) < len(data) else data
@@ -84,7 +84,7 @@ class PacketCodec:
             data = crypto.seal(
                 self._keyring.primary, data, config.label, nonce(), config.encryption_version
             )
-        return label.add(config.label, data)
+        return label.add(config.label, data) if config.label else data
 
     def open(self, data: bytes) -> Opened:
         """Take a datagram apart; WireError only where nothing of it is usable."""
@@ -99,11 +99,6 @@ class PacketCodec:
             raise WireError(unwrapper.refusals[0])
         return Opened(tuple(unwrapper.messages), tuple(unwrapper.refusals), key)
 
-    def _join(self, parts: Sequence[bytes]) -> bytes:
-        if not parts or not all(parts):
-            raise ValueError("a datagram needs messages")
-        return parts[0] if len(parts) == 1 else compound.pack(parts)
-
     def _decrypt(self, data: memoryview) -> tuple[memoryview, bytes | None]:
         if self._keyring is None:
             return data, None
@@ -114,6 +109,12 @@ class PacketCodec:
                 return data, None
             raise WireError(_why_unopened(data, error.reason)) from None
         return memoryview(plain), key
+
+
+def _join(parts: Sequence[bytes]) -> bytes:
+    if not parts or not all(parts):
+        raise ValueError("a datagram needs messages")
+    return compound.pack(parts)
 
 
 def _why_unopened(data: memoryview, reason: Refusal) -> Refusal:

@@ -25,7 +25,7 @@ MAX_ITEM = 8 * 1024
 """Bytes of a header or a node map; a node with the longest name and Meta has about 1,200."""
 _CACHED_ROWS = 8_192
 _MAX_CACHED_ROW = 256
-"""Bytes: the caches must stay small whatever peers send. A row of a real node has about 100."""
+"""Bytes of a received row; one of a real node has about 100, a hostile one up to `MAX_ITEM`."""
 
 ON_STREAM = frozenset(
     {
@@ -66,24 +66,14 @@ def _encode_push_pull(message: PushPull, ints: IntForm) -> bytes:
     return b"".join((*header, *map(_write_row, message.nodes), message.user_state))
 
 
-def _write_row(row: NodeState) -> bytes:
-    long = len(row.name) + len(row.meta or b"") > _MAX_CACHED_ROW
-    return NODE_STATE.write(row) if long else _write_known(row)
-
-
-def _read_row(data: bytes) -> NodeState:
-    row: NodeState = NODE_STATE.read(data) if len(data) > _MAX_CACHED_ROW else _read_known(data)
-    return row
-
-
 @lru_cache(maxsize=_CACHED_ROWS)
-def _write_known(row: NodeState) -> bytes:
+def _write_row(row: NodeState) -> bytes:
     """Encode a row; nearly all of a table are the same as in the exchange before."""
     return NODE_STATE.write(row)
 
 
 @lru_cache(maxsize=_CACHED_ROWS)
-def _read_known(data: bytes) -> NodeState:
+def _read_row(data: bytes) -> NodeState:
     """Decode a row, likewise; WireError is not kept."""
     row: NodeState = NODE_STATE.read(data)
     return row
@@ -115,9 +105,11 @@ def decode_stream(data: bytes | memoryview, limit: int) -> Message:
     if kind == MessageType.USER:
         return User(tail)
     if kind == MessageType.PUSH_PULL:
-        rows = pairwise(ends)
-        nodes = tuple([_read_row(rest[a:b]) for a, b in rows])
-        return PushPull(scanner.join, nodes, tail)
+        nodes = [
+            _read_row(rest[a:b]) if b - a <= _MAX_CACHED_ROW else NODE_STATE.read(rest[a:b])
+            for a, b in pairwise(ends)
+        ]
+        return PushPull(scanner.join, tuple(nodes), tail)
     message: Message = MESSAGES[kind].read(rest[:length])
     return message
 
