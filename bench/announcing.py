@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dualstack import dualstack, manifests, plug
-from speakers import speaker
+from netnslab.instrument import packet_socket, received
+from speakers import speaker, wait_until
 
-_WAIT = 8.0
+_REST = 1.0
+_SO_RCVBUFFORCE = 33
 
 
 def announce_times(ips: list[str]) -> dict[str, Any]:
@@ -26,11 +28,12 @@ def _measure(ips: list[str], rate: str) -> dict[str, float]:
         node.link("eth1", state="up")
         time.sleep(1.0)
         source = manifests(folder / "source", *ips)
-        raw = machines["client"].raw(0x0806)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
+        raw = machines["client"].namespace.run(packet_socket, "eth0", 0x0806)
+        raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 24)
         flags = ("--announce-rate", rate)
         with raw, speaker(node.host, source, *flags, log=folder / "log") as running:
-            running.wait_for("announce", timeout=30.0)
+            wait_until(lambda: len(running.events("announce")) == len(ips), "all announced", 30.0)
+            time.sleep(_REST)
             first = _first_frames(raw, {IPv4Address(ip).packed for ip in ips})
             decided = _decisions(running.events("announce"))
             lag = running.metric('clarion_loop_lag_seconds_bucket{le="0.005"}') or 0
@@ -46,17 +49,12 @@ def _measure(ips: list[str], rate: str) -> dict[str, float]:
 
 
 def _first_frames(raw: socket.socket, ips: set[bytes]) -> dict[tuple[bytes, bytes], float]:
-    """First gratuitous request of each IP from each MAC, by the wall clock."""
-    raw.settimeout(0.5)
+    """First gratuitous request of each IP from each MAC, when the kernel received it."""
     first: dict[tuple[bytes, bytes], float] = {}
-    end = time.time() + _WAIT
-    while time.time() < end and len(first) < 2 * len(ips):
-        try:
-            frame = raw.recv(128)
-        except TimeoutError:
-            continue
+    ahead = time.time() - time.monotonic()
+    for at, frame in received(raw):
         if frame[20:22] == b"\0\1" and frame[28:32] in ips:
-            first.setdefault((frame[28:32], frame[6:12]), time.time())
+            first.setdefault((frame[28:32], frame[6:12]), at + ahead)
     return first
 
 
