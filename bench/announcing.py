@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from dualstack import dualstack, manifests, plug
+from dualstack import Machine, dualstack, manifests
 from netnslab.instrument import packet_socket, received
 from speakers import speaker, wait_until
 
@@ -24,17 +24,16 @@ def announce_times(ips: list[str]) -> dict[str, Any]:
 def _measure(ips: list[str], rate: str) -> dict[str, float]:
     with dualstack("client", "node") as machines, tempfile.TemporaryDirectory() as temporary:
         node, folder = machines["node"], Path(temporary)
-        plug(node, "eth1", "02:00:00:00:00:ee")
-        node.link("eth1", state="up")
+        _connect(node, machines["client"])
         time.sleep(1.0)
         source = manifests(folder / "source", *ips)
-        raw = machines["client"].namespace.run(packet_socket, "eth0", 0x0806)
-        raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 24)
+        ears = [machines["client"].namespace.run(_ear, link) for link in ("eth0", "eth1")]
         flags = ("--announce-rate", rate)
-        with raw, speaker(node.host, source, *flags, log=folder / "log") as running:
+        with ears[0], ears[1], speaker(node.host, source, *flags, log=folder / "log") as running:
             wait_until(lambda: len(running.events("announce")) == len(ips), "all announced", 30.0)
             time.sleep(_REST)
-            first = _first_frames(raw, {IPv4Address(ip).packed for ip in ips})
+            packed = {IPv4Address(ip).packed for ip in ips}
+            first = _first_frames(ears[0], packed) | _first_frames(ears[1], packed)
             decided = _decisions(running.events("announce"))
             lag = running.metric('clarion_loop_lag_seconds_bucket{le="0.005"}') or 0
             count = running.metric("clarion_loop_lag_seconds_count") or 0
@@ -46,6 +45,20 @@ def _measure(ips: list[str], rate: str) -> dict[str, float]:
             "slowest_ip_ms": round(each * 1e3, 1),
             "loop_turns_late_by_5_ms": count - lag,
         }
+
+
+def _connect(node: Machine, client: Machine) -> None:
+    """Lay a cable from `eth1` of one to `eth1` of the other: a segment of its own."""
+    peer = {"ifname": "eth1", "net_ns_fd": client.namespace.fd}
+    node.netlink(lambda nl: nl.link("add", ifname="eth1", kind="veth", peer=peer))
+    for machine in (node, client):
+        machine.link("eth1", state="up")
+
+
+def _ear(link: str) -> socket.socket:
+    raw = packet_socket(link, 0x0806)
+    raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 24)
+    return raw
 
 
 def _first_frames(raw: socket.socket, ips: set[bytes]) -> dict[tuple[bytes, bytes], float]:

@@ -83,9 +83,12 @@ class Clients:
 
     def of(self, ip: IPAddress, interface: Interface, now: float) -> list[Client]:
         """Return the clients of `ip` on the interface, latest first, its gateways among them."""
+        recent = self._recent(ip, now)
+        if not recent and not interface.gateways:
+            return []
         found = {
             client: Client(client, seen.mac)
-            for (index, client), seen in reversed(self._recent(ip, now).items())
+            for (index, client), seen in reversed(recent.items())
             if index == interface.index
         }
         for gateway in interface.gateways:

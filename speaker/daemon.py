@@ -101,6 +101,7 @@ class Daemon:
         self._dirty: dict[str, str] = {}
         self._lines: deque[tuple[str, dict[str, Any]]] = deque()
         self._decided: dict[IPAddress, float] = {}
+        self._takeovers: deque[float] = deque()
         self._failed_exchanges: dict[str, str] = {}
         self._problems: frozenset[Problem] = frozenset()
         self._cause = "start"
@@ -391,7 +392,7 @@ class Daemon:
         busy = self._electing or (self._dirty and not self._contact.held)
         if not busy and not self._announcer.urgent:
             self._write_lines(LINES_A_TURN)
-        if busy or self._lines:
+        if busy or self._lines or self._takeovers:
             self._wake()
         elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
             self._cluster.settled(self._reconciler.announced())
@@ -436,10 +437,11 @@ class Daemon:
 
     def _reconcile(self, now: float, until: float) -> None:
         """Announce and withdraw; while contact is missing nothing new is taken up."""
-        unsure = self._contact.held or self._electing
-        for service in tuple(self._dirty):
-            if unsure and self._new(service):
-                continue
+        due = tuple(self._dirty)
+        if self._contact.held or self._electing:
+            announced = self._reconciler.announced()
+            due = tuple(service for service in due if service in announced)
+        for service in due:
             self._reconcile_one(service, now)
             if clock() >= until:
                 return
@@ -464,9 +466,6 @@ class Daemon:
     def _mine(self, service: str) -> bool:
         return self._election.owner(service) == self._settings.node_name
 
-    def _new(self, service: str) -> bool:
-        return self._mine(service) and service not in self._reconciler.announced()
-
     def _announce(self, action: Announce, now: float) -> None:
         for ip in action.ips:
             self._decided.setdefault(ip, now)
@@ -481,19 +480,21 @@ class Daemon:
             self._cluster.assigned(action.service)
 
     def _first_frame(self, ip: IPAddress) -> None:
-        decided = self._decided.pop(ip, None)
+        decided = self._decided.pop(ip, None) if self._decided else None
         if decided is not None:
-            self._instruments.takeover.observe(clock() - decided)
+            self._takeovers.append(clock() - decided)
 
     def _log_ips(self, event: str, service: str, ips: tuple[IPAddress, ...], **fields: Any) -> None:
         """Log one line an IP: later, as a line takes as long as two frames on the wire."""
         fields.setdefault("owner", self._settings.node_name)
-        ts = logs.timestamp()
+        at = time.time()
         for ip in ips:
-            self._lines.append((event, {"service": service, "ip": str(ip), **fields, "ts": ts}))
+            self._lines.append((event, {"service": service, "ip": str(ip), **fields, "at": at}))
 
     def _write_lines(self, most: int | None = None) -> None:
-        """Write the oldest lines that wait."""
+        """Write the oldest lines that wait, and note how long takeovers took."""
+        for _ in range(len(self._takeovers) if most is None else min(most, len(self._takeovers))):
+            self._instruments.takeover.observe(self._takeovers.popleft())
         for _ in range(len(self._lines) if most is None else min(most, len(self._lines))):
             event, fields = self._lines.popleft()
             self._log.info(event, **fields)

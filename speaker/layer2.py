@@ -350,10 +350,13 @@ class Layer2:
         known = link.remembered.current(self._announcer.changes, self._now)
         for data, packet_type in used.receive(FRAMES_A_TURN):
             answer = known.get(data)
-            if packet_type == PACKET_OTHERHOST:
-                self.stats.dropped[DropReason.OTHER_HOST] += 1
-            elif answer is not None:
+            if answer is not None and packet_type != PACKET_OTHERHOST:
                 self._answer(used, answer)
+            elif data[6:12] in self._own_macs:
+                # Two links in one segment: one hears all that the other announces.
+                self.stats.dropped[DropReason.OWN_FRAME] += 1
+            elif packet_type == PACKET_OTHERHOST:
+                self.stats.dropped[DropReason.OTHER_HOST] += 1
             elif len(data) == LONGEST_FRAME:
                 self.stats.dropped[DropReason.OVERSIZED] += 1
             elif (answer := read(link, data)) is not None:
@@ -389,7 +392,6 @@ class Layer2:
     def _asked(self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes) -> bool:
         """Remember who asked, whoever owns the IP; tell whether we answer."""
         if mac in self._own_macs:
-            # Two links in one segment: one hears what the other announces.
             self.stats.dropped[DropReason.OWN_FRAME] += 1
             return False
         if ip in self._service_ips:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
@@ -40,14 +41,10 @@ def logger() -> Any:
     return structlog.get_logger()
 
 
-def timestamp() -> str:
-    """Return the time now as log lines show it."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-
 def _stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Add the time, where the line does not bring that of what it tells."""
-    event.setdefault("ts", timestamp())
+    """Add the time: now, or `at` (Unix time in seconds) where the line tells of something past."""
+    at = datetime.fromtimestamp(event.pop("at", None) or time.time(), UTC)
+    event["ts"] = at.isoformat().replace("+00:00", "Z")
     return event
 
 
