@@ -12,6 +12,11 @@ LINK = "eth0"
 ECHO_PORT = 9000
 MOST_NODES = 50
 MOST_SERVICES = 1000
+GOSSIP_BRIDGE = "br1"
+GOSSIP_LINK = "eth1"
+# The storm asks from an address of its own, about addresses that nobody has.
+STORM_IP = "10.77.0.9"
+STRANGERS = [f"10.77.{200 + number // 250}.{1 + number % 250}" for number in range(1000)]
 
 
 def node_name(number: int) -> str:
@@ -34,3 +39,8 @@ def service_ip(number: int, family: int = 4) -> str:
     if family == 6:
         return f"2001:db8:77::1:{1 + number:x}"
     return f"10.77.{1 + number // 250}.{1 + number % 250}"
+
+
+def gossip_ip(number: int) -> str:
+    """Where node `number` gossips if that has a segment of its own."""
+    return f"10.78.0.{10 + number}"

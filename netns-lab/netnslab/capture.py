@@ -1,19 +1,23 @@
-"""The tap on the bridge: every ARP or neighbour message that speaks for a service IP, and when."""
+"""The tap on the bridge: every ARP frame that speaks for a service IP, and when it passed; and
+between whom gossip passed."""
 
 import contextlib
 import select
 import socket
 import struct
+from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from netnslab import wire
-from netnslab.addresses import BRIDGE
+from netnslab import arp
+from netnslab.addresses import BRIDGE, STORM_IP
+from netnslab.filters import ignore, only_gossip
 from netnslab.instrument import Console, packet_socket, received, settings
 
+ETH_P_IP = 0x0800
 SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 263, 1, 1
 # The first frames tell who announced; a storm must not fill the memory.
-MOST_FRAMES = 10_000
+MOST_FRAMES = 100_000
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,14 @@ class Seen:
     at: float
     mac: str
     kind: str
+
+
+class Gossiped(NamedTuple):
+    """One frame of gossip: when, and between which MACs."""
+
+    at: float
+    destination: str
+    source: str
 
 
 class Capture:
@@ -35,11 +47,18 @@ class Capture:
         # A bridge hands itself only what is flooded, unless it is promiscuous.
         wanted = struct.pack("IHH8s", socket.if_nametoindex(BRIDGE), PACKET_MR_PROMISC, 0, b"")
         self.raw.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, wanted)
+        ignore(self.raw, STORM_IP)
+        self.gossip = packet_socket(BRIDGE, ETH_P_IP)
+        only_gossip(self.gossip)
+        self._gossiped: deque[Gossiped] = deque(maxlen=MOST_FRAMES)
         self._seen: dict[str, list[Seen]] = {ip: [] for ip in ips}
         self._dropped = 0
 
     def receive(self) -> None:
         """Takes every waiting frame."""
+        for at, frame in received(self.gossip):
+            heads = arp.mac_text(frame[:6]), arp.mac_text(frame[6:12])
+            self._gossiped.append(Gossiped(at, *heads))
         for at, frame in received(self.raw):
             said = wire.said(frame)
             seen = self._seen.get(said.ip) if said else None
@@ -50,8 +69,18 @@ class Capture:
             else:
                 self._dropped += 1
 
+    def contact(self, question: dict[str, Any]) -> float | None:
+        """When the first gossip reached that MAC after `start`; None: not yet."""
+        self.receive()
+        moments = (
+            one.at
+            for one in self._gossiped
+            if one.destination == question["mac"] and one.at >= question["start"]
+        )
+        return next(moments, None)
+
     def since(self, question: dict[str, Any]) -> dict[str, Any]:
-        """By IP: the first frame of each MAC (ms after `start`) and its announcements by kind."""
+        """By IP and MAC: first and last frame (ms after `start`), and frames by kind."""
         self.receive()
         start = question["start"]
         return {ip: _by_mac(seen, start) for ip, seen in self._seen.items()}
@@ -67,7 +96,9 @@ def _by_mac(seen: list[Seen], start: float) -> dict[str, Any]:
     macs: dict[str, Any] = {}
     for one in seen:
         if one.at >= start:
-            row = macs.setdefault(one.mac, {"first_ms": 1000 * (one.at - start), "kinds": {}})
+            after = 1000 * (one.at - start)
+            row = macs.setdefault(one.mac, {"first_ms": after, "kinds": {}})
+            row["last_ms"] = after
             row["kinds"][one.kind] = row["kinds"].get(one.kind, 0) + 1
     return macs
 
@@ -75,12 +106,13 @@ def _by_mac(seen: list[Seen], start: float) -> dict[str, Any]:
 def main() -> None:
     """Listens until the lab goes."""
     capture = Capture(settings()["ips"])
-    console = Console({"since": capture.since, "mark": capture.mark})
+    console = Console({"since": capture.since, "contact": capture.contact, "mark": capture.mark})
+    sockets = (capture.raw.fileno(), capture.gossip.fileno())
     console.ready()
     while True:
         with contextlib.suppress(InterruptedError):
-            ready, _, _ = select.select([0, capture.raw.fileno()], [], [])
-            if capture.raw.fileno() in ready:
+            ready, _, _ = select.select([0, *sockets], [], [])
+            if ready != [0]:
                 capture.receive()
             if 0 in ready:
                 console.handle()

@@ -14,8 +14,12 @@ from netnslab import demo as demonstration
 from netnslab import report, sandbox, scenarios
 from netnslab.addresses import MOST_NODES, MOST_SERVICES
 from netnslab.errors import LabError
-from netnslab.laboratory import Lab, Options
+from netnslab.faults import SCENARIOS
+from netnslab.laboratory import CONVERGE_WITHIN, Lab, Options
+from netnslab.limits import TABLES, Limits
 from netnslab.node import DEFAULT_SPEAKER
+from netnslab.probe import usual_rate
+from netnslab.scenarios import Course, Result
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 SPEAKER = shlex.join(DEFAULT_SPEAKER)
@@ -24,10 +28,11 @@ SPEAKER = shlex.join(DEFAULT_SPEAKER)
 @click.group()
 @click.option("--speaker", default=SPEAKER, hidden=True, help="Another command to start.")
 @click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Keep logs here.")
+@click.option("--patience", default=CONVERGE_WITHIN, hidden=True, help="Seconds to converge.")
 @click.pass_context
-def commands(context: click.Context, speaker: str, logs: Path | None) -> None:
+def commands(context: click.Context, speaker: str, logs: Path | None, patience: float) -> None:
     """Real speakers in network namespaces, faults, and a stopwatch."""
-    context.obj = Options(speaker=shlex.split(speaker), logs=logs)
+    context.obj = Options(speaker=shlex.split(speaker), logs=logs, converge_within=patience)
 
 
 @commands.command()
@@ -39,28 +44,67 @@ def demo(options: Options) -> None:
 
 
 @commands.command()
-@click.argument("scenario", type=click.Choice(list(scenarios.SCENARIOS)))
-@click.option("--nodes", type=click.IntRange(2, MOST_NODES), default=3, show_default=True)
-@click.option("--services", type=click.IntRange(1, MOST_SERVICES), default=4, show_default=True)
-@click.option("--family", type=click.Choice([4, 6]), default=4, show_default=True)
+@click.argument("scenario", type=click.Choice(list(SCENARIOS)))
+@click.option("--nodes", type=click.IntRange(2, MOST_NODES), help="Default: the scenario's.")
+@click.option("--services", type=click.IntRange(1, MOST_SERVICES), help="Default: the scenario's.")
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True, help="Faults.")
+@click.option("--duration", type=click.FloatRange(0), help="Seconds that each fault lasts.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Chooses the victims.")
+@click.option("--limits", type=click.Choice(list(TABLES)), default="failover", show_default=True)
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Result.")
 @click.option("--quiet", is_flag=True, help="Print failures only.")
-def run(scenario: str, nodes: int, file: Path | None, quiet: bool, **chosen: Any) -> None:
+@click.pass_obj
+def run(options: Options, /, scenario: str, **chosen: Any) -> None:
     """Strikes a cluster RUNS times with SCENARIO; exit 0 only if every limit was kept."""
     sandbox.enter()
-    context: Options = click.get_current_context().obj
-    services, family, runs, seed = (chosen[k] for k in ("services", "family", "runs", "seed"))
-    options = replace(context, nodes=nodes, services=services, family=family)
-    given = {**chosen, "speaker": shlex.join(options.speaker)}
+    plan = SCENARIOS[scenario]
+    limits = TABLES[chosen["limits"]][scenario]
+    duration = plan.duration if chosen["duration"] is None else chosen["duration"]
+    options = replace(
+        options,
+        nodes=chosen["nodes"] or plan.nodes,
+        services=chosen["services"] or plan.services,
+        rate=plan.rate,
+        uplink=plan.uplink,
+        cpu=plan.cpu,
+    )
+    random = Random(chosen["seed"])  # noqa: S311
+    course = Course(scenario, chosen["runs"], limits, duration)
     with Lab(options) as lab:
-        result = scenarios.run(lab, scenario, runs, Random(seed))  # noqa: S311
-    if file is not None:
-        file.write_text(report.as_json(scenario, nodes, report.settings(scenario, given), result))
-    if not quiet or not result.ok:
-        report.show(scenario, result, Console(width=None if sys.stdout.isatty() else 120))
+        result = scenarios.run(lab, course, random)
+    _hand_in(scenario, {**_given(options, course), **_kept(chosen)}, limits, result, chosen)
     sys.exit(0 if result.ok else FAILED)
+
+
+def _given(options: Options, course: Course) -> dict[str, Any]:
+    """All that a reader needs to repeat the measurement."""
+    return {
+        "scenario": course.name,
+        "nodes": options.nodes,
+        "services": options.services,
+        "runs_asked": course.runs,
+        "duration": course.duration,
+        "speaker": shlex.join(options.speaker),
+        "questions_per_second_and_ip": options.rate or usual_rate(options.services),
+    }
+
+
+def _kept(chosen: dict[str, Any]) -> dict[str, Any]:
+    return {"seed": chosen["seed"], "limits_table": chosen["limits"]}
+
+
+def _hand_in(
+    scenario: str,
+    given: dict[str, Any],
+    limits: Limits,
+    result: Result,
+    chosen: dict[str, Any],
+) -> None:
+    """Writes the file and prints what a person asked to see."""
+    if chosen["file"] is not None:
+        chosen["file"].write_text(report.as_json(given, limits, result))
+    if not chosen["quiet"] or not result.ok:
+        report.show(scenario, result, Console(width=None if sys.stdout.isatty() else 130))
 
 
 def main() -> None:

@@ -9,12 +9,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from netnslab import report, scenarios, verdict
+from netnslab import report, scenarios
+from netnslab.faults import Strike
 from netnslab.laboratory import Lab, NotConvergedError, Options
-from netnslab.scenarios import Fault
+from netnslab.limits import FAILOVER
+from netnslab.scenarios import Fault, Result
 from netnslab.verdict import Bystanders, Row
 
 NODES, SERVICES = 3, 4
+LIMITS = FAILOVER["power-off"]
 # Asking three instruments costs them time that belongs to measuring.
 REDRAW = 0.2
 SUMMARY = ("IP", "old owner", "new owner", "lost probes", "outage ms")
@@ -141,18 +144,16 @@ def _summary(rows: list[Row]) -> Table:
     return table
 
 
-def _failures(rows: list[Row], bystanders: Bystanders) -> list[str]:
-    failures = [line for row in rows for line in verdict.judge(row, verdict.LIMITS["power-off"])]
-    return failures + verdict.judge_bystanders(bystanders)
-
-
-def _perform(lab: Lab, show: Show) -> tuple[list[Row], Bystanders]:
+def _perform(lab: Lab, show: Show) -> Result:
     show.stage(f"starting {NODES} speakers with encrypted gossip for {SERVICES} service IPs")
     lab.start()
     # The one that owns most, so that there is something to see.
     owned = [lab.client_owners()[ip] for ip in lab.ips]
     victim = max(lab.names, key=owned.count)
-    return scenarios.run_once(lab, "power-off", 1, victim, Bystanders(), show.struck)
+    result = Result([], Bystanders(), [])
+    strike = Strike([lab.nodes[victim]], 1, 0.0)
+    scenarios.run_once(lab, "power-off", strike, result, LIMITS, show.struck)
+    return result
 
 
 def play(chosen: Options) -> bool:
@@ -163,16 +164,16 @@ def play(chosen: Options) -> bool:
     with show, Lab(options) as lab:
         show.lab = lab
         try:
-            rows, bystanders = _perform(lab, show)
+            result = _perform(lab, show)
         except NotConvergedError as error:
             console.print(f"FAILED {error}", markup=False)
             return False
         show.lab = None
         show.stage("stopping the remaining speakers")
-        failures = _failures(rows, bystanders)
+        failures = scenarios.judge(result, LIMITS)
         lab.stop()
-    console.print(_summary(rows))
-    console.print(report.bystanders_line(bystanders))
+    console.print(_summary(result.rows))
+    console.print(report.bystanders_line(result.bystanders))
     for failure in failures:
         console.print(f"FAILED {failure}", markup=False)
     return not failures

@@ -1,16 +1,75 @@
-"""The backend on every node: answers each UDP question to a service IP from that same IP."""
+"""The backend on every node: answers by UDP and TCP to each service IP from that same IP."""
 
+import contextlib
 import select
 import socket
 
 from netnslab.instrument import Console, family_of, settings
 
+# Connections that a client has forgotten would fill a long run's memory.
+MOST_CONNECTIONS = 4096
 
-def _listen(ip: str, port: int) -> socket.socket:
-    listener = socket.socket(family_of(ip), socket.SOCK_DGRAM)
+
+def _listen(ip: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, kind)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((ip, port))
+    if kind == socket.SOCK_STREAM:
+        listener.listen(1024)
     listener.setblocking(False)
     return listener
+
+
+class Backend:
+    """One UDP and one listening TCP socket an IP, and the connections; all in one epoll."""
+
+    def __init__(self, ips: list[str], port: int) -> None:
+        self.poll = select.epoll()
+        self._listeners = {s.fileno(): s for ip in ips for s in self._pair(ip, port)}
+        self._connections: dict[int, socket.socket] = {}
+        for fd in self._listeners:
+            self.poll.register(fd, select.EPOLLIN)
+
+    @staticmethod
+    def _pair(ip: str, port: int) -> tuple[socket.socket, socket.socket]:
+        return _listen(ip, port, socket.SOCK_DGRAM), _listen(ip, port, socket.SOCK_STREAM)
+
+    def ready(self, fd: int) -> None:
+        """Serves what waits on one socket."""
+        listener = self._listeners.get(fd)
+        if listener is None:
+            self._talk(self._connections[fd])
+        elif listener.type == socket.SOCK_STREAM:
+            self._accept(listener)
+        else:
+            _answer(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                made, _ = listener.accept()
+                made.setblocking(False)
+                self._connections[made.fileno()] = made
+                self.poll.register(made.fileno(), select.EPOLLIN)
+                if len(self._connections) > MOST_CONNECTIONS:
+                    self._end(next(iter(self._connections.values())))
+
+    def _talk(self, made: socket.socket) -> None:
+        try:
+            data = made.recv(1 << 12)
+            if data:
+                made.send(data)
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # reset: that is how the client ends them
+        self._end(made)
+
+    def _end(self, made: socket.socket) -> None:
+        del self._connections[made.fileno()]
+        self.poll.unregister(made.fileno())
+        made.close()
 
 
 def _answer(listener: socket.socket) -> None:
@@ -28,17 +87,15 @@ def main() -> None:
     """Serves until the lab goes."""
     given = settings()
     console = Console({})
-    listeners = {s.fileno(): s for s in (_listen(ip, given["port"]) for ip in given["ips"])}
-    poll = select.epoll()
-    for fd in (0, *listeners):
-        poll.register(fd, select.EPOLLIN)
+    backend = Backend(given["ips"], given["port"])
+    backend.poll.register(0, select.EPOLLIN)
     console.ready()
     while True:
-        for fd, _ in poll.poll():
+        for fd, _ in backend.poll.poll():
             if fd == 0:
                 console.handle()
             else:
-                _answer(listeners[fd])
+                backend.ready(fd)
 
 
 if __name__ == "__main__":

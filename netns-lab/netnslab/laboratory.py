@@ -11,11 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from netnslab import manifests, oracle, sandbox
+from netnslab import cgroups, manifests, oracle, sandbox
 from netnslab.addresses import ECHO_PORT, node_name, service_ip
+from netnslab.cgroups import CpuGroup
 from netnslab.errors import LabError
 from netnslab.instrument import Instrument
 from netnslab.node import DEFAULT_SPEAKER, Launch, Node
+from netnslab.probe import usual_rate
 from netnslab.topology import NUD_REACHABLE, Topology
 
 POLL = 0.05
@@ -31,14 +33,19 @@ class NotConvergedError(LabError):
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose.
+    """What a person or a scenario may choose.
 
-    `tick` is called in every turn of every wait; `logs` is where the speakers' logs are kept.
+    `rate`: UDP questions a second and IP, 0 the usual; `uplink`: gossip on a link of its own;
+    `cpu`: cores for each speaker, 0 without limit. `tick` is called in every turn of every wait;
+    `logs` is where the speakers' logs are kept.
     """
 
     nodes: int = 3
     services: int = 4
-    family: int = 4
+    rate: int = 0
+    uplink: bool = False
+    cpu: float = 0.0
+    converge_within: float = CONVERGE_WITHIN
     speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
     tick: Callable[[], None] = lambda: None
     logs: Path | None = None
@@ -54,7 +61,7 @@ class Lab:
         candidates = (service_ip(number, options.family) for number in count())
         self.ips = oracle.spread(candidates, self.names, options.services)
         self.directory = Path(tempfile.mkdtemp(dir=sandbox.SCRATCH))
-        self.topology = Topology(self.names, options.family)
+        self.topology = Topology(self.names, uplink=options.uplink)
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
         watched = {"ips": self.ips, "port": ECHO_PORT}
@@ -63,7 +70,9 @@ class Lab:
         second = {"mac": second_host.mac, "ip": own, "ips": self.ips}
         self.capture = Instrument("capture", topology.bridge_host, watched)
         self.observer = Instrument("observer", topology.observer, second)
-        self.prober = Instrument("probe", topology.client, watched)
+        rate = options.rate or usual_rate(len(self.ips))
+        self.prober = Instrument("probe", topology.client, {**watched, "rate": rate})
+        self.tcp = Instrument("tcp", topology.client, watched)
 
     def _nodes(self) -> dict[str, Node]:
         hosts = self.topology.nodes
@@ -72,11 +81,17 @@ class Lab:
         manifests.write(source, self.ips, {name: host.ip for name, host in hosts.items()})
         secret = self.directory / "secretkey"
         manifests.write_secret(secret)
-        seeds = [host.ip for host in hosts.values()]
+        seeds = [host.gossip_ip for host in hosts.values()]
         launch = Launch(self.options.speaker, source, secret, self.directory, seeds)
         for host in hosts.values():
             self.topology.serve(host, self.ips)
-        return {name: Node(host, launch, self.ips) for name, host in hosts.items()}
+        cpu = self.options.cpu
+        if cpu:
+            cgroups.sweep()
+        return {
+            name: Node(host, launch, self.ips, CpuGroup(name, cpu) if cpu else None)
+            for name, host in hosts.items()
+        }
 
     def __enter__(self) -> "Lab":
         return self
@@ -89,7 +104,7 @@ class Lab:
     ) -> None:
         for node in self.nodes.values():
             node.close()
-        for instrument in (self.prober, self.observer, self.capture):
+        for instrument in (self.prober, self.tcp, self.observer, self.capture):
             instrument.close()
         if self.options.logs is not None:
             self.options.logs.mkdir(parents=True, exist_ok=True)
@@ -129,10 +144,10 @@ class Lab:
         known = self.topology.neighbours(self.topology.client)
         return {ip: self.macs.get(known[ip][0]) if ip in known else None for ip in self.ips}
 
-    def settled(self, expected: dict[str, str]) -> bool:
+    def settled(self, expected: dict[str, str], *, wire_only: bool = False) -> bool:
         """Whether for a whole second each IP was answered by its expected owner alone.
 
-        The client's own entries must name it too.
+        The client's own entries must name it too, but with `wire_only`.
         """
         now = time.monotonic()
         heard = self.heard(now - STEADY, now)
@@ -141,7 +156,7 @@ class Lab:
             row["macs"] == macs[ip] and row["silent_ms"] == 0 and row["dual_answer_ms"] == 0
             for ip, row in heard.items()
         )
-        return steady and self.client_owners() == expected
+        return steady and (wire_only or self.client_owners() == expected)
 
     def require_silence(self, when: str) -> None:
         """Raises LabError where anybody answers for a service IP though no speaker runs."""
@@ -161,9 +176,9 @@ class Lab:
         self.converge()
 
     def repair(self) -> None:
-        """Undoes every fault: links up, frozen speakers thawed, dead ones started."""
+        """Undoes every fault: cables in, frozen speakers thawed, dead ones started."""
+        self.topology.heal()
         for node in self.nodes.values():
-            self.topology.set_link(node.host, "up")
             node.signal(signal.SIGCONT)
             if not node.running:
                 node.start()
@@ -173,10 +188,10 @@ class Lab:
         names = alive or self.names
         expected = oracle.owners(self.ips, names)
         for node in (self.nodes[name] for name in names):
-            if not self.wait_until(node.ready, CONVERGE_WITHIN):
+            if not self.wait_until(node.ready, self.options.converge_within):
                 words = node.last_words()
                 raise NotConvergedError(f"the speaker of {node.name} did not get ready:\n{words}")
-        if not self.wait_until(lambda: self.settled(expected), CONVERGE_WITHIN):
+        if not self.wait_until(lambda: self.settled(expected), self.options.converge_within):
             raise NotConvergedError(f"the hash's owners do not answer: {self._wrong(expected)}")
 
     def _wrong(self, expected: dict[str, str]) -> str:
@@ -204,18 +219,18 @@ class Lab:
             known = self.topology.neighbours(self.topology.client)
             return all(ip in known and known[ip][1] & NUD_REACHABLE for ip in ips)
 
-        if not self.wait_until(confirmed, CONVERGE_WITHIN):
+        if not self.wait_until(confirmed, self.options.converge_within):
             raise NotConvergedError("the owners do not answer the client's own unicast questions")
 
     def mark(self, before: float) -> None:
         """Has the instruments forget what was before that moment."""
-        for instrument in (self.prober, self.observer, self.capture):
+        for instrument in (self.prober, self.tcp, self.observer, self.capture):
             instrument.ask("mark", before=before)
 
     def stop(self) -> None:
         """Ends all speakers, then shows that nobody answers any more. Raises LabError."""
+        self.topology.heal()
         for node in self.nodes.values():
-            self.topology.set_link(node.host, "up")
             node.signal(signal.SIGCONT)
             node.signal(signal.SIGTERM)
         for node in self.nodes.values():

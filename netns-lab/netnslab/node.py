@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from netnslab.addresses import ECHO_PORT
+from netnslab.cgroups import CpuGroup
 from netnslab.instrument import Instrument
 from netnslab.topology import Host
 
@@ -33,8 +34,12 @@ class Launch:
 class Node:
     """A node of the lab. Its data plane runs from the start, its speaker from `start`."""
 
-    def __init__(self, host: Host, launch: Launch, ips: list[str]) -> None:
+    def __init__(
+        self, host: Host, launch: Launch, ips: list[str], cpu: CpuGroup | None = None
+    ) -> None:
+        """Starts the backend. `cpu`: the group that limits the speaker. Raises LabError."""
         self.host = host
+        self.cpu = cpu
         self.name = host.name
         self.events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
         self._launch = launch
@@ -43,10 +48,10 @@ class Node:
         self._log = launch.logs / f"{host.name}.log"
         self._log.touch()
         self._read = 0
-        self._frozen = False
+        self._frozen = self._ready = False
 
     def _command(self) -> list[str]:
-        launch, ip = self._launch, self.host.ip
+        launch, ip = self._launch, self.host.gossip_ip
         flags = {
             "source": launch.source,
             "node-name": self.name,
@@ -58,12 +63,14 @@ class Node:
             "host": ip,
             "log-level": "info",
         }
-        return [*launch.command, *(f"--{name}={value}" for name, value in flags.items())]
+        join = self.cpu.join if self.cpu else []
+        return [*join, *launch.command, *(f"--{name}={value}" for name, value in flags.items())]
 
     def start(self) -> None:
         """Starts the speaker; its log goes on where the last one ended."""
         self.read_log()
         self.events.clear()
+        self._ready = False
         with self._log.open("ab") as log:
             self._speaker = self.host.namespace.start(
                 self._command(), stdout=log.fileno(), stderr=log.fileno()
@@ -82,7 +89,7 @@ class Node:
     def ready(self) -> bool:
         """Whether the speaker has said so since its start."""
         self.read_log()
-        return self.running and any(event.get("event") == "ready" for event in self.events)
+        return self.running and self._ready
 
     def read_log(self) -> None:
         """Takes in what the speaker has written since the last call."""
@@ -97,6 +104,7 @@ class Node:
                 continue
             if isinstance(event, dict):
                 self.events.append(event)
+                self._ready |= event.get("event") == "ready"
 
     def last_words(self) -> str:
         """The end of the log, for a person who asks why it did not work."""
@@ -133,3 +141,5 @@ class Node:
         """Ends speaker and backend."""
         self.kill()
         self._backend.close()
+        if self.cpu is not None:
+            self.cpu.close()

@@ -1,5 +1,6 @@
 """The warm client: UDP questions through every service IP, counted one by one."""
 
+import math
 import select
 import socket
 import struct
@@ -12,7 +13,8 @@ from netnslab import measure
 from netnslab.instrument import Console, family_of, settings
 
 TICK = 0.001
-PER_TICK = 4
+# Of each IP, unless that were more questions in all than a busy machine's client gets rid of.
+USUAL_RATE, USUAL_IN_ALL, LEAST_RATE = 1000, 4000, 100
 # Beyond this the prober itself was not running; what it then missed says nothing about the IP.
 OWN_GAP = 0.1
 _QUESTION = struct.Struct("!Q")
@@ -89,15 +91,21 @@ class Target:
         self.base += count
 
 
-class Prober:
-    """All targets, asked in turn: `PER_TICK` of them every `TICK` seconds."""
+def usual_rate(ips: int) -> int:
+    """Questions a second and IP: 1,000 of a few, not below 100 of many."""
+    return max(LEAST_RATE, min(USUAL_RATE, USUAL_IN_ALL // ips))
 
-    def __init__(self, ips: list[str], port: int) -> None:
+
+class Prober:
+    """All targets, asked in turn, some every `TICK` seconds: `rate` a second of each IP."""
+
+    def __init__(self, ips: list[str], port: int, rate: int) -> None:
         self.targets = {ip: Target(ip, port) for ip in ips}
         self._ring = list(self.targets.values())
         self._at = 0
-        self._per_tick = min(PER_TICK, len(ips))
-        self.interval = TICK * len(ips) / self._per_tick
+        self.interval = 1 / rate
+        self._per_tick = min(len(ips), math.ceil(rate * len(ips) * TICK))
+        self._tick = self._per_tick / (rate * len(ips))
         self._own_gaps: list[tuple[float, float]] = []
         self._next = time.monotonic()
 
@@ -111,7 +119,7 @@ class Prober:
                 self._ring[self._at].ask()
                 self._at = (self._at + 1) % len(self._ring)
             # Ticks that were slept through are skipped: a burst would measure something else.
-            self._next = max(self._next + TICK, now - TICK)
+            self._next = max(self._next + self._tick, now - self._tick)
         return max(0.0, self._next - time.monotonic())
 
     def window(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +149,7 @@ class Prober:
 def main() -> None:
     """Asks until the lab goes."""
     given = settings()
-    prober = Prober(given["ips"], given["port"])
+    prober = Prober(given["ips"], given["port"], given["rate"])
     console = Console({"window": prober.window, "live": prober.live, "mark": prober.mark})
     sockets = {target.socket.fileno(): target for target in prober.targets.values()}
     console.ready()

@@ -6,17 +6,32 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from netnslab import verdict
+from netnslab.limits import Limits
 from netnslab.observer import INTERVAL
 from netnslab.scenarios import Result
 from netnslab.verdict import Bystanders, Row
 
 ROOT = Path(__file__).resolve().parents[2]
+# Whatever can change a result: documents and tests cannot.
+MEASURED = ("speaker", "gossip", "arp", "ndp", "link", "kube", "netns-lab", "requirements")
+COLUMNS = (
+    "sent",
+    "lost",
+    "outage ms",
+    "takeover ms",
+    "silent ms",
+    "dual ms",
+    "moves",
+    "tcp failed",
+    "tcp reset",
+)
 
 
 def _git(*arguments: str) -> str:
@@ -26,40 +41,63 @@ def _git(*arguments: str) -> str:
 
 
 def commit() -> str:
-    """The commit that is being measured, `-dirty` where files differ from it."""
+    """The last commit that changed what is measured, `-dirty` where files differ from it."""
     try:
-        dirty = _git("status", "--porcelain", "--untracked-files=no")
-        return _git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+        dirty = _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED)
+        return _git("log", "-1", "--format=%H", "--", *MEASURED) + ("-dirty" if dirty else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def settings(scenario: str, options: dict[str, Any]) -> dict[str, Any]:
-    """All that a reader needs to repeat the measurement."""
+def machine() -> dict[str, Any]:
+    """What it ran on."""
     return {
-        **options,
-        "limits": dataclasses.asdict(verdict.LIMITS[scenario]),
-        "question_interval_ms": INTERVAL * 1000,
-        "client": "entries confirmed just before each fault",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
     }
 
 
-def as_json(scenario: str, nodes: int, given: dict[str, Any], result: Result) -> str:
-    """The whole result as one JSON document."""
+def summary(rows: list[Row]) -> dict[str, float]:
+    """What a table shows of a whole scenario; ms but for counts."""
+    if not rows:
+        return {}
+    shown: dict[str, float] = {"faults": len({row.run for row in rows})}
+    for name in ("outage_ms", "silent_ms"):
+        worst = verdict.worst(rows, name)
+        shown[f"{name}_p50"] = round(median(worst), 1)
+        shown[f"{name}_p99"] = verdict.percentile(worst, 0.99)
+    for name in ("sent", "lost", "tcp_connects", "tcp_failed", "tcp_reset"):
+        shown[name] = sum(getattr(row, name) for row in rows)
+    for name in ("moves", "claimants", "dual_answer_ms"):
+        shown[f"{name}_most"] = max(getattr(row, name) for row in rows)
+    for name in ("handover_ms", "exit_ms"):
+        values = [getattr(row, name) for row in rows if getattr(row, name) is not None]
+        if values:
+            shown[f"{name}_most"] = max(values)
+    return shown
+
+
+def as_json(given: dict[str, Any], limits: Limits, result: Result) -> str:
+    """The whole result as one JSON document: a line for each IP of each fault."""
     document = {
-        "scenario": scenario,
-        "nodes": nodes,
-        "settings": given,
+        **given,
+        "settings": {
+            "limits": {k: v for k, v in dataclasses.asdict(limits).items() if v is not None},
+            "question_interval_ms": INTERVAL * 1000,
+            "client": "entries confirmed just before each fault",
+        },
+        "machine": machine(),
         "commit": commit(),
-        "runs": [dataclasses.asdict(row) for row in result.rows],
+        "summary": summary(result.rows),
         "bystanders": dataclasses.asdict(result.bystanders),
+        "notes": result.notes,
         "failures": result.failures,
         "ok": result.ok,
     }
-    return json.dumps(document, indent=2) + "\n"
+    head = json.dumps(document, indent=2).removesuffix("\n}")
+    rows = ",\n    ".join(json.dumps(dataclasses.asdict(row)) for row in result.rows)
+    return f'{head},\n  "runs": [\n    {rows}\n  ]\n}}\n'
 
 
 def _number(value: float | None) -> str:
@@ -72,7 +110,7 @@ def table(rows: list[Row], title: str) -> Table:
     made.add_column("IP")
     made.add_column("old owner")
     made.add_column("new owner")
-    for name in ("sent", "lost", "outage ms", "takeover ms", "silent ms", "dual ms", "moves"):
+    for name in COLUMNS:
         made.add_column(name, justify="right")
     for row in rows:
         made.add_row(
@@ -83,6 +121,8 @@ def table(rows: list[Row], title: str) -> Table:
             str(row.lost),
             *map(_number, (row.outage_ms, row.takeover_ms, row.silent_ms, row.dual_answer_ms)),
             str(row.moves),
+            f"{row.tcp_failed}/{row.tcp_connects}",
+            str(row.tcp_reset),
         )
     return made
 
@@ -99,6 +139,8 @@ def show(scenario: str, result: Result, console: Console) -> None:
     """Prints the table, the bystanders, and every failure."""
     console.print(table(result.rows, scenario))
     console.print(bystanders_line(result.bystanders))
+    for note in result.notes:
+        console.print(note, markup=False)
     late = max((row.prober_gap_ms for row in result.rows), default=0.0)
     if late:
         console.print(f"the prober itself stood still for {late:.0f} ms: the machine was busy")

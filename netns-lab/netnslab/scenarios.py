@@ -1,136 +1,75 @@
-"""Faults, and the measurement around each: the same steps for all of them."""
+"""The measurement around each fault: the same steps for all of them."""
 
-import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from netnslab import oracle, verdict
 from netnslab.errors import LabError
+from netnslab.faults import SCENARIOS, Injected, Strike
 from netnslab.laboratory import STEADY, Lab, NotConvergedError
-from netnslab.node import Node
+from netnslab.limits import Limits
 from netnslab.verdict import Bystanders, Row
 
-FREEZE = 10.0
-# How long a machine that reboots still forwards after its speaker has exited.
-FORWARDS_ON = 0.5
 # Half as much again as the longest silence allowed; then the row says who did not come.
 SETTLE_WITHIN = 12.0
 # An answer may still be on its way when the window closes.
 STRAGGLERS = 0.3
 
 
-@dataclass(frozen=True)
-class Injected:
-    """What the fault itself measured."""
-
-    exit_ms: float | None = None
-    exit_code: int | None = None
-
-
-def _power_off(lab: Lab, victim: Node) -> Injected:
-    lab.topology.set_link(victim.host, "down")
-    victim.kill()
-    return Injected()
-
-
-def _kill(_lab: Lab, victim: Node) -> Injected:
-    victim.kill()
-    return Injected()
-
-
-def _stop(lab: Lab, victim: Node) -> Injected:
-    """As a reboot does: SIGTERM, and soon after the exit the machine forwards no more."""
-    start = time.monotonic()
-    victim.signal(signal.SIGTERM)
-    exited = lab.wait_until(lambda: not victim.running, 5.0)
-    at = time.monotonic()
-    code = victim.exit_code()
-    victim.kill()
-    lab.pass_time(at + FORWARDS_ON)
-    lab.topology.set_link(victim.host, "down")
-    return Injected((at - start) * 1000 if exited else None, code)
-
-
-def _freeze(lab: Lab, victim: Node) -> Injected:
-    start = time.monotonic()
-    victim.signal(signal.SIGSTOP)
-    lab.pass_time(start + FREEZE)
-    victim.signal(signal.SIGCONT)
-    return Injected()
-
-
-def _start(_lab: Lab, victim: Node) -> Injected:
-    victim.start()
-    return Injected()
-
-
-def _nothing(_lab: Lab, _victim: Node) -> None:
-    """Most faults strike a whole cluster."""
-
-
-def _dead_for_good(lab: Lab, victim: Node) -> None:
-    """Kills the victim's speaker and waits until its heirs have all it owned."""
-    victim.kill()
-    lab.converge([name for name in lab.names if name != victim.name])
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """`inject` returns when the fault is complete; `survives`: the victim owns again in the end.
-
-    `prepare` brings about the state before the fault.
-    """
-
-    inject: Callable[[Lab, Node], Injected]
-    survives: bool = False
-    prepare: Callable[[Lab, Node], None] = _nothing
-
-
-SCENARIOS = {
-    "power-off": Scenario(_power_off),
-    "kill": Scenario(_kill),
-    "stop": Scenario(_stop),
-    "freeze": Scenario(_freeze, survives=True),
-    "rejoin": Scenario(_start, survives=True, prepare=_dead_for_good),
-}
-
-
 @dataclass
 class Fault:
-    """One fault in the course of being measured: who is hit, since when, what is expected."""
+    """One fault in the course of being measured: who is hit, since when, what is expected.
 
-    run: int
-    victim: str
+    `newcomers` are those who must be heard on the wire; nobody where all is to stay as it is.
+    """
+
+    name: str
+    strike: Strike
     start: float
     hit: list[str]
     before: dict[str, str | None]
     expected: dict[str, str]
     newcomers: dict[str, str]
-    injected: Injected = Injected()
+    wire_only: bool
+    injected: Injected = field(default_factory=Injected)
+
+    @property
+    def victim(self) -> str:
+        """Whom it hits, as text."""
+        return "+".join(node.name for node in self.strike.victims)
 
 
-def _prepare(lab: Lab, name: str, run: int, victim: str) -> Fault:
+def _newcomers(name: str, whole: dict[str, str], without: dict[str, str]) -> dict[str, str]:
+    scenario = SCENARIOS[name]
+    if scenario.calm or scenario.everyone:
+        return {}
+    return whole if name == "rejoin" else without
+
+
+def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> Fault:
     """Brings the cluster into its state before the fault. Raises NotConvergedError."""
     scenario = SCENARIOS[name]
+    victims = {node.name for node in strike.victims}
     whole = oracle.owners(lab.ips, lab.names)
-    without = oracle.owners(lab.ips, [node for node in lab.names if node != victim])
-    hit = [ip for ip in lab.ips if whole[ip] == victim]
-    scenario.prepare(lab, lab.nodes[victim])
+    without = oracle.owners(lab.ips, [node for node in lab.names if node not in victims])
+    hit = [ip for ip in lab.ips if scenario.everyone or whole[ip] in victims]
+    scenario.prepare(lab, strike)
     lab.warm(hit)
     now = time.monotonic()
     lab.mark(now - 1)
     heard = lab.heard(now - 1, now)
     return Fault(
-        run=run,
-        victim=victim,
+        name=name,
+        strike=strike,
         start=now,
         hit=hit,
         before={ip: lab.wire_owner(heard[ip]) for ip in lab.ips},
         expected=whole if scenario.survives else without,
-        newcomers=whole if scenario.prepare is not _nothing else without,
+        newcomers=_newcomers(name, whole, without),
+        wire_only=limits.wire_only,
     )
 
 
@@ -140,54 +79,118 @@ def _moves(lab: Lab, heard: dict[str, Any], before: str | None) -> int:
     return int(heard["moves"]) + (first != before)
 
 
-def _measure(lab: Lab, fault: Fault, bystanders: Bystanders) -> tuple[list[Row], Bystanders]:
+@dataclass
+class Readings:
+    """What all instruments say about one fault's window, by IP."""
+
+    heard: dict[str, Any]
+    probed: dict[str, Any]
+    tcp: dict[str, Any]
+    frames: dict[str, Any]
+    last: dict[str, Any]
+    client: dict[str, str | None]
+    contact: float | None = None
+
+
+def _read(lab: Lab, fault: Fault) -> Readings:
     """Closes the window and reads the instruments."""
-    end = time.monotonic()
+    start, end = fault.start, time.monotonic()
     lab.pass_time(end + STRAGGLERS)
-    heard = lab.heard(fault.start, end)
-    probed = lab.prober.ask("window", start=fault.start, end=end)
-    frames = lab.capture.ask("since", start=fault.start)
-    last = lab.heard(end - 0.5, end)
-    client = lab.client_owners()
+    readings = Readings(
+        heard=lab.heard(start, end),
+        probed=lab.prober.ask("window", start=start, end=end),
+        tcp=lab.tcp.ask("window", start=start, end=end),
+        frames=lab.capture.ask("since", start=start),
+        last=lab.heard(end - 0.5, end),
+        client=lab.client_owners(),
+    )
+    if fault.injected.thawed is not None:
+        mac = fault.strike.victims[0].host.mac
+        readings.contact = lab.capture.ask("contact", mac=mac, start=fault.injected.thawed)
+    return readings
+
+
+def _noise(frames: dict[str, int]) -> int:
+    """Frames that were no plain answers to a question."""
+    return sum(count for kind, count in frames.items() if kind != "reply")
+
+
+def _early(lab: Lab, fault: Fault, ip: str, readings: Readings) -> bool:
+    """Whether a thawed owner spoke for the IP before anybody's gossip had reached it."""
+    thawed = fault.injected.thawed
+    if thawed is None or SCENARIOS[fault.name].calm:
+        return False
+    mac = fault.strike.victims[0].host.mac
+    spoke = lab.capture.ask("since", start=thawed)[ip].get(mac)
+    if spoke is None:
+        return False
+    return readings.contact is None or thawed + spoke["first_ms"] / 1000 < readings.contact
+
+
+def _handover(lab: Lab, fault: Fault, ip: str, frames: dict[str, Any]) -> float | None:
+    """Until the new owner had spoken and the old one had spoken for the last time, in ms."""
+    new = frames.get(lab.topology.nodes[fault.expected[ip]].mac)
+    old = lab.topology.nodes.get(fault.before[ip] or "")
+    if new is None or old is None:
+        return None
+    return float(max(new["first_ms"], frames.get(old.mac, {}).get("last_ms", 0.0)))
+
+
+def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
+    wire, probe, frames = readings.heard[ip], readings.probed["ips"][ip], readings.frames[ip]
+    newcomer = fault.newcomers.get(ip)
+    seen = frames.get(lab.topology.nodes[newcomer].mac) if newcomer else None
+    handover = _handover(lab, fault, ip, frames)
+    before = fault.before[ip]
+    return Row(
+        run=fault.strike.number,
+        victim=fault.victim,
+        ip=ip,
+        sent=probe["sent"],
+        lost=probe["lost"],
+        outage_ms=round(probe["outage_ms"], 1),
+        takeover_ms=round(seen["first_ms"], 1) if seen else None,
+        silent_ms=round(wire["silent_ms"], 1),
+        dual_answer_ms=round(wire["dual_answer_ms"], 1),
+        owner_before=before,
+        owner_after=lab.wire_owner(readings.last[ip]),
+        moves=_moves(lab, wire, before),
+        expected=fault.expected[ip],
+        client_after=readings.client[ip],
+        prober_gap_ms=round(readings.probed["prober_gap_ms"], 1),
+        newcomer=newcomer,
+        claimants=sum(lab.macs.get(mac) != before for mac in frames),
+        noise=_noise(seen["kinds"]) if seen else 0,
+        early=_early(lab, fault, ip, readings),
+        handover_ms=None if handover is None else round(handover, 1),
+        exit_ms=fault.injected.exit_ms,
+        exit_code=fault.injected.exit_code,
+        **readings.tcp[ip],
+    )
+
+
+def _measure(lab: Lab, fault: Fault, bystanders: Bystanders) -> tuple[list[Row], Bystanders]:
+    readings = _read(lab, fault)
     rows: list[Row] = []
     for ip in lab.ips:
-        wire, probe = heard[ip], probed["ips"][ip]
-        moves = _moves(lab, wire, fault.before[ip])
-        if ip not in fault.hit:
-            bystanders = bystanders.plus(probe["lost"], moves, wire["silent_ms"], wire["late"])
+        if ip in fault.hit:
+            rows.append(_row(lab, fault, ip, readings))
             continue
-        newcomer = frames[ip].get(lab.topology.nodes[fault.newcomers[ip]].mac)
-        rows.append(
-            Row(
-                run=fault.run,
-                victim=fault.victim,
-                ip=ip,
-                sent=probe["sent"],
-                lost=probe["lost"],
-                outage_ms=round(probe["outage_ms"], 1),
-                takeover_ms=round(newcomer["first_ms"], 1) if newcomer else None,
-                silent_ms=round(wire["silent_ms"], 1),
-                dual_answer_ms=round(wire["dual_answer_ms"], 1),
-                owner_before=fault.before[ip],
-                owner_after=lab.wire_owner(last[ip]),
-                moves=moves,
-                expected=fault.expected[ip],
-                client_after=client[ip],
-                prober_gap_ms=round(probed["prober_gap_ms"], 1),
-                exit_ms=fault.injected.exit_ms,
-                exit_code=fault.injected.exit_code,
-            )
-        )
+        wire = readings.heard[ip]
+        lost = readings.probed["ips"][ip]["lost"]
+        moves = _moves(lab, wire, fault.before[ip])
+        bystanders = bystanders.plus(lost, moves, wire["silent_ms"], wire["late"])
     return rows, bystanders
 
 
 @dataclass
 class Result:
-    """What a whole scenario brought."""
+    """What a whole scenario brought; `notes` are what the faults measured themselves."""
 
     rows: list[Row]
     bystanders: Bystanders
     failures: list[str]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -198,43 +201,71 @@ class Result:
 def run_once(
     lab: Lab,
     name: str,
-    run: int,
-    victim: str,
-    bystanders: Bystanders,
+    strike: Strike,
+    result: Result,
+    limits: Limits,
     struck: Callable[[Fault], Any] = lambda _fault: None,
-) -> tuple[list[Row], Bystanders]:
-    """One fault on a healthy cluster. `struck` is told just before it. Raises NotConvergedError."""
-    fault = _prepare(lab, name, run, victim)
+) -> None:
+    """One fault on a healthy cluster, added to `result`. Raises NotConvergedError.
+
+    `struck` is told just before it.
+    """
+    scenario = SCENARIOS[name]
+    fault = _prepare(lab, name, strike, limits)
     struck(fault)
     fault.start = time.monotonic()
-    fault.injected = SCENARIOS[name].inject(lab, lab.nodes[victim])
+    fault.injected = scenario.inject(lab, strike)
     # What settled during the fault must still stand a while after it.
-    lab.pass_time(time.monotonic() + STEADY)
-    lab.wait_until(lambda: lab.settled(fault.expected), SETTLE_WITHIN)
-    return _measure(lab, fault, bystanders)
+    lab.pass_time(time.monotonic() + STEADY + scenario.watch)
+    lab.wait_until(lambda: lab.settled(fault.expected, wire_only=fault.wire_only), SETTLE_WITHIN)
+    rows, result.bystanders = _measure(lab, fault, result.bystanders)
+    result.rows += rows
+    result.notes += [f"run {strike.number}: {note}" for note in fault.injected.notes]
 
 
-def run(lab: Lab, name: str, runs: int, random: Random) -> Result:
-    """Starts the cluster, strikes `runs` times with repairs in between, and stops it all."""
-    result = Result([], Bystanders(), [])
+def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) -> Iterable[Strike]:
+    """Whom each of the faults hits: of those who own something."""
     owning = sorted(set(oracle.owners(lab.ips, lab.names).values()))
+    many = SCENARIOS[name].victims(len(lab.names))
+    for number in range(1, runs + 1):
+        victims = random.sample(owning, min(many, len(owning)))
+        yield Strike([lab.nodes[victim] for victim in victims], number, duration)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a person chose about a whole scenario."""
+
+    name: str
+    runs: int
+    limits: Limits
+    duration: float
+    struck: Callable[[int], Any] = lambda _number: None
+
+
+def run(lab: Lab, course: Course, random: Random) -> Result:
+    """Starts the cluster, strikes with repairs in between, and stops it all."""
+    result = Result([], Bystanders(), [])
     try:
         lab.start()
-        for number in range(1, runs + 1):
-            if number > 1:
+        for strike in _strikes(lab, course.name, course.runs, random, course.duration):
+            if strike.number > 1:
                 lab.repair()
                 lab.converge()
-            rows, result.bystanders = run_once(
-                lab, name, number, random.choice(owning), result.bystanders
-            )
-            result.rows += rows
+            run_once(lab, course.name, strike, result, course.limits)
+            course.struck(strike.number)
     except NotConvergedError as error:
         result.failures.append(str(error))
     try:
         lab.stop()
     except LabError as error:
         result.failures.append(str(error))
-    for row in result.rows:
-        result.failures += verdict.judge(row, verdict.LIMITS[name])
-    result.failures += verdict.judge_bystanders(result.bystanders)
+    result.failures += judge(result, course.limits)
     return result
+
+
+def judge(result: Result, limits: Limits) -> list[str]:
+    """Every way in which rows, faults and bystanders fail."""
+    failures = [line for row in result.rows for line in verdict.judge(row, limits)]
+    failures += verdict.judge_faults(result.rows, limits)
+    return failures + verdict.judge_bystanders(result.bystanders)

@@ -1,12 +1,24 @@
-"""Client, second host and nodes, each with one veth into one Linux bridge."""
+"""Client, second host and nodes, each with a veth into one Linux bridge; on request the nodes
+gossip over a second one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pyroute2 import IPRoute
 
-from netnslab.addresses import BRIDGE, CLIENT_IP, LINK, OBSERVER_IP, PREFIX, PREFIX6, ip6, node_ip
+from netnslab import rules
+from netnslab.addresses import (
+    BRIDGE,
+    CLIENT_IP,
+    GOSSIP_BRIDGE,
+    GOSSIP_LINK,
+    LINK,
+    OBSERVER_IP,
+    PREFIX,
+    gossip_ip,
+    node_ip,
+)
 from netnslab.namespaces import Namespace
 
 # Route tables and neighbour states as in linux/rtnetlink.h and linux/neighbour.h.
@@ -17,14 +29,17 @@ NUD_PROBE = 0x10
 
 @dataclass(frozen=True)
 class Host:
-    """A machine: its namespace and the address on its one link; `ip6` where the lab is for IPv6."""
+    """A machine: its namespace, the address on its link, and where the link is plugged in.
+
+    `gossip_ip` is the same address, but where gossip has a link of its own.
+    """
 
     name: str
     ip: str
     mac: str
     port: str
     namespace: Namespace
-    ip6: str = ""
+    gossip_ip: str = ""
 
 
 def _with_netlink(function: Callable[[Any], Any]) -> Any:
@@ -39,33 +54,42 @@ def _index(netlink: Any, name: str) -> int:
 class Topology:
     """The bridge and all hosts. Building eight nodes takes about a tenth of a second."""
 
-    def __init__(self, nodes: list[str], family: int = 4) -> None:
+    def __init__(self, nodes: list[str], *, uplink: bool = False) -> None:
         """Builds everything up to addresses and routes. Raises OSError, NetlinkError.
 
-        With family 6 every machine has IPv6 besides; the speakers gossip by IPv4 all the same.
+        `uplink`: gossip has a second link and bridge of its own.
         """
-        self._family = family
         self.switch = Namespace("switch")
-        self.switch.run(_with_netlink, _make_bridge)
+        self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, BRIDGE))
+        if uplink:
+            self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, GOSSIP_BRIDGE))
+        self._rules = False
         self.bridge_host = Host("bridge", "", "", BRIDGE, self.switch)
         self.client = self._host("client", CLIENT_IP, 2)
         self.observer = self._host("observer", OBSERVER_IP, 3)
         self.nodes = {
-            name: self._host(name, node_ip(number), 10 + number)
-            for number, name in enumerate(nodes, 1)
+            name: self._node(name, number, uplink) for number, name in enumerate(nodes, 1)
         }
 
-    def _host(self, name: str, ip: str, number: int) -> Host:
+    def _host(self, name: str, ip: str, number: int, gossip: str = "") -> Host:
         namespace = Namespace(name)
-        own6 = ip6(number) if self._family == 6 else ""
-        host = Host(name, ip, f"02:00:00:00:00:{number:02x}", f"to-{name}", namespace, own6)
-        if own6:
-            _quicken(namespace)
-        else:
-            # An unexpected IPv6 chatter has no place in a stopwatch for IPv4.
-            namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)
+        mac = f"02:00:00:00:00:{number:02x}"
+        host = Host(name, ip, mac, f"to-{name}", namespace, gossip or ip)
+        # An unexpected IPv6 chatter has no place in a stopwatch for IPv4.
+        namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)
         self.switch.run(_with_netlink, lambda netlink: _plug(netlink, host))
         namespace.run(_with_netlink, lambda netlink: _configure(netlink, host))
+        return host
+
+    def _node(self, name: str, number: int, uplink: bool) -> Host:
+        """A node: the client is its default gateway, as a router is in most clusters."""
+        host = self._host(name, node_ip(number), 10 + number, gossip_ip(number) if uplink else "")
+        host.namespace.run(
+            _with_netlink, lambda netlink: netlink.route("add", dst="default", gateway=CLIENT_IP)
+        )
+        if uplink:
+            self.switch.run(_with_netlink, lambda netlink: _plug_gossip(netlink, host))
+            host.namespace.run(_with_netlink, lambda netlink: _configure_gossip(netlink, host))
         return host
 
     def hosts(self) -> list[Host]:
@@ -84,13 +108,47 @@ class Topology:
             host.namespace.sysctl(f"ipv4/conf/{scope}/arp_announce", 2)
         host.namespace.run(_with_netlink, lambda netlink: _accept(netlink, ips))
 
-    def set_link(self, host: Host, state: str) -> None:
-        """Takes the host's own link `up` or `down`, as a power cut does."""
+    def unplug(self, hosts: Iterable[Host]) -> None:
+        """Pulls the cables in one go: the hosts lose carrier."""
+        self._ports(hosts, state="down")
 
-        def change(netlink: Any) -> None:
-            netlink.link("set", index=_index(netlink, LINK), state=state)
+    def plug(self, hosts: Iterable[Host]) -> None:
+        """Puts the cables of `unplug` back."""
+        self._ports(hosts, state="up")
 
-        host.namespace.run(_with_netlink, change)
+    def take_out(self, hosts: Iterable[Host]) -> None:
+        """Takes the hosts' ports out of the bridge: silence, but the carrier stays."""
+        self._ports(hosts, master=0)
+
+    def _ports(self, hosts: Iterable[Host], **change: Any) -> None:
+        def apply(netlink: Any) -> None:
+            for index in [_index(netlink, host.port) for host in hosts]:
+                netlink.link("set", index=index, **change)
+
+        self.switch.run(_with_netlink, apply)
+
+    def drop(self, script: str) -> None:
+        """Has the switch drop frames by rules from `rules`. Raises LabError."""
+        self._rules = True
+        rules.load(self.switch, script)
+
+    def undrop(self) -> None:
+        """Takes the rules of `drop` away. Raises LabError."""
+        if self._rules:
+            rules.clear(self.switch)
+            self._rules = False
+
+    def heal(self) -> None:
+        """Undoes `unplug`, `take_out` and `drop`."""
+        self.undrop()
+
+        def apply(netlink: Any) -> None:
+            bridge = _index(netlink, BRIDGE)
+            for host in self.hosts():
+                index = _index(netlink, host.port)
+                netlink.link("set", index=index, master=bridge, state="up")
+
+        self.switch.run(_with_netlink, apply)
 
     def neighbours(self, host: Host) -> dict[str, tuple[str, int]]:
         """The host's own ARP table: IP to (MAC, state); failed entries are left out."""
@@ -114,18 +172,26 @@ class Topology:
         host.namespace.run(_with_netlink, probe)
 
 
-def _make_bridge(netlink: Any) -> None:
-    netlink.link("add", ifname=BRIDGE, kind="bridge", br_mcast_snooping=0, br_forward_delay=0)
-    netlink.link("set", index=_index(netlink, BRIDGE), state="up")
+def _make_bridge(netlink: Any, name: str) -> None:
+    netlink.link("add", ifname=name, kind="bridge", br_mcast_snooping=0, br_forward_delay=0)
+    netlink.link("set", index=_index(netlink, name), state="up")
+
+
+def _lay(netlink: Any, port: str, bridge: str, peer: dict[str, Any]) -> None:
+    """Lays a cable: one end in the bridge, the other in a host."""
+    netlink.link("add", ifname=port, kind="veth", peer=peer)
+    netlink.link("set", index=_index(netlink, port), master=_index(netlink, bridge), state="up")
 
 
 def _plug(netlink: Any, host: Host) -> None:
-    """Lays the cable: one end in the bridge, the other in the host."""
     peer = {"ifname": LINK, "net_ns_fd": host.namespace.fd, "address": host.mac}
-    netlink.link("add", ifname=host.port, kind="veth", peer=peer)
-    netlink.link(
-        "set", index=_index(netlink, host.port), master=_index(netlink, BRIDGE), state="up"
-    )
+    _lay(netlink, host.port, BRIDGE, peer)
+
+
+def _plug_gossip(netlink: Any, host: Host) -> None:
+    mac = "02:00:00:00:01" + host.mac[14:]
+    peer = {"ifname": GOSSIP_LINK, "net_ns_fd": host.namespace.fd, "address": mac}
+    _lay(netlink, f"g-{host.name}", GOSSIP_BRIDGE, peer)
 
 
 def _quicken(namespace: Namespace) -> None:
@@ -137,10 +203,16 @@ def _quicken(namespace: Namespace) -> None:
 
 def _configure(netlink: Any, host: Host) -> None:
     netlink.link("set", index=_index(netlink, "lo"), state="up")
-    index = _index(netlink, LINK)
-    netlink.addr("add", index=index, address=host.ip, prefixlen=PREFIX)
-    if host.ip6:
-        netlink.addr("add", index=index, address=host.ip6, prefixlen=PREFIX6)
+    _address(netlink, LINK, host.ip)
+
+
+def _configure_gossip(netlink: Any, host: Host) -> None:
+    _address(netlink, GOSSIP_LINK, host.gossip_ip)
+
+
+def _address(netlink: Any, link: str, ip: str) -> None:
+    index = _index(netlink, link)
+    netlink.addr("add", index=index, address=ip, prefixlen=PREFIX)
     netlink.link("set", index=index, state="up")
 
 

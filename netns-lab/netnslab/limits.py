@@ -1,0 +1,87 @@
+"""What counts as passed: the upper bounds of every scenario, as two tables."""
+
+from dataclasses import dataclass, replace
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper bounds, ms or counts; None: not bounded here.
+
+    A pair bounds median and 99th percentile over faults of the worst hit IP of each fault; all
+    other bounds hold for every IP of every fault. `quiet`: the heir may answer but announce
+    nothing. `wire_only`: the client may go on by way of the old node, whose kernel still forwards.
+    """
+
+    outage_ms: Pair | None = None
+    silent_ms: Pair | None = None
+    dual_answer_ms: float = 0
+    lost: int | None = None
+    tcp_failed: int | None = None
+    tcp_reset: int | None = None
+    moves: int | None = None
+    claimants: int | None = None
+    handover_ms: float | None = None
+    exit_ms: float | None = None
+    quiet: bool = False
+    wire_only: bool = False
+
+
+def _gone(median: float, most: float) -> Limits:
+    """A machine or its link is gone: the warm client and the one without a cache wait alike."""
+    return Limits(outage_ms=(median, most), silent_ms=(median, most))
+
+
+# A process is gone, its kernel forwards on: only who has no entry yet may have to wait.
+_PROCESS = Limits(silent_ms=(2000, 2000), lost=0, tcp_failed=0, quiet=True, wire_only=True)
+# Two questions of the observer may fall into the moment in which old and new owner both answer.
+_PLANNED = Limits(silent_ms=(1000, 1000), dual_answer_ms=100, lost=0, tcp_failed=0)
+# Nobody but the owner may speak for an IP.
+_CALM = Limits(moves=0, claimants=0)
+_THERE_AND_BACK = Limits(moves=2, claimants=1)
+
+FAILOVER = {
+    "power-off": _gone(500, 1000),
+    "cable-node": _gone(500, 1000),
+    "cable-switch": _gone(500, 1000),
+    "uplink": _gone(500, 1000),
+    "half": _gone(1000, 2000),
+    "all-but-one": _gone(1000, 2000),
+    "kill": _PROCESS,
+    "freeze": replace(_PROCESS, wire_only=False),
+    "restart": replace(_PROCESS, tcp_reset=0, moves=2),
+    "thaw": replace(_PROCESS, wire_only=False, moves=2),
+    "stop": replace(_PLANNED, handover_ms=1000, exit_ms=2000),
+    "stop-twice": replace(_PROCESS, quiet=False, dual_answer_ms=100, exit_ms=300),
+    "rejoin": replace(_PLANNED, silent_ms=(500, 500)),
+    "rolling": replace(_PLANNED, dual_answer_ms=400, exit_ms=2000),
+    "blink-100": _CALM,
+    "blink-250": _CALM,
+    "blink-500": _THERE_AND_BACK,
+    "blink-1000": _THERE_AND_BACK,
+    "switch-pause-500": _CALM,
+    "switch-pause-2000": _CALM,
+    "gossip-cut": replace(_CALM, lost=0, silent_ms=(200, 200)),
+    "freeze-1s": replace(_CALM, lost=0),
+    "loss": _CALM,
+    "quota": _CALM,
+}
+
+_SLOW = 8000.0
+# memberlist's own verdict of one dead node takes 5 to 7 s; many at once up to half as much again.
+_MANY = 12000.0
+
+
+def _memberlist(name: str, fast: Limits) -> Limits:
+    """The bounds of `speaker --failover-after off`, whose verdicts are memberlist's alone."""
+    slow = _MANY if name in ("half", "all-but-one") else _SLOW
+    if fast.outage_ms is not None:
+        return replace(fast, outage_ms=(slow, slow), silent_ms=(slow, slow))
+    if name in ("kill", "freeze", "restart", "thaw", "stop-twice"):
+        return replace(fast, silent_ms=(slow, slow), quiet=False, wire_only=True)
+    return fast
+
+
+MEMBERLIST = {name: _memberlist(name, fast) for name, fast in FAILOVER.items()}
+TABLES = {"failover": FAILOVER, "memberlist": MEMBERLIST}

@@ -1,0 +1,190 @@
+"""The TCP client: ten new connections a second through every service IP, and one that stays.
+
+A new connection exchanges one line and ends; what takes longer than a second has failed. The one
+that stays exchanges a line every 100 ms; that it ends at all is counted: whoever changes the owner
+of an IP resets it, for the new node's kernel knows nothing of the connection.
+"""
+
+import errno
+import select
+import socket
+import struct
+import time
+from array import array
+from bisect import bisect_left, bisect_right
+from typing import Any
+
+from netnslab.instrument import Console, settings
+
+INTERVAL = 0.1
+# A lost SYN is repeated by the kernel after a second: that user has noticed.
+PATIENCE = 1.0
+# Of all IPs together; beyond this the client would measure itself.
+MOST_PER_SECOND = 400
+LINE = b"clarion\n"
+# Ends a connection without TIME_WAIT, or ports would run out.
+_ABORT = struct.pack("ii", 1, 0)
+
+
+def connection(ip: str, port: int) -> socket.socket:
+    """A connection that is being made."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    error = made.connect_ex((ip, port))
+    if error not in (0, errno.EINPROGRESS):
+        made.close()
+        raise OSError(error, "connect")
+    return made
+
+
+class Record:
+    """What happened to the connections of one IP: when begun, how long each took (-1: failed)."""
+
+    def __init__(self) -> None:
+        self.begun = array("d")
+        self.took = array("d")
+        self.resets = array("d")
+
+    def begin(self) -> int:
+        """A new connection; returns its number. Until it has ended it counts as failed."""
+        self.begun.append(time.monotonic())
+        self.took.append(-1.0)
+        return len(self.begun) - 1
+
+    def window(self, start: float, end: float) -> dict[str, float]:
+        """Counts those begun in [start, end] that had the time to fail; resets until now."""
+        last = bisect_right(self.begun, min(end, time.monotonic() - PATIENCE))
+        span = slice(bisect_left(self.begun, start), max(last, bisect_left(self.begun, start)))
+        took = self.took[span]
+        return {
+            "tcp_connects": len(took),
+            "tcp_failed": sum(one < 0 for one in took),
+            "tcp_slowest_ms": round(1000 * max(took, default=0.0), 1) if took else 0.0,
+            "tcp_reset": sum(start <= at for at in self.resets),
+        }
+
+
+class Client:
+    """All connections of all IPs in one epoll; `tick` begins and gives up what is due."""
+
+    def __init__(self, ips: list[str], port: int) -> None:
+        self.poll = select.epoll()
+        self._ips, self._port = ips, port
+        self._records = {ip: Record() for ip in ips}
+        self._open: dict[int, tuple[socket.socket, str, int]] = {}
+        self._standing: dict[str, socket.socket | None] = dict.fromkeys(ips)
+        self._answered: set[str] = set()
+        self._step = max(INTERVAL / len(ips), 1 / MOST_PER_SECOND)
+        self._at = 0
+        self._next = time.monotonic()
+
+    def tick(self) -> float:
+        """Serves the IPs whose turn it is; returns the seconds until the next turn."""
+        now = time.monotonic()
+        while now >= self._next:
+            ip = self._ips[self._at]
+            self._at = (self._at + 1) % len(self._ips)
+            self._begin(ip)
+            self._speak(ip)
+            self._next = max(self._next + self._step, now - INTERVAL)
+        self._give_up(now - PATIENCE)
+        return max(0.0, self._next - time.monotonic())
+
+    def _begin(self, ip: str) -> None:
+        number = self._records[ip].begin()
+        try:
+            made = connection(ip, self._port)
+        except OSError:
+            return  # no way there: begun and failed
+        self._open[made.fileno()] = (made, ip, number)
+        self.poll.register(made.fileno(), select.EPOLLOUT)
+
+    def _give_up(self, before: float) -> None:
+        # Insertion order is age, so the first young one ends the search.
+        for made, ip, number in list(self._open.values()):
+            if self._records[ip].begun[number] > before:
+                return
+            self._end(made)
+
+    def _end(self, made: socket.socket) -> None:
+        del self._open[made.fileno()]
+        self.poll.unregister(made.fileno())
+        made.close()
+
+    def ready(self, fd: int, events: int) -> None:
+        """Goes on with one connection."""
+        if fd not in self._open:
+            return
+        made, ip, number = self._open[fd]
+        try:
+            if events & select.EPOLLOUT and not events & (select.EPOLLERR | select.EPOLLHUP):
+                made.send(LINE)
+                self.poll.modify(fd, select.EPOLLIN)
+                return
+            if made.recv(64) == LINE:
+                record = self._records[ip]
+                record.took[number] = time.monotonic() - record.begun[number]
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # refused or reset: it stays marked as failed
+        self._end(made)
+
+    def _speak(self, ip: str) -> None:
+        """A line over the connection that stays, after reading the last answers."""
+        made = self._standing[ip]
+        try:
+            if made is None:
+                self._standing[ip] = connection(ip, self._port)
+                return
+            made.send(LINE)
+            if not made.recv(1 << 16):
+                raise ConnectionResetError
+            self._answered.add(ip)
+        except BlockingIOError:
+            return  # still being made, or no answer yet
+        except OSError:
+            if ip in self._answered:
+                self._records[ip].resets.append(time.monotonic())
+            self._forget(ip)
+
+    def _forget(self, ip: str) -> None:
+        made = self._standing[ip]
+        self._standing[ip] = None
+        self._answered.discard(ip)
+        if made is not None:
+            made.close()
+
+    def window(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Rows by IP."""
+        start, end = question["start"], question["end"]
+        return {ip: record.window(start, end) for ip, record in self._records.items()}
+
+    def mark(self, _question: dict[str, Any]) -> bool:
+        """Begins a measurement: forgets what has ended."""
+        open_by_ip = {ip for _, ip, _ in self._open.values()}
+        for ip in self._records:
+            if ip not in open_by_ip:
+                self._records[ip] = Record()
+        return True
+
+
+def main() -> None:
+    """Connects until the lab goes."""
+    given = settings()
+    client = Client(given["ips"], given["port"])
+    console = Console({"window": client.window, "mark": client.mark})
+    client.poll.register(0, select.EPOLLIN)
+    console.ready()
+    while True:
+        for fd, events in client.poll.poll(client.tick()):
+            if fd == 0:
+                console.handle()
+            else:
+                client.ready(fd, events)
+
+
+if __name__ == "__main__":
+    main()
