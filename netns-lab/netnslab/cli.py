@@ -15,7 +15,7 @@ from netnslab import report, sandbox, scenarios
 from netnslab.addresses import MOST_NODES, MOST_SERVICES
 from netnslab.errors import LabError
 from netnslab.faults import SCENARIOS
-from netnslab.laboratory import CONVERGE_WITHIN, Lab, Options
+from netnslab.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, Options
 from netnslab.limits import TABLES, Limits
 from netnslab.node import DEFAULT_SPEAKER
 from netnslab.probe import usual_rate
@@ -28,11 +28,16 @@ SPEAKER = shlex.join(DEFAULT_SPEAKER)
 @click.group()
 @click.option("--speaker", default=SPEAKER, hidden=True, help="Another command to start.")
 @click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Keep logs here.")
-@click.option("--patience", default=CONVERGE_WITHIN, hidden=True, help="Seconds to converge.")
+@click.option("--converge", default=CONVERGE_WITHIN, hidden=True, help="Seconds to get healthy.")
+@click.option("--settle", default=SETTLE_WITHIN, hidden=True, help="Seconds after a fault.")
 @click.pass_context
-def commands(context: click.Context, speaker: str, logs: Path | None, patience: float) -> None:
+def commands(
+    context: click.Context, speaker: str, logs: Path | None, converge: float, settle: float
+) -> None:
     """Real speakers in network namespaces, faults, and a stopwatch."""
-    context.obj = Options(speaker=shlex.split(speaker), logs=logs, converge_within=patience)
+    context.obj = Options(
+        speaker=shlex.split(speaker), logs=logs, converge_within=converge, settle_within=settle
+    )
 
 
 @commands.command()

@@ -24,6 +24,8 @@ POLL = 0.05
 # An answer that has stood so long, and nobody else's beside it, is taken as settled.
 STEADY = 1.0
 CONVERGE_WITHIN = 60.0
+# As long as the longest silence that any table allows; then the row says who did not come.
+SETTLE_WITHIN = 12.0
 EXIT_WITHIN = 5.0
 
 
@@ -46,6 +48,7 @@ class Options:
     uplink: bool = False
     cpu: float = 0.0
     converge_within: float = CONVERGE_WITHIN
+    settle_within: float = SETTLE_WITHIN
     speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
     tick: Callable[[], None] = lambda: None
     logs: Path | None = None

@@ -13,8 +13,6 @@ from netnslab.laboratory import STEADY, Lab, NotConvergedError
 from netnslab.limits import Limits
 from netnslab.verdict import Bystanders, Row
 
-# Half as much again as the longest silence allowed; then the row says who did not come.
-SETTLE_WITHIN = 12.0
 # An answer may still be on its way when the window closes.
 STRAGGLERS = 0.3
 
@@ -217,7 +215,9 @@ def run_once(
     fault.injected = scenario.inject(lab, strike)
     # What settled during the fault must still stand a while after it.
     lab.pass_time(time.monotonic() + STEADY + scenario.watch)
-    lab.wait_until(lambda: lab.settled(fault.expected, wire_only=fault.wire_only), SETTLE_WITHIN)
+    lab.wait_until(
+        lambda: lab.settled(fault.expected, wire_only=fault.wire_only), lab.options.settle_within
+    )
     rows, result.bystanders = _measure(lab, fault, result.bystanders)
     result.rows += rows
     result.notes += [f"run {strike.number}: {note}" for note in fault.injected.notes]

@@ -1,8 +1,10 @@
 """A tiny layer-2 announcer for proving the lab: right by default, wrong on request.
 
-    standin.py [right|leaves-silently|never-takes-over|idle] FLAGS OF THE SPEAKER
+    standin.py MODE FLAGS OF THE SPEAKER
 
-Heartbeats to all seeds stand for gossip; a node is alive for `ALIVE` seconds after one.
+Heartbeats to all seeds stand for gossip; a node is alive for `ALIVE` seconds after one. Modes:
+right; idle: does nothing; never-takes-over: does nothing new; leaves-silently; nervous: gives
+others up at the second missing heartbeat; hasty: after a pause it goes on as if nothing were.
 """
 
 import json
@@ -20,7 +22,7 @@ from netnslab import arp, oracle
 from netnslab.addresses import LINK
 from netnslab.instrument import packet_socket, received
 
-BEAT, ALIVE, QUIET = 0.1, 2.0, 0.5
+BEAT, NERVOUS, ALIVE, QUIET = 0.05, 0.12, 2.0, 0.5
 
 
 class StandIn:
@@ -83,7 +85,8 @@ class StandIn:
 
     def elect(self) -> None:
         now = time.monotonic()
-        nodes = {name for name, at in self.alive.items() if now - at < ALIVE} | {self.name}
+        alive = NERVOUS if self.mode == "nervous" else ALIVE
+        nodes = {name for name, at in self.alive.items() if now - at < alive} | {self.name}
         if self.mode == "never-takes-over":
             nodes = self.everyone
         owned = {ip for ip in self.ips if oracle.owner(ip, nodes) == self.name}
@@ -117,7 +120,7 @@ class StandIn:
         due = 0.0
         while True:
             now = time.monotonic()
-            if now - self.last > 1.0:
+            if now - self.last > 1.0 and self.mode != "hasty":
                 self.quiet_since, self.owned = now, set()
                 self.alive.clear()
             self.last = now

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from netnslab.verdict import LIMITS, Bystanders, Row, judge, judge_bystanders
+from netnslab.faults import SCENARIOS
+from netnslab.limits import FAILOVER, MEMBERLIST, Limits
+from netnslab.verdict import Bystanders, Row, judge, judge_bystanders, judge_faults
 
 GOOD = Row(
     run=1,
@@ -23,45 +25,107 @@ GOOD = Row(
     expected="node-2",
     client_after="node-2",
     prober_gap_ms=0.0,
+    newcomer="node-2",
+    claimants=1,
+    tcp_connects=90,
+    handover_ms=100.0,
     exit_ms=300.0,
     exit_code=0,
 )
 
 
-@pytest.mark.parametrize("scenario", LIMITS)
-def test_a_good_row_passes_everywhere(scenario: str) -> None:
-    assert judge(GOOD, LIMITS[scenario]) == []
+def test_both_tables_know_every_scenario() -> None:
+    assert set(FAILOVER) == set(MEMBERLIST) == set(SCENARIOS)
+
+
+@pytest.mark.parametrize("limits", [*FAILOVER.values(), *MEMBERLIST.values()])
+def test_a_good_row_passes_wherever_somebody_may_move(limits: Limits) -> None:
+    calm = limits.claimants == 0
+    row = replace(GOOD, moves=0, claimants=0) if calm else GOOD
+    assert judge(row, limits) + judge_faults([row], limits) == []
 
 
 @pytest.mark.parametrize(
     ("scenario", "change"),
     [
-        ("power-off", {"outage_ms": 8000.1}),
-        ("power-off", {"silent_ms": 8000.1}),
         ("power-off", {"dual_answer_ms": 50.0}),
         ("kill", {"lost": 1}),
-        ("kill", {"silent_ms": 8000.1}),
+        ("kill", {"tcp_failed": 1}),
+        ("kill", {"noise": 1}),
         ("kill", {"dual_answer_ms": 50.0}),
-        ("stop", {"silent_ms": 500.1}),
-        ("stop", {"dual_answer_ms": 250.0}),
+        ("restart", {"tcp_reset": 1}),
+        ("stop", {"lost": 1}),
+        ("stop", {"tcp_failed": 1}),
+        ("stop", {"dual_answer_ms": 150.0}),
+        ("stop", {"handover_ms": 1000.1}),
+        ("stop", {"handover_ms": None}),
         ("stop", {"exit_ms": 2000.1}),
         ("stop", {"exit_ms": None}),
         ("stop", {"exit_code": -9}),
-        ("freeze", {"silent_ms": 8000.1}),
-        ("freeze", {"dual_answer_ms": 250.0}),
-        ("rejoin", {"silent_ms": 500.1}),
-        ("rejoin", {"dual_answer_ms": 250.0}),
+        ("stop-twice", {"exit_ms": 300.1}),
+        ("freeze", {"dual_answer_ms": 50.0}),
+        ("freeze", {"client_after": "node-1"}),
+        ("thaw", {"early": True}),
+        ("rolling", {"lost": 1}),
+        ("blink-500", {"claimants": 2}),
+        ("blink-500", {"moves": 3}),
         ("kill", {"owner_after": None}),
         ("kill", {"owner_after": "node-3"}),
-        ("kill", {"client_after": "node-1"}),
-        ("kill", {"client_after": None}),
+        ("power-off", {"client_after": "node-1"}),
+        ("power-off", {"client_after": None}),
         ("kill", {"takeover_ms": None}),
     ],
 )
 def test_one_value_beyond_its_limit_fails_the_row(scenario: str, change: dict[str, Any]) -> None:
-    failures = judge(replace(GOOD, **change), LIMITS[scenario])
+    failures = judge(replace(GOOD, **change), FAILOVER[scenario])
     assert len(failures) == 1
     assert failures[0].startswith("run 1 10.77.1.1: ")
+
+
+@pytest.mark.parametrize("change", [{"moves": 1}, {"claimants": 1}, {"dual_answer_ms": 50.0}])
+@pytest.mark.parametrize("scenario", ["blink-100", "loss", "quota", "gossip-cut", "freeze-1s"])
+def test_calm_means_that_nobody_else_speaks(scenario: str, change: dict[str, Any]) -> None:
+    calm = replace(GOOD, moves=0, claimants=0)
+    assert judge(calm, FAILOVER[scenario]) == []
+    assert len(judge(replace(calm, **change), FAILOVER[scenario])) == 1
+
+
+def test_the_client_may_go_on_by_way_of_a_node_whose_speaker_is_dead() -> None:
+    assert judge(replace(GOOD, client_after="node-1"), FAILOVER["kill"]) == []
+
+
+def faults(*outages: float) -> list[Row]:
+    """One fault for each, of two IPs, the second of which was hardly hit."""
+    return [
+        replace(GOOD, run=run, ip=ip, outage_ms=outage / divisor)
+        for run, outage in enumerate(outages)
+        for ip, divisor in (("10.77.1.1", 1), ("10.77.1.2", 10))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outages", "failing"),
+    [
+        ([500.0] * 3, []),
+        ([400.0, 500.0, 1000.0], []),
+        ([400.0, 501.0, 600.0], ["median"]),
+        ([400.0, 400.0, 1001.0], ["p99"]),
+        ([2000.0], ["median", "p99"]),
+        # Of a hundred faults one may be the hundredth.
+        ([400.0] * 99 + [9000.0], []),
+        ([400.0] * 98 + [9000.0] * 2, ["p99"]),
+    ],
+)
+def test_the_worst_ip_of_each_fault_counts(outages: list[float], failing: list[str]) -> None:
+    failures = judge_faults(faults(*outages), FAILOVER["power-off"])
+    assert [failure.split()[1] for failure in failures] == failing
+
+
+def test_silence_obeys_the_same_bounds() -> None:
+    rows = [replace(GOOD, silent_ms=1500.0)]
+    assert len(judge_faults(rows, FAILOVER["power-off"])) == 2
+    assert judge_faults(rows, FAILOVER["kill"]) == []
+    assert judge_faults(rows, MEMBERLIST["power-off"]) == []
 
 
 @pytest.mark.parametrize(("lost", "moves", "silent"), [(1, 0, 0.0), (0, 1, 0.0), (0, 0, 50.1)])
