@@ -10,13 +10,13 @@ OBSERVER_IP = "10.77.0.3"
 BRIDGE = "br0"
 LINK = "eth0"
 ECHO_PORT = 9000
+GOSSIP_PORT = 7946
 MOST_NODES = 50
 MOST_SERVICES = 1000
 GOSSIP_BRIDGE = "br1"
 GOSSIP_LINK = "eth1"
 # The storm asks from an address of its own, about addresses that nobody has.
-STORM_IP = "10.77.0.9"
-STRANGERS = [f"10.77.{200 + number // 250}.{1 + number % 250}" for number in range(1000)]
+STORM_IP, STORM_IP6 = "10.77.0.9", "2001:db8:77::9"
 
 
 def node_name(number: int) -> str:
@@ -44,3 +44,10 @@ def service_ip(number: int, family: int = 4) -> str:
 def gossip_ip(number: int) -> str:
     """Where node `number` gossips if that has a segment of its own."""
     return f"10.78.0.{10 + number}"
+
+
+def stranger(number: int, family: int = 4) -> str:
+    """Address `number` of a thousand that nobody has."""
+    if family == 6:
+        return f"2001:db8:77::2:{1 + number:x}"
+    return f"10.77.{200 + number // 250}.{1 + number % 250}"

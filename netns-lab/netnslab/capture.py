@@ -1,5 +1,5 @@
-"""The tap on the bridge: every ARP frame that speaks for a service IP, and when it passed; and
-between whom gossip passed."""
+"""The tap on the bridge: every ARP or neighbour message that speaks for a service IP, and when;
+and between whom gossip passed."""
 
 import contextlib
 import select
@@ -9,9 +9,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from netnslab import arp
-from netnslab.addresses import BRIDGE, STORM_IP
-from netnslab.filters import ignore, only_gossip
+from netnslab import arp, filters, wire
+from netnslab.addresses import BRIDGE
 from netnslab.instrument import Console, packet_socket, received, settings
 
 ETH_P_IP = 0x0800
@@ -42,14 +41,12 @@ class Capture:
 
     def __init__(self, ips: list[str]) -> None:
         self.raw = packet_socket(BRIDGE, wire.ethertype(ips))
-        if wire.family(ips) == 6:
-            wire.neighbour_messages_only(self.raw)
+        filters.neighbours(self.raw, ips)
         # A bridge hands itself only what is flooded, unless it is promiscuous.
         wanted = struct.pack("IHH8s", socket.if_nametoindex(BRIDGE), PACKET_MR_PROMISC, 0, b"")
         self.raw.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, wanted)
-        ignore(self.raw, STORM_IP)
         self.gossip = packet_socket(BRIDGE, ETH_P_IP)
-        only_gossip(self.gossip)
+        filters.gossip(self.gossip)
         self._gossiped: deque[Gossiped] = deque(maxlen=MOST_FRAMES)
         self._seen: dict[str, list[Seen]] = {ip: [] for ip in ips}
         self._dropped = 0

@@ -52,6 +52,7 @@ def demo(options: Options) -> None:
 @click.argument("scenario", type=click.Choice(list(SCENARIOS)))
 @click.option("--nodes", type=click.IntRange(2, MOST_NODES), help="Default: the scenario's.")
 @click.option("--services", type=click.IntRange(1, MOST_SERVICES), help="Default: the scenario's.")
+@click.option("--family", type=click.Choice([4, 6]), default=4, show_default=True)
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True, help="Faults.")
 @click.option("--duration", type=click.FloatRange(0), help="Seconds that each fault lasts.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Chooses the victims.")
@@ -69,6 +70,7 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
         options,
         nodes=chosen["nodes"] or plan.nodes,
         services=chosen["services"] or plan.services,
+        family=chosen["family"],
         rate=plan.rate,
         uplink=plan.uplink,
         cpu=plan.cpu,
@@ -87,6 +89,7 @@ def _given(options: Options, course: Course) -> dict[str, Any]:
         "scenario": course.name,
         "nodes": options.nodes,
         "services": options.services,
+        "family": options.family,
         "runs_asked": course.runs,
         "duration": course.duration,
         "speaker": shlex.join(options.speaker),
@@ -109,7 +112,7 @@ def _hand_in(
     if chosen["file"] is not None:
         chosen["file"].write_text(report.as_json(given, limits, result))
     if not chosen["quiet"] or not result.ok:
-        report.show(scenario, result, Console(width=None if sys.stdout.isatty() else 130))
+        report.show(scenario, result, Console(width=None if sys.stdout.isatty() else 150))
 
 
 def main() -> None:

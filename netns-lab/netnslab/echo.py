@@ -11,7 +11,7 @@ MOST_CONNECTIONS = 4096
 
 
 def _listen(ip: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, kind)
+    listener = socket.socket(family_of(ip), kind)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((ip, port))
     if kind == socket.SOCK_STREAM:

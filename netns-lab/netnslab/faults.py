@@ -164,17 +164,19 @@ def _loss(lab: Lab, strike: Strike) -> Injected:
     lab.topology.undrop()
     asked = sum(row["asked"] for row in heard.values())
     answered = sum(row["answered"] for row in heard.values())
+    protocol = "NDP" if lab.options.family == 6 else "ARP"
     share = 100 * (1 - answered / max(1, asked))
-    return Injected(notes=[f"{share:.1f} % of {asked} ARP round trips failed"])
+    return Injected(notes=[f"{share:.1f} % of {asked} round trips of {protocol} failed"])
 
 
 def _quota(lab: Lab, strike: Strike) -> Injected:
     """A storm of broadcasts upon speakers that are short of CPU."""
     host = lab.topology.observer
-    storm = Instrument("storm", host, {"mac": host.mac, "rate": STORM_RATE})
+    given = {"mac": host.mac, "rate": STORM_RATE, "family": lab.options.family}
+    storm = Instrument("storm", host, given)
     try:
         lab.pass_time(time.monotonic() + strike.duration)
-        notes = [f"storm of {storm.ask('rate'):.0f} ARP questions/s"]
+        notes = [f"storm of {storm.ask('rate'):.0f} questions/s"]
     finally:
         storm.close()
     for name, node in lab.nodes.items():

@@ -4,48 +4,62 @@ import ctypes
 import socket
 import struct
 
+from netnslab import ndp, wire
+from netnslab.addresses import GOSSIP_PORT, STORM_IP, STORM_IP6
+
 SO_ATTACH_FILTER = 26
-GOSSIP_PORT = 7946
-# Where an ARP frame has its sender's IP; where UDP and TCP over plain IPv4 have their ports.
-SPA, SOURCE_PORT, DESTINATION_PORT = 28, 34, 36
-# linux/bpf_common.h: load word or half-word at an offset; jump if equal; return.
-LOAD_WORD, LOAD_HALF, IF_EQUAL, RETURN = 0x20, 0x28, 0x15, 0x06
-ALL, NOTHING = 0xFFFF, 0
+# Where ARP and IPv6 have the (end of the) sender's IP; where a neighbour message has its header and
+# type; where UDP and TCP over plain IPv4 have their ports.
+SPA, SOURCE6_END, NEXT_HEADER, TYPE = 28, 34, 20, 54
+SOURCE_PORT, DESTINATION_PORT = 34, 36
+# linux/bpf_common.h: load a word, half-word or byte at an offset; jump if equal; return.
+WORD, HALF, BYTE, IF_EQUAL, RETURN = 0x20, 0x28, 0x30, 0x15, 0x06
+ACCEPT, DROP = (RETURN, 0, 0, 0xFFFF), (RETURN, 0, 0, 0)
 
 Instruction = tuple[int, int, int, int]
 
 
+class _Program(ctypes.Structure):
+    """`struct sock_fprog` of linux/filter.h."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_void_p))
+
+
 def _attach(raw: socket.socket, program: list[Instruction]) -> None:
-    code = b"".join(struct.pack("HBBI", *one) for one in program)
-    buffer = ctypes.create_string_buffer(code)
-    attached = struct.pack("HL", len(program), ctypes.addressof(buffer))
-    raw.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, attached)
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in program))
+    attached = _Program(len(program), ctypes.addressof(code))
+    raw.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(attached))
 
 
-def ignore(raw: socket.socket, asker: str) -> None:
-    """All ARP but what this IP sends."""
-    ip = int.from_bytes(socket.inet_aton(asker), "big")
-    _attach(
-        raw,
-        [
-            (LOAD_WORD, 0, 0, SPA),
-            (IF_EQUAL, 0, 1, ip),
-            (RETURN, 0, 0, NOTHING),
-            (RETURN, 0, 0, ALL),
-        ],
-    )
+def neighbours(raw: socket.socket, ips: list[str]) -> None:
+    """ARP, or of IPv6 the neighbour messages, but for the storm's."""
+    if wire.family(ips) == 4:
+        storm = int.from_bytes(socket.inet_aton(STORM_IP), "big")
+        _attach(raw, [(WORD, 0, 0, SPA), (IF_EQUAL, 1, 0, storm), ACCEPT, DROP])
+        return
+    storm = int.from_bytes(socket.inet_pton(socket.AF_INET6, STORM_IP6)[-4:], "big")
+    program = [
+        (BYTE, 0, 0, NEXT_HEADER),
+        (IF_EQUAL, 0, 6, 58),
+        (BYTE, 0, 0, TYPE),
+        (IF_EQUAL, 1, 0, ndp.SOLICITATION),
+        (IF_EQUAL, 0, 3, ndp.ADVERTISEMENT),
+        (WORD, 0, 0, SOURCE6_END),
+        (IF_EQUAL, 1, 0, storm),
+        ACCEPT,
+        DROP,
+    ]
+    _attach(raw, program)
 
 
-def only_gossip(raw: socket.socket) -> None:
+def gossip(raw: socket.socket) -> None:
     """Only what comes from or goes to the gossip port."""
-    _attach(
-        raw,
-        [
-            (LOAD_HALF, 0, 0, DESTINATION_PORT),
-            (IF_EQUAL, 2, 0, GOSSIP_PORT),
-            (LOAD_HALF, 0, 0, SOURCE_PORT),
-            (IF_EQUAL, 0, 1, GOSSIP_PORT),
-            (RETURN, 0, 0, ALL),
-            (RETURN, 0, 0, NOTHING),
-        ],
-    )
+    program = [
+        (HALF, 0, 0, DESTINATION_PORT),
+        (IF_EQUAL, 2, 0, GOSSIP_PORT),
+        (HALF, 0, 0, SOURCE_PORT),
+        (IF_EQUAL, 0, 1, GOSSIP_PORT),
+        ACCEPT,
+        DROP,
+    ]
+    _attach(raw, program)

@@ -44,6 +44,7 @@ class Options:
 
     nodes: int = 3
     services: int = 4
+    family: int = 4
     rate: int = 0
     uplink: bool = False
     cpu: float = 0.0
@@ -64,7 +65,7 @@ class Lab:
         candidates = (service_ip(number, options.family) for number in count())
         self.ips = oracle.spread(candidates, self.names, options.services)
         self.directory = Path(tempfile.mkdtemp(dir=sandbox.SCRATCH))
-        self.topology = Topology(self.names, uplink=options.uplink)
+        self.topology = Topology(self.names, options.family, uplink=options.uplink)
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
         watched = {"ips": self.ips, "port": ECHO_PORT}

@@ -9,7 +9,7 @@ import select
 import time
 from typing import Any
 
-from netnslab import measure, wire
+from netnslab import filters, measure, wire
 from netnslab.addresses import LINK
 from netnslab.instrument import Console, packet_socket, received, settings
 
@@ -22,8 +22,7 @@ class Observer:
     def __init__(self, mac: str, own_ip: str, ips: list[str]) -> None:
         own = bytes.fromhex(mac.replace(":", ""))
         self.raw = packet_socket(LINK, wire.ethertype(ips))
-        if wire.family(ips) == 6:
-            wire.neighbour_messages_only(self.raw)
+        filters.neighbours(self.raw, ips)
         self._frames = [(ip, wire.question(own, own_ip, ip)) for ip in ips]
         self._asked: dict[str, list[float]] = {ip: [] for ip in ips}
         self._answers: dict[str, list[measure.Answer]] = {ip: [] for ip in ips}

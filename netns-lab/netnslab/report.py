@@ -107,7 +107,7 @@ def _number(value: float | None) -> str:
 def table(rows: list[Row], title: str) -> Table:
     """The rows as a person reads them."""
     made = Table(title=title)
-    made.add_column("IP")
+    made.add_column("IP", no_wrap=True)
     made.add_column("old owner")
     made.add_column("new owner")
     for name in COLUMNS:

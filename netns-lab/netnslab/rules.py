@@ -6,11 +6,11 @@ socket sent. A rule of its own for each direction: what comes out of a port, wha
 
 import subprocess
 
+from netnslab.addresses import GOSSIP_PORT
 from netnslab.errors import LabError
 from netnslab.namespaces import Namespace
 
 TABLE = "lab"
-GOSSIP_PORT = 7946
 
 
 def silent_port(port: str) -> str:

@@ -13,6 +13,8 @@ from netnslab.laboratory import STEADY, Lab, NotConvergedError
 from netnslab.limits import Limits
 from netnslab.verdict import Bystanders, Row
 
+# What answers a question, by ARP and by NDP.
+PLAIN = ("reply", "advertisement")
 # An answer may still be on its way when the window closes.
 STRAGGLERS = 0.3
 
@@ -110,7 +112,7 @@ def _read(lab: Lab, fault: Fault) -> Readings:
 
 def _noise(frames: dict[str, int]) -> int:
     """Frames that were no plain answers to a question."""
-    return sum(count for kind, count in frames.items() if kind != "reply")
+    return sum(count for kind, count in frames.items() if kind not in PLAIN)
 
 
 def _early(lab: Lab, fault: Fault, ip: str, readings: Readings) -> bool:

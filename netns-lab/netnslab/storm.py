@@ -1,15 +1,16 @@
-"""A storm of ARP questions about addresses that nobody has, by broadcast from the second host."""
+"""A storm of broadcast questions, ARP or NDP, about addresses that nobody has."""
 
 import contextlib
 import select
 import time
 from typing import Any
 
-from netnslab import arp
-from netnslab.addresses import LINK, STORM_IP, STRANGERS
+from netnslab import wire
+from netnslab.addresses import LINK, STORM_IP, STORM_IP6, stranger
 from netnslab.instrument import Console, packet_socket, settings
 
 TICK = 0.001
+STRANGERS = 1000
 # What a pause has cost is made up for only so far: a burst is another kind of storm.
 MOST_BEHIND = 0.02
 
@@ -17,10 +18,12 @@ MOST_BEHIND = 0.02
 class Storm:
     """Sends `rate` questions a second and counts them."""
 
-    def __init__(self, mac: str, rate: int) -> None:
+    def __init__(self, mac: str, rate: int, family: int) -> None:
         own = bytes.fromhex(mac.replace(":", ""))
         self._raw = packet_socket(LINK, 0)
-        self._frames = [arp.question(own, STORM_IP, ip) for ip in STRANGERS]
+        asker = STORM_IP6 if family == 6 else STORM_IP
+        ips = [stranger(number, family) for number in range(STRANGERS)]
+        self._frames = [wire.question(own, asker, ip) for ip in ips]
         self._rate, self._sent = rate, 0
         self._began = self._due = time.monotonic()
 
@@ -43,7 +46,7 @@ class Storm:
 def main() -> None:
     """Asks until the lab goes."""
     given = settings()
-    storm = Storm(given["mac"], given["rate"])
+    storm = Storm(given["mac"], given["rate"], given["family"])
     console = Console({"rate": storm.rate})
     console.ready()
     while True:

@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import Any
 
-from netnslab.instrument import Console, settings
+from netnslab.instrument import Console, family_of, settings
 
 INTERVAL = 0.1
 # A lost SYN is repeated by the kernel after a second: that user has noticed.
@@ -28,7 +28,7 @@ _ABORT = struct.pack("ii", 1, 0)
 
 def connection(ip: str, port: int) -> socket.socket:
     """A connection that is being made."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made = socket.socket(family_of(ip), socket.SOCK_STREAM)
     made.setblocking(False)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -3,6 +3,7 @@ gossip over a second one."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from socket import AF_INET6
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -16,7 +17,9 @@ from netnslab.addresses import (
     LINK,
     OBSERVER_IP,
     PREFIX,
+    PREFIX6,
     gossip_ip,
+    ip6,
     node_ip,
 )
 from netnslab.namespaces import Namespace
@@ -31,7 +34,7 @@ NUD_PROBE = 0x10
 class Host:
     """A machine: its namespace, the address on its link, and where the link is plugged in.
 
-    `gossip_ip` is the same address, but where gossip has a link of its own.
+    `ip6` where the lab is for IPv6; `gossip_ip` is `ip`, but where gossip has a link of its own.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Host:
     mac: str
     port: str
     namespace: Namespace
+    ip6: str = ""
     gossip_ip: str = ""
 
 
@@ -54,11 +58,13 @@ def _index(netlink: Any, name: str) -> int:
 class Topology:
     """The bridge and all hosts. Building eight nodes takes about a tenth of a second."""
 
-    def __init__(self, nodes: list[str], *, uplink: bool = False) -> None:
+    def __init__(self, nodes: list[str], family: int = 4, *, uplink: bool = False) -> None:
         """Builds everything up to addresses and routes. Raises OSError, NetlinkError.
 
+        With family 6 every machine has IPv6 besides; the speakers gossip by IPv4 all the same.
         `uplink`: gossip has a second link and bridge of its own.
         """
+        self._family = family
         self.switch = Namespace("switch")
         self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, BRIDGE))
         if uplink:
@@ -74,9 +80,13 @@ class Topology:
     def _host(self, name: str, ip: str, number: int, gossip: str = "") -> Host:
         namespace = Namespace(name)
         mac = f"02:00:00:00:00:{number:02x}"
-        host = Host(name, ip, mac, f"to-{name}", namespace, gossip or ip)
-        # An unexpected IPv6 chatter has no place in a stopwatch for IPv4.
-        namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)
+        own6 = ip6(number) if self._family == 6 else ""
+        host = Host(name, ip, mac, f"to-{name}", namespace, own6, gossip or ip)
+        if own6:
+            _quicken(namespace)
+        else:
+            # An unexpected IPv6 chatter has no place in a stopwatch for IPv4.
+            namespace.sysctl("ipv6/conf/default/disable_ipv6", 1)
         self.switch.run(_with_netlink, lambda netlink: _plug(netlink, host))
         namespace.run(_with_netlink, lambda netlink: _configure(netlink, host))
         return host
@@ -84,9 +94,7 @@ class Topology:
     def _node(self, name: str, number: int, uplink: bool) -> Host:
         """A node: the client is its default gateway, as a router is in most clusters."""
         host = self._host(name, node_ip(number), 10 + number, gossip_ip(number) if uplink else "")
-        host.namespace.run(
-            _with_netlink, lambda netlink: netlink.route("add", dst="default", gateway=CLIENT_IP)
-        )
+        host.namespace.run(_with_netlink, lambda netlink: _route(netlink, host))
         if uplink:
             self.switch.run(_with_netlink, lambda netlink: _plug_gossip(netlink, host))
             host.namespace.run(_with_netlink, lambda netlink: _configure_gossip(netlink, host))
@@ -204,6 +212,17 @@ def _quicken(namespace: Namespace) -> None:
 def _configure(netlink: Any, host: Host) -> None:
     netlink.link("set", index=_index(netlink, "lo"), state="up")
     _address(netlink, LINK, host.ip)
+    if host.ip6:
+        index = _index(netlink, LINK)
+        netlink.addr("add", index=index, address=host.ip6, prefixlen=PREFIX6)
+
+
+def _route(netlink: Any, host: Host) -> None:
+    """The client is every node's way out."""
+    netlink.route("add", dst="default", gateway=CLIENT_IP)
+    if host.ip6:
+        gateway = ip6(2)
+        netlink.route("add", family=AF_INET6, dst="default", gateway=gateway)
 
 
 def _configure_gossip(netlink: Any, host: Host) -> None:
