@@ -1,4 +1,4 @@
-"""`lab demo` and `lab run SCENARIO`."""
+"""`lab demo`, `lab run SCENARIO`, `lab matrix` and `lab report`."""
 
 import shlex
 import sys
@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from netnslab import demo as demonstration
-from netnslab import report, sandbox, scenarios
+from netnslab import matrix, report, sandbox, scenarios, tables
 from netnslab.addresses import MOST_NODES, MOST_SERVICES
 from netnslab.errors import LabError
 from netnslab.faults import SCENARIOS
@@ -22,6 +22,9 @@ from netnslab.probe import usual_rate
 from netnslab.scenarios import Course, Result
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+RESULTS, SHORT_RESULTS = report.ROOT / "docs/failover", report.ROOT / "build/lab"
+PAGE = report.ROOT / "docs/failover.md"
+FOLDER = click.Path(file_okay=False, path_type=Path)
 SPEAKER = shlex.join(DEFAULT_SPEAKER)
 
 
@@ -115,6 +118,29 @@ def _hand_in(
         report.show(scenario, result, Console(width=None if sys.stdout.isatty() else 150))
 
 
+@commands.command("matrix")
+@click.option("--short", is_flag=True, help="What CI runs, in ten minutes, not 2.5 hours.")
+@click.option("--only", default="*", show_default=True, help="Cells, as in 'power-off*-ipv6'.")
+@click.option("--results", "folder", type=FOLDER, help="Default: docs/failover, short: build/lab.")
+@click.option("--retries", type=click.IntRange(0), default=0, help="Repeat a failed cell so often.")
+@click.pass_obj
+def run_matrix(
+    options: Options, /, short: bool, only: str, folder: Path | None, retries: int
+) -> None:
+    """Runs every scenario that has no result of this commit yet; may be interrupted."""
+    folder = folder or (SHORT_RESULTS if short else RESULTS)
+    good = matrix.run(options, matrix.Plan(short, only, folder, retries))
+    sys.exit(0 if good else FAILED)
+
+
+@commands.command("report")
+@click.option("--results", "folder", type=FOLDER, default=RESULTS, help="Result files.")
+@click.option("--page", type=click.Path(path_type=Path), default=PAGE, help="Where the table goes.")
+def make_report(folder: Path, page: Path) -> None:
+    """Makes the table of docs/failover.md from the result files."""
+    print(f"{page}: {tables.write(folder, page)} results")
+
+
 def main() -> None:
     """Entry point: exit 1 where a limit was missed, 2 where the lab could not work."""
     try:
@@ -122,7 +148,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(UNUSABLE)
-    except (LabError, OSError) as error:
+    except (LabError, OSError, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)
         sys.exit(UNUSABLE)
     except (KeyboardInterrupt, click.Abort):

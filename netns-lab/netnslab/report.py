@@ -55,6 +55,7 @@ def machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
+        "load_at_the_end": round(os.getloadavg()[0], 1),
     }
 
 

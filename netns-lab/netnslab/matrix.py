@@ -1,0 +1,161 @@
+"""`lab matrix`: every scenario, a result file for each cell; goes on where it ended."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from netnslab import report
+from netnslab.laboratory import Options
+
+UNUSABLE = 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One scenario in one setting; 0 leaves nodes, services and duration to the scenario."""
+
+    scenario: str
+    runs: int = 1
+    family: int = 4
+    nodes: int = 0
+    services: int = 0
+    duration: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What its file is called."""
+        size = f"-{self.nodes}x{self.services}" if self.nodes else ""
+        return f"{self.scenario}{size}-ipv{self.family}"
+
+    def arguments(self) -> list[str]:
+        """For `lab run`."""
+        given = {"nodes": self.nodes, "services": self.services, "duration": self.duration}
+        chosen = [f"--{name}={value}" for name, value in given.items() if value]
+        return [self.scenario, f"--runs={self.runs}", f"--family={self.family}", *chosen]
+
+
+# Faults of a long run; of IPv6 fewer, as the same engine decides: 2.5 hours in all.
+FULL = (
+    Cell("power-off", 100),
+    Cell("power-off", 20, nodes=8, services=200),
+    *(Cell(name, 20) for name in ("cable-node", "cable-switch", "uplink", "stop")),
+    *(Cell(name, 10) for name in ("half", "all-but-one")),
+    *(Cell(name, 5) for name in ("kill", "freeze", "restart", "stop-twice", "rejoin")),
+    *(Cell(name, 3) for name in ("thaw", "rolling")),
+    *(Cell(name, 10) for name in ("blink-100", "blink-250", "blink-500", "blink-1000")),
+    *(Cell(name, 5) for name in ("switch-pause-500", "switch-pause-2000", "freeze-1s")),
+    *(Cell(name) for name in ("gossip-cut", "loss", "quota")),
+    Cell("power-off", 30, 6),
+    Cell("power-off", 5, 6, nodes=8, services=200),
+    *(Cell(name, 5, 6) for name in ("cable-node", "cable-switch", "uplink", "stop")),
+    *(Cell(name, 3, 6) for name in ("half", "all-but-one", "kill", "freeze", "restart")),
+    *(Cell(name, 1, 6) for name in ("stop-twice", "rejoin", "thaw", "rolling", "gossip-cut")),
+    *(Cell(name, 3, 6) for name in ("blink-100", "blink-250", "blink-500", "blink-1000")),
+    *(Cell(name, 3, 6) for name in ("switch-pause-500", "switch-pause-2000", "freeze-1s")),
+    Cell("loss", 1, 6, duration=300.0),
+    Cell("quota", 1, 6, duration=300.0),
+)
+# What a change must not break, in ten minutes.
+SHORT = (
+    Cell("power-off", 2),
+    Cell("power-off", 1, nodes=8, services=200),
+    *(Cell(name) for name in ("cable-switch", "all-but-one", "kill", "stop", "stop-twice")),
+    Cell("uplink", 2),
+    *(Cell(name) for name in ("rejoin", "rolling", "blink-250", "blink-1000", "freeze-1s")),
+    Cell("switch-pause-2000"),
+    *(Cell(name, duration=5.0) for name in ("freeze", "restart", "thaw")),
+    *(Cell(name, duration=15.0) for name in ("gossip-cut", "loss", "quota")),
+    *(Cell(name, 1, 6) for name in ("power-off", "kill", "stop")),
+)
+
+
+def done(file: Path, commit: str) -> bool:
+    """Whether the cell has a result of just this commit; of a changed tree nobody can tell."""
+    try:
+        return bool(json.loads(file.read_text())["commit"] == commit) and "-" not in commit
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a person chose: which cells, where the files go, how often a failed cell is repeated."""
+
+    short: bool
+    only: str
+    folder: Path
+    retries: int = 0
+
+    def cells(self) -> list[Cell]:
+        """Those that the pattern names."""
+        return [cell for cell in (SHORT if self.short else FULL) if fnmatch(cell.name, self.only)]
+
+
+def _attempt(cell: Cell, options: Options, file: Path) -> str:
+    """Runs one cell as a process of its own; `ok`, `failed` or `unusable`.
+
+    The file appears only when it is whole, so that an interrupted cell is repeated.
+    """
+    partial = file.with_suffix(".partial")
+    command = [sys.executable, "-m", "netnslab", "--speaker", shlex.join(options.speaker)]
+    if options.logs is not None:
+        command += ["--logs", str(options.logs / cell.name)]
+    command += ["run", *cell.arguments(), "--json", str(partial), "--quiet"]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not partial.exists():
+            sys.stderr.write(ended.stdout + ended.stderr)
+            return "unusable"
+        partial.replace(file)
+        return "ok" if ended.returncode == 0 else "failed"
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _tries(cell: Cell, options: Options, plan: Plan) -> Iterator[str]:
+    for _ in range(1 + plan.retries):
+        outcome = _attempt(cell, options, plan.folder / f"{cell.name}.json")
+        yield outcome
+        if outcome == "ok":
+            return
+
+
+def _say(console: Console, name: str, outcomes: list[str], seconds: float, folder: Path) -> None:
+    console.print(f"{name}: {', then '.join(outcomes)}, {seconds:.0f} s", markup=False)
+    if outcomes[-1] == "failed":
+        for failure in json.loads((folder / f"{name}.json").read_text())["failures"]:
+            console.print(f"  {failure}", markup=False)
+
+
+def run(options: Options, plan: Plan) -> bool:
+    """Runs every cell that has no result of this commit; whether all cells are ok."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    commit, good = report.commit(), True
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("matrix", total=len(plan.cells()))
+        for cell in plan.cells():
+            file = plan.folder / f"{cell.name}.json"
+            progress.update(task, description=cell.name)
+            if not done(file, commit):
+                began = time.monotonic()
+                outcomes = list(_tries(cell, options, plan))
+                _say(console, cell.name, outcomes, time.monotonic() - began, plan.folder)
+            good &= file.exists() and json.loads(file.read_text())["ok"]
+            progress.advance(task)
+    return good
