@@ -51,15 +51,12 @@ class Target:
             return  # no way to the owner right now: asked and lost
 
     def receive(self) -> None:
-        """Takes every waiting answer."""
-        while True:
-            try:
-                data = self.socket.recv(64)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # the kernel's report of an earlier question that had no way
-            self._arrived(data, time.monotonic())
+        """Takes one answer; to try for a second costs more than to be told of it."""
+        try:
+            data = self.socket.recv(64)
+        except OSError:
+            return  # none, or the kernel's report of an earlier question that had no way
+        self._arrived(data, time.monotonic())
 
     def _arrived(self, data: bytes, now: float) -> None:
         index = _QUESTION.unpack(data)[0] - self.base if len(data) == _QUESTION.size else -1

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from netnslab import verdict
 from netnslab.limits import Limits
-from netnslab.observer import INTERVAL
+from netnslab.observer import interval
 from netnslab.scenarios import Result
 from netnslab.verdict import Bystanders, Row
 
@@ -85,7 +85,7 @@ def as_json(given: dict[str, Any], limits: Limits, result: Result) -> str:
         **given,
         "settings": {
             "limits": {k: v for k, v in dataclasses.asdict(limits).items() if v is not None},
-            "question_interval_ms": INTERVAL * 1000,
+            "question_interval_ms": 1000 * interval(given["services"]),
             "client": "entries confirmed just before each fault",
         },
         "machine": machine(),
