@@ -12,12 +12,13 @@ from rich.text import Text
 from netnslab import report, scenarios
 from netnslab.faults import Strike
 from netnslab.laboratory import Lab, NotConvergedError, Options
-from netnslab.limits import FAILOVER
+from netnslab.limits import MEMBERLIST
 from netnslab.scenarios import Fault, Result
 from netnslab.verdict import Bystanders, Row
 
 NODES, SERVICES = 3, 4
-LIMITS = FAILOVER["power-off"]
+# A demonstration shows that every IP comes back; how fast is measured elsewhere, undisturbed.
+LIMITS = MEMBERLIST["power-off"]
 # Asking three instruments costs them time that belongs to measuring.
 REDRAW = 0.2
 SUMMARY = ("IP", "old owner", "new owner", "lost probes", "outage ms")

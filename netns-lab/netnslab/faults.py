@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from netnslab import rules
+from netnslab.errors import LabError
 from netnslab.instrument import Instrument
 from netnslab.laboratory import Lab
 from netnslab.node import Node
@@ -19,6 +20,7 @@ IMPATIENCE = 0.05
 AWAY = 5.0
 # Losing this share of the frames into and again out of every port costs 18.5 % of the questions.
 LOSS_PERCENT = 5.0
+PLAUSIBLE = (9.0, 28.0)
 STORM_RATE = 20_000
 
 
@@ -166,6 +168,8 @@ def _loss(lab: Lab, strike: Strike) -> Injected:
     answered = sum(row["answered"] for row in heard.values())
     protocol = "NDP" if lab.options.family == 6 else "ARP"
     share = 100 * (1 - answered / max(1, asked))
+    if not PLAUSIBLE[0] < share < PLAUSIBLE[1]:
+        raise LabError(f"{share:.1f} % of the round trips failed: that is not the loss asked for")
     return Injected(notes=[f"{share:.1f} % of {asked} round trips of {protocol} failed"])
 
 

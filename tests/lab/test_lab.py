@@ -109,7 +109,7 @@ def test_lack_of_calm_fails(mode: str, scenario: str, duration: float, word: str
 def test_loss_is_measured_and_a_right_speaker_bears_it() -> None:
     done = lab("right", "run", "loss", "--duration", "5")
     assert done.returncode == 0, done.stdout + done.stderr
-    share = re.search(r"([0-9.]+) % of \d+ ARP round trips failed", done.stdout)
+    share = re.search(r"([0-9.]+) % of \d+ round trips of ARP failed", done.stdout)
     assert share is not None
     assert 11 < float(share[1]) < 27
 
