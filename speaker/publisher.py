@@ -26,7 +26,7 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 10.0
 MAX_EVENTS = 2_000
 EVENT_INTERVAL = 0.02
-REQUEST_INTERVAL = 0.002
+REQUEST_INTERVAL = 0.005
 """Seconds between two requests: one costs a millisecond, and hundreds of services move at once."""
 STATE = "#state"
 """The key of our ConfigurationState; no service has such a name."""

@@ -1,11 +1,13 @@
 """1,000 services, 1,000 slices of 10 endpoints and 200 nodes, within the pod's 128 MiB.
 
-Not part of `make test` yet: it needs a quiet machine and many minutes. Run it by name:
-`python -m pytest tests/apiserver/measure_scale.py`.
+Every figure of the issue, with 1,000 updates in `make test`; on a quiet machine, with 10,000 and
+the loop's time strictly: `CLARION_SCALE=full python -m pytest -s tests/apiserver/test_scale.py`.
 """
 
 import http.client
 import json
+import math
+import os
 import socket
 import ssl
 import struct
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,20 +26,26 @@ import yaml
 import cluster as clusters
 import limits
 import netns
+import stall_probe
 from apiserver import ADMIN, object_path
 from cluster import Cluster, service
+from kube.reflector import PAGE
 from speakers import Speaker, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
 
+FULL = os.environ.get("CLARION_SCALE") == "full"
 SERVICES = 1_000
-UPDATES = 10_000
+UPDATES = 10_000 if FULL else 1_000
 CLIENTS = 4
 LIMIT = 128 * 1024 * 1024
 MOST_ANONYMOUS = 104.0
 MOST_RESIDENT = 126.0
 GROWTH = 4.0
-"""MiB that 10,000 updates may add: what the allocator keeps."""
+"""MiB that the updates may add: what the allocator keeps."""
+STALL = 0.005 if FULL else 0.025
+"""Seconds for which one turn of the loop may compute. A machine that does other work at the same
+time, as in `make test`, makes the same work take longer."""
 CHANGES = 100
 LATENCY = 0.1
 """Seconds from a change's answer to its announcement, at the 99th percentile."""
@@ -120,35 +129,78 @@ def big(
         api.close()
 
 
-def test_memory_and_latency(big: tuple[Cluster, Api]) -> None:
+def test_memory_latency_and_stalls(big: tuple[Cluster, Api], tmp_path: Path) -> None:
     cluster, api = big
+    probe = tmp_path / "turns"
+    probe.touch()
     try:
         limit = limits.memory_limit(LIMIT)
         group = limit.__enter__()
     except OSError as error:
         pytest.skip(f"no right to make a memory cgroup: {error.strerror}")
     try:
-        speaker = cluster.start("iris1", *group.join)
+        speaker = cluster.start("iris1", *group.join, probe=probe)
         speaker.wait_for("ready", timeout=60)
         wait_until(lambda: speaker.metric("clarion_service_ips") == SERVICES, "all are known", 30)
         loaded = _steady(speaker)
-        print("loaded", loaded)
+        stalls = {"load": _longest(probe)}
         # The best of three tries: others use the machine too.
-        slowest = min(_nearly_slowest(_delays(cluster, api, attempt)) for attempt in range(3))
-        print("latency", slowest)
+        tries = (_nearly_slowest(_delays(cluster, api, attempt)) for attempt in range(3))
+        slowest = next((found for found in tries if found < LATENCY), None)
+        stalls["changes"] = _longest(probe)
+        _relist(cluster, speaker)
+        stalls["relist"] = _longest(probe)
         _update(api)
         wait_until(lambda: _announced(speaker) == SERVICES, "everything is announced again", 60)
         after = _steady(speaker)
-        print("after", after)
+        stalls["updates"] = _longest(probe)
+        _print(loaded, after, slowest, stalls)
         assert group.kills() == 0
         for resident, anonymous in (loaded, after):
             assert anonymous <= MOST_ANONYMOUS
             assert resident <= MOST_RESIDENT
         assert after[1] - loaded[1] <= GROWTH
-        assert slowest < LATENCY
+        assert slowest is not None, f"three times not within {LATENCY} s"
+        assert {name: cpu for name, (_, cpu, _) in stalls.items() if cpu > STALL} == {}, stalls
     finally:
         cluster.stop()
         limit.__exit__(None, None, None)
+
+
+def _print(
+    loaded: tuple[float, float],
+    after: tuple[float, float],
+    slowest: float | None,
+    stalls: dict[str, tuple[float, float, str]],
+) -> None:
+    for name, (resident, anonymous) in (("loaded", loaded), (f"{UPDATES} updates", after)):
+        print(f"{name}: {anonymous:.1f} MiB anonymous, {resident:.1f} resident")
+    print(f"change to wire, p99: {(slowest or math.inf) * 1000:.1f} ms")
+    for name, (wall, cpu, ran) in stalls.items():
+        print(f"longest turn, {name}: {cpu * 1000:.1f} ms of CPU, {wall * 1000:.1f} in all: {ran}")
+
+
+def _longest(probe: Path) -> tuple[float, float, str]:
+    """Wall and CPU of the turn that computed longest, and what ran in it; and begin anew."""
+    found = max(stall_probe.turns(probe), key=lambda turn: turn[1], default=(0.0, 0.0, ""))
+    probe.write_text("")
+    return found
+
+
+def _relist(cluster: Cluster, speaker: Speaker) -> None:
+    """Restart the server, its history forgotten: what changed since a kind's last event is gone."""
+    cluster.server.compact()
+    cluster.server.kill()
+    wait_until(lambda: speaker.metric("clarion_api_resources_behind"), "trouble noticed", 30)
+    cluster.server.start()
+    wait_until(lambda: speaker.metric("clarion_api_resources_behind") == 0, "trouble over", 30)
+    pages = sum(
+        value
+        for series, value in cluster.server.metric("apiserver_request_total").items()
+        if 'resource="endpointslices"' in series and 'verb="LIST"' in series
+    )
+    # The server lists for itself, too: once.
+    assert pages > SERVICES / PAGE, pages
 
 
 def _steady(speaker: Speaker) -> tuple[float, float]:
@@ -206,12 +258,17 @@ def _listen(tap: socket.socket, seen: dict[str, float], stop: threading.Event) -
         seen.setdefault(str(IPv4Address(sender)), time.monotonic())
 
 
+def _turn(n: int) -> int:
+    """The first 500 services twice, then the others twice, and so on."""
+    return n // 1_000 * 500 % SERVICES + n % 500
+
+
 def _update(api: Api) -> None:
-    """Take every service's endpoints away and give them back, five times each."""
+    """Take every service's endpoints away and give them back."""
     requests = []
     for n in range(UPDATES):
-        path = f"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web{n % SERVICES:04}-x"
-        ready = {"ready": n // SERVICES % 2 == 1}
+        path = f"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web{_turn(n):04}-x"
+        ready = {"ready": n // 500 % 2 == 1}
         endpoints = [
             {"addresses": [f"10.1.2.{e + 1}"], "conditions": ready, "nodeName": f"iris{e % 3 + 1}"}
             for e in range(10)
