@@ -131,12 +131,9 @@ class KubernetesSource:
 
     async def run(self) -> None:
         """Watch until cancelled. Raises only what is a bug."""
-        reflectors = [*self._needed, self.statuses, self.state]
-        if self._scope.labels:
-            reflectors.append(self.pods)
         turns = Turns()
         async with asyncio.TaskGroup() as group:
-            for reflector in reflectors:
+            for reflector in self._watched():
                 watcher = Watcher(
                     self._client, reflector, self._clock, self._take, self._log, turns
                 )
@@ -156,7 +153,12 @@ class KubernetesSource:
     @property
     def behind(self) -> int:
         """How many resources may be out of date, because the API server does not answer."""
-        return sum(found.trouble is not None for found in (*self._needed, self.statuses))
+        return sum(found.trouble is not None for found in self._watched())
+
+    def _watched(self) -> tuple[Reflector, ...]:
+        """Everything; without labels there is no telling which pods are speakers."""
+        pods = (self.pods,) if self._scope.labels else ()
+        return (*self._needed, self.statuses, self.state, *pods)
 
     def own_pod(self) -> Pod | None:
         """Find the pod that we run in: by its name where we know it, else by our node."""

@@ -76,7 +76,7 @@ class Node:
         self.publisher.look({service})
 
 
-def _ignore(snapshot: Snapshot, problems: object) -> None:
+def _ignore(snapshot: Snapshot, problems: object, changed: object) -> None:
     pass
 
 

@@ -74,10 +74,16 @@ class Api:
         reply = connection.getresponse()
         return reply.status, reply.read()
 
-    def close(self) -> None:
-        self._pool.shutdown()
+    def forget(self) -> None:
+        """Close the connections; the server was restarted."""
+        self._local = threading.local()
         for connection in self._made:
             connection.close()
+        self._made.clear()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        self.forget()
 
     def _connect(self) -> http.client.HTTPSConnection:
         server = self._cluster.server
@@ -149,6 +155,7 @@ def test_memory_latency_and_stalls(big: tuple[Cluster, Api], tmp_path: Path) -> 
         slowest = next((found for found in tries if found < LATENCY), None)
         stalls["changes"] = _longest(probe)
         _relist(cluster, speaker)
+        api.forget()
         stalls["relist"] = _longest(probe)
         _update(api)
         wait_until(lambda: _announced(speaker) == SERVICES, "everything is announced again", 60)

@@ -1,7 +1,10 @@
 """Three speakers on a real API server, with the rights that the manifests give them."""
 
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,8 @@ from speakers import Speaker, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
+FREEZE = float(os.environ.get("CLARION_FREEZE", "8"))
+"""Seconds; a minute of it: `CLARION_FREEZE=60 python -m pytest tests/apiserver -k frozen`."""
 SERVICES = {f"default/web{n}": f"10.77.9.{n + 1}" for n in range(12)}
 
 
@@ -87,26 +92,12 @@ def test_every_move_is_an_event_and_the_state_is_valid(cluster: Cluster) -> None
 def test_a_steady_speaker_asks_for_nothing_but_its_watches(cluster: Cluster) -> None:
     settled(cluster)
     time.sleep(1.5)
-    requests = "apiserver_request_total"
-    ours = ("metallb.io", "events", "services", "endpointslices", "nodes", "pods", "namespaces")
-
-    def counted() -> dict[str, float]:
-        return {
-            series: value
-            for series, value in cluster.server.metric(requests).items()
-            if any(f'resource="{name}' in series or f'group="{name}"' in series for name in ours)
-            # The server asks itself too; it never patches or watches these by way of HTTP alone.
-            and ('group="metallb.io"' in series or 'verb="POST"' in series)
-        }
-
-    before = counted()
+    before = len(cluster.server.audited())
     time.sleep(4)
-    after = counted()
-    assert {
-        series: after[series] - before.get(series, 0)
-        for series in after
-        if after[series] != before.get(series, 0)
-    } == {}
+    asked = cluster.server.audited()
+    assert {verb for verb, _, _ in asked[before:]} <= {"watch"}
+    verbs = {verb for verb, _, user in asked if user.endswith(":metallb-system:speaker")}
+    assert verbs == {"list", "watch", "create", "patch"}, "that is how it would be seen"
 
 
 def test_a_service_deleted_and_made_again_with_the_same_ip(cluster: Cluster) -> None:
@@ -119,29 +110,41 @@ def test_a_service_deleted_and_made_again_with_the_same_ip(cluster: Cluster) -> 
     assert settled(cluster) == before
 
 
-def test_nonsense_in_the_configuration_changes_nothing_and_is_told(cluster: Cluster) -> None:
+NONSENSE: dict[str, tuple[str, dict[str, Any]]] = {
+    "a range that is reversed": ("ipaddresspools/pool", {"addresses": ["10.77.9.9-10.77.9.1"]}),
+    "the same range twice": (
+        "ipaddresspools/pool",
+        {"addresses": ["10.77.8.0/21", "10.77.9.0/24"]},
+    ),
+    "a selector's key": (
+        "l2advertisements/l2",
+        {"nodeSelectors": [{"matchLabels": {"no key at all!": "x"}}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_an_object_edited_to_nonsense_and_back_changes_nothing(cluster: Cluster, what: str) -> None:
     before = settled(cluster)
-    count = moves(cluster)
-    path = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools"
-    overlapping = {
-        "apiVersion": "metallb.io/v1beta1",
-        "kind": "IPAddressPool",
-        "metadata": {"name": "nonsense", "namespace": "metallb-system"},
-        "spec": {"addresses": ["10.77.9.0/24"]},
-    }
-    cluster.server.must("POST", path, overlapping)
+    count, told = moves(cluster), len(cluster.events("InvalidConfiguration"))
+    name, spec = NONSENSE[what]
+    path = f"/apis/metallb.io/v1beta1/namespaces/metallb-system/{name}"
+    good = {field: cluster.server.get(path)["spec"].get(field) for field in spec}
+    cluster.server.merge(path, {"spec": spec})
     stale = "metallb_k8s_client_config_stale_bool"
     speakers = list(cluster.speakers.values())
     wait_until(lambda: all(s.metric(stale) == 1 for s in speakers), "stale everywhere")
-    found = wait_until(lambda: cluster.events("InvalidConfiguration"), "an event")
+    found = wait_until(lambda: cluster.events("InvalidConfiguration")[told:], "an event")
     assert len(found) == 1, "one event, whoever finds the fault"
-    assert "overlaps" in found[0]["message"]
+    assert found[0]["involvedObject"]["name"] == name.split("/")[1]
+    (field,) = spec
+    assert f"spec.{field}" in found[0]["message"]
     state = "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/speaker-iris1"
     wait_until(
         lambda: cluster.server.get(state)["status"]["result"] == "Invalid", "state is Invalid"
     )
     assert cluster.announced() == before
-    cluster.server.delete(f"{path}/nonsense")
+    cluster.server.merge(path, {"spec": good})
     wait_until(lambda: all(s.metric(stale) == 0 for s in speakers), "valid again")
     wait_until(lambda: cluster.server.get(state)["status"]["result"] == "Valid", "state is Valid")
     assert cluster.announced() == before
@@ -178,11 +181,66 @@ def test_failover_and_return(cluster: Cluster) -> None:
     assert settled(cluster) == before
 
 
+def test_a_frozen_server_moves_nothing_and_is_caught_up_with(cluster: Cluster) -> None:
+    before = settled(cluster)
+    count = moves(cluster)
+    cluster.server.freeze()
+    try:
+        time.sleep(FREEZE)
+        assert moves(cluster) == count
+        assert cluster.announced() == before
+        assert all(speaker.get("/readyz")[0] == 200 for speaker in cluster.speakers.values())
+    finally:
+        cluster.server.thaw()
+    path = "/api/v1/namespaces/default/services/web3"
+    cluster.server.delete(path)
+    wait_until(lambda: "default/web3" not in cluster.announced(), "the change is seen", 30)
+    cluster.server.apply_all(service("web3", SERVICES["default/web3"]))
+    assert settled(cluster) == before
+
+
+def test_a_token_rotated_under_a_running_speaker(cluster: Cluster, tmp_path: Path) -> None:
+    """As in a pod. The old token is worth nothing any more when the server asks for it again."""
+    before = settled(cluster)
+    token = tmp_path / "token"
+    token.write_text(cluster.server.account_token(clusters.NAMESPACE, "speaker"))
+    cluster.kill("iris1")
+    speaker = cluster.start_in_pod("iris1", tmp_path)
+    speaker.wait_for("ready", timeout=30)
+    assert settled(cluster) == before
+    count = moves(cluster)
+    account = f"/api/v1/namespaces/{clusters.NAMESPACE}/serviceaccounts/speaker"
+    cluster.server.delete(account)
+    cluster.server.apply_all((clusters.MANIFESTS / "speaker" / "serviceaccount.yaml").read_text())
+    cluster.server.kill()
+    cluster.server.start()
+    refused = wait_until(
+        lambda: [line for line in speaker.events("api") if "401" in line.get("error", "")],
+        "the old token is refused",
+        30,
+    )
+    assert "Unauthorized" in refused[0]["error"]
+    assert speaker.get("/readyz")[0] == 200
+    fresh = tmp_path / "fresh"
+    fresh.write_text(cluster.server.account_token(clusters.NAMESPACE, "speaker"))
+    fresh.replace(token)
+    behind = "clarion_api_resources_behind"
+    wait_until(lambda: speaker.metric(behind) == 0, "the new token is read", 30)
+    assert moves(cluster) == count
+    for node in ("iris2", "iris3"):
+        # Theirs is gone with the account.
+        cluster.kill(node)
+        cluster.start(node).wait_for("ready", timeout=30)
+    assert settled(cluster) == before
+    assert not [line for line in speaker.events() if token.read_text()[:40] in str(line)]
+
+
 def test_nothing_moves_while_the_api_server_is_gone(cluster: Cluster) -> None:
     before = settled(cluster)
     count = moves(cluster)
     token = cluster.server.account_token(clusters.NAMESPACE, "speaker")
     config = cluster.server.kubeconfig("later", token)
+    cluster.server.compact()
     cluster.server.kill()
     time.sleep(3)
     assert moves(cluster) == count

@@ -197,3 +197,22 @@ def test_the_bindings_bind_the_daemonsets_account(
             kind,
             role["metadata"]["name"],
         )
+
+
+def test_the_guides_service_monitor_finds_every_speaker(
+    base: list[dict[str, Any]], guide: list[dict[str, Any]], daemonset: dict[str, Any]
+) -> None:
+    (monitor,) = (entry["spec"] for entry in guide if entry["kind"] == "ServiceMonitor")
+    (service,) = (entry for entry in base if entry["kind"] == "Service")
+    assert service["metadata"]["namespace"] in monitor["namespaceSelector"]["matchNames"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    # Alerts name the job by this label.
+    assert service["metadata"]["labels"][monitor["jobLabel"]] == "metallb"
+    (endpoint,) = monitor["endpoints"]
+    (port,) = service["spec"]["ports"]
+    assert (port["name"], endpoint["path"]) == (endpoint["port"], "/metrics")
+    pods = daemonset["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= pods.items()
+    named = {entry["name"]: entry["containerPort"] for entry in _container(daemonset)["ports"]}
+    assert named[port["targetPort"]] == port["port"] == 7472
+    assert service["spec"]["clusterIP"] == "None"

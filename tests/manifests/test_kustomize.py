@@ -38,7 +38,7 @@ def test_what_is_listed_exists(path: Path) -> None:
 def test_base_brings_everything_once(base: list[dict[str, Any]]) -> None:
     assert sorted(entry["kind"] for entry in base if entry["apiVersion"] != _CRD) == [
         "ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet", "Namespace", "Role",
-        "RoleBinding", "ServiceAccount",
+        "RoleBinding", "Service", "ServiceAccount",
     ]  # fmt: skip
     names = [_identity(entry) for entry in base]
     assert len(set(names)) == len(names)

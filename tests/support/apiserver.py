@@ -33,6 +33,16 @@ BUILD_TIMEOUT = 1800.0
 VERSION = "1.37.2"
 ADMIN = "admin-token"
 START_TIMEOUT = 60.0
+_AUDIT = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [ResponseStarted, ResponseComplete]
+rules:
+  - level: Metadata
+    userGroups: ["system:serviceaccounts"]
+  - level: None
+"""
+"""Every request of a service account, as it comes in; a watch counts when it begins."""
 
 _T = TypeVar("_T")
 
@@ -111,6 +121,7 @@ class ApiServer:
         self._server, self._etcd = binaries()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         _certificates(directory, self.ip)
+        (directory / "audit.yaml").write_text(_AUDIT)
         (directory / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n')
 
     # ---- processes
@@ -270,6 +281,17 @@ class ApiServer:
         }
         return str(self.must("POST", path, body)["status"]["token"])
 
+    def audited(self) -> list[tuple[str, str, str]]:
+        """Verb, resource and user of every request of service accounts so far, in order."""
+        log = self.directory / "audit.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        found = [json.loads(line) for line in lines if line.endswith("}")]
+        return [
+            (entry["verb"], entry["objectRef"]["resource"], entry["user"]["username"])
+            for entry in found
+            if "objectRef" in entry
+        ]
+
     def metric(self, name: str) -> dict[str, float]:
         """The series of one of the server's own metrics."""
         text = str(self.request("GET", "/metrics")[1])
@@ -330,6 +352,8 @@ class ApiServer:
             "--disable-admission-plugins=ServiceAccount",
             "--allow-privileged=true",
             "--endpoint-reconciler-type=none",
+            f"--audit-policy-file={d / 'audit.yaml'}",
+            f"--audit-log-path={d / 'audit.log'}",
         ]
 
 

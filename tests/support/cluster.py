@@ -1,5 +1,6 @@
 """A small cluster of real parts: an API server, three nodes with a speaker each, one client."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,11 @@ MANIFESTS = Path(__file__).parents[2] / "manifests"
 CRDS = [
     path for path in sorted((MANIFESTS / "crds").glob("*.yaml")) if path.stem != "kustomization"
 ]
+_MOUNT = """
+folder=$1; shift
+mount -t tmpfs none /var/run && mkdir -p /var/run/secrets/kubernetes.io/serviceaccount &&
+mount --bind "$folder" /var/run/secrets/kubernetes.io/serviceaccount && exec "$@"
+"""
 STATUSES = f"/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/servicel2statuses"
 POOL = """\
 apiVersion: metallb.io/v1beta1
@@ -80,6 +86,14 @@ class Cluster:
         config = self.server.kubeconfig(node, token)
         return self.start_with(node, config, *prefix, probe=probe)
 
+    def start_in_pod(self, node: str, mounted: Path) -> Speaker:
+        """Start the node's speaker as in a pod: `mounted` is the folder of its service account."""
+        shutil.copy(self.server.directory / "ca.crt", mounted / "ca.crt")
+        (mounted / "namespace").write_text(NAMESPACE)
+        prefix = ("unshare", "--mount", "sh", "-c", _MOUNT, "sh", str(mounted))
+        where = ("KUBERNETES_SERVICE_HOST", self.server.ip), ("KUBERNETES_SERVICE_PORT", "6443")
+        return self._start(node, dict(where), prefix, None)
+
     def start_with(
         self, node: str, config: Path, *prefix: str, probe: Path | None = None
     ) -> Speaker:
@@ -87,12 +101,18 @@ class Cluster:
 
         `prefix` is a command that runs it; `probe` is the file for `stall_probe`, if it is to run.
         """
+        return self._start(node, {"KUBECONFIG": str(config)}, prefix, probe)
+
+    def _start(
+        self, node: str, where: dict[str, str], prefix: tuple[str, ...], probe: Path | None
+    ) -> Speaker:
         host = self.hosts[node]
         labels = ",".join(f"{key}={value}" for key, value in LABELS.items())
         probed = (stall_probe.__file__, str(probe)) if probe else ()
+        variables = {**where, "METALLB_POD_NAME": f"speaker-{node}"}
         command = [
             *prefix,
-            *("env", f"KUBECONFIG={config}", f"METALLB_POD_NAME=speaker-{node}"),
+            *("env", *(f"{name}={value}" for name, value in variables.items())),
             *(sys.executable, *probed, "-m", "speaker", "--node-name", node, "--host", host.ip),
             *("--namespace", NAMESPACE, "--ml-bindaddr", host.ip, "--ml-labels", labels),
         ]
