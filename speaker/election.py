@@ -19,7 +19,8 @@ MAX_HASHES = 2_500
 HASHES_A_SERVICE = 5
 """What the bookkeeping for one service costs."""
 
-PLAN_CHANGED = "planChanged"
+PLAN_CHANGED = "plan_changed"
+"""Reasons of moves are in snake case, as they become labels of a metric."""
 
 
 def digest(node: str, ip: str) -> bytes:
@@ -119,13 +120,13 @@ class Election:
         self._standings[service].seen = None
         if plan.withheld is not None:
             self._queue.pop(service, None)
-            self._award(service, None, b"", plan.withheld)
+            self._award(service, None, b"", plan.withheld.name.lower())
         else:
             self._queue[service] = PLAN_CHANGED
 
     def _forget(self, service: str) -> None:
         self._queue.pop(service, None)
-        self._award(service, None, b"", Withheld.SERVICE_DELETED)
+        self._award(service, None, b"", Withheld.SERVICE_DELETED.name.lower())
         del self._plans[service], self._standings[service], self._owners[service]
 
     def set_members(self, members: frozenset[str], reason: str) -> None:
@@ -208,7 +209,7 @@ class Election:
         if owner is not None:
             self._owned.setdefault(owner, set()).add(service)
         self._owners[service] = owner
-        self._moves.append(Move(service, before, owner, str(reason)))
+        self._moves.append(Move(service, before, owner, reason))
 
 
 def _rank(node: str, ip: str, scores: Mapping[str, int]) -> bytes:

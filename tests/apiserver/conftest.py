@@ -6,6 +6,7 @@ import pytest
 
 import apiserver as api
 import cluster
+from gobuild import BuildError
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +14,7 @@ def apiserver_binaries() -> None:
     """Skip where the programs cannot be had; .ci/steps says so in its last lines."""
     try:
         api.binaries()
-    except api.UnavailableError as error:
+    except BuildError as error:
         pytest.skip(f"no kube-apiserver: {error}")
 
 

@@ -18,6 +18,7 @@ import netns
 import steady
 import unattended
 from foreign_peers import ClarionPeer, GoPeer, Options, Peer, SerfPeer
+from gobuild import BuildError
 from steady import Cost
 from unattended import Story
 
@@ -36,7 +37,7 @@ Start = Callable[..., Peer]
 def _why_no_go() -> str | None:
     try:
         gopeer.build()
-    except gopeer.BuildError as error:
+    except BuildError as error:
         return str(error)
     return None
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from apiserver import ApiServer, UnavailableError, object_path, running
+from apiserver import ApiServer, object_path, running
+from gobuild import BuildError
 
 CRDS = sorted((Path(__file__).parents[2] / "manifests" / "crds").glob("*.yaml"))
 SPACE = "/apis/metallb.io/v1beta1/namespaces/metallb-system"
@@ -33,7 +34,7 @@ def server(
                 started.apply(entry, STRICT)
             started.install_crds(CRDS)
             yield started
-    except UnavailableError as error:
+    except BuildError as error:
         pytest.skip(f"no kube-apiserver: {error}")
 
 

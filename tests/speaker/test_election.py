@@ -185,15 +185,15 @@ def test_reasons_and_withdrawals_that_do_not_wait() -> None:
     state.set_plans({"s/a": _plan("s/a", "10.0.0.1"), "s/b": _plan("s/b", "10.0.0.2")})
     state.set_members(frozenset({"node-1"}), "joined")
     assert _settle(state) == [
-        Move("s/a", None, "node-1", "planChanged"),
-        Move("s/b", None, "node-1", "planChanged"),
+        Move("s/a", None, "node-1", "plan_changed"),
+        Move("s/b", None, "node-1", "plan_changed"),
     ]
     state.set_plans({"s/b": replace(_plan("s/b", "10.0.0.2"), withheld=Withheld.IP_NOT_ALLOWED)})
     assert state.owner("s/a") is None
     assert state.owner("s/b") is None
     assert state.advance(0) == [
-        Move("s/a", "node-1", None, "serviceDeleted"),
-        Move("s/b", "node-1", None, "ipNotAllowed"),
+        Move("s/a", "node-1", None, "service_deleted"),
+        Move("s/b", "node-1", None, "ip_not_allowed"),
     ]
     assert not state.pending
 

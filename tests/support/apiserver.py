@@ -2,7 +2,6 @@
 
 import base64
 import datetime
-import hashlib
 import http.client
 import ipaddress
 import json
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from gobuild import BuildError, build_once
 from netns import Host
 
 SOURCES = Path(__file__).parents[1] / "apiserver" / "server"
@@ -47,59 +47,22 @@ rules:
 _T = TypeVar("_T")
 
 
-class UnavailableError(Exception):
-    """There is no server to be had, for the reason given."""
-
-
 def binaries() -> tuple[Path, Path]:
-    """The paths of kube-apiserver and etcd, built if need be. Raises UnavailableError."""
+    """The paths of kube-apiserver and etcd, built if need be. Raises BuildError."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets:
         return Path(assets) / "kube-apiserver", Path(assets) / "etcd"
     etcd = shutil.which("etcd")
     if etcd is None:
-        raise UnavailableError("etcd is not installed, see .ci/install-apiserver")
+        raise BuildError("etcd is not installed, see .ci/install-apiserver")
     return build(), Path(etcd)
 
 
 def build() -> Path:
-    """The path of the server, built if these very sources never were. Raises UnavailableError."""
-    digest = hashlib.sha256()
-    for path in sorted(SOURCES.iterdir()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    program = Path(cache) / "clarion" / f"kube-apiserver-{digest.hexdigest()[:16]}"
-    if program.exists():
-        return program
-    go = shutil.which("go")
-    if go is None:
-        raise UnavailableError("no Go toolchain and no KUBEBUILDER_ASSETS")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = program.with_name(f"{program.name}.{os.getpid()}")
-    _compile(go, unfinished)
-    unfinished.replace(program)
-    return program
-
-
-def _compile(go: str, target: Path) -> None:
+    """The path of the server. Raises BuildError."""
     versions = {"gitVersion": f"v{VERSION}", "gitMajor": "1", "gitMinor": VERSION.split(".")[1]}
     stamped = " ".join(f"-X k8s.io/component-base/version.{k}={v}" for k, v in versions.items())
-    command = [go, "build", "-mod=readonly", f"-ldflags=-s -w {stamped}", "-o", str(target), "."]
-    environment = {**os.environ, "CGO_ENABLED": "0"}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=SOURCES,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=BUILD_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise UnavailableError(f"go build took more than {BUILD_TIMEOUT} s") from None
-    if done.returncode != 0:
-        raise UnavailableError(f"go build failed: {done.stderr.strip()[-500:]}")
+    return build_once("kube-apiserver", SOURCES, BUILD_TIMEOUT, f"-ldflags=-s -w {stamped}")
 
 
 class RefusedError(AssertionError):
@@ -466,5 +429,5 @@ def encoded(text: str) -> str:
 if __name__ == "__main__":
     try:
         print(build())
-    except UnavailableError as error:
+    except BuildError as error:
         sys.exit(str(error))
