@@ -10,7 +10,7 @@ import socket
 import ssl
 from asyncio import sslproto
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -19,7 +19,7 @@ import msgspec
 from aiohttp.abc import AbstractCookieJar
 
 from kube.objects import NOT_JSON
-from kube.turns import Turns
+from kube.turns import Gate
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event; etcd holds objects of 1.5 MiB."""
@@ -29,8 +29,9 @@ CONNECT_TIMEOUT = 10.0
 BODY_TIMEOUT = 30.0
 """Seconds between two pieces of a response that is not a watch."""
 MAX_CONNECTIONS = 48
-READ_INTERVAL = 0.005
-"""Seconds between two lists or watches: all kinds begin at once, and a TLS handshake costs 1 ms."""
+READ_GATE = 0.1
+"""Seconds for which a list or watch keeps the next one waiting, until it has its headers: all kinds
+begin at once, and a TLS handshake takes a millisecond of the loop."""
 TLS_BUFFER = 32 * 1024
 """Bytes that asyncio sets aside for each TLS connection: 256 KiB by default, 12 MiB for all."""
 MAX_REASON = 200
@@ -58,7 +59,7 @@ class Client:
         self._configuration: Any = None
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | bool = True
-        self._reads = Turns(READ_INTERVAL)
+        self._reads = Gate(READ_GATE)
 
     async def open(self) -> None:
         """Read the configuration. Raises `ConfigError`."""
@@ -89,7 +90,6 @@ class Client:
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         """Return the body. Raises `ApiError`."""
-        await self._reads.take()
         return await self._whole("GET", path, query or {}, None, "")
 
     async def post(self, path: str, body: Any) -> bytes:
@@ -111,7 +111,6 @@ class Client:
 
         Ends where the server ends it, or after `silence` seconds without a byte. Raises `ApiError`.
         """
-        await self._reads.take()
         async with self._request("GET", path, query, None, "") as response:
             lines = _Lines()
             yield []
@@ -152,18 +151,7 @@ class Client:
         made: list[socket.socket] = []
         _made_here.set(made)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                response = await self._session.request(
-                    method,
-                    self._configuration.host + path,
-                    params=dict(query),
-                    data=None if body is None else msgspec.json.encode(body),
-                    headers=headers,
-                    ssl=self._tls,
-                    server_hostname=self._configuration.tls_server_name or None,
-                    timeout=aiohttp.ClientTimeout(total=None),
-                    allow_redirects=False,
-                )
+            response = await self._begin(method, path, query, body, headers)
             async with response:
                 if response.status >= 300:
                     raise await _error(response)
@@ -183,6 +171,27 @@ class Client:
             if error.status == 401:
                 await self._reload()
             raise
+
+    async def _begin(
+        self, method: str, path: str, query: Mapping[str, str], body: Any, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Send the request and wait for the headers of the response."""
+        assert self._session is not None  # noqa: S101 - the caller has looked
+        async with AsyncExitStack() as stack:
+            if method == "GET":
+                await stack.enter_async_context(self._reads.passing())
+            await stack.enter_async_context(asyncio.timeout(CONNECT_TIMEOUT))
+            return await self._session.request(
+                method,
+                self._configuration.host + path,
+                params=dict(query),
+                data=None if body is None else msgspec.json.encode(body),
+                headers=headers,
+                ssl=self._tls,
+                server_hostname=self._configuration.tls_server_name or None,
+                timeout=aiohttp.ClientTimeout(total=None),
+                allow_redirects=False,
+            )
 
     async def _headers(self, kind: str) -> dict[str, str]:
         headers = {"Content-Type": kind} if kind else {}
