@@ -14,6 +14,9 @@ BITE = 25
 SILENCE = 90.0
 """Seconds without a byte after which a watch is asked for anew: bookmarks come every minute."""
 
+MAX_REASONS = 10
+"""How many different reasons one time of trouble may log."""
+
 OnChange = Callable[[Reflector, set[Key]], None]
 
 
@@ -36,7 +39,7 @@ class Watcher:
         self._clock = clock
         self._on_change = on_change
         self._log = log
-        self._told: str | None = None
+        self._told: set[str] = set()
 
     async def run(self) -> None:
         """List and watch for ever. Calls `on_change` after each change and after the first list."""
@@ -90,12 +93,12 @@ class Watcher:
             self._on_change(self._reflector, changed)
 
     def _tell(self) -> None:
-        """Log when trouble begins and ends, not each time that it goes on."""
-        trouble = self._reflector.trouble
-        if (trouble is None) != (self._told is None):
-            path = self._reflector.resource.path
-            if trouble is not None:
-                self._log.warning("api", path=path, state="failing", error=trouble)
-            else:
+        """Log when trouble begins, each reason once, and when it ends; not each time it goes on."""
+        trouble, path = self._reflector.trouble, self._reflector.resource.path
+        if trouble is None:
+            if self._told:
                 self._log.info("api", path=path, state="ok")
-        self._told = trouble
+            self._told.clear()
+        elif trouble not in self._told and len(self._told) < MAX_REASONS:
+            self._told.add(trouble)
+            self._log.warning("api", path=path, state="failing", error=trouble)

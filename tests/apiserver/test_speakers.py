@@ -97,7 +97,7 @@ def test_a_steady_speaker_asks_for_nothing_but_its_watches(cluster: Cluster) -> 
     asked = cluster.server.audited()
     assert {verb for verb, _, _ in asked[before:]} <= {"watch"}
     verbs = {verb for verb, _, user in asked if user.endswith(":metallb-system:speaker")}
-    assert verbs == {"list", "watch", "create", "patch"}, "that is how it would be seen"
+    assert {"list", "watch", "create", "patch"} <= verbs, "that is how it would be seen"
 
 
 def test_a_service_deleted_and_made_again_with_the_same_ip(cluster: Cluster) -> None:
@@ -110,6 +110,7 @@ def test_a_service_deleted_and_made_again_with_the_same_ip(cluster: Cluster) -> 
     assert settled(cluster) == before
 
 
+STALE = "metallb_k8s_client_config_stale_bool"
 NONSENSE: dict[str, tuple[str, dict[str, Any]]] = {
     "a range that is reversed": ("ipaddresspools/pool", {"addresses": ["10.77.9.9-10.77.9.1"]}),
     "the same range twice": (
@@ -126,29 +127,37 @@ NONSENSE: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("what", NONSENSE)
 def test_an_object_edited_to_nonsense_and_back_changes_nothing(cluster: Cluster, what: str) -> None:
     before = settled(cluster)
-    count, told = moves(cluster), len(cluster.events("InvalidConfiguration"))
+    count, known = moves(cluster), _invalid(cluster).keys()
     name, spec = NONSENSE[what]
-    path = f"/apis/metallb.io/v1beta1/namespaces/metallb-system/{name}"
-    good = {field: cluster.server.get(path)["spec"].get(field) for field in spec}
-    cluster.server.merge(path, {"spec": spec})
-    stale = "metallb_k8s_client_config_stale_bool"
-    speakers = list(cluster.speakers.values())
-    wait_until(lambda: all(s.metric(stale) == 1 for s in speakers), "stale everywhere")
-    found = wait_until(lambda: cluster.events("InvalidConfiguration")[told:], "an event")
-    assert len(found) == 1, "one event, whoever finds the fault"
-    assert found[0]["involvedObject"]["name"] == name.split("/")[1]
     (field,) = spec
-    assert f"spec.{field}" in found[0]["message"]
-    state = "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/speaker-iris1"
-    wait_until(
-        lambda: cluster.server.get(state)["status"]["result"] == "Invalid", "state is Invalid"
-    )
-    assert cluster.announced() == before
-    cluster.server.merge(path, {"spec": good})
-    wait_until(lambda: all(s.metric(stale) == 0 for s in speakers), "valid again")
-    wait_until(lambda: cluster.server.get(state)["status"]["result"] == "Valid", "state is Valid")
+    path = f"/apis/metallb.io/v1beta1/namespaces/metallb-system/{name}"
+    good = cluster.server.get(path)["spec"].get(field)
+    speakers = list(cluster.speakers.values())
+    cluster.server.merge(path, {"spec": spec})
+    try:
+        wait_until(lambda: all(s.metric(STALE) == 1 for s in speakers), "stale everywhere")
+        told = wait_until(lambda: _invalid(cluster).keys() - known, "an event")
+        assert len(told) == 1, "one event, whoever finds the fault"
+        event = _invalid(cluster)[told.pop()]
+        assert event["involvedObject"]["name"] == name.split("/")[1]
+        assert f"spec.{field}" in event["message"]
+        wait_until(lambda: _state(cluster) == "Invalid", "state is Invalid")
+        assert cluster.announced() == before
+    finally:
+        cluster.server.merge(path, {"spec": {field: good}})
+    wait_until(lambda: all(s.metric(STALE) == 0 for s in speakers), "valid again")
+    wait_until(lambda: _state(cluster) == "Valid", "state is Valid")
     assert cluster.announced() == before
     assert moves(cluster) == count
+
+
+def _invalid(cluster: Cluster) -> dict[str, Any]:
+    return {event["metadata"]["uid"]: event for event in cluster.events("InvalidConfiguration")}
+
+
+def _state(cluster: Cluster) -> str:
+    path = "/apis/metallb.io/v1beta1/namespaces/metallb-system/configurationstates/speaker-iris1"
+    return str(cluster.server.get(path)["status"]["result"])
 
 
 def test_an_interface_that_is_missing_is_told_not_claimed(cluster: Cluster) -> None:

@@ -28,6 +28,7 @@ mount -t tmpfs none /var/run && mkdir -p /var/run/secrets/kubernetes.io/servicea
 mount --bind "$folder" /var/run/secrets/kubernetes.io/serviceaccount && exec "$@"
 """
 STATUSES = f"/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/servicel2statuses"
+STATES = f"/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/configurationstates"
 POOL = """\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
