@@ -1,27 +1,26 @@
 """Exchanging whole member tables over TCP: joining, and mending what gossip missed."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, log2
 
 from gossip.address import to_bytes, to_text
 from gossip.config import VSN_LENGTH
 from gossip.core import Core
-from gossip.io import Address, Exchanged, ExchangeFailed, StreamFailure, UserState
+from gossip.io import Address, ExchangeFailed, StreamFailure
 from gossip.member import Member
 from gossip.membership import Membership
+from gossip.merge import Merger
 from gossip.outbox import SHOUT_LIMIT
 from gossip.stats import Ignored
 from gossip.wire.errors import Refusal
 from gossip.wire.messages import (
-    Alive,
-    Dead,
     ErrorReply,
     Message,
     NodeState,
     PushPull,
     State,
-    Suspect,
 )
 
 IPV4_BYTES = 4
@@ -60,6 +59,10 @@ def _in_range(living: Set[bytes], everybody: Set[bytes], at: int) -> bool:
     return all(low <= vsn[at + 2] <= high for vsn in everybody)
 
 
+def _do_nothing() -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class _Dialled:
     to: Address
@@ -73,6 +76,7 @@ class Exchanges:
     def __init__(self, core: Core, membership: Membership, now: float) -> None:
         self._core = core
         self._membership = membership
+        self._merger = Merger(core, membership)
         self._dialled: dict[int, _Dialled] = {}
         self._seeds: tuple[Address, ...] = ()
         self._seed_addrs: frozenset[bytes] = frozenset()
@@ -83,12 +87,15 @@ class Exchanges:
         """When the next exchange is due; None once we are leaving."""
         if self._membership.leaving:
             return None
-        return self._next if self._retry is None else min(self._next, self._retry)
+        due = self._next if self._retry is None else min(self._next, self._retry)
+        bite = self._merger.deadline()
+        return due if bite is None else min(due, bite)
 
     def handle_timeout(self, now: float) -> None:
         """Begin the exchanges that are due."""
         if self._membership.leaving:
             return
+        self._merger.handle_timeout(now)
         if now >= self._next:
             config = self._core.config
             self._next = now + push_pull_scale(config.push_pull_interval, len(self._core.table))
@@ -135,12 +142,13 @@ class Exchanges:
             self._replied(dialled, message, now)
 
     def _replied(self, dialled: _Dialled, message: PushPull, now: float) -> None:
-        joins = dialled.join and not self._membership.leaving
-        known = {member.name for member in self._core.table if member.living} if joins else set()
-        if reason := self._merge(message, dialled.to, dialled.began, now):
+        if dialled.join:
+            known = {member.name for member in self._core.table if member.living}
+            then: Callable[[], None] = partial(self._introduce, dialled, known)
+        else:
+            then = _do_nothing
+        if reason := self._merge(message, dialled.to, dialled.began, now, then):
             self._fail(dialled, reason.value, silent=False)
-        elif joins:
-            self._introduce(dialled, known)
 
     def requested(self, message: PushPull, source: Address, now: float) -> bytes:
         """Answer a peer's exchange, then merge it: so a joiner never sees itself in the reply."""
@@ -192,36 +200,25 @@ class Exchanges:
         self._dialled[dial] = _Dialled(to, join, now)
 
     def _merge(
-        self, message: PushPull, peer: Address, began: float | None, now: float
+        self,
+        message: PushPull,
+        peer: Address,
+        began: float | None,
+        now: float,
+        then: Callable[[], None] = _do_nothing,
     ) -> Ignored | None:
-        """Take a peer's table; gives the reason where it changes nothing."""
+        """Take a peer's table, `then` the next step; gives the reason where nothing is taken."""
         if not compatible(message.nodes, self._core.table):
             return self._core.ignore(Ignored.INCOMPATIBLE)
         if not self._core.hooks.may_merge(message, peer):
             return self._core.ignore(Ignored.HOOK)
-        news = self._membership.news(message.nodes)
-        self._core.stats.ignored[Ignored.OLD_INCARNATION] += len(message.nodes) - len(news)
-        for row in news:
-            self._merge_row(row, now)
-        self._core.stats.exchanges += 1
-        self._core.events.add(Exchanged(peer, began))
-        if message.user_state:
-            self._core.events.add(UserState(message.user_state, peer))
+        self._merger.begin(message, peer, began, now, then)
         return None
-
-    def _merge_row(self, row: NodeState, now: float) -> None:
-        name = self._core.name
-        if row.state is State.ALIVE:
-            alive = Alive(row.addr, row.incarnation, row.meta, row.name, row.port, row.vsn)
-            self._membership.alive(alive, now)
-        elif row.state is State.LEFT:
-            self._membership.dead(Dead(row.name, row.incarnation, row.name), now)
-        else:
-            # A peer's word alone kills nobody: the node gets the time to refute.
-            self._membership.suspect(Suspect(name, row.incarnation, row.name), now)
 
     def _introduce(self, dialled: _Dialled, known: set[str]) -> None:
         """Tell those whom a join made us know that we are here, before gossip gets to them."""
+        if self._membership.leaving:
+            return
 
         def met(member: Member) -> bool:
             return member.living and member.name not in known and member.address != dialled.to

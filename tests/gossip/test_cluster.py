@@ -1,6 +1,7 @@
 """Several nodes on a network in virtual time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +20,11 @@ from gossip.io import (
     Updated,
     UserMessage,
 )
+from gossip.merge import BITE, MAX_WAITING
 from gossip.stats import Ignored
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal
-from gossip.wire.messages import MessageType, State
+from gossip.wire.messages import Ack, MessageType, NodeState, Ping, State
 from gossip.wire.packet import WireConfig
 
 if TYPE_CHECKING:
@@ -555,3 +557,35 @@ def test_suspicion_is_announced_before_death(network: "Network") -> None:
     network.run(10)
     kinds = [type(event) for event in network.events["n1"] if isinstance(event, Suspected | Gone)]
     assert kinds == [Suspected, Gone]
+
+
+# ---- Large tables
+
+
+def test_large_table_is_taken_in_bites_with_others_answered_between(
+    new_bench: Callable[..., Any], row: Callable[..., NodeState]
+) -> None:
+    rows = [replace(row("n2", State.ALIVE), name=f"w{number}") for number in range(3 * BITE)]
+    bench = new_bench()
+    bench.merge(*rows)
+    assert len(bench.swim.live()) == 1 + BITE
+    assert not _of(Exchanged, bench.swim.events()), "not before all of it is known"
+    bench.hear(Ping("me", 5))
+    assert any(isinstance(message, Ack) for _, message in bench.sent())
+    assert bench.swim.deadline() == bench.now
+    bench.swim.handle_timeout(bench.now)
+    bench.swim.handle_timeout(bench.now)
+    assert len(bench.swim.live()) == 1 + 3 * BITE
+    assert len(_of(Exchanged, bench.swim.events())) == 1
+    assert bench.swim.deadline() > bench.now
+
+
+def test_large_tables_that_wait_are_bounded(
+    new_bench: Callable[..., Any], row: Callable[..., NodeState]
+) -> None:
+    bench = new_bench()
+    for peer in range(MAX_WAITING + 2):
+        rows = [replace(row("n2", State.ALIVE), name=f"{peer}-{n}") for n in range(BITE + 88)]
+        bench.merge(*rows)
+    assert len(_of(Exchanged, bench.swim.events())) == 2
+    assert len(bench.swim.live()) == 1 + 2 * (BITE + 88)
