@@ -170,7 +170,9 @@ def costs(missing: dict[str, str | None]) -> Iterator[Promises[Cost]]:
     """By kind and number of nodes: what a quiet cluster costs."""
     promises = Promises[Cost](missing)
     for kind in ("go", "clarion"):
-        promises.begin((kind, 8), kind, partial(steady.on_a_segment, kind, 8, AES_256))
+        for nodes in (3, 8):
+            run = partial(steady.on_a_segment, kind, nodes, AES_256)
+            promises.begin((kind, nodes), kind, run)
     many = partial(steady.on_loopback, "clarion", 50, AES_256)
     promises.begin(("clarion", 50), "clarion", many)
     yield promises

@@ -30,10 +30,11 @@ def _tell(what: str, cost: Cost) -> None:
     print(f"{what}: {packets:.2f} packets/s {size:.0f} B/s, {cpu:.2%} of a core")
 
 
-def test_eight_send_no_more_than_eight_go_peers_beside_them(costs: Costs) -> None:
-    ours, theirs = costs.result("clarion", 8), costs.result("go", 8)
-    _tell("8 of ours", ours)
-    _tell("8 of Go's", theirs)
+@pytest.mark.parametrize("nodes", [3, 8])
+def test_as_many_send_no_more_than_go_peers_beside_them(costs: Costs, nodes: int) -> None:
+    ours, theirs = costs.result("clarion", nodes), costs.result("go", nodes)
+    _tell(f"{nodes} of ours", ours)
+    _tell(f"{nodes} of Go's", theirs)
     assert not ours.troubles
     assert 0 < ours.spent.packets <= NO_MORE_THAN * theirs.spent.packets
     assert 0 < ours.spent.size <= NO_MORE_THAN * theirs.spent.size

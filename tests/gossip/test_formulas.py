@@ -6,7 +6,7 @@ import pytest
 
 from gossip.awareness import Awareness
 from gossip.broadcast import BroadcastQueue, retransmit_limit
-from gossip.config import LAN, Config
+from gossip.config import LAN, LOCAL, WAN, Config
 from gossip.member import Member
 from gossip.pushpull import push_pull_scale
 from gossip.suspicion import (
@@ -210,3 +210,34 @@ def test_random_selection_is_distinct_and_leaves_out_the_filtered(nodes: int) ->
         assert len(picked) == len(set(picked)) == 3
         seen.update(picked)
     assert seen == {member.name for member in members[1:]}
+
+
+@pytest.mark.parametrize(
+    ("field", "lan", "wan", "local"),
+    [
+        ("port", 7946, 7946, 7946),
+        ("tcp_timeout", 10.0, 30.0, 1.0),
+        ("indirect_checks", 3, 3, 1),
+        ("retransmit_mult", 4, 4, 2),
+        ("suspicion_mult", 4, 6, 3),
+        ("suspicion_max_timeout_mult", 6, 6, 6),
+        ("push_pull_interval", 30.0, 60.0, 15.0),
+        ("probe_interval", 1.0, 5.0, 1.0),
+        ("probe_timeout", 0.5, 3.0, 0.2),
+        ("awareness_max_multiplier", 8, 8, 8),
+        ("gossip_interval", 0.2, 0.5, 0.1),
+        ("gossip_nodes", 3, 4, 3),
+        ("gossip_to_the_dead_time", 30.0, 60.0, 15.0),
+        ("tcp_pings", True, True, True),
+        ("udp_buffer_size", 1400, 1400, 1400),
+        ("dead_node_reclaim_time", 0.0, 0.0, 0.0),
+        ("vsn", CURRENT_VSN, CURRENT_VSN, CURRENT_VSN),
+    ],
+)
+def test_presets_have_memberlists_numbers(
+    field: str, lan: object, wan: object, local: object
+) -> None:
+    assert [getattr(preset, field) for preset in (LAN, WAN, LOCAL)] == [lan, wan, local]
+    assert LAN.wire.compress
+    assert LAN.wire.verify_incoming
+    assert LAN.wire.verify_outgoing
