@@ -12,7 +12,7 @@ while the lives it names are the current ones.
 
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -98,6 +98,14 @@ class Courier:
     def straight(self, kind: int, about: int, incarnation: int, payload: bytes = b"") -> int:
         """Send to every living Clarion node at once; return how many there were."""
         return self._send(self._peers(), self._seal(kind, about, incarnation, payload))
+
+    def to(
+        self, names: Sequence[str], kind: int, about: int, incarnation: int, payload: bytes = b""
+    ) -> int:
+        """Send to these members, as far as they are living Clarions; return how many those were."""
+        peers = set(self._peers())
+        there = [name for name in names if name in peers]
+        return self._send(there, self._seal(kind, about, incarnation, payload)) if there else 0
 
     def gossip(self, kind: int, about: int, incarnation: int, payload: bytes = b"") -> int:
         """Send to some, who pass it on when it is news to them; return how many got it from us."""

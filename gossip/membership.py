@@ -112,7 +112,7 @@ class Membership:
         """Change our own meta: a new incarnation, told to everybody."""
         self._table.own.meta = meta or None
         self._raise_incarnation(self._table.own.incarnation)
-        self._tell_self(now)
+        self._tell_self(now, always=True)
 
     def leave(self, now: float) -> None:
         """Declare ourselves left, to everybody at once."""
@@ -310,9 +310,9 @@ class Membership:
         own = self._table.own
         own.incarnation = min(UINT32, max(own.incarnation, above) + 1)
 
-    def _tell_self(self, now: float) -> None:
+    def _tell_self(self, now: float, *, always: bool = False) -> None:
         self.announce_self()
-        self._core.outbox.shout(self._table.own.alive(), now)
+        self._core.outbox.shout(self._table.own.alive(), now, always=always)
 
 
 def _plausible(vsn: bytes) -> bool:

@@ -324,6 +324,11 @@ class Swim:
         """Give the whole table: self, dead and left ones included."""
         return tuple(member.view() for member in self._core.table)
 
+    def member(self, name: str) -> MemberView | None:
+        """Give one row of the table, self included."""
+        member = self._core.table.get(name)
+        return None if member is None else member.view()
+
     def live(self) -> frozenset[str]:
         """Give the names of the alive and suspect, self included."""
         return frozenset(member.name for member in self._core.table if member.living)

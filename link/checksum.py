@@ -1,4 +1,4 @@
-"""The Internet checksum (RFC 1071) over the pseudo-header of IPv6 (RFC 8200 section 8.1)."""
+"""The Internet checksum (RFC 1071), alone and over the pseudo-header of IPv6 (RFC 8200 8.1)."""
 
 ICMPV6 = 58
 
@@ -14,3 +14,8 @@ def internet_checksum(source: bytes, destination: bytes, message: bytes) -> int:
     padded = message + b"\0" * (len(message) % 2)
     total = int.from_bytes(source + destination + padded, "big") + len(message) + ICMPV6
     return -total % 0xFFFF
+
+
+def checksum(message: bytes) -> int:
+    """Return the checksum of `message`, as ICMP for IPv4 has it; 0 for one that carries its own."""
+    return -int.from_bytes(message + b"\0" * (len(message) % 2), "big") % 0xFFFF

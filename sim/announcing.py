@@ -1,18 +1,30 @@
 """The speaker's own cores of one simulated node, wired as the daemon wires them. Pure."""
 
-from collections.abc import Mapping
-from ipaddress import IPv4Address
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+from typing import TYPE_CHECKING
 
-from arp.gratuitous import gratuitous
+from arp import packet
+from arp.gratuitous import gratuitous, request_to_client
+from arp.packet import Operation
 from arp.responder import respond
-from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined
-from link.drop import DropReason
+from gossip.courier import Letter
+from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined, Recovered, Suspected, Updated
+from link import frame as ethernet
+from link.drop import DecodeError, DropReason
 from link.interface import Interface
-from speaker.announcer import Announcer
+from speaker.announcer import Announcer, IPAddress
 from speaker.contact import LONGEST_GAP, Contact, Held, HoldReason, Released
 from speaker.desired import ServicePlan
 from speaker.election import Election, Move
+from speaker.failover import Failover
 from speaker.reconcile import Announce, Reconciler
+from speaker.roster import Peer
+from speaker.watch import Timing
+
+if TYPE_CHECKING:
+    from random import Random
 
 LINK = 1
 _ALL = 1_000_000
@@ -24,26 +36,57 @@ def make_plans(services: int) -> dict[str, ServicePlan]:
     return {f"default/s{ip}": ServicePlan(f"default/s{ip}", (ip,), str(ip), None) for ip in ips}
 
 
-class Announcing:
-    """Contact, election, reconciler, announcer and ARP responder of one process."""
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a speaker runs, and how: its node's name, MAC and address on the segment with its
+    gateway, the services, and `failover_after` (None: memberlist's verdicts alone, no witness)."""
 
-    def __init__(self, node: str, mac: bytes, plans: Mapping[str, ServicePlan], now: float) -> None:
-        self._node = node
-        self._mac = mac
-        self._plans = plans
+    node: str
+    mac: bytes
+    address: IPv4Interface
+    gateway: IPv4Address
+    plans: Mapping[str, ServicePlan]
+    failover_after: float | None = None
+
+
+class Announcing:
+    """Contact, election, reconciler, announcer, failover and ARP responder of one process."""
+
+    def __init__(self, site: Site, rng: "Random", now: float) -> None:
+        self._site = site
+        self._node = site.node
+        self._mac = site.mac
+        self._plans = site.plans
+        self._ips = frozenset(ip for plan in site.plans.values() for ip in plan.ips)
         self.contact = Contact(now)
         self.announcer = Announcer(self.contact)
+        self.failover: Failover | None = None
+        if site.failover_after is not None:
+            timing = Timing.of(site.failover_after)
+            self.failover = Failover(site.node, timing, self.announcer, self.contact, rng, now)
         self.election = Election()
         self._reconciler = Reconciler()
-        self._dirty: dict[str, str] = {}
+        self._dirty: dict[str, str | None] = {}
         self._members_changed = True
         self.wants_exchange = False
         self._unsettled = True
         self._seen = now
         self._announcer_due = float("inf")
-        interface = Interface(LINK, "eth0", mac, True, True, True, False)
+        interface = Interface(
+            LINK,
+            "eth0",
+            site.mac,
+            up=True,
+            carrier=True,
+            broadcast=True,
+            noarp=False,
+            addresses=frozenset({site.address}),
+            gateways=frozenset({site.gateway}),
+        )
         self.announcer.set_interfaces({LINK: interface}, now)
-        self.election.set_plans(plans)
+        if self.failover is not None:
+            self.failover.set_interfaces({LINK: interface}, now)
+        self.election.set_plans(site.plans)
 
     def tick(self, now: float) -> bool:
         """Note that the process runs; true where it stood still, and waiting frames are stale."""
@@ -68,7 +111,7 @@ class Announcing:
         """Take what happened in gossip."""
         self._unsettled = True
         match event:
-            case Joined() | Gone():
+            case Joined() | Gone() | Updated() | Suspected() | Recovered():
                 self._members_changed = True
             case Exchanged(_, began):
                 self.contact.exchanged(began, now)
@@ -82,7 +125,27 @@ class Announcing:
         """Whether `settle` needs the living members anew."""
         return self._members_changed
 
-    def settle(self, members: frozenset[str] | None, now: float) -> list[Move]:
+    def letter(self, letter: Letter, now: float) -> None:
+        """Take a letter of another speaker."""
+        self._unsettled = True
+        if self.failover is not None:
+            self.failover.letter(letter, now)
+
+    def echoed(self, ip: IPv4Address, token: bytes, now: float) -> None:
+        """Take an echo reply that the kernel passed on."""
+        if self.failover is not None:
+            self.failover.echoed(LINK, ip, token, now)
+            self._unsettled = True
+
+    def leave(self, now: float) -> None:
+        """Begin to hand over."""
+        self._unsettled = True
+        if self.failover is not None:
+            self.failover.leave(now)
+
+    def settle(
+        self, members: frozenset[str] | None, peers: Iterable[Peer], now: float
+    ) -> list[Move]:
         """Bring announcements in line; gives what the election moved, by service."""
         # Once more after the last hold is gone, for the release itself.
         self._unsettled = self.contact.held
@@ -90,25 +153,56 @@ class Announcing:
             if isinstance(event, Released):
                 self.announcer.released(event.ifindex, now)
             elif isinstance(event, Held):
-                self.wants_exchange = event.reason is not HoldReason.START
-        moves: list[Move] = []
+                self.wants_exchange |= event.reason is not HoldReason.START
         if members is not None:
             self._members_changed = False
             self.election.set_members(members, "members")
-            moves = sorted(self.election.advance(_ALL), key=lambda move: move.service)
-            self._dirty |= {move.service: move.reason for move in moves}
+            if self.failover is not None:
+                self.failover.set_peers(peers, now)
+        moves = self._elect(now)
         if self._dirty:
             self._reconcile(now)
         self.announcer.handle_timeout(now)
         return moves
 
-    def answer(self, frame: bytes) -> bytes | DropReason:
+    def _elect(self, now: float) -> list[Move]:
+        if self.failover is not None:
+            if self.failover.deadline() <= now:
+                self.failover.handle_timeout(now)
+            self.election.set_bars(self.failover.bars(), "bars")
+        if not self.election.pending:
+            return []
+        moves = sorted(self.election.advance(_ALL), key=lambda move: move.service)
+        self._dirty |= {move.service: move.before for move in moves}
+        return moves
+
+    def answer(self, frame: bytes, now: float) -> bytes | DropReason:
         """Answer an ARP frame, or say why not."""
+        if self.failover is not None:
+            self._overhear(self.failover, frame, now)
         return respond(frame, self._mac, lambda ip: self.announcer.answers(ip, LINK))
 
+    def _overhear(self, failover: Failover, frame: bytes, now: float) -> None:
+        failover.frames(LINK, now)
+        try:
+            heard = packet.decode(ethernet.decode(frame).payload)
+        except DecodeError:
+            return
+        told = heard.operation is Operation.REPLY or heard.sender_ip == heard.target_ip
+        if told and heard.sender_ip in self._ips and heard.sender_mac != self._mac:
+            failover.announced(heard.sender_ip, LINK, heard.sender_mac, now)
+        self._unsettled = True
+
     def frames(self) -> list[bytes]:
-        """Drain the announcement frames to send."""
+        """Drain the frames to send: questions to old owners, and announcements."""
+        asks = [] if self.failover is None else self.failover.asks()
+        own = self._site.address.ip
         frames = [
+            request_to_client(self._mac, own, ask.ip, ask.mac)
+            for _, ask in asks
+            if isinstance(ask.ip, IPv4Address)
+        ]
+        frames += [
             frame
             for announcement in self.announcer.transmits()
             if isinstance(announcement.ip, IPv4Address)
@@ -120,24 +214,48 @@ class Announcing:
 
     def busy(self, now: float) -> bool:
         """Tell whether `settle`, and `frames` after it, have anything to do."""
-        return self._unsettled or self._announcer_due <= now
+        return self._unsettled or self._announcer_due <= now or self._failover_due <= now
+
+    @property
+    def _failover_due(self) -> float:
+        return float("inf") if self.failover is None else self.failover.deadline()
 
     def deadline(self) -> float:
         """When the process has to run next, if nothing comes in."""
+        due = min(self._announcer_due, self._failover_due)
         if self._unsettled and self.contact.held:
-            return min(self.contact.deadline(), self._announcer_due)
-        return self._announcer_due
+            return min(self.contact.deadline(), due)
+        return due
 
     def _reconcile(self, now: float) -> None:
         for service in sorted(self._dirty):
             mine = self.election.owner(service) == self._node
             if mine and self.contact.held and service not in self._reconciler.announced():
                 continue
-            reason = self._dirty.pop(service)
+            previous = self._dirty.pop(service)
             plan = self._plans[service]
-            for action in self._reconciler.reconcile(service, plan, mine, reason):
+            for action in self._reconciler.reconcile(service, plan, mine, "moved"):
                 for ip in action.ips:
                     if isinstance(action, Announce):
-                        self.announcer.announce(ip, service, action.interfaces, now)
+                        self._begin(service, ip, action.interfaces, previous, now)
                     else:
-                        self.announcer.withdraw(ip, service)
+                        self._stop(service, ip, now)
+
+    def _begin(
+        self,
+        service: str,
+        ip: IPAddress,
+        interfaces: frozenset[str] | None,
+        previous: str | None,
+        now: float,
+    ) -> None:
+        if self.failover is None:
+            self.announcer.announce(ip, service, interfaces, now)
+        else:
+            self.failover.won(service, ip, interfaces, previous, now)
+
+    def _stop(self, service: str, ip: IPAddress, now: float) -> None:
+        if self.failover is None:
+            self.announcer.withdraw(ip, service)
+        else:
+            self.failover.lost(service, ip, self.election.owner(service), now)

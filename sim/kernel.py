@@ -10,10 +10,12 @@ from ipaddress import IPv4Address
 
 from arp import responder
 from link import frame as ethernet
+from link.checksum import checksum
 from link.drop import DecodeError, DropReason
 from link.frame import EthernetFrame, EtherType
 
 IPV4 = 0x0800
+ETHERNET = ethernet.HEADER.size
 _ICMP = 1
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 _IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
@@ -32,15 +34,6 @@ class Echo:
     identifier: int
     sequence: int
     payload: bytes = b""
-
-
-def checksum(data: bytes) -> int:
-    """Give the Internet checksum (RFC 1071)."""
-    padded = data + bytes(len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def encode_echo(echo: Echo) -> bytes:
@@ -69,6 +62,11 @@ def decode_echo(packet: bytes) -> Echo | None:
     payload = icmp[_ICMP_HEADER.size :]
     ends = IPv4Address(source), IPv4Address(target)
     return Echo(*ends, kind == _ECHO_REQUEST, identifier, sequence, payload)
+
+
+def frame_of(echo: Echo, source: bytes, destination: bytes) -> bytes:
+    """Put an echo into an Ethernet frame between two MACs."""
+    return ethernet.encode(EthernetFrame(destination, source, IPV4, encode_echo(echo)))
 
 
 class Kernel:
@@ -107,4 +105,4 @@ class Kernel:
         answer = Echo(
             asked.target, asked.source, False, asked.identifier, asked.sequence, asked.payload
         )
-        return ethernet.encode(EthernetFrame(received.source, self._mac, IPV4, encode_echo(answer)))
+        return frame_of(answer, self._mac, received.source)

@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
 
+from gossip import mark
 from gossip.config import Config
+from gossip.courier import Courier
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
+from gossip.mark import Mark
 from gossip.swim import Swim
 from link.frame import EtherType
-from sim.announcing import Announcing
-from sim.kernel import Kernel
+from sim.announcing import Announcing, Site
+from sim.kernel import ETHERNET, Echo, Kernel, decode_echo, frame_of
 from sim.process import Process
+from sim.segment import OBSERVER_IP
 
 if TYPE_CHECKING:
     from sim.world import World
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 
 GOSSIP_PORT = 7946
 IP_UDP_HEADERS = 28
+PREFIX = 16
+"""Of the segment's subnet: all nodes, and the observer, are neighbours."""
 _ARP = EtherType.ARP.to_bytes(2, "big")
 
 
@@ -77,6 +83,7 @@ class Machine:
         now, self.powered = self._world.now, True
         self.lives += 1
         rng = self._world.rng(self.name, self.lives)
+        fast = self._world.setup.failover_after
         swim = Swim(
             self._config,
             name=self.name,
@@ -86,10 +93,29 @@ class Machine:
             nonce=partial(rng.randbytes, 12),
             incarnation=int(now),
             now=now,
+            meta=self.meta(self.lives),
         )
-        announcing = Announcing(self.name, self.identity.mac, self._world.plans, now)
-        self.process = Process(swim, announcing, self, self.lives)
+        site = Site(
+            self.name,
+            self.identity.mac,
+            IPv4Interface(f"{self.identity.ip}/{PREFIX}"),
+            OBSERVER_IP,
+            self._world.plans,
+            fast,
+        )
+        announcing = Announcing(site, self._world.rng(self.name, self.lives, "watch"), now)
+        courier = Courier(swim, rng, self._start_id(self.lives))
+        self.process = Process(swim, courier, announcing, self, self.lives)
         return swim
+
+    def meta(self, life: int) -> bytes:
+        """What a life of the node says of itself: our mark, if it has use for it."""
+        fast = self._world.setup.failover_after
+        return b"" if fast is None else mark.encode(Mark(self._start_id(life)))
+
+    def _start_id(self, life: int) -> int:
+        rng = self._world.rng(self.name, life, "start")
+        return rng.getrandbits(mark.START_ID_BITS)
 
     def kill(self, *, power: bool) -> None:
         """End the process at once, with `power` the machine too."""
@@ -117,6 +143,13 @@ class Machine:
         """Send an Ethernet frame."""
         self._world.segment.send(self.name, frame)
 
+    def send_echo(self, ip: IPv4Address, token: bytes) -> None:
+        """Send an echo request, as the kernel does for a raw socket."""
+        target = self._world.mac_of(str(ip))
+        if target is not None:
+            echo = Echo(IPv4Address(self.identity.ip), ip, True, 0, 0, token)
+            self.send_frame(frame_of(echo, self.identity.mac, target))
+
     def happened(self, event: Event) -> None:
         """Note what gossip reported."""
         self._world.happened(self, event)
@@ -141,6 +174,11 @@ class Machine:
         """Take an Ethernet frame: the kernel first, then the speaker's ARP socket."""
         if not self.powered:
             return
+        if self.process is not None and not is_arp(frame) and frame[:6] == self.identity.mac:
+            echo = decode_echo(frame[ETHERNET:])
+            if echo is not None and not echo.request:
+                self.process.echo(echo, self._world.now)
+                return
         if not is_arp(frame) or asks_for(frame, self._packed_ip):
             answer = self.kernel.receive(frame)
             if answer is not None:

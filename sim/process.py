@@ -6,12 +6,19 @@ As the real driver does, it reads all that has arrived before it lets a timer fi
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Protocol
 
-from gossip.io import Address, Datagram, Dial, Event, StreamFailure
+from gossip import mark
+from gossip.courier import Courier, Letter
+from gossip.io import Address, Datagram, Dial, Event, StreamFailure, UserMessage
+from gossip.mark import Flags, Mark
 from gossip.swim import Swim
 from sim.announcing import Announcing
+from sim.kernel import Echo
 from speaker.election import Move
+from speaker.failover import Failover
+from speaker.roster import Peer
 
 RECEIVE_BUFFER = 212_992
 """Linux' default and usual maximum for a socket's receive buffer, bytes."""
@@ -40,6 +47,9 @@ class Outside(Protocol):
     def send_frame(self, frame: bytes) -> None:
         """Send an Ethernet frame."""
 
+    def send_echo(self, ip: IPv4Address, token: bytes) -> None:
+        """Let the kernel send an echo request."""
+
     def happened(self, event: Event) -> None:
         """Note what gossip reported."""
 
@@ -55,6 +65,7 @@ class Inbox:
     streams: deque[tuple[bytes, Address, Reply]] = field(default_factory=deque)
     replies: deque[tuple[int, bytes | StreamFailure]] = field(default_factory=deque)
     frames: deque[bytes] = field(default_factory=deque)
+    echoes: deque[Echo] = field(default_factory=lambda: deque(maxlen=MAX_FRAMES))
     used: int = 0
     lost: int = 0
 
@@ -85,8 +96,17 @@ class Inbox:
 class Process:
     """A speaker from its start to its end; `offset` is what its clock is ahead of ours, s."""
 
-    def __init__(self, swim: Swim, announcing: Announcing, outside: Outside, life: int) -> None:
+    def __init__(
+        self,
+        swim: Swim,
+        courier: Courier,
+        announcing: Announcing,
+        outside: Outside,
+        life: int,
+    ) -> None:
         self.swim = swim
+        self._courier = courier
+        self._flags = Flags.NONE
         self.announcing = announcing
         self.life = life
         self.frozen = False
@@ -130,8 +150,30 @@ class Process:
         if self.frozen:
             self.inbox.add_frame(frame)
             return
-        self._tick(now)
-        self._answer(frame)
+        clock = self._tick(now)
+        self._answer(frame, clock)
+        if self.announcing.failover is not None:
+            self._drain(now)
+
+    def echo(self, echo: Echo, now: float) -> None:
+        """Take an echo reply."""
+        if self.frozen:
+            self.inbox.echoes.append(echo)
+            return
+        self.announcing.echoed(echo.source, echo.payload, self._tick(now))
+        self._drain(now)
+
+    def stop(self, now: float) -> None:
+        """Begin to leave, as after SIGTERM; `handing_over` tells when that is done."""
+        if not self.frozen:
+            self.announcing.leave(self._tick(now))
+            self._drain(now)
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether IPs still wait for their heirs."""
+        failover = self.announcing.failover
+        return failover is not None and failover.handing_over(foreign=True) > 0
 
     def wake(self, when: float, now: float) -> None:
         """Let the timers fire that are due; `when` is the time this was asked for."""
@@ -171,7 +213,9 @@ class Process:
             reply(self.swim.handle_stream(data, source, clock))
         # Only a process that stood still for long throws waiting frames away, as `Layer2` does.
         for frame in () if self.announcing.contact.held else inbox.frames:
-            self._answer(frame)
+            self._answer(frame, clock)
+        for echo in inbox.echoes:
+            self.announcing.echoed(echo.source, echo.payload, clock)
         deadline = self.swim.deadline()
         if deadline is not None and deadline <= clock:
             self.swim.handle_timeout(clock)
@@ -194,8 +238,8 @@ class Process:
         self.announcing.run_up_to(clock)
         return clock
 
-    def _answer(self, frame: bytes) -> None:
-        answer = self.announcing.answer(frame)
+    def _answer(self, frame: bytes, clock: float) -> None:
+        answer = self.announcing.answer(frame, clock)
         if isinstance(answer, bytes):
             self._outside.send_frame(answer)
 
@@ -216,19 +260,58 @@ class Process:
                 self._outside.dial(transmit)
         for event in self.swim.events():
             self._outside.happened(event)
-            self.announcing.take(event, clock)
+            if isinstance(event, UserMessage):
+                letter = self._courier.take(event.data)
+                if isinstance(letter, Letter):
+                    self.announcing.letter(letter, clock)
+            else:
+                self.announcing.take(event, clock)
 
     def _settle(self, clock: float) -> None:
         announcing = self.announcing
-        live = self.swim.live() if announcing.wants_members else None
-        for move in announcing.settle(live, clock):
+        live, peers = None, list[Peer]()
+        if announcing.wants_members:
+            live = self.swim.live()
+            peers = self._peers() if announcing.failover is not None else peers
+        for move in announcing.settle(live, peers, clock):
             self._outside.moved(move)
         for frame in announcing.frames():
             self._outside.send_frame(frame)
+        if announcing.failover is not None:
+            self._watch(announcing.failover, clock)
         if announcing.wants_exchange:
             announcing.wants_exchange = False
             self.swim.exchange(clock)
             self._drain_gossip(clock)
+
+    def _watch(self, failover: Failover, clock: float) -> None:
+        """Send what the failover core wants sent."""
+        for request in failover.requests():
+            if isinstance(request.ip, IPv4Address):
+                self._outside.send_echo(request.ip, request.token)
+        for letter in failover.letters():
+            about = self.swim.member(letter.about)
+            its = None if about is None else mark.decode(about.meta)
+            if about is None or its is None:
+                continue
+            what = (int(letter.kind), its.start_id, about.incarnation, letter.payload)
+            if letter.to is None:
+                self._courier.straight(*what)
+            else:
+                self._courier.to(letter.to, *what)
+        if failover.flags != self._flags:
+            self._flags = failover.flags
+            self.swim.set_meta(mark.encode(Mark(self._courier.start_id, self._flags)), clock)
+        self._drain_gossip(clock)
+
+    def _peers(self) -> list[Peer]:
+        found = []
+        for member in self.swim.members():
+            if not member.own:
+                its = mark.decode(member.meta)
+                start_id, flags = (None, Flags.NONE) if its is None else (its.start_id, its.flags)
+                found.append(Peer(member.name, start_id, flags, member.state))
+        return found
 
     def _schedule(self, now: float) -> None:
         at = min(self.announcing.deadline(), self._gossip_due)

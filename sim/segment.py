@@ -11,6 +11,7 @@ from link.drop import DecodeError
 from link.frame import EthernetFrame, EtherType
 from link.mac import BROADCAST, ZERO
 from sim.clock import EventHeap
+from sim.kernel import IPV4, Echo, decode_echo, frame_of
 from sim.network import Network
 
 OBSERVER = "observer"
@@ -88,6 +89,9 @@ class Observer:
         """Take what a client hears: answers, and announcements, which it believes."""
         try:
             received = ethernet.decode(frame)
+            if received.ethertype == IPV4:
+                self._answer_echo(received)
+                return
             heard = packet.decode(received.payload)
         except DecodeError:
             return
@@ -98,6 +102,13 @@ class Observer:
             self.on_change(heard.sender_ip, heard.sender_mac.hex(":"))
         if heard.operation is Operation.REPLY and received.destination == OBSERVER_MAC:
             self._answers[heard.sender_ip].add(heard.sender_mac)
+
+    def _answer_echo(self, received: EthernetFrame) -> None:
+        """It is the nodes' default gateway, whose kernel answers."""
+        asked = decode_echo(received.payload)
+        if asked is not None and asked.request and asked.target == OBSERVER_IP:
+            answer = Echo(OBSERVER_IP, asked.source, False, 0, asked.sequence, asked.payload)
+            self._segment.send(OBSERVER, frame_of(answer, OBSERVER_MAC, received.source))
 
     def _judge(self, ip: IPv4Address) -> None:
         now, answers = self._heap.now, self._answers[ip]

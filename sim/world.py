@@ -29,7 +29,7 @@ from sim.clock import EventHeap
 from sim.faults import Fault, apply
 from sim.machine import Machine, identify
 from sim.network import Network
-from sim.segment import Observer, Segment
+from sim.segment import OBSERVER_IP, OBSERVER_MAC, Observer, Segment
 
 if TYPE_CHECKING:
     from random import Random
@@ -51,6 +51,9 @@ class Setup:
     services: int = 4
     converged: bool = True
     config: Config = LAN
+    failover_after: float | None = None
+    """Seconds, with witnesses; None: memberlist's verdicts alone, and a tenth of the events."""
+    ask_interval: float = ASK_INTERVAL
 
 
 class Trace:
@@ -91,6 +94,8 @@ class World:
         self.on_event: Callable[[Machine, MemberEvent], None] = lambda machine, event: None
         self.machines: dict[str, Machine] = {}
         self._by_ip: dict[str, Machine] = {}
+        self.gossip_cut = 0
+        """Above 0: port 7946 is dropped between all nodes."""
         for index in range(setup.nodes):
             self._add(index)
         self.observer = Observer(self.heap, self.segment, self.service_ips)
@@ -114,7 +119,7 @@ class World:
         for fault in faults:
             self.heap.at(EPOCH + fault.at, partial(apply, self, fault))
         if self.plans:
-            self.observer.ask(ASK_INTERVAL)
+            self.observer.ask(self.setup.ask_interval)
 
     def run(self, until: float) -> None:
         """Run up to `until` seconds after the start."""
@@ -156,6 +161,13 @@ class World:
 
     # ---- what nodes do
 
+    def mac_of(self, ip: str) -> bytes | None:
+        """Give the MAC of a host of the segment."""
+        machine = self._by_ip.get(ip)
+        if machine is not None:
+            return machine.identity.mac
+        return OBSERVER_MAC if ip == str(OBSERVER_IP) else None
+
     def happened(self, machine: Machine, event: Event) -> None:
         """Note a member event."""
         if isinstance(event, MemberEvent):
@@ -167,7 +179,7 @@ class World:
     def send_datagram(self, machine: Machine, datagram: Datagram) -> None:
         """Carry a UDP packet."""
         target = self._by_ip.get(datagram.to.ip)
-        if target is None:
+        if target is None or self.gossip_cut:
             return
         arrive = partial(target.receive_datagram, datagram.data, machine.identity.address)
         heap = self.heap
@@ -179,7 +191,7 @@ class World:
         conversation = _Conversation(self, machine, dial, life)
         self.heap.after(dial.timeout, conversation.give_up)
         target = self._by_ip.get(dial.to.ip)
-        if target is None:
+        if target is None or self.gossip_cut:
             return
         delay = self.network.round_trip(machine.name, target.name)
         if delay is not None:
@@ -196,7 +208,7 @@ class World:
             NodeState(
                 bytes(int(part) for part in machine.identity.ip.split(".")),
                 int(self.now),
-                None,
+                machine.meta(1) or None,
                 machine.name,
                 machine.identity.address.port,
                 State.ALIVE,

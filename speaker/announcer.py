@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from link.drop import DropReason
 from link.interface import Interface
+from speaker.arrival import Arrivals
 from speaker.clients import Client, Clients
 from speaker.contact import Contact
 from speaker.pace import RATE, Pace
@@ -29,8 +30,8 @@ which Linux protects a neighbour entry from change (`locktime`)."""
 ECHO_AFTER = 0.05
 """Seconds after which a link that has just come up gets its first frame again: the port at the
 other end of the cable may not forward yet."""
-ROUNDS_TO_CLIENTS = 2
-"""How many rounds address each client by name: once, and once more in case of loss."""
+ROUNDS_TO_CLIENTS = 1
+"""How many rounds address each client by name: who does not answer is asked again (`arrival`)."""
 FRAMES_A_TURN = 40
 """How many frames one call of `transmits` gives out: some 2 ms of sending on a bridge of virtual
 links, which hand a broadcast to every host before the call returns."""
@@ -80,12 +81,15 @@ class _Wanted:
 
     `services` maps each to its choice of interface names (None: all), `choice` is their union.
     `bursts` by interface index: what is current here is announced, what is not has been overtaken.
+    `quiet`: answered, but not announced. `released` are the links on which its new owner was heard.
     """
 
     ip: IPAddress
     services: dict[str, frozenset[str] | None] = field(default_factory=dict)
     choice: frozenset[str] | None = None
     bursts: "dict[int, _Burst]" = field(default_factory=dict)
+    quiet: bool = False
+    released: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -134,6 +138,7 @@ class Announcer:
         self._queues: dict[int, _Queue] = {}
         self._number = 0
         self._changes = 0
+        self._arrivals = Arrivals()
 
     @property
     def changes(self) -> int:
@@ -170,17 +175,46 @@ class Announcer:
             self._announce_link(index, now, version=6)
 
     def announce(
-        self, ip: IPAddress, service: str, interfaces: frozenset[str] | None, now: float
+        self,
+        ip: IPAddress,
+        service: str,
+        interfaces: frozenset[str] | None,
+        now: float,
+        *,
+        quiet: bool = False,
     ) -> None:
-        """Answer for `ip` on behalf of `service`, on the named interfaces (None: on all)."""
+        """Answer for `ip` on behalf of `service`, on the named interfaces (None: on all).
+
+        Quietly: answer, but send nothing unasked until `loud`.
+        """
         self._now = now
         wanted = self._wanted.get(ip)
         if wanted is None:
             wanted = self._wanted[ip] = _Wanted(ip)
         wanted.services[service] = interfaces
+        wanted.released.clear()
         self._choose(wanted)
-        for index in self._interfaces:
-            self._start_burst(wanted, index)
+        if quiet:
+            wanted.quiet = True
+        else:
+            self.loud(ip, now)
+
+    def loud(self, ip: IPAddress, now: float) -> None:
+        """Announce an IP that is answered for, from the first round on."""
+        self._now = now
+        wanted = self._wanted.get(ip)
+        if wanted is not None:
+            wanted.quiet = False
+            for index in self._interfaces:
+                self._start_burst(wanted, index)
+
+    def release(self, ip: IPAddress, ifindex: int) -> None:
+        """Answer for `ip` on this link no more: its new owner was heard there."""
+        wanted = self._wanted.get(ip)
+        if wanted is not None:
+            self._changes += 1
+            wanted.released.add(ifindex)
+            wanted.bursts.pop(ifindex, None)
 
     def withdraw(self, ip: IPAddress, service: str) -> None:
         """Stop answering for `ip` on behalf of `service`. Nothing is sent, as with MetalLB."""
@@ -216,11 +250,26 @@ class Announcer:
             return DropReason.NOT_ON_INTERFACE
         if not interface.carrier:
             return DropReason.NO_CARRIER
+        if ifindex in wanted.released:
+            return DropReason.HANDED_OVER
         return None if self._contact.open(ifindex) else DropReason.NO_CONTACT
 
     def announced(self) -> frozenset[IPAddress]:
         """Return the IPs that this node wants to answer for."""
         return frozenset(self._wanted)
+
+    def indexes(self, ip: IPAddress) -> tuple[int, ...]:
+        """Return the links that `ip` is answered on, whether or not contact holds it back now."""
+        wanted = self._wanted.get(ip)
+        if wanted is None:
+            return ()
+        held_back = (None, DropReason.NO_CONTACT)
+        return tuple(index for index in self._interfaces if self._bar(wanted, index) in held_back)
+
+    def confirmed(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> float | None:
+        """A client answered our question from `ip`, so it has our MAC: return the seconds since we
+        began to ask, None if we did not."""
+        return self._arrivals.confirmed(ip, ifindex, client, now)
 
     def interface_names(self, ip: IPAddress) -> tuple[str, ...]:
         """Return the names of the interfaces on which `ip` is answered now, sorted."""
@@ -241,7 +290,9 @@ class Announcer:
         ]
         if self._due:
             times.append(self._due[0][0])
-        return min(times, default=None)
+        times.append(self._arrivals.deadline())
+        earliest = min(times)
+        return earliest if earliest < float("inf") else None
 
     @property
     def urgent(self) -> bool:
@@ -259,6 +310,11 @@ class Announcer:
             if burst.current:
                 priority = _Priority.LATER if burst.round else _Priority.FIRST
                 self._queue(priority, burst, burst.first)
+        for ip, index, client in self._arrivals.due(now):
+            wanted = self._wanted.get(ip)
+            current = None if wanted is None else wanted.bursts.get(index)
+            if current is not None:
+                self._queue(_Priority.OTHERS, current, Form.TO_CLIENT, client)
 
     def transmits(self) -> list[Announcement]:
         """Return the announcements to send now, as the pace allows."""
@@ -286,6 +342,8 @@ class Announcer:
                 if not queue.pace.take(self._now):
                     return
                 room -= 1
+                if client is not None:
+                    self._arrivals.sent(burst.wanted.ip, index, client, self._now)
                 yield Announcement(burst.wanted.ip, interface, form, client)
             heapq.heappop(frames)
             if current and form is burst.first:
@@ -294,7 +352,7 @@ class Announcer:
     def _announce_link(self, index: int, now: float, version: int | None = None) -> None:
         self._now = now
         for wanted in self._wanted.values():
-            if version in (None, wanted.ip.version):
+            if version in (None, wanted.ip.version) and not wanted.quiet:
                 self._start_burst(wanted, index, echo=True)
 
     def _start_burst(self, wanted: _Wanted, index: int, echo: bool = False) -> None:

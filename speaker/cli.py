@@ -22,6 +22,7 @@ from speaker.settings import (
     default_namespace,
     delegate_version,
     exclude_pattern,
+    failover_after,
     gossip_config,
     read_secret,
     split_seed,
@@ -112,6 +113,12 @@ def _accept_without_effect(command: Any) -> Any:
     default="0s",
     help="Announce again in this interval for ever; 0s = only after a change, as MetalLB.",
 )
+@option(
+    "--failover-after",
+    default="350ms",
+    metavar="DURATION",
+    help="A dead node's IPs move after so long, on average; off = when memberlist says so.",
+)
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
     "--ml-bindport",
@@ -199,6 +206,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         pod_name=flags["pod_name"],
         announce_rate=flags["announce_rate"],
         announce_refresh=flags["announce_refresh"],
+        failover_after=failover_after(flags["failover_after"]),
     )
 
 

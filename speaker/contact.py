@@ -12,6 +12,8 @@ START_SILENCE = 3.0
 """Seconds for which all seeds must be silent after the start."""
 SILENCE = 1.0
 """The same after a stall or an outage of the link."""
+BRIEF_SILENCE = 0.3
+"""The same after a link was quiet for a moment only: peers that live answer in milliseconds."""
 LONGEST_GAP = 1.0
 """A gap in one's own clock, or in the carrier, longer than this makes one's knowledge old."""
 HEARTBEAT = 0.25
@@ -24,6 +26,8 @@ class HoldReason(StrEnum):
     START = "start"
     STALL = "stall"
     CARRIER = "carrier"
+    ISOLATED = "isolated"
+    """Nobody was heard on the link for long enough that others may have taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,11 @@ class Contact:
         """The link `ifindex` has carrier again after `outage` seconds."""
         if outage > LONGEST_GAP and not self._alone:
             self._hold(ifindex, HoldReason.CARRIER, outage, SILENCE, now)
+
+    def link_returned(self, ifindex: int, gap: float, now: float) -> None:
+        """We heard nobody on the link for `gap` seconds, although we asked, and now do again."""
+        if not self._alone and ifindex not in self._holds:
+            self._hold(ifindex, HoldReason.ISOLATED, gap, BRIEF_SILENCE, now)
 
     def exchanged(self, began: float | None, now: float) -> None:
         """A state exchange was done that we began at `began`, or that a peer began (None).

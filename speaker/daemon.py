@@ -6,12 +6,13 @@ announcements in line with what is known now. It runs once a turn, however many 
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from gossip.io import (
     Recovered,
     Suspected,
     Updated,
+    UserMessage,
 )
 from gossip.wire.messages import State
 from kube.problem import Problem, Severity
@@ -38,16 +40,19 @@ from speaker import interpreter, logs
 from speaker.announcer import Announcer, IPAddress
 from speaker.clients import Clients
 from speaker.contact import Contact, Held, HoldReason, Released
-from speaker.desired import Options, ServicePlan
+from speaker.desired import Options, ServicePlan, Withheld
 from speaker.election import Election, Move
+from speaker.failover import Failover
 from speaker.health import Health, HttpServer
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures, make_registry
 from speaker.peers import Peers, describe
 from speaker.planner import Planner
-from speaker.reconcile import Announce, Reconciler
+from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
+from speaker.watch import Timing
+from speaker.witness import Witness, links_needed
 
 if TYPE_CHECKING:
     from speaker.cluster import Cluster
@@ -57,8 +62,8 @@ BITE = 0.0015
 """Seconds that one turn of the loop may spend on elections and changes."""
 LINES_A_TURN = 20
 """How many log lines one turn may write, after all else: a good millisecond."""
-LEAVE_GRACE = 0.05
-"""Seconds for which a leaving speaker still answers, so that its heir is there before it stops."""
+HAND_OVER_WITHIN = 0.9
+"""Seconds for the heirs to be heard when we leave, and once more for those that are no Clarion."""
 EXIT_FAILURE = 1
 
 
@@ -73,7 +78,7 @@ class Daemon:
     def __init__(self, settings: Settings, log: Any) -> None:
         self._settings = settings
         self._log = log
-        self._peers = Peers(settings, clock, self._on_member, log)
+        self._peers = Peers(settings, clock, self._on_gossip, log)
         self._contact = Contact(clock(), alone=self._peers.agent is None)
         clients = Clients()
         self._announcer = Announcer(
@@ -81,6 +86,26 @@ class Daemon:
         )
         self._layer2 = Layer2(self._announcer, clients, clock, settings.exclude, self._tick, log)
         self._layer2.on_first_frame = self._first_frame
+        after = settings.failover_after
+        self._failover = Failover(
+            settings.node_name,
+            Timing.of(after) if after else None,
+            self._announcer,
+            self._contact,
+            random.SystemRandom(),
+            clock(),
+        )
+        self._witness = Witness(
+            self._failover,
+            self._announcer,
+            self._layer2,
+            self._peers,
+            clock,
+            self._wake,
+            log,
+        )
+        self._layer2.listener = self._witness
+        self._members_changed = True
         self._election = Election()
         self._reconciler = Reconciler()
         self._snapshot: Snapshot | None = None
@@ -100,12 +125,15 @@ class Daemon:
         self._moves: deque[Move] = deque()
         self._dirty: dict[str, str] = {}
         self._lines: deque[tuple[str, dict[str, Any]]] = deque()
+        self._previous: dict[str, str | None] = {}
+        """Who owned a service before us, until we have taken it up."""
         self._decided: dict[IPAddress, float] = {}
         self._takeovers: deque[float] = deque()
         self._failed_exchanges: dict[str, str] = {}
         self._problems: frozenset[Problem] = frozenset()
         self._cause = "start"
         self._settling = False
+        self._settled = asyncio.Event()
         self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
@@ -154,6 +182,7 @@ class Daemon:
         self._serve(parts)
         parts.callback(self._cancel_timer)
         parts.callback(self._layer2.close)
+        parts.callback(self._witness.close)
         monitor = Monitor(self._on_links)
         await monitor.start()
         parts.callback(monitor.close)
@@ -217,11 +246,26 @@ class Daemon:
             self._timer.cancel()
 
     async def _leave(self) -> None:
-        """Leave the cluster, and stop answering a moment later: the heir is there by then."""
+        """Hand over what we own, then leave: an IP is answered until its heir was heard."""
+        self._failover.leave(clock())
+        self._witness.settle()
+        self._settle()
+        await self._handed_over(foreign=False)
         leaving = asyncio.create_task(self._peers.leave())
-        await asyncio.sleep(LEAVE_GRACE)
+        await asyncio.sleep(0)
+        self._members_changed = True
+        self._settle()
+        await self._handed_over(foreign=True)
         self._withdraw_everything()
         await leaving
+
+    async def _handed_over(self, *, foreign: bool) -> None:
+        """Wait until the winners of all our IPs were heard, or the time for that is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_WITHIN):
+                while self._electing or self._dirty or self._failover.handing_over(foreign=foreign):
+                    self._settled.clear()
+                    await self._settled.wait()
 
     def _withdraw_everything(self) -> None:
         self._leaving = True
@@ -256,6 +300,7 @@ class Daemon:
             self._layer2.set_interfaces(interfaces)
         except PermissionError:
             self._fail(_NO_RIGHT)
+        self._witness.take_links()
         if self._cluster is not None:
             self._cluster.changed(
                 item.service
@@ -307,6 +352,8 @@ class Daemon:
             else:
                 self._plans[service] = item
         self._cause = "configuration"
+        choices = (item.interfaces for item in self._plans.values() if item.withheld is None)
+        self._failover.set_needed(links_needed(choices), clock())
 
     def _note_configuration(self, problems: tuple[Problem, ...]) -> None:
         figures = self._figures
@@ -327,7 +374,16 @@ class Daemon:
         self._figures.problems.clear()
         self._figures.problems.update(problem.severity.value for problem in problems)
 
+    def _on_gossip(self, event: Event) -> None:
+        if isinstance(event, UserMessage):
+            letter = self._peers.take(event.data)
+            if letter is not None:
+                self._witness.letter(letter)
+        else:
+            self._on_member(event)
+
     def _on_member(self, event: Event) -> None:
+        self._members_changed = True
         match event:
             case Joined(member):
                 self._cause = "member_joined"
@@ -385,6 +441,7 @@ class Daemon:
         self._take_contact_events(now)
         self._elect(now + BITE)
         self._reconcile(now, now + BITE)
+        self._witness.settle()
         self._announcer.handle_timeout(now)
         self._layer2.flush()
         self._note_readiness()
@@ -396,6 +453,7 @@ class Daemon:
             self._wake()
         elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
             self._cluster.settled(self._reconciler.announced())
+        self._settled.set()
 
     def _take_contact_events(self, now: float) -> None:
         for event in self._contact.events():
@@ -414,7 +472,11 @@ class Daemon:
         if live is None:
             nodes = self._snapshot.nodes if self._snapshot else {}
             live = frozenset(nodes) | {self._settings.node_name}
+        if self._members_changed:
+            self._members_changed = False
+            self._failover.set_peers(self._peers.others(), clock())
         self._election.set_members(live, self._cause)
+        self._election.set_bars(self._failover.bars(), "bars")
         if not self._moves:
             self._moves.extend(self._election.advance(HASHES_A_TURN))
         while self._moves:
@@ -425,6 +487,7 @@ class Daemon:
     def _take_move(self, move: Move) -> None:
         self._figures.moves[move.reason] += 1
         self._dirty[move.service] = move.reason
+        self._previous[move.service] = move.before
         planned = self._plans.get(move.service)
         self._log_ips(
             "leader",
@@ -453,9 +516,7 @@ class Daemon:
             if isinstance(action, Announce):
                 self._announce(action, now)
             else:
-                for ip in action.ips:
-                    self._announcer.withdraw(ip, service)
-                self._log_ips("withdraw", service, action.ips, reason=action.reason)
+                self._give_up(action, now)
             if self._cluster is not None:
                 self._cluster.changed([service])
 
@@ -466,10 +527,22 @@ class Daemon:
     def _mine(self, service: str) -> bool:
         return self._election.owner(service) == self._settings.node_name
 
+    def _give_up(self, action: Withdraw, now: float) -> None:
+        service = action.service
+        lost = action.reason == Withheld.NOT_OWNER
+        winner = self._election.owner(service) if lost else None
+        for ip in action.ips:
+            if winner is None:
+                self._failover.withdraw(service, ip)
+            else:
+                self._failover.lost(service, ip, winner, now)
+        self._log_ips("withdraw", service, action.ips, reason=action.reason)
+
     def _announce(self, action: Announce, now: float) -> None:
+        previous = self._previous.pop(action.service, None)
         for ip in action.ips:
             self._decided.setdefault(ip, now)
-            self._announcer.announce(ip, action.service, action.interfaces, now)
+            self._failover.won(action.service, ip, action.interfaces, previous, now)
         self._log_ips("announce", action.service, action.ips, reason=action.reason)
         if action.interfaces is not None and not action.interfaces & self._layer2.names():
             wanted = sorted(action.interfaces)

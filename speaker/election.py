@@ -4,6 +4,8 @@ The owner is the live candidate with the lowest sha256 of `node#ip`. So a death 
 services that the dead node owned, and a join costs a service one digest, that of the node that
 joined. What remains to be hashed waits in a queue, so that the caller can take it in bites and
 keep its loop turning.
+
+A living node may be barred (see `bars`): then the next in the order of the hash owns in its place.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
 
+from speaker.bars import Bars
 from speaker.desired import ServicePlan, Withheld
 
 MAX_HASHES = 2_500
@@ -52,11 +55,13 @@ class _Standing:
     """The last result for one service.
 
     As long as `owner` lives and the plan stays, it beats every candidate in `seen`, those who
-    died since and came back too. Only members outside `seen` can beat it.
+    died since and came back too. Only members outside `seen` can beat it. `looked_at` are the
+    nodes whose life or bars the result depends on: the owner, and those passed over before.
     """
 
     owner: str | None = None
     rank: bytes = b""
+    looked_at: tuple[str, ...] = ()
     seen: frozenset[str] | None = None
     """The members that were counted; None: none yet, or the plan has changed since."""
 
@@ -71,7 +76,9 @@ class Election:
         self._members: frozenset[str] = frozenset()
         self._standings: dict[str, _Standing] = {}
         self._owners: dict[str, str | None] = {}
-        self._owned: dict[str, set[str]] = {}
+        self._bars = Bars()
+        self._concerns: dict[str, set[str]] = {}
+        """By node, the services whose results depend on it."""
         self._queue: dict[str, str] = {}
         self._moves: list[Move] = []
         # Sets that many services share are computed once for each set of members.
@@ -115,7 +122,7 @@ class Election:
         if known is None:
             self._standings[service] = _Standing()
             self._owners[service] = None
-        elif _electorate(known) == _electorate(plan):
+        elif _electorate(known) == _electorate(plan) and not self._barred_by_link(known, plan):
             return
         self._standings[service].seen = None
         if plan.withheld is not None:
@@ -123,6 +130,9 @@ class Election:
             self._award(service, None, b"", plan.withheld.name.lower())
         else:
             self._queue[service] = PLAN_CHANGED
+
+    def _barred_by_link(self, known: ServicePlan, plan: ServicePlan) -> bool:
+        return bool(self._bars.links) and known.interfaces != plan.interfaces
 
     def _forget(self, service: str) -> None:
         self._queue.pop(service, None)
@@ -140,14 +150,28 @@ class Election:
         self._members = members
         self._living.clear()
         self._joined.clear()
-        orphans = {service: reason for node in left for service in self._owned.get(node, ())}
-        self._queue = orphans | {
-            service: why for service, why in self._queue.items() if service not in orphans
-        }
+        orphans = {service: reason for node in left for service in self._concerns.get(node, ())}
+        self._first(orphans)
         if joined:
             for service, plan in self._plans.items():
                 if plan.withheld is None:
                     self._queue.setdefault(service, reason)
+
+    def set_bars(self, bars: Bars, reason: str) -> None:
+        """Take what bars living nodes; only services that a changed bar concerns are queued."""
+        before, self._bars = self._bars, bars
+        changed = before.named ^ bars.named
+        if before.clarion != bars.clarion:
+            changed |= bars.named
+        changed |= {subject.node for subject in before.links ^ bars.links}
+        self._first(
+            {service: reason for node in changed for service in self._concerns.get(node, ())}
+        )
+
+    def _first(self, urgent: dict[str, str]) -> None:
+        """Put these at the head of the queue: they may be without an owner."""
+        rest = {service: why for service, why in self._queue.items() if service not in urgent}
+        self._queue = urgent | rest
 
     def advance(self, limit: int = MAX_HASHES) -> list[Move]:
         """Do at most `limit` hashes and give the moves found since the last call.
@@ -197,19 +221,35 @@ class Election:
         rank, owner = best or (b"", None)
         self._award(service, owner, rank, reason)
 
-    def _award(self, service: str, owner: str | None, rank: bytes, reason: str) -> None:
+    def _award(self, service: str, winner: str | None, rank: bytes, reason: str) -> None:
         standing = self._standings[service]
-        before, standing.owner, standing.rank = standing.owner, owner, rank
-        if before == owner:
-            return
-        if before is not None:
-            self._owned[before].discard(service)
-            if not self._owned[before]:
-                del self._owned[before]
-        if owner is not None:
-            self._owned.setdefault(owner, set()).add(service)
-        self._owners[service] = owner
-        self._moves.append(Move(service, before, owner, reason))
+        standing.owner, standing.rank = winner, rank
+        owner, looked_at = self._eligible(service, winner)
+        self._depend(service, standing, looked_at)
+        before = self._owners[service]
+        if before != owner:
+            self._owners[service] = owner
+            self._moves.append(Move(service, before, owner, reason))
+
+    def _eligible(self, service: str, winner: str | None) -> tuple[str | None, tuple[str, ...]]:
+        """Pass over barred nodes; return the owner and everybody that this depends on."""
+        plan, bars = self._plans[service], self._bars
+        if winner is None or not bars.bar(winner, plan.interfaces):
+            return winner, (winner,) if winner is not None else ()
+        candidates = self._alive(plan.candidates)
+        self.hashes += len(candidates)
+        ranking = sorted(candidates, key=lambda node: _rank(node, plan.hash_ip, plan.scores))
+        return bars.first(ranking, plan.interfaces)
+
+    def _depend(self, service: str, standing: _Standing, looked_at: tuple[str, ...]) -> None:
+        for node in standing.looked_at:
+            services = self._concerns[node]
+            services.discard(service)
+            if not services:
+                del self._concerns[node]
+        for node in looked_at:
+            self._concerns.setdefault(node, set()).add(service)
+        standing.looked_at = looked_at
 
 
 def _rank(node: str, ip: str, scores: Mapping[str, int]) -> bytes:

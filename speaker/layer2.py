@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from re import Pattern
-from typing import Any
+from typing import Any, Protocol
 
+from arp import packet as arp_packet
 from arp import responder as arp
-from link.drop import DropReason
+from arp.gratuitous import request_to_client as arp_request
+from link import frame as ethernet
+from link.drop import DecodeError, DropReason
 from link.filter import (
     IPV4_STEPS,
     IPV6_STEPS,
@@ -26,8 +29,10 @@ from link.interface import Interface, eligibility
 from link.mac import ZERO
 from link.multicast import Memberships
 from link.packet_socket import LONGEST_FRAME, PACKET_OTHERHOST, PacketSocket
+from ndp import packet as ndp_packet
 from ndp import responder as ndp
 from ndp.groups import SolicitedNodeGroups
+from ndp.unsolicited import solicitation
 from speaker.announcer import Announcement, Announcer, IPAddress
 from speaker.clients import Clients
 from speaker.frames import build
@@ -43,6 +48,19 @@ LONGEST_REMEMBERED = 128
 """Bytes of a question: the longest usual one has 86."""
 RETRY_INTERVAL = 1.0
 """Seconds until a socket that could not be opened is tried again."""
+
+
+class Listener(Protocol):
+    """Who wants to know what is overheard, besides questions."""
+
+    def frames(self, ifindex: int, now: float) -> None:
+        """Frames of somebody else wait on the link; called before any of them is answered."""
+
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        """Somebody else with this MAC announced a service IP, or answered for it."""
+
+    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+        """A client answered what we had asked it from a service IP."""
 
 
 @dataclass(slots=True)
@@ -174,6 +192,7 @@ class Layer2:
         self.stats = Layer2Stats()
         self.on_first_frame: Callable[[IPAddress], None] = lambda ip: None
         """Called with each IP of which an announcement has just left."""
+        self.listener: Listener | None = None
 
     def set_interfaces(self, interfaces: Mapping[int, Interface]) -> None:
         """Take the node's links; raises PermissionError where CAP_NET_RAW is missing."""
@@ -211,6 +230,10 @@ class Layer2:
             self._filter(link)
             self._join(link)
         self._note_filters()
+
+    def usable(self) -> Mapping[int, Interface]:
+        """Return the links that answer, by index."""
+        return {index: link.interface for index, link in self._links.items()}
 
     def names(self) -> frozenset[str]:
         """Return the names of the links that answer."""
@@ -347,6 +370,8 @@ class Layer2:
     ) -> None:
         self._now = self._clock()
         self._on_frames(self._now)
+        if self.listener is not None:
+            self.listener.frames(link.interface.index, self._now)
         known = link.remembered.current(self._announcer.changes, self._now)
         for data, packet_type in used.receive(FRAMES_A_TURN):
             answer = known.get(data)
@@ -370,8 +395,13 @@ class Layer2:
         asked = arp.read_question(data, mac)
         if isinstance(asked, DropReason):
             self.stats.dropped[asked] += 1
+            if asked is DropReason.ARP_REPLY:
+                self._overhear_arp(link, data)
             return None
         ip = asked.target_ip
+        if asked.sender_ip == ip:
+            self._overhear(link, ip, asked.sender_mac)
+            return None
         if not self._asked(link, ip, asked.sender_ip, asked.sender_mac):
             return None
         return _Answer(self.stats.of(ip), arp.reply(asked, mac))
@@ -382,12 +412,38 @@ class Layer2:
         question = ndp.read_question(data, mac)
         if isinstance(question, DropReason):
             self.stats.dropped[question] += 1
+            if question is DropReason.NEIGHBOR_ADVERTISEMENT:
+                self._overhear_ndp(link, data)
             return None
         message, asker = question
         ip = message.target
         if link.source is None or not self._asked(link, ip, message.source, asker):
             return None
         return _Answer(self.stats.of(ip), ndp.advertise(question, link.source, mac))
+
+    def _overhear(self, link: _Link, ip: IPAddress, mac: bytes) -> None:
+        """Somebody says where a service IP is."""
+        self.stats.dropped[DropReason.ANNOUNCEMENT] += 1
+        if self.listener is not None and ip in self._service_ips and mac not in self._own_macs:
+            self.listener.announced(ip, link.interface.index, mac, self._now)
+
+    def _overhear_arp(self, link: _Link, data: bytes) -> None:
+        """A reply: of an owner about its IP, or of a client that we asked."""
+        with suppress(DecodeError):
+            reply = arp_packet.decode(ethernet.decode(data).payload)
+            if reply.sender_ip in self._service_ips:
+                self._overhear(link, reply.sender_ip, reply.sender_mac)
+            elif self.listener is not None and reply.target_ip in self._service_ips:
+                index = link.interface.index
+                self.listener.client_answered(reply.target_ip, index, reply.sender_ip, self._now)
+
+    def _overhear_ndp(self, link: _Link, data: bytes) -> None:
+        """An advertisement of an owner about its IP."""
+        with suppress(DecodeError):
+            frame = ethernet.decode(data)
+            advertisement = ndp_packet.decode(frame.payload)
+            mac = advertisement.link_address or frame.source
+            self._overhear(link, advertisement.target, mac)
 
     def _asked(self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes) -> bool:
         """Remember who asked, whoever owns the IP; tell whether we answer."""
@@ -409,6 +465,21 @@ class Layer2:
         if self._transmit(used, answer.frame):
             answer.stats.responses += 1
 
+    def ask(self, ip: IPAddress, ifindex: int, mac: bytes) -> None:
+        """Ask the node at `mac` whether it answers for `ip`, from an address of our own."""
+        link = self._links.get(ifindex)
+        if link is None:
+            return
+        interface, frame = link.interface, None
+        if isinstance(ip, IPv4Address):
+            own = min(_own_ipv4(interface), default=IPv4Address(0))
+            frame = arp_request(interface.mac, own, ip, mac)
+        elif interface.link_local is not None:
+            frame = solicitation(interface.mac, interface.link_local, ip, mac)
+        used = link.socket(ip.version)
+        if frame is not None and used is not None:
+            self._transmit(used, frame)
+
     def _announce(self, announcement: Announcement) -> None:
         link = self._links.get(announcement.interface.index)
         if link is None:
@@ -425,3 +496,7 @@ class Layer2:
             self.stats.dropped[DropReason.SEND_FAILED] += 1
             return False
         return True
+
+
+def _own_ipv4(interface: Interface) -> list[IPv4Address]:
+    return [a.ip for a in interface.addresses if isinstance(a.ip, IPv4Address)]

@@ -11,14 +11,17 @@ from typing import Any
 
 from gossip import mark
 from gossip.agent import Agent
+from gossip.courier import Courier, CourierRefusal, Letter
 from gossip.io import Address, Event, MemberView
-from gossip.mark import Mark
+from gossip.mark import Flags, Mark
 from gossip.seeds import look_up
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal
 from kube.address import parse_ip
 from speaker.debug_socket import DebugServer, table
+from speaker.letters import Send
+from speaker.roster import Peer
 from speaker.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, Settings, split_seed
 
@@ -47,6 +50,8 @@ class Peers:
         self._reported: Counter[Refusal] = Counter()
         self._next_report = 0.0
         self.agent: Agent | None = None
+        self.courier: Courier | None = None
+        self._start_id = 0
         if settings.gossips:
             self.agent = self._make_agent(on_event)
 
@@ -95,6 +100,45 @@ class Peers:
             self.agent.swim.exchange(self._clock())
             self.agent.poke()
 
+    def send(self, letter: Send) -> None:
+        """Send a letter of ours to other Clarions; about a node that gossip knows."""
+        if self.agent is None or self.courier is None:
+            return
+        about = self.agent.swim.member(letter.about)
+        its = mark.decode(about.meta) if about is not None else None
+        if about is None or its is None:
+            return
+        what = (int(letter.kind), its.start_id, about.incarnation, letter.payload)
+        if letter.to is None:
+            self.courier.straight(*what)
+        else:
+            self.courier.to(letter.to, *what)
+        self.agent.poke()
+
+    def take(self, data: bytes) -> Letter | None:
+        """Read an application message; None where it is no letter that counts."""
+        taken = self.courier.take(data) if self.courier is not None else None
+        return taken if isinstance(taken, Letter) else None
+
+    def others(self) -> list[Peer]:
+        """Describe all other members, the dead and those that left too."""
+        if self.agent is None:
+            return []
+        found = []
+        for member in self.agent.swim.members():
+            if not member.own:
+                its = mark.decode(member.meta)
+                start_id, flags = (None, Flags.NONE) if its is None else (its.start_id, its.flags)
+                found.append(Peer(member.name, start_id, flags, member.state))
+        return found
+
+    def set_flags(self, flags: Flags) -> None:
+        """Publish why we may own nothing."""
+        if self.agent is not None:
+            meta = mark.encode(Mark(self._start_id, flags))
+            self.agent.swim.set_meta(meta, self._clock())
+            self.agent.poke()
+
     def states(self) -> Mapping[str, int]:
         """Count members by state, for the metric."""
         if self.agent is None:
@@ -107,7 +151,9 @@ class Peers:
         if self.agent is None:
             return {}
         stats = self.agent.swim.stats
-        return {str(key): count for key, count in (stats.refusals + stats.ignored).items()}
+        counts = {str(key): count for key, count in (stats.refusals + stats.ignored).items()}
+        letters = self.courier.refused if self.courier is not None else Counter[CourierRefusal]()
+        return counts | {f"letter_{reason}": count for reason, count in letters.items()}
 
     def report_refusals(self, now: float) -> None:
         """Log what has been refused since the last line, once a minute at most."""
@@ -148,6 +194,7 @@ class Peers:
         settings = self._settings
         address = Address(settings.bind_address, settings.bind_port)
         rng = random.SystemRandom()
+        self._start_id = rng.getrandbits(mark.START_ID_BITS)
         swim = Swim(
             replace(settings.gossip, port=settings.bind_port),
             name=settings.node_name,
@@ -157,8 +204,9 @@ class Peers:
             nonce=lambda: os.urandom(12),
             incarnation=int(time.time()),
             now=self._clock(),
-            meta=mark.encode(Mark(rng.getrandbits(mark.START_ID_BITS))),
+            meta=mark.encode(Mark(self._start_id)),
         )
+        self.courier = Courier(swim, rng, self._start_id)
         return Agent(swim, address, self._clock, on_event, self._on_error)
 
     def _keyring(self) -> Keyring | None:

@@ -18,6 +18,8 @@ from speaker.pace import RATE
 
 GOSSIP_PORT = 7946
 SHORT_SECRET = 16
+FAILOVER_AFTER = 0.35
+SHORTEST_FAILOVER, LONGEST_FAILOVER = 0.1, 5.0
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -64,6 +66,8 @@ class Settings:
     """Announcement frames a second and interface; 0 for no limit."""
     announce_refresh: float = 0.0
     """Seconds between announcements that go on for ever; 0 for none."""
+    failover_after: float = FAILOVER_AFTER
+    """Seconds after which a dead node's IPs move, on average; 0: when memberlist says so."""
 
     @property
     def gossips(self) -> bool:
@@ -134,6 +138,19 @@ def delegate_version(text: str) -> bytes:
         name = "CLARION_ML_DELEGATE_VERSION"
         raise SettingsError(f"{name}: must be MIN,MAX,CUR from 0 to 255, not {text!r}") from None
     return CURRENT_VSN[:3] + bytes((low, high, current))
+
+
+def failover_after(text: str) -> float:
+    """Return seconds, 0 for `off`; raise SettingsError for no duration or one out of bounds."""
+    if text == "off":
+        return 0.0
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise SettingsError(f"--failover-after: {error}") from None
+    if not SHORTEST_FAILOVER <= seconds <= LONGEST_FAILOVER:
+        raise SettingsError(f"--failover-after: must be off or 100ms to 5s, not {text!r}")
+    return seconds
 
 
 def default_namespace() -> str:

@@ -15,11 +15,11 @@ from speaker.announcer import (
     FRAMES_A_TURN,
     ROUND_INTERVAL,
     ROUNDS,
-    ROUNDS_TO_CLIENTS,
     Announcement,
     Announcer,
     Form,
 )
+from speaker.arrival import TRIES
 from speaker.clients import Client, Clients
 from speaker.contact import Contact
 from speaker.frames import build
@@ -217,7 +217,7 @@ def test_ipv6_waits_for_a_link_local_address() -> None:
     assert [(item.ip, item.form) for item in drain(core)] == [(V6, Form.ADVERTISEMENT)]
 
 
-def test_known_clients_and_gateways_are_told_by_name_in_the_first_rounds() -> None:
+def test_known_clients_and_gateways_are_told_by_name_until_they_answer() -> None:
     gateway = IPv4Address("192.0.2.254")
     link = replace(DUAL, gateways=frozenset({gateway, IPv6Address("fe80::1")}))
     clients = Clients()
@@ -225,8 +225,12 @@ def test_known_clients_and_gateways_are_told_by_name_in_the_first_rounds() -> No
     core = Announcer(Contact(0.0, alone=True), clients)
     core.set_interfaces({0: link}, 0.0)
     core.announce(VIP, "ns/a", None, 0.0)
-    told = [item.client for _, item in frames(core, until=60.0) if item.form is Form.TO_CLIENT]
-    assert told == [Client(CLIENT, CLIENT_MAC), Client(gateway, None)] * ROUNDS_TO_CLIENTS
+    first = [item.client for item in drain(core) if item.form is Form.TO_CLIENT]
+    assert first == [Client(CLIENT, CLIENT_MAC), Client(gateway, None)]
+    assert core.confirmed(VIP, 0, CLIENT, 0.004) == pytest.approx(0.004)
+    assert core.confirmed(VIP, 0, CLIENT, 0.005) is None
+    again = [item.client for _, item in frames(core, until=60.0) if item.form is Form.TO_CLIENT]
+    assert again == [Client(gateway, None)] * (TRIES - 1)
 
 
 def many(count: int) -> list[IPv4Address]:

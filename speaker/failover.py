@@ -1,0 +1,328 @@
+"""Failover as one core: who is missed, who inherits, and how IPs change hands. Pure.
+
+It joins the parts: `roster` (who the others are), `flags` (our own word), `liveness` (who lives),
+`succession` (who begins and who stops). Same shape as every core: inputs with `now`, one deadline,
+what is to be sent is drained.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+from gossip.courier import Letter
+from gossip.mark import Flags
+from link.interface import Interface
+from speaker import letters
+from speaker.announcer import Announcer
+from speaker.bars import Bars
+from speaker.contact import Contact
+from speaker.flags import OwnFlags
+from speaker.letters import Hello, Kind, LetterError, Send
+from speaker.liveness import Liveness
+from speaker.roster import Peer, Roster, own_links
+from speaker.succession import Succession
+from speaker.takeover import Ask
+from speaker.verdict import Subject
+from speaker.watch import EchoRequest, Kernel, Timing
+
+if TYPE_CHECKING:
+    from random import Random
+
+IPAddress = IPv4Address | IPv6Address
+
+HELLO_REFRESH = 60.0
+"""A node tells its links to all so often, and whenever they change; one lost is asked for."""
+HELLO_RETRY = 1.0
+HELLO_REPEAT = 0.3
+_NEVER = float("inf")
+
+
+class LetterRefusal(StrEnum):
+    """Why a letter was not taken."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_KIND = "unknown_kind"
+
+
+@dataclass(slots=True)
+class FailoverStats:
+    """Figures for the metrics."""
+
+    verdicts: Mapping[str, int]
+    missing: int = 0
+    contested: int = 0
+    yielding: int = 0
+    conflicts: int = 0
+    refused: int = 0
+
+
+class Failover:
+    """One node's view of the others' lives, and what it does about it."""
+
+    def __init__(
+        self,
+        node: str,
+        timing: Timing | None,
+        announcer: Announcer,
+        contact: Contact,
+        rng: "Random",
+        now: float,
+    ) -> None:
+        """`timing` None: memberlist's verdicts alone; IPs change hands gently all the same."""
+        self._node = node
+        self._fast = timing is not None
+        self._contact = contact
+        self._roster = Roster(node)
+        self._flags = OwnFlags(now)
+        self._liveness = Liveness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
+        self._succession = Succession(node, self._roster, announcer, self._kernel, now)
+        self._interfaces: Mapping[int, Interface] = {}
+        self._needed: frozenset[str] | None = None
+        self._hello = Hello(())
+        self._hello_at = _NEVER
+        self._hello_left = 0
+        self._ask_at = now
+        self._letters: list[Send] = []
+        self._inherited: frozenset[str] = frozenset()
+        self._bars = Bars()
+        self._published = Flags.NONE
+        self._refused = 0
+
+    # ---- what there is
+
+    def set_interfaces(self, interfaces: Mapping[int, Interface], now: float) -> None:
+        """Take the eligible links by index."""
+        self._interfaces = dict(interfaces)
+        self._take_links(now)
+
+    def set_needed(self, names: frozenset[str] | None, now: float) -> None:
+        """Take the names of the links that services are announced on; None: on all."""
+        if names != self._needed:
+            self._needed = names
+            self._take_links(now)
+
+    def set_peers(self, peers: Iterable[Peer], now: float) -> None:
+        """Take all other members, dead and left ones too."""
+        known = self._roster.clarions
+        for name in self._roster.set_peers(peers):
+            self._liveness.new_life(name)
+        for name in self._roster.clarions - known:
+            self._succession.owner_back(name, now)
+            self._ask_at = min(self._ask_at, now)
+        self._retarget(now)
+
+    # ---- what the election says
+
+    def won(
+        self,
+        service: str,
+        ip: IPAddress,
+        interfaces: frozenset[str] | None,
+        previous: str | None,
+        now: float,
+    ) -> None:
+        """Own an IP from now on; `previous` is who did, as far as this node knew."""
+        heir_of = previous if previous is not None and self._lost_its_owner(previous) else None
+        self._succession.won(service, ip, interfaces, heir_of, now)
+        if heir_of is not None:
+            self._retarget(now)
+            self._liveness.check(heir_of, now)
+
+    def lost(self, service: str, ip: IPAddress, winner: str | None, now: float) -> None:
+        """Own it no more; None: nobody does, so this node stops at once."""
+        self._succession.lost(service, ip, winner, now)
+
+    def withdraw(self, service: str, ip: IPAddress) -> None:
+        """Nobody is to announce it for this service any more."""
+        self._succession.withdraw(service, ip)
+
+    def leave(self, now: float) -> None:
+        """This node goes: others are to own what it owns."""
+        self._flags.leave(now)
+
+    # ---- what is seen
+
+    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
+        """Take an echo reply; false where nobody asked for it."""
+        known = self._liveness.echoed(ifindex, ip, token, now)
+        self._take_returned(now)
+        return known
+
+    def frames(self, ifindex: int, now: float) -> None:
+        """Somebody's frames came in by the link: call this before they are answered."""
+        self._liveness.heard(ifindex, None, now)
+        self._take_returned(now)
+
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        """Somebody else announced a service IP on the link, or answered for it."""
+        self._liveness.heard(ifindex, self._roster.owner_of(mac), now)
+        self._succession.heard(ip, ifindex, mac, now)
+
+    def letter(self, letter: Letter, now: float) -> None:
+        """Take a letter that the courier has let through."""
+        try:
+            self._read(letter, now)
+        except (LetterError, ValueError):
+            self._refused += 1
+
+    # ---- what follows
+
+    def bars(self) -> Bars:
+        """Return who is barred from owning, this node by its own word among them."""
+        bars = self._liveness.bars() if self._fast else self._said()
+        if not self._flags.published:
+            return bars
+        return Bars(bars.nodes | {self._node}, bars.links, bars.clarion)
+
+    @property
+    def flags(self) -> Flags:
+        """What to publish in our Meta."""
+        return self._flags.published
+
+    def handing_over(self, *, foreign: bool) -> int:
+        """Return how many IPs wait for their winner; without `foreign`, for a Clarion only."""
+        return self._succession.pending(foreign=foreign)
+
+    def handed_over(self) -> bool:
+        """Tell once whether what this node answers for has changed by itself."""
+        return self._succession.changed()
+
+    def requests(self) -> list[EchoRequest]:
+        """Drain the echo requests to send."""
+        return self._liveness.requests()
+
+    def asks(self) -> list[tuple[Interface, Ask]]:
+        """Drain the ARP requests or solicitations to send to old owners."""
+        return self._succession.asks()
+
+    def letters(self) -> list[Send]:
+        """Drain the letters to send."""
+        waiting, self._letters = self._letters, []
+        waiting += self._liveness.letters()
+        waiting += self._succession.letters()
+        return waiting
+
+    def stats(self) -> FailoverStats:
+        """Return the figures of now."""
+        return FailoverStats(
+            verdicts=dict(self._liveness.verdicts),
+            missing=self._liveness.missing(),
+            contested=self._succession.contested,
+            yielding=self._succession.pending(foreign=True),
+            conflicts=self._succession.conflicts,
+            refused=self._refused,
+        )
+
+    def deadline(self) -> float:
+        """When `handle_timeout` wants to be called next."""
+        return min(
+            self._liveness.deadline() if self._roster.clarions - {self._node} else _NEVER,
+            self._succession.deadline(),
+            self._flags.deadline(),
+            self._hello_at,
+            self._ask_at,
+        )
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due; call it after everything that has arrived was read."""
+        self._flags.handle_timeout(now)
+        if self._roster.clarions - {self._node}:
+            self._liveness.handle_timeout(now)
+        self._take_returned(now)
+        self._succession.handle_timeout(now)
+        if self._inherited != self._succession.inherited_from():
+            self._retarget(now)
+        self._greet(now)
+
+    # ---- inside
+
+    def _take_links(self, now: float) -> None:
+        usable = {
+            index: interface
+            for index, interface in self._interfaces.items()
+            if interface.carrier and (self._needed is None or interface.name in self._needed)
+        }
+        self._flags.set_links(self._interfaces, self._needed, now)
+        self._liveness.set_interfaces(usable)
+        self._succession.set_interfaces(usable)
+        links = own_links(usable)
+        if links != self._hello.links:
+            self._hello = Hello(links)
+            self._hello_at, self._hello_left = now, 3
+        self._retarget(now)
+
+    def _retarget(self, now: float) -> None:
+        self._inherited = self._succession.inherited_from()
+        self._liveness.retarget(self._inherited, now)
+
+    def _kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+        return self._liveness.kernel(name, ifindexes, now)
+
+    def _lost_its_owner(self, name: str) -> bool:
+        """Tell whether the last owner is gone without a word: dead, or judged so."""
+        peer = self._roster.peer(name)
+        if peer is None or peer.start_id is None:
+            return False
+        if not peer.living:
+            return peer.died
+        bars = self._liveness.bars()
+        return name in bars.named and not peer.flags
+
+    def _said(self) -> Bars:
+        """Without the fast verdict only nodes' own words bar."""
+        bars = self._liveness.bars()
+        said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags}
+        return Bars(frozenset(said), frozenset(), bars.clarion)
+
+    def _take_returned(self, now: float) -> None:
+        for link in self._liveness.returned():
+            self._contact.link_returned(link.ifindex, link.gap, now)
+
+    def _read(self, letter: Letter, now: float) -> None:
+        sender, payload = letter.sender, letter.payload
+        match Kind(letter.kind):
+            case Kind.BEAT:
+                self._liveness.beat(sender, now)
+                self._succession.owner_back(sender, now)
+            case Kind.HELLO:
+                self._take_hello(sender, letters.decode_hello(payload), now)
+            case Kind.MISSING:
+                subject = Subject(letter.about, letters.decode_link_name(payload))
+                self._liveness.missed(subject, sender, now)
+            case Kind.GONE:
+                subject = Subject(letter.about, letters.decode_link_name(payload))
+                self._liveness.gone(subject, now)
+            case Kind.YOURS:
+                self._succession.asked(letters.decode_ips(payload), sender, now)
+            case Kind.CLAIM:
+                self._succession.claimed(letters.decode_ips(payload), sender)
+
+    # ---- telling our links
+
+    def _take_hello(self, name: str, hello: Hello, now: float) -> None:
+        if hello.links != self._roster.links(name):
+            self._roster.set_links(name, hello.links)
+            self._retarget(now)
+        if hello.asks:
+            self._tell_links((name,))
+
+    def _tell_links(self, to: tuple[str, ...] | None, asks: bool = False) -> None:
+        payload = letters.encode_hello(Hello(self._hello.links, asks))
+        self._letters.append(Send(Kind.HELLO, self._node, payload, to))
+
+    def _greet(self, now: float) -> None:
+        if now >= self._ask_at:
+            strangers = self._roster.strangers()
+            if strangers:
+                self._tell_links(strangers, asks=True)
+            self._ask_at = now + HELLO_RETRY if strangers else _NEVER
+        if now >= self._hello_at:
+            self._tell_links(None)
+            self._hello_left = max(0, self._hello_left - 1)
+            self._hello_at = now + (HELLO_REPEAT if self._hello_left else HELLO_REFRESH)
+
+
+_SLOW = 0.35
+"""Without fast verdicts kernels are watched all the same, for the quiet takeover."""

@@ -1,0 +1,53 @@
+"""What this node says of itself in its Meta: why it may own nothing just now. Pure."""
+
+from collections.abc import Mapping
+
+from gossip.mark import Flags
+from link.interface import Interface
+
+INTERVAL = 10.0
+"""Seconds between two changes, so that a link that flaps does not move IPs each time; leaving
+does not wait."""
+
+
+class OwnFlags:
+    """Flags that follow the facts, but not too often."""
+
+    def __init__(self, now: float) -> None:
+        self.published = Flags.NONE
+        self._wanted = Flags.NONE
+        self._may_change = now
+        self._leaving = False
+
+    def set_links(
+        self, interfaces: Mapping[int, Interface], needed: frozenset[str] | None, now: float
+    ) -> None:
+        """Take the eligible links, and the names of those that services need (None: any)."""
+        useful = [
+            interface
+            for interface in interfaces.values()
+            if interface.carrier and (needed is None or interface.name in needed)
+        ]
+        self._wanted = Flags.NONE if useful else Flags.NO_LINK
+        self._publish(now)
+
+    def leave(self, now: float) -> None:
+        """We are going."""
+        self._leaving = True
+        self._publish(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Publish what had to wait."""
+        self._publish(now)
+
+    def deadline(self) -> float:
+        """When `handle_timeout` wants to be called next."""
+        waiting = not self._leaving and self._wanted != self.published
+        return self._may_change if waiting else float("inf")
+
+    def _publish(self, now: float) -> None:
+        if self._leaving:
+            self.published = self._wanted | Flags.LEAVING
+        elif self._wanted != self.published and now >= self._may_change:
+            self.published = self._wanted
+            self._may_change = now + INTERVAL

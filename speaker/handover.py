@@ -1,0 +1,137 @@
+"""An IP changes hands only by being heard: the loser answers on until the winner speaks. Pure.
+
+Who loses an election (an owner that leaves, an heir whose owner is back) keeps answering for the
+IP until it has heard the winner announce it, on each link by itself, or by a claim. It asks for
+that every ASK_INTERVAL. A winner that is no Clarion understands no question: it gets FOREIGN_GRACE.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
+IPAddress = IPv4Address | IPv6Address
+
+ASK_INTERVAL = 0.1
+FOREIGN_GRACE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Yours:
+    """Tell `winner`: these are yours, and I answer for them until I hear you."""
+
+    winner: str
+    ips: frozenset[IPAddress]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Stop answering for `ip` on behalf of `service`."""
+
+    service: str
+    ip: IPAddress
+
+
+@dataclass(slots=True)
+class _Yielding:
+    services: set[str]
+    winner: str
+    foreign: bool
+    links: set[int]
+    """Where we still answer."""
+    ask_at: float
+    until: float
+
+
+@dataclass(slots=True)
+class Handover:
+    """The IPs that we have lost and still answer for."""
+
+    _yielding: dict[IPAddress, _Yielding] = field(default_factory=dict)
+
+    def begin(
+        self,
+        service: str,
+        ip: IPAddress,
+        winner: str,
+        links: Iterable[int],
+        now: float,
+        *,
+        foreign: bool,
+    ) -> None:
+        """Lose `ip` to `winner`; `links` are those on which we answer for it."""
+        known = self._yielding.get(ip)
+        if known is not None and known.winner == winner:
+            known.services.add(service)
+            return
+        services = {service} | (known.services if known is not None else set())
+        until = now + FOREIGN_GRACE if foreign else float("inf")
+        self._yielding[ip] = _Yielding(services, winner, foreign, set(links), now, until)
+
+    def cancel(self, service: str, ip: IPAddress) -> bool:
+        """The IP is ours again, or nobody's; true where it was being handed over."""
+        item = self._yielding.get(ip)
+        if item is None or service not in item.services:
+            return False
+        item.services.discard(service)
+        if not item.services:
+            del self._yielding[ip]
+        return True
+
+    def yielding(self, ip: IPAddress) -> bool:
+        """Tell whether the IP is being handed over."""
+        return ip in self._yielding
+
+    def pending(self) -> int:
+        """Return how many IPs are being handed over."""
+        return len(self._yielding)
+
+    def pending_to_ours(self) -> int:
+        """Return how many of them go to a Clarion."""
+        return sum(not item.foreign for item in self._yielding.values())
+
+    def open(self, ip: IPAddress, ifindex: int) -> bool:
+        """Tell whether we still answer for the IP on the link; true for IPs that stay ours."""
+        item = self._yielding.get(ip)
+        return item is None or ifindex in item.links
+
+    def heard(self, ip: IPAddress, ifindex: int, who: str | None) -> list[Released]:
+        """Somebody announced the IP on the link; `who` is None for one that we do not know."""
+        item = self._yielding.get(ip)
+        if item is None or (who != item.winner and not (item.foreign and who is None)):
+            return []
+        item.links.discard(ifindex)
+        return self._finish(ip) if not item.links else []
+
+    def claimed(self, ips: Iterable[IPAddress], who: str) -> list[Released]:
+        """The winner says that it answers for these IPs."""
+        released: list[Released] = []
+        for ip in ips:
+            item = self._yielding.get(ip)
+            if item is not None and item.winner == who:
+                released += self._finish(ip)
+        return released
+
+    def handle_timeout(self, now: float) -> list[Released]:
+        """Give up what a foreign winner has had its time for."""
+        late = [ip for ip, item in self._yielding.items() if now >= item.until]
+        return [released for ip in late for released in self._finish(ip)]
+
+    def asks(self, now: float) -> list[Yours]:
+        """Return the questions that are due, one a winner."""
+        by_winner: dict[str, set[IPAddress]] = {}
+        for ip, item in self._yielding.items():
+            if not item.foreign and now >= item.ask_at:
+                item.ask_at = now + ASK_INTERVAL
+                by_winner.setdefault(item.winner, set()).add(ip)
+        return [Yours(winner, frozenset(ips)) for winner, ips in by_winner.items()]
+
+    def deadline(self) -> float:
+        """When `handle_timeout` and `asks` want to be called next."""
+        return min(
+            (item.until if item.foreign else item.ask_at for item in self._yielding.values()),
+            default=float("inf"),
+        )
+
+    def _finish(self, ip: IPAddress) -> list[Released]:
+        item = self._yielding.pop(ip)
+        return [Released(service, ip) for service in sorted(item.services)]

@@ -1,0 +1,164 @@
+"""What Clarion speakers tell each other straight, besides memberlist's gossip. Pure.
+
+The courier (`gossip.courier`) carries them: it proves the sender, refuses what is repeated, and
+names the life of the node that a letter is about.
+
+| kind      | about    | to            | says |
+|-----------|----------|---------------|------|
+| BEAT      | sender   | its watchers  | my process runs (empty) |
+| HELLO     | sender   | all           | these are my links: name, MAC, addresses |
+| MISSING   | the node | all           | I miss it: its kernel on a link, or its process |
+| GONE      | the node | all           | two of us miss it: the heirs may take over |
+| YOURS     | sender   | the winner    | I answer for these IPs until I hear you |
+| CLAIM     | sender   | who asked     | I answer for these IPs |
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+IPAddress = IPv4Address | IPv6Address
+
+MOST_LINKS = 8
+MOST_ADDRESSES = 4
+"""How many links of a node, and addresses of a link, others are told."""
+IPS_A_LETTER = 24
+_MAC = 6
+_LONGEST_NAME = 15
+"""IFNAMSIZ without its last zero."""
+
+
+class Kind(IntEnum):
+    """The third byte of a letter."""
+
+    BEAT = 1
+    HELLO = 2
+    MISSING = 3
+    GONE = 4
+    YOURS = 5
+    CLAIM = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a letter about the node `about`, to these nodes (None: to all living Clarions)."""
+
+    kind: Kind
+    about: str
+    payload: bytes = b""
+    to: tuple[str, ...] | None = None
+
+
+class LetterError(ValueError):
+    """A payload that is none; the one exception that the readers below raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLink:
+    """A link on which a node announces: `mac` of 6 bytes, lowest addresses first."""
+
+    name: str
+    mac: bytes
+    ips: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The links of a node; `asks`: please tell me yours."""
+
+    links: tuple[PeerLink, ...]
+    asks: bool = False
+
+
+def encode_hello(hello: Hello) -> bytes:
+    """Write `asks`, then each link: name, MAC, addresses, all but the MAC by length."""
+    parts = [bytes([hello.asks])]
+    for link in hello.links[:MOST_LINKS]:
+        ips = link.ips[:MOST_ADDRESSES]
+        parts += [_counted(link.name.encode()), link.mac, bytes([len(ips)])]
+        parts += [_counted(ip.packed) for ip in ips]
+    return b"".join(parts)
+
+
+def decode_hello(payload: bytes) -> Hello:
+    """Read it; raise LetterError."""
+    reader = _Reader(payload)
+    asks, links = reader.number(), list[PeerLink]()
+    while reader.more():
+        if len(links) == MOST_LINKS:
+            raise LetterError("too many links")
+        name, mac, count = reader.name(), reader.take(_MAC), reader.number()
+        if count > MOST_ADDRESSES:
+            raise LetterError("too many addresses")
+        links.append(PeerLink(name, mac, tuple(reader.ip() for _ in range(count))))
+    return Hello(tuple(links), bool(asks))
+
+
+def encode_link_name(name: str) -> bytes:
+    """Write which link of a node is missed; empty: its process."""
+    return name.encode()
+
+
+def decode_link_name(payload: bytes) -> str:
+    """Read it; raise LetterError."""
+    if len(payload) > _LONGEST_NAME:
+        raise LetterError("a name too long")
+    return _text(payload)
+
+
+def encode_ips(ips: Iterable[IPAddress]) -> Iterator[bytes]:
+    """Write IPs, as many payloads as they need."""
+    parts = [_counted(ip.packed) for ip in ips]
+    for start in range(0, len(parts), IPS_A_LETTER):
+        yield b"".join(parts[start : start + IPS_A_LETTER])
+
+
+def decode_ips(payload: bytes) -> frozenset[IPAddress]:
+    """Read one payload of IPs; raise LetterError."""
+    reader, ips = _Reader(payload), set()
+    while reader.more():
+        ips.add(reader.ip())
+    return frozenset(ips)
+
+
+def _counted(data: bytes) -> bytes:
+    return bytes([len(data)]) + data
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise LetterError("no UTF-8") from error
+
+
+class _Reader:
+    """Takes fields off the front of a payload."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def more(self) -> bool:
+        return self._at < len(self._data)
+
+    def take(self, size: int) -> bytes:
+        end = self._at + size
+        if end > len(self._data):
+            raise LetterError("truncated")
+        taken, self._at = self._data[self._at : end], end
+        return taken
+
+    def number(self) -> int:
+        return self.take(1)[0]
+
+    def name(self) -> str:
+        return decode_link_name(self.take(self.number()))
+
+    def ip(self) -> IPAddress:
+        packed = self.take(self.number())
+        try:
+            return ip_address(packed)
+        except ValueError as error:
+            raise LetterError("no address") from error

@@ -1,0 +1,320 @@
+"""Whose machine and whose process live: own observations, others' reports, verdicts. Pure.
+
+Two things are watched. The kernel of a node, on each link, by echo (`watch`). Its process, by
+beats: letters that it sends to its watchers every BEAT_INTERVAL. What this node misses it reports
+to all, and enough reports make a verdict (`verdict`), which bars the node from owning (`bars`).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+from gossip.mark import Flags
+from link.interface import Interface
+from speaker import letters
+from speaker.bars import Bars
+from speaker.letters import Kind, Send
+from speaker.roster import Roster
+from speaker.verdict import PROCESS, Subject, Verdicts
+from speaker.watch import EchoRequest, Kernel, LinkReturned, TargetKey, Timing, Watch
+
+if TYPE_CHECKING:
+    from random import Random
+
+IPAddress = IPv4Address | IPv6Address
+
+BEAT_INTERVAL = 0.25
+BEAT_PATIENCE = 1.45
+"""Seconds without a beat after which a process is missed: more than a freeze of 1 s and a beat."""
+LATE = 0.1
+"""A timer this late means that we stood still, and what we missed meanwhile does not count."""
+REPORT_INTERVAL = 0.1
+REPORT_LASTS = 0.35
+REPEATS = 3
+"""How often a verdict is told, REPORT_INTERVAL apart."""
+_NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class _Repeated:
+    letter: Send
+    at: float
+    left: int
+
+
+class Liveness:
+    """`watch` and `verdict` with the letters between them."""
+
+    def __init__(self, roster: Roster, node: str, timing: Timing, rng: "Random", now: float):
+        self._roster = roster
+        self._node = node
+        self._watch = Watch(timing, rng, now)
+        self._verdicts = Verdicts(node, REPORT_LASTS)
+        self._interfaces: Mapping[int, Interface] = {}
+        self._link_names: dict[TargetKey, str] = {}
+        """What the links that we share with others are called over there."""
+        self._wanted: frozenset[str] = frozenset()
+        self._mine: frozenset[Subject] = frozenset()
+        """What this node itself misses."""
+        self._beats: dict[str, float] = {}
+        self._beat_due = now
+        self._due = _NEVER
+        self._late_after = _NEVER
+        self._repeated: list[_Repeated] = []
+        self._letters: list[Send] = []
+        self._bars, self._bars_of = Bars(), -1
+
+    @property
+    def verdicts(self) -> Mapping[str, int]:
+        """Count verdicts by what became of them, for the metric."""
+        return self._verdicts.counts
+
+    # ---- what there is to watch
+
+    def set_interfaces(self, interfaces: Mapping[int, Interface]) -> None:
+        """Take the links on which this node could announce, those with carrier."""
+        self._interfaces = interfaces
+
+    def retarget(self, inherited: Collection[str], now: float) -> None:
+        """Watch whom the roster assigns to us, and those from whom we are inheriting."""
+        roster = self._roster
+        names = roster.clarions | frozenset(inherited)
+        nodes: dict[TargetKey, IPAddress] = {}
+        gateways: dict[TargetKey, IPAddress] = {}
+        self._link_names.clear()
+        for interface in self._interfaces.values():
+            for name in names - {self._node}:
+                met = roster.meet(name, interface)
+                if met is not None:
+                    key = TargetKey(name, interface.index)
+                    nodes[key], self._link_names[key] = met[1], met[0].name
+            for gateway in interface.gateways:
+                gateways[TargetKey(str(gateway), interface.index)] = gateway
+        watched = frozenset(roster.watched())
+        self._watch.set_targets(nodes, gateways, now)
+        self._watch.watch(watched | frozenset(inherited))
+        self._beats = {name: at for name, at in self._beats.items() if name in watched}
+
+    def new_life(self, name: str) -> None:
+        """What was known of a node is of an earlier life."""
+        self._verdicts.forget(name)
+        self._watch.recheck(name)
+        self._beats.pop(name, None)
+
+    # ---- what is seen
+
+    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
+        """Take an echo reply; false where nobody asked for it."""
+        found = self._watch.echoed(ifindex, ip, token, now)
+        if found is None:
+            return False
+        key, at = found
+        self._alive(key, at)
+        return True
+
+    def heard(self, ifindex: int, name: str | None, now: float) -> None:
+        """A frame came in by the link, from the node `name` if it is one."""
+        self._watch.heard(ifindex, now)
+        if name is not None:
+            self._watch.spoke(name, ifindex, now)
+            self._alive(TargetKey(name, ifindex), now)
+
+    def beat(self, name: str, now: float) -> None:
+        """A node's process says that it runs."""
+        self._beats[name] = now
+        subject = Subject(name, PROCESS)
+        self._verdicts.withdraw(subject, self._node)
+        self._verdicts.alive(subject, now)
+
+    def missed(self, subject: Subject, witness: str, now: float) -> None:
+        """Another node misses somebody."""
+        if subject.node == self._node:
+            self._protest(subject, now)
+            return
+        self._verdicts.report(subject, witness, now)
+        if subject.link != PROCESS:
+            self._watch.check(subject.node, now)
+
+    def gone(self, subject: Subject, now: float) -> None:
+        """Another node has reached a verdict."""
+        if subject.node == self._node:
+            self._protest(subject, now)
+            if subject.link == PROCESS:
+                return
+        if not self._contradicted(subject, now) and self._verdicts.hear(subject, now):
+            self._check_others(subject, now)
+
+    # ---- what follows
+
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+        """Tell what a node's machine does on links of ours: one that is silent decides."""
+        found = set()
+        for ifindex in ifindexes:
+            key = TargetKey(name, ifindex)
+            judged = Subject(name, self._link_names.get(key, "")) in self._verdicts.gone()
+            found.add(Kernel.SILENT if judged else self._watch.kernel(name, ifindex, now))
+        for kind in (Kernel.SILENT, Kernel.UNKNOWN, Kernel.ANSWERS):
+            if kind in found:
+                return kind
+        return Kernel.SILENT
+
+    def check(self, name: str, now: float) -> None:
+        """Ask a node's kernel now."""
+        self._watch.check(name, now)
+
+    def bars(self) -> Bars:
+        """Return who is barred, by own word and by verdict."""
+        if self._verdicts.changed() or self._roster.version != self._bars_of:
+            self._bars, self._bars_of = self._work_out_bars(), self._roster.version
+        return self._bars
+
+    def _work_out_bars(self) -> Bars:
+        gone = self._verdicts.gone()
+        said = {
+            peer.name
+            for peer in self._roster.peers()
+            if peer.living and peer.flags & (Flags.NO_LINK | Flags.LEAVING | Flags.NOT_SYNCED)
+        }
+        silent = {subject.node for subject in gone if subject.link == PROCESS}
+        return Bars(
+            nodes=frozenset(said | silent),
+            links=frozenset(subject for subject in gone if subject.link != PROCESS),
+            clarion=self._roster.clarions,
+        )
+
+    def silent_processes(self) -> frozenset[str]:
+        """Name the nodes whose process is judged silent."""
+        return frozenset(s.node for s in self._verdicts.gone() if s.link == PROCESS)
+
+    def isolated(self, now: float) -> bool:
+        """Tell whether a link of ours hears nobody although we ask."""
+        return any(self._watch.isolated(ifindex, now) for ifindex in self._interfaces)
+
+    def missing(self) -> int:
+        """Count the nodes' links that this node itself misses, for the metric."""
+        return len(self._watch.missing())
+
+    def returned(self) -> list[LinkReturned]:
+        """Drain the links of ours that came back after a silence."""
+        return self._watch.returned()
+
+    def requests(self) -> list[EchoRequest]:
+        """Drain the echo requests to send."""
+        return self._watch.requests()
+
+    def letters(self) -> list[Send]:
+        """Drain the letters to send."""
+        waiting, self._letters = self._letters, []
+        return waiting
+
+    def deadline(self) -> float:
+        """When `handle_timeout` wants to be called next."""
+        repeats = min((item.at for item in self._repeated), default=_NEVER)
+        return min(self._watch.deadline(), self._beat_due, self._due, repeats)
+
+    def handle_timeout(self, now: float) -> None:
+        """Ask, beat, report, and judge what is due."""
+        late = now - self._late_after
+        if late > LATE:
+            self._beats = {name: at + late for name, at in self._beats.items()}
+        self._watch.handle_timeout(now)
+        if now >= self._beat_due:
+            self._send_beat(now)
+        self._report(now)
+        self._repeat(now)
+        self._late_after = self.deadline()
+
+    # ---- inside
+
+    def _alive(self, key: TargetKey, at: float) -> None:
+        """The node answers on that link of ours: so that link of its works, and ours does."""
+        name = self._link_names.get(key)
+        if name is not None:
+            self._verdicts.withdraw(Subject(key.who, name), self._node)
+            self._verdicts.alive(Subject(key.who, name), at)
+            self._verdicts.alive(Subject(self._node, self._interfaces[key.ifindex].name), at)
+
+    def _protest(self, subject: Subject, now: float) -> None:
+        """We are being missed. Our process says itself that it runs, to everybody; of a link of
+        ours we may not know yet that it is cut, so we ask."""
+        if subject.link == PROCESS:
+            self._letters.append(Send(Kind.BEAT, self._node))
+        else:
+            self._watch.check_all(now)
+
+    def _send_beat(self, now: float) -> None:
+        self._beat_due = now + BEAT_INTERVAL
+        watchers = self._roster.watchers()
+        if watchers:
+            self._letters.append(Send(Kind.BEAT, self._node, to=watchers))
+
+    def _report(self, now: float) -> None:
+        """Tell what we miss, as long as no verdict came of it."""
+        mine = self._observed(now)
+        for subject in mine - self._mine:
+            # Whoever could bear witness may have died with it: find out at once.
+            self._check_others(subject, now)
+        self._mine = mine
+        if mine and now >= self._due:
+            self._due = now + REPORT_INTERVAL
+            for subject in mine - self._verdicts.gone():
+                payload = letters.encode_link_name(subject.link)
+                self._letters.append(Send(Kind.MISSING, subject.node, payload))
+        elif not mine:
+            self._due = _NEVER
+        for subject in mine:
+            self._verdicts.report(subject, self._node, now)
+        for reached in self._verdicts.judge(self._able(), now):
+            self._tell(reached.subject, now)
+            self._check_others(reached.subject, now)
+
+    def _observed(self, now: float) -> frozenset[Subject]:
+        mine = {
+            Subject(key.who, self._link_names[key])
+            for key in self._watch.missing()
+            if key.who in self._roster.clarions
+        }
+        mine |= {
+            Subject(name, PROCESS)
+            for name, at in self._beats.items()
+            if now - at > BEAT_PATIENCE and name in self._roster.clarions
+        }
+        if mine and self._due == _NEVER:
+            self._due = now
+        return frozenset(mine)
+
+    def _able(self) -> frozenset[str]:
+        """Name the others that could report: neither missed by us nor judged."""
+        lost = {key.who for key in self._watch.missing()}
+        lost |= {subject.node for subject in self._verdicts.gone()}
+        return self._roster.clarions - lost - {self._node}
+
+    def _contradicted(self, subject: Subject, now: float) -> bool:
+        """Tell whether we know better: the node has just answered us."""
+        if subject.link == PROCESS:
+            return now - self._beats.get(subject.node, -_NEVER) <= BEAT_PATIENCE
+        return any(
+            self._watch.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            for key, name in self._link_names.items()
+            if (key.who, name) == subject
+        )
+
+    def _tell(self, subject: Subject, now: float) -> None:
+        payload = letters.encode_link_name(subject.link)
+        self._repeated.append(_Repeated(Send(Kind.GONE, subject.node, payload), now, REPEATS))
+
+    def _check_others(self, subject: Subject, now: float) -> None:
+        if subject.link != PROCESS:
+            self._watch.check_all(now)
+
+    def _repeat(self, now: float) -> None:
+        gone = self._verdicts.gone()
+        for item in self._repeated:
+            if now >= item.at:
+                item.at, item.left = now + REPORT_INTERVAL, item.left - 1
+                subject = item.letter.about, letters.decode_link_name(item.letter.payload)
+                item.left = item.left if subject in gone else 0
+                if subject in gone:
+                    self._letters.append(item.letter)
+        self._repeated = [item for item in self._repeated if item.left > 0]

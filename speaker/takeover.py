@@ -1,0 +1,167 @@
+"""An heir's first steps: ask the wire for the old owner, then take over aloud or quietly. Pure.
+
+Whatever told us that the owner is gone, its own answer is better: it is asked once for the IP, by
+an ARP request or a solicitation to its MAC. If it answers, and its kernel too, nothing is taken
+over; it is asked again every now and then. If only its kernel is alive, its process has died or
+hangs: traffic of warm clients still gets through that machine, and any announcement would tear
+their connections. The heir then only answers questions, until the machine is gone too.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+
+from speaker.watch import Kernel
+
+IPAddress = IPv4Address | IPv6Address
+
+ANSWER_WITHIN = 0.02
+"""Seconds in which an owner that is alive answers for its IP."""
+KNOWN_WITHIN = 0.5
+"""Seconds in which the owner's kernel has answered an echo, or has not."""
+ASK_AGAIN = 1.0
+ASKS_A_SECOND = 5
+"""Switches that inspect ARP shut a port at 15 a second; these repeats can wait."""
+
+
+class Mode(StrEnum):
+    """How an IP is taken over."""
+
+    LOUD = "loud"
+    QUIET = "quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the old owner, at `mac` on the link `ifindex`, whether it answers for `ip`."""
+
+    ip: IPAddress
+    ifindex: int
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Answer for `ip` from now on; a second one with LOUD may follow a QUIET one."""
+
+    ip: IPAddress
+    mode: Mode
+
+
+@dataclass(slots=True)
+class _Pending:
+    owner: str
+    macs: Mapping[int, bytes]
+    """The owner's MAC by our link."""
+    since: float
+    decide_at: float
+    answered: bool = False
+    contested: bool = False
+
+
+@dataclass(slots=True)
+class Takeovers:
+    """IPs that we have inherited, from the decision to the announcement.
+
+    `kernel(owner, links)` tells whether the owner's machine answers on those links of ours.
+    """
+
+    kernel: Callable[[str, Collection[int]], Kernel]
+    contested: int = 0
+    """How many IPs are not taken over as their owner answers: a gauge."""
+    _pending: dict[IPAddress, _Pending] = field(default_factory=dict)
+    _quiet: dict[IPAddress, _Pending] = field(default_factory=dict)
+    _asks: list[Ask] = field(default_factory=list)
+    _may_ask: float = float("-inf")
+
+    def begin(self, ip: IPAddress, owner: str, macs: Mapping[int, bytes], now: float) -> None:
+        """Inherit `ip` from `owner`."""
+        self._quiet.pop(ip, None)
+        self._pending[ip] = _Pending(owner, macs, now, now + ANSWER_WITHIN)
+        self._asks += [Ask(ip, ifindex, mac) for ifindex, mac in macs.items()]
+
+    def cancel(self, ip: IPAddress) -> None:
+        """The IP is not ours any more."""
+        self._pending.pop(ip, None)
+        self._quiet.pop(ip, None)
+
+    def holds(self, ip: IPAddress) -> bool:
+        """Tell whether the IP waits for a decision."""
+        return ip in self._pending
+
+    def quiet(self, ip: IPAddress) -> bool:
+        """Tell whether the IP was taken over without a word."""
+        return ip in self._quiet
+
+    def owners(self) -> frozenset[str]:
+        """Return the old owners whose machines matter still."""
+        return frozenset(
+            item.owner for items in (self._quiet, self._pending) for item in items.values()
+        )
+
+    def answered(self, ip: IPAddress, mac: bytes) -> None:
+        """Somebody with this MAC answers for the IP, or announces it."""
+        item = self._pending.get(ip)
+        if item is not None and mac in item.macs.values():
+            item.answered = True
+
+    def owner_back(self, owner: str) -> list[Take]:
+        """The owner's process is alive again, and we own its IPs all the same: say so aloud."""
+        back = [ip for ip, item in self._quiet.items() if item.owner == owner]
+        for ip in back:
+            del self._quiet[ip]
+        return [Take(ip, Mode.LOUD) for ip in back]
+
+    def handle_timeout(self, now: float) -> list[Take]:
+        """Decide what is due."""
+        takes: list[Take] = []
+        for ip, item in list(self._pending.items()):
+            if now >= item.decide_at:
+                decide = self._repeat if item.contested else self._decide
+                takes += decide(ip, item, now)
+        for ip, item in list(self._quiet.items()):
+            if self._kernel_of(item) is Kernel.SILENT:
+                del self._quiet[ip]
+                takes.append(Take(ip, Mode.LOUD))
+        self.contested = sum(item.contested for item in self._pending.values())
+        return takes
+
+    def asks(self) -> list[Ask]:
+        """Drain the questions to send."""
+        asks, self._asks = self._asks, []
+        return asks
+
+    def deadline(self) -> float:
+        """When `handle_timeout` wants to be called next."""
+        return min((item.decide_at for item in self._pending.values()), default=float("inf"))
+
+    def _kernel_of(self, item: _Pending) -> Kernel:
+        return self.kernel(item.owner, item.macs.keys())
+
+    def _decide(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
+        kernel = self._kernel_of(item)
+        if kernel is Kernel.UNKNOWN and now - item.since < KNOWN_WITHIN:
+            item.decide_at = now + ANSWER_WITHIN
+            return []
+        if item.answered and kernel is Kernel.ANSWERS:
+            item.contested, item.answered = True, False
+            item.decide_at = now + ASK_AGAIN
+            return []
+        del self._pending[ip]
+        if kernel is not Kernel.ANSWERS:
+            return [Take(ip, Mode.LOUD)]
+        self._quiet[ip] = item
+        return [Take(ip, Mode.QUIET)]
+
+    def _repeat(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
+        """The time of a contested IP: ask once more, as the rate allows, and decide again."""
+        if self._kernel_of(item) is Kernel.SILENT:
+            return self._decide(ip, item, now)
+        if now < self._may_ask:
+            item.decide_at = self._may_ask
+            return []
+        self._may_ask = now + 1 / ASKS_A_SECOND
+        item.contested, item.since, item.decide_at = False, now, now + ANSWER_WITHIN
+        self._asks += [Ask(ip, ifindex, mac) for ifindex, mac in item.macs.items()]
+        return []

@@ -1,0 +1,363 @@
+"""Who is alive on the wire: echo requests to other nodes' kernels, on every announcing link. Pure.
+
+A kernel answers in microseconds, whatever state its speaker is in; so a node that leaves a run of
+requests unanswered is cut off or dead. What is watched all the time is asked every `interval`. A
+request that stays unanswered for `retry` puts its target in doubt: it is asked every `retry` then,
+and the link's gateways with it, since our own link may be what failed. A target is *missing* when
+all requests of `patience` seconds went unanswered while somebody else was heard on that link.
+
+Times are those of sending: an answer read late still proves that its sender lived when we asked,
+and a process that stood still asked nobody, so that time does not count.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from random import Random
+
+IPAddress = IPv4Address | IPv6Address
+
+FEWEST_REQUESTS = 5
+"""How many requests must have gone unanswered, however long it took."""
+TOKEN = 8
+"""Random bytes in each request: nobody off the path can answer."""
+MOST_OUTSTANDING = 32
+MOST_CHECKS = 64
+"""How many targets that are not watched may be asked in one turn: some 3 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The numbers that follow from `--failover-after`, in seconds."""
+
+    interval: float
+    patience: float
+    retry: float
+    isolated: float
+
+    @classmethod
+    def of(cls, failover_after: float) -> "Timing":
+        """A node dies half an `interval` before the next request on average, then it takes
+        `patience`: together that is `failover_after`."""
+        return cls(
+            interval=failover_after * 2 / 7,
+            patience=failover_after * 6 / 7,
+            retry=failover_after / 14,
+            # Less than the shortest time in which others can have missed us.
+            isolated=failover_after * 5 / 7,
+        )
+
+
+class Kernel(Enum):
+    """What we know of another node's kernel on one link."""
+
+    ANSWERS = auto()
+    SILENT = auto()
+    """Missing, or it never answered anybody here."""
+    UNKNOWN = auto()
+    """Not asked lately: ask by `check`."""
+
+
+class TargetKey(NamedTuple):
+    """Somebody's address on one of our links: a node by name, or a gateway by its address."""
+
+    who: str
+    ifindex: int
+
+
+@dataclass(frozen=True, slots=True)
+class EchoRequest:
+    """Send an echo request to `ip` by the link `ifindex`; `token` is its payload."""
+
+    ifindex: int
+    ip: IPAddress
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReturned:
+    """We were heard by nobody on the link for `gap` seconds, and now somebody answers again."""
+
+    ifindex: int
+    gap: float
+
+
+@dataclass(slots=True)
+class _Target:
+    ip: IPAddress
+    gateway: bool = False
+    armed: bool = False
+    heard: float = float("-inf")
+    """When the latest request was sent that was answered."""
+    since: float | None = None
+    """When the run of unanswered requests began."""
+    asked: float = float("-inf")
+    unanswered: int = 0
+    missing: bool = False
+    check: bool = False
+    outstanding: deque[tuple[float, bytes]] = field(
+        default_factory=lambda: deque(maxlen=MOST_OUTSTANDING)
+    )
+
+    @property
+    def owes(self) -> bool:
+        """Whether it should have answered by now, as far as anybody knows."""
+        return self.armed and not self.gateway and not self.missing and self.since is not None
+
+
+class Watch:
+    """Asks, counts what is not answered, and knows whether our own links work."""
+
+    def __init__(self, timing: Timing, rng: "Random", now: float) -> None:
+        self._timing = timing
+        self._rng = rng
+        self._targets: dict[TargetKey, _Target] = {}
+        self._watched: frozenset[str] = frozenset()
+        self._proof: dict[int, float] = {}
+        self._requests: list[EchoRequest] = []
+        self._returned: list[LinkReturned] = []
+        self._changed = False
+        self._due = now + rng.random() * timing.interval
+
+    # ---- what to watch
+
+    def set_targets(
+        self,
+        nodes: Mapping[TargetKey, IPAddress],
+        gateways: Mapping[TargetKey, IPAddress],
+        now: float,
+    ) -> None:
+        """Take all nodes and gateways that our links reach."""
+        wanted = {**gateways, **nodes}
+        for key in self._targets.keys() - wanted.keys():
+            self._changed |= self._targets.pop(key).missing
+        for key, ip in wanted.items():
+            known = self._targets.get(key)
+            if known is None or known.ip != ip:
+                self._changed |= known is not None and known.missing
+                self._targets[key] = _Target(ip, gateway=key not in nodes)
+        links = {key.ifindex for key in wanted}
+        for ifindex in links - self._proof.keys():
+            self._proof[ifindex] = now
+        for ifindex in self._proof.keys() - links:
+            del self._proof[ifindex]
+
+    def watch(self, names: frozenset[str]) -> None:
+        """Ask these nodes all the time."""
+        self._watched = names
+
+    def check(self, name: str, now: float) -> None:
+        """Ask a node now, as somebody else misses it."""
+        for key, target in self._targets.items():
+            if key.who == name and not target.check and not target.missing:
+                target.check = True
+                self._due = min(self._due, now)
+
+    def check_all(self, now: float) -> None:
+        """Ask every node once: where one is gone others may be."""
+        for key, target in self._targets.items():
+            if not target.gateway:
+                self.check(key.who, now)
+
+    def recheck(self, name: str) -> None:
+        """Forget that a node was ever missing: a new life of it has begun."""
+        for key, target in self._targets.items():
+            if key.who == name:
+                self._changed |= target.missing
+                target.missing = False
+                _forget_run(target)
+
+    # ---- what is seen
+
+    def echoed(
+        self, ifindex: int, ip: IPAddress, token: bytes, now: float
+    ) -> tuple[TargetKey, float] | None:
+        """Take an echo reply; return whose it is and when we asked, or None if we did not."""
+        for key, target in self._targets.items():
+            if key.ifindex == ifindex and target.ip == ip:
+                at = _take(target, token)
+                if at is not None:
+                    self._alive(key, target, at, now)
+                    return key, at
+        return None
+
+    def heard(self, ifindex: int, now: float) -> None:
+        """Note that a frame from somebody else came in by the link."""
+        if ifindex in self._proof:
+            self._prove(ifindex, now, now)
+
+    def spoke(self, name: str, ifindex: int, now: float) -> None:
+        """Note a sign of life of a node itself on the link, other than an echo."""
+        target = self._targets.get(TargetKey(name, ifindex))
+        if target is not None:
+            self._alive(TargetKey(name, ifindex), target, now, now)
+
+    # ---- what follows
+
+    def missing(self) -> frozenset[TargetKey]:
+        """Return the nodes that we miss now, by link."""
+        return frozenset(key for key, t in self._targets.items() if t.missing and not t.gateway)
+
+    def kernel(self, name: str, ifindex: int, now: float) -> Kernel:
+        """Tell what the node's kernel does on the link, as far as we know."""
+        target = self._targets.get(TargetKey(name, ifindex))
+        if target is None or not target.armed or target.missing:
+            return Kernel.SILENT
+        recent = now - target.heard <= self._timing.patience
+        return Kernel.ANSWERS if recent else Kernel.UNKNOWN
+
+    def isolated(self, ifindex: int, now: float) -> bool:
+        """Tell whether we hear nobody on the link although we ask."""
+        proof = self._proof.get(ifindex)
+        return proof is not None and now - proof > self._timing.isolated and self._asking(ifindex)
+
+    def changed(self) -> bool:
+        """Tell once whether `missing` has changed."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def requests(self) -> list[EchoRequest]:
+        """Drain the requests to send."""
+        requests, self._requests = self._requests, []
+        return requests
+
+    def returned(self) -> list[LinkReturned]:
+        """Drain the links that came back."""
+        returned, self._returned = self._returned, []
+        return returned
+
+    def deadline(self) -> float:
+        """When `handle_timeout` wants to be called next; infinite where there is no target."""
+        return self._due if self._targets else float("inf")
+
+    def handle_timeout(self, now: float) -> None:
+        """Ask whom it is time to ask, and judge who has been silent for too long."""
+        if now < self._due:
+            return
+        late = now - self._due
+        if late > self._timing.retry:
+            self._forgive(late)
+        self._judge(now)
+        self._ask(now)
+        self._due = self._next(now)
+
+    # ---- inside
+
+    def _alive(self, key: TargetKey, target: _Target, at: float, now: float) -> None:
+        target.armed = True
+        target.heard = max(target.heard, at)
+        target.check = False
+        if target.missing:
+            target.missing, self._changed = False, True
+        self._prove(key.ifindex, at, now)
+
+    def _prove(self, ifindex: int, at: float, now: float) -> None:
+        """Somebody was heard on the link at `at`. After a gap everybody starts afresh."""
+        before = self._proof[ifindex]
+        if at <= before:
+            return
+        self._proof[ifindex] = at
+        gap = at - before
+        if gap <= 1.5 * self._timing.interval or not self._asking(ifindex):
+            return
+        # Requests that we sent while nobody could hear them tell nothing about the others.
+        for key, target in self._targets.items():
+            if key.ifindex == ifindex and target.since is not None and target.since < at:
+                target.since, target.unanswered = at, 0
+        if gap > self._timing.isolated:
+            self._returned.append(LinkReturned(ifindex, gap))
+
+    def _asking(self, ifindex: int) -> bool:
+        """Tell whether somebody on the link owes us an answer who ever gave one.
+
+        Whom we miss does not count: it took proof of our link to miss them.
+        """
+        return any(key.ifindex == ifindex and target.owes for key, target in self._targets.items())
+
+    def _forgive(self, late: float) -> None:
+        """We stood still: the time counts for nobody's silence."""
+        for target in self._targets.values():
+            if target.since is not None:
+                target.since += late
+
+    def _judge(self, now: float) -> None:
+        for key, target in self._targets.items():
+            if target.since is None or not target.owes:
+                continue
+            silent = now - target.since >= self._timing.patience
+            proof = self._proof[key.ifindex]
+            if silent and target.unanswered >= FEWEST_REQUESTS and proof > target.since:
+                target.missing, self._changed = True, True
+                target.check = False
+
+    def _ask(self, now: float) -> None:
+        doubted = {key.ifindex for key in self._targets if self._doubtful(key, now)}
+        checks = 0
+        for key, target in self._targets.items():
+            if target.gateway:
+                wanted = key.ifindex in doubted
+                every = self._timing.interval / 2
+            else:
+                wanted = self._wanted(key, target)
+                every = self._pace(key, target, now)
+            if not wanted or now - target.asked < every * 0.999:
+                continue
+            if target.check and key.who not in self._watched:
+                checks += 1
+                if checks > MOST_CHECKS:
+                    continue
+            self._request(key, target, now)
+
+    def _wanted(self, key: TargetKey, target: _Target) -> bool:
+        return key.who in self._watched or target.check or target.missing or not target.armed
+
+    def _pace(self, key: TargetKey, target: _Target, now: float) -> float:
+        if not target.armed:
+            # One that never answered may never do so, as where a firewall drops ICMP.
+            return 10 * self._timing.interval
+        if target.missing:
+            return self._timing.interval
+        return self._timing.retry if self._doubtful(key, now) else self._timing.interval
+
+    def _doubtful(self, key: TargetKey, now: float) -> bool:
+        target = self._targets[key]
+        if target.since is None or not target.owes:
+            return False
+        return now - target.since >= self._timing.retry * 0.999
+
+    def _request(self, key: TargetKey, target: _Target, now: float) -> None:
+        token = self._rng.getrandbits(8 * TOKEN).to_bytes(TOKEN, "big")
+        target.outstanding.append((now, token))
+        target.asked = now
+        if target.since is None:
+            target.since, target.unanswered = now, 0
+        target.unanswered += 1
+        self._requests.append(EchoRequest(key.ifindex, target.ip, token))
+
+    def _next(self, now: float) -> float:
+        """Call again in time for the next retry of anybody, else for the next round."""
+        timing = self._timing
+        waiting = any(target.owes for target in self._targets.values())
+        return now + (timing.retry if waiting else timing.interval)
+
+
+def _take(target: _Target, token: bytes) -> float | None:
+    """Find the request that a reply belongs to; forget it and those before it."""
+    at = next((at for at, sent in target.outstanding if sent == token), None)
+    if at is None:
+        return None
+    while target.outstanding and target.outstanding[0][0] <= at:
+        target.outstanding.popleft()
+    target.since = target.outstanding[0][0] if target.outstanding else None
+    target.unanswered = len(target.outstanding)
+    return at
+
+
+def _forget_run(target: _Target) -> None:
+    target.outstanding.clear()
+    target.since, target.unanswered = None, 0

@@ -1,0 +1,197 @@
+"""Drives the failover core: its clock, its echo sockets, its letters."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+
+from gossip.courier import Letter
+from gossip.mark import Flags
+from link.echo_socket import EchoSocket
+from speaker.announcer import Announcer, IPAddress
+from speaker.bars import Bars
+from speaker.failover import Failover
+from speaker.layer2 import Layer2
+from speaker.peers import Peers
+from speaker.watch import EchoRequest
+
+REPLIES_A_TURN = 64
+_IDENTIFIER = 0xC7A1
+"""Echo identifier of all our requests; their random payload is what makes them ours."""
+
+
+class Witness:
+    """Owns the timer and the sockets; `on_change` is called when who may own may have changed."""
+
+    def __init__(
+        self,
+        core: Failover,
+        announcer: Announcer,
+        layer2: Layer2,
+        peers: Peers,
+        clock: Callable[[], float],
+        on_change: Callable[[], None],
+        log: Any,
+    ) -> None:
+        self.core = core
+        self._announcer = announcer
+        self._layer2 = layer2
+        self._peers = peers
+        self._clock = clock
+        self._on_change = on_change
+        self._log = log
+        self._sockets: dict[tuple[int, int], EchoSocket] = {}
+        self._refused: set[tuple[int, int]] = set()
+        self._sequence = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._flags = Flags.NONE
+        self._bars = Bars()
+        self.on_confirmed: Callable[[float], None] = lambda seconds: None
+        """Called with the seconds that a client took to confirm its move."""
+
+    def close(self) -> None:
+        """Stop, and close the sockets."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = float("-inf")
+        for key in list(self._sockets):
+            self._close(key)
+
+    # ---- what comes in
+
+    def take_links(self) -> None:
+        """The node's links have changed."""
+        usable = self._layer2.usable()
+        for key in [key for key in self._sockets if key[0] not in usable]:
+            self._close(key)
+        self._refused.clear()
+        self.core.set_interfaces(usable, self._clock())
+        self.settle()
+
+    def letter(self, letter: Letter) -> None:
+        """A letter has arrived."""
+        self.core.letter(letter, self._clock())
+        self.settle()
+
+    def frames(self, ifindex: int, now: float) -> None:
+        """See `layer2.Listener`."""
+        self.core.frames(ifindex, now)
+
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        """See `layer2.Listener`."""
+        self.core.announced(ip, ifindex, mac, now)
+        self.settle()
+
+    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+        """See `layer2.Listener`."""
+        seconds = self._announcer.confirmed(ip, ifindex, client, now)
+        if seconds is not None:
+            self.on_confirmed(seconds)
+
+    # ---- what goes out
+
+    def settle(self) -> None:
+        """Send what the core wants sent, publish our flags, and ask for the next call."""
+        for request in self.core.requests():
+            self._request(request)
+        for letter in self.core.letters():
+            self._peers.send(letter)
+        for interface, ask in self.core.asks():
+            self._layer2.ask(ask.ip, interface.index, ask.mac)
+        if self.core.flags != self._flags:
+            self._flags = self.core.flags
+            self._log.info("flags", flags=_names(self._flags))
+            self._peers.set_flags(self._flags)
+        bars = self.core.bars()
+        if bars != self._bars:
+            self._report(bars)
+            self._bars = bars
+            self._on_change()
+        elif self.core.handed_over():
+            self._on_change()
+        self._schedule()
+
+    def _report(self, bars: Bars) -> None:
+        for subject in bars.links - self._bars.links:
+            self._log.warning("verdict", node=subject.node, link=subject.link, state="gone")
+        for subject in self._bars.links - bars.links:
+            self._log.info("verdict", node=subject.node, link=subject.link, state="void")
+        for node in bars.nodes - self._bars.nodes:
+            self._log.warning("barred", node=node)
+        for node in self._bars.nodes - bars.nodes:
+            self._log.info("not_barred", node=node)
+
+    def _request(self, request: EchoRequest) -> None:
+        used = self._socket(request.ifindex, request.ip.version)
+        if used is not None:
+            self._sequence = (self._sequence + 1) & 0xFFFF
+            used.send(str(request.ip), _IDENTIFIER, self._sequence, request.token)
+
+    def _socket(self, ifindex: int, version: int) -> EchoSocket | None:
+        key = ifindex, version
+        if key not in self._sockets and key not in self._refused:
+            interface = self._layer2.usable().get(ifindex)
+            if interface is None:
+                return None
+            try:
+                opened = self._sockets[key] = EchoSocket(interface.name, version)
+            except OSError as error:
+                self._refused.add(key)
+                self._log.warning("echo", interface=interface.name, error=str(error))
+                return None
+            loop = asyncio.get_running_loop()
+            loop.add_reader(opened.fileno(), partial(self._readable, ifindex, opened))
+        return self._sockets.get(key)
+
+    def _close(self, key: tuple[int, int]) -> None:
+        used = self._sockets.pop(key)
+        asyncio.get_running_loop().remove_reader(used.fileno())
+        used.close()
+
+    def _readable(self, ifindex: int, used: EchoSocket) -> None:
+        self._read(ifindex, used)
+        self.settle()
+
+    def _read(self, ifindex: int, used: EchoSocket) -> None:
+        now = self._clock()
+        for source, reply in used.receive(REPLIES_A_TURN):
+            if reply.identifier == _IDENTIFIER:
+                self.core.echoed(ifindex, ip_address(source), reply.payload, now)
+
+    # ---- the timer
+
+    def _schedule(self) -> None:
+        at = self.core.deadline()
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if at < float("inf") and self._timer_at > float("-inf"):
+            self._timer_at = at
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, at - self._clock()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, float("inf")
+        # First read what has arrived: after a stall it is there, and nobody is late.
+        for (ifindex, _), used in list(self._sockets.items()):
+            self._read(ifindex, used)
+        self.core.handle_timeout(self._clock())
+        self.settle()
+
+
+def _names(flags: Flags) -> list[str]:
+    return [flag.name.lower() for flag in flags if flag.name]
+
+
+def links_needed(choices: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+    """Unite the interfaces that services are announced on; None: all links."""
+    needed: set[str] = set()
+    for choice in choices:
+        if choice is None:
+            return None
+        needed |= choice
+    return frozenset(needed) if needed else None
