@@ -6,6 +6,8 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sim.segment import OBSERVER
+
 if TYPE_CHECKING:
     from sim.world import World
 
@@ -37,6 +39,12 @@ class Kind(StrEnum):
     """Nothing gets from the first node to the second."""
     DEAF = "deaf"
     MUTE = "mute"
+    STOP = "stop"
+    """SIGTERM: the speaker hands over and exits; its machine goes off half a second later."""
+    GOSSIP_CUT = "gossip_cut"
+    """Port 7946 is dropped between all nodes; frames pass."""
+    SWITCH_PAUSE = "switch_pause"
+    """The switch forwards nothing."""
     PARTITION = "partition"
     """The named nodes are cut off from all others."""
 
@@ -155,6 +163,32 @@ def _partition(world: "World", fault: Fault) -> Undo:
     return lambda: world.network.heal(island)
 
 
+def _stop(world: "World", fault: Fault) -> Undo:
+    for name in fault.nodes:
+        world.stop(name)
+    return None
+
+
+def _gossip_cut(world: "World", _fault: Fault) -> Undo:
+    world.gossip_cut += 1
+
+    def undo() -> None:
+        world.gossip_cut -= 1
+
+    return undo
+
+
+def _switch_pause(world: "World", _fault: Fault) -> Undo:
+    names = [*world.machines, OBSERVER]
+    islands = [world.network.part([name]) for name in names]
+
+    def undo() -> None:
+        for island in islands:
+            world.network.heal(island)
+
+    return undo
+
+
 _ACTIONS: dict[Kind, Callable[["World", Fault], Undo]] = {
     Kind.POWER_OFF: _crash,
     Kind.KILL: _crash,
@@ -169,4 +203,7 @@ _ACTIONS: dict[Kind, Callable[["World", Fault], Undo]] = {
     Kind.DEAF: _isolate,
     Kind.MUTE: _isolate,
     Kind.PARTITION: _partition,
+    Kind.STOP: _stop,
+    Kind.GOSSIP_CUT: _gossip_cut,
+    Kind.SWITCH_PAUSE: _switch_pause,
 }

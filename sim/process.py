@@ -169,6 +169,12 @@ class Process:
             self.announcing.leave(self._tick(now))
             self._drain(now)
 
+    def leave(self, now: float) -> None:
+        """Leave gossip, all IPs being handed over; the process ends after that."""
+        if not self.frozen:
+            self.swim.leave(self._tick(now))
+            self._drain(now)
+
     @property
     def handing_over(self) -> bool:
         """Whether IPs still wait for their heirs."""

@@ -38,6 +38,9 @@ EPOCH = 1_800_000_000.0
 """The time of the start: incarnations are Unix seconds."""
 SEEDS = 3
 ASK_INTERVAL = 1.0
+HAND_OVER_WITHIN, EXIT_POLL, FORWARDS_ON = 0.9, 0.01, 0.5
+"""Seconds that a stopped speaker may take, between looks whether it is done, and for which its
+machine goes on after it."""
 
 MemberEvent = Joined | Suspected | Recovered | Gone | Updated
 
@@ -148,6 +151,25 @@ class World:
             return False
         process.freeze(self.now)
         return True
+
+    def stop(self, name: str) -> None:
+        """Tell a node's speaker to go; its machine follows."""
+        process = self.machines[name].process
+        if process is not None:
+            process.stop(self.now)
+            self._await_exit(name, process.life, self.now + HAND_OVER_WITHIN)
+
+    def _await_exit(self, name: str, life: int, until: float) -> None:
+        machine = self.machines[name]
+        process = machine.process
+        if process is None or process.life != life:
+            return
+        if process.handing_over and self.now < until:
+            self.heap.after(EXIT_POLL, partial(self._await_exit, name, life, until))
+            return
+        process.leave(self.now)
+        self.heap.after(EXIT_POLL, partial(machine.kill, power=False))
+        self.heap.after(FORWARDS_ON, partial(machine.kill, power=True))
 
     def thaw(self, name: str) -> None:
         """Let a node's process run again."""

@@ -277,7 +277,7 @@ class Failover:
         return Bars(frozenset(said), frozenset(), bars.clarion)
 
     def _take_returned(self, now: float) -> None:
-        for link in self._liveness.returned():
+        for link in self._liveness.returned(now):
             self._contact.link_returned(link.ifindex, link.gap, now)
 
     def _read(self, letter: Letter, now: float) -> None:

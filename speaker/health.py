@@ -7,7 +7,7 @@ must still be told apart from one that is well.
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -42,6 +42,12 @@ class Health:
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 16
+
+    def server_bind(self) -> None:
+        """Bind without asking DNS for our own name, which may hold the start up for 10 s."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
 
 
 class _Handler(WSGIRequestHandler):

@@ -195,9 +195,12 @@ class Liveness:
         """Count the nodes' links that this node itself misses, for the metric."""
         return len(self._watch.missing())
 
-    def returned(self) -> list[LinkReturned]:
-        """Drain the links of ours that came back after a silence."""
-        return self._watch.returned()
+    def returned(self, now: float) -> list[LinkReturned]:
+        """Drain the links of ours that came back after a silence, in which no beat could come."""
+        returned = self._watch.returned()
+        if returned:
+            self._beats = dict.fromkeys(self._beats, now)
+        return returned
 
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
@@ -232,7 +235,8 @@ class Liveness:
         name = self._link_names.get(key)
         if name is not None:
             self._verdicts.withdraw(Subject(key.who, name), self._node)
-            self._verdicts.alive(Subject(key.who, name), at)
+            if self._verdicts.alive(Subject(key.who, name), at) and key.who in self._beats:
+                self._beats[key.who] = at
             self._verdicts.alive(Subject(self._node, self._interfaces[key.ifindex].name), at)
 
     def _protest(self, subject: Subject, now: float) -> None:
@@ -278,11 +282,21 @@ class Liveness:
         mine |= {
             Subject(name, PROCESS)
             for name, at in self._beats.items()
-            if now - at > BEAT_PATIENCE and name in self._roster.clarions
+            if now - at > BEAT_PATIENCE
+            and name in self._roster.clarions
+            and self._machine_lives(name, now)
         }
         if mine and self._due == _NEVER:
             self._due = now
         return frozenset(mine)
+
+    def _machine_lives(self, name: str, now: float) -> bool:
+        """Only a process is missed alone: one whose machine is silent too is another matter."""
+        return any(
+            self._watch.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            for key in self._link_names
+            if key.who == name
+        )
 
     def _able(self) -> frozenset[str]:
         """Name the others that could report: neither missed by us nor judged."""
