@@ -86,23 +86,9 @@ class Daemon:
         )
         self._layer2 = Layer2(self._announcer, clients, clock, settings.exclude, self._tick, log)
         self._layer2.on_first_frame = self._first_frame
-        after = settings.failover_after
-        self._failover = Failover(
-            settings.node_name,
-            Timing.of(after) if after else None,
-            self._announcer,
-            self._contact,
-            random.SystemRandom(),
-            clock(),
-        )
+        self._failover = self._make_failover()
         self._witness = Witness(
-            self._failover,
-            self._announcer,
-            self._layer2,
-            self._peers,
-            clock,
-            self._wake,
-            log,
+            self._failover, self._announcer, self._layer2, self._peers, clock, self._wake, log
         )
         self._layer2.listener = self._witness
         self._members_changed = True
@@ -141,8 +127,24 @@ class Daemon:
         self._planned = asyncio.Event()
         self._failure: str | None = None
         self._health = Health()
-        self._figures = Figures(
-            node=settings.node_name,
+        self._figures = self._make_figures()
+        self._registry, self._instruments = make_registry(self._figures)
+        self._witness.on_confirmed = self._instruments.confirmed.observe
+
+    def _make_failover(self) -> Failover:
+        after = self._settings.failover_after
+        return Failover(
+            self._settings.node_name,
+            Timing.of(after) if after else None,
+            self._announcer,
+            self._contact,
+            random.SystemRandom(),
+            clock(),
+        )
+
+    def _make_figures(self) -> Figures:
+        figures = Figures(
+            node=self._settings.node_name,
             layer2=self._layer2.stats,
             announced=self._reconciler.announced(),
             owners=self._election.owners,
@@ -151,12 +153,13 @@ class Daemon:
             refusals=self._peers.refusals,
             gossip_health=self._peers.health,
             key_unproved=self._peers.unproved,
+            failover=self._failover.stats,
         )
         if self._cluster is not None:
             cluster = self._cluster
-            self._figures.api_behind = lambda: cluster.behind
-            self._figures.api_failed_writes = lambda: cluster.failed_writes
-        self._registry, self._instruments = make_registry(self._figures)
+            figures.api_behind = lambda: cluster.behind
+            figures.api_failed_writes = lambda: cluster.failed_writes
+        return figures
 
     async def run(self) -> int:
         """Start every part, wait for a signal or a fatal error, stop every part."""

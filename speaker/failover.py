@@ -6,7 +6,7 @@ what is to be sent is drained.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ class LetterRefusal(StrEnum):
 class FailoverStats:
     """Figures for the metrics."""
 
-    verdicts: Mapping[str, int]
+    verdicts: Mapping[str, int] = field(default_factory=dict)
     missing: int = 0
     contested: int = 0
     yielding: int = 0

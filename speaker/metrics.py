@@ -25,6 +25,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from speaker.desired import ServicePlan
+from speaker.failover import FailoverStats
 from speaker.layer2 import Layer2Stats
 from speaker.reconcile import Announce
 
@@ -55,6 +56,7 @@ class Figures:
     config_loaded: bool = False
     config_stale: bool = False
     contact: bool = False
+    failover: Callable[[], FailoverStats] = FailoverStats
     api_behind: Callable[[], int] = int
     api_failed_writes: Callable[[], int] = int
 
@@ -70,6 +72,7 @@ class SpeakerCollector(Collector):
         yield from self._layer2()
         yield from self._ownership()
         yield from self._gossip()
+        yield from self._failover()
         yield from self._configuration()
 
     def _layer2(self) -> Iterator[Metric]:
@@ -154,6 +157,28 @@ class SpeakerCollector(Collector):
             int(figures.contact),
         )
 
+    def _failover(self) -> Iterator[Metric]:
+        stats = self._figures.failover()
+        yield _counter(
+            "clarion_verdicts", "Fast verdicts on other nodes.", "outcome", stats.verdicts
+        )
+        for name, help_text, value in (
+            ("missing_links", "Links of other nodes that this node hears nothing from.", "missing"),
+            ("contested_ips", "IPs not taken over as their last owner answers.", "contested"),
+            ("yielding_ips", "IPs answered until their new owner is heard.", "yielding"),
+        ):
+            yield _gauge(f"clarion_{name}", help_text, getattr(stats, value))
+        yield CounterMetricFamily(
+            "clarion_conflicts",
+            "Announcements by somebody else of IPs that this node owns.",
+            stats.conflicts,
+        )
+        yield CounterMetricFamily(
+            "clarion_letters_refused",
+            "Letters of other speakers that made no sense.",
+            stats.refused,
+        )
+
     def _configuration(self) -> Iterator[Metric]:
         figures = self._figures
         yield CounterMetricFamily(
@@ -198,6 +223,7 @@ class Instruments:
     """The histograms that the loop itself observes."""
 
     takeover: Histogram
+    confirmed: Histogram
     lag: Histogram
 
 
@@ -213,13 +239,19 @@ def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
         buckets=_TAKEOVER_BUCKETS,
         registry=registry,
     )
+    confirmed = Histogram(
+        "clarion_takeover_confirmed_seconds",
+        "From the question to a known client to its answer, which proves that it has moved.",
+        buckets=_TAKEOVER_BUCKETS,
+        registry=registry,
+    )
     lag = Histogram(
         "clarion_loop_lag_seconds",
         "How late the event loop's heartbeat came.",
         buckets=_LAG_BUCKETS,
         registry=registry,
     )
-    return registry, Instruments(takeover, lag)
+    return registry, Instruments(takeover, confirmed, lag)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:
