@@ -72,7 +72,8 @@ def _last_code(bits: int, count: int, width: int, last: int, code: int) -> tuple
 def decompress(data: bytes | memoryview, limit: int) -> bytes:
     """Decompress to at most `limit` bytes.
 
-    WireError TOO_LONG beyond that, COMPRESSION for an impossible code or a missing end.
+    WireError TOO_LONG beyond that, COMPRESSION for an impossible code or a missing end. Flat, as
+    `compress` is: the table of a large cluster holds the loop for as long as this takes.
     """
     table = list(_LITERALS)
     chunks: list[bytes] = []
@@ -92,27 +93,23 @@ def decompress(data: bytes | memoryview, limit: int) -> bytes:
             continue
         if code == _EOF:
             return b"".join(chunks)
-        previous = _step(table, previous, code)
+        known = len(table)
+        room = previous and known <= _MAX_CODE
+        if code < known:
+            entry = table[code]
+            if room:
+                table.append(previous + entry[:1])
+        elif code == known and room:
+            # The one string used before it is known: the previous one and its first byte again.
+            entry = previous + previous[:1]
+            table.append(entry)
+        else:
+            raise WireError(Refusal.COMPRESSION)
         if len(table) == 1 << width and width < _MAX_WIDTH:
             width += 1
-        size += len(previous)
+        previous = entry
+        size += len(entry)
         if size > limit:
             raise WireError(Refusal.TOO_LONG)
-        chunks.append(previous)
+        chunks.append(entry)
     raise WireError(Refusal.COMPRESSION)
-
-
-def _step(table: list[bytes], previous: bytes, code: int) -> bytes:
-    """Look `code` up and number the string it completes, while there is room for one."""
-    room = previous and len(table) <= _MAX_CODE
-    if code < len(table):
-        entry = table[code]
-        if room:
-            table.append(previous + entry[:1])
-        return entry
-    if code > len(table) or not room:
-        raise WireError(Refusal.COMPRESSION)
-    # The one string used before it is known: the previous one and its own first byte again.
-    entry = previous + previous[:1]
-    table.append(entry)
-    return entry
