@@ -43,6 +43,7 @@ class Crowd:
 
     def _stats(self) -> dict[str, Any]:
         sums: Counter[str] = Counter()
+        sent: Counter[str] = Counter()
         for peer in self.peers:
             stats = peer.swim.stats
             sums["refused"] += stats.refusals.total()
@@ -50,7 +51,8 @@ class Crowd:
             sums["deaths"] += stats.deaths
             sums["probes_failed"] += stats.probes_failed
             sums["health"] += stats.health
-        return dict(sums)
+            sent.update({kind.name.lower(): count for kind, count in stats.sent.items()})
+        return {**sums, "sent": dict(sent)}
 
 
 async def main() -> None:
