@@ -77,7 +77,7 @@ class Capture:
         return next(moments, None)
 
     def since(self, question: dict[str, Any]) -> dict[str, Any]:
-        """By IP and MAC: first and last frame (ms after `start`), and frames by kind."""
+        """By IP and MAC: first and last frame (ms after `start`); by kind how many, since when."""
         self.receive()
         start = question["start"]
         return {ip: _by_mac(seen, start) for ip, seen in self._seen.items()}
@@ -94,8 +94,9 @@ def _by_mac(seen: list[Seen], start: float) -> dict[str, Any]:
     for one in seen:
         if one.at >= start:
             after = 1000 * (one.at - start)
-            row = macs.setdefault(one.mac, {"first_ms": after, "kinds": {}})
+            row = macs.setdefault(one.mac, {"first_ms": after, "kinds": {}, "begin_ms": {}})
             row["last_ms"] = after
+            row["begin_ms"].setdefault(one.kind, round(after))
             row["kinds"][one.kind] = row["kinds"].get(one.kind, 0) + 1
     return macs
 

@@ -161,6 +161,7 @@ def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
         newcomer=newcomer,
         claimants=sum(lab.macs.get(mac) != before for mac in frames),
         noise=_noise(seen["kinds"]) if seen else 0,
+        noise_ms={k: v for k, v in seen["begin_ms"].items() if k not in PLAIN} if seen else {},
         early=_early(lab, fault, ip, readings),
         handover_ms=None if handover is None else round(handover, 1),
         exit_ms=fault.injected.exit_ms,

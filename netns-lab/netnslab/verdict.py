@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -15,7 +15,8 @@ class Row:
 
     `newcomer` must be heard on the wire (None: nobody has to); `claimants` counts the nodes that
     spoke for the IP though they had not owned it before; `noise` the newcomer's frames that were
-    no plain answers; `early`: a thawed owner spoke for the IP before it had heard from anybody.
+    no plain answers, `noise_ms` when each kind of them began; `early`: a thawed owner spoke for
+    the IP before it had heard from anybody.
     """
 
     run: int
@@ -36,6 +37,7 @@ class Row:
     newcomer: str | None = None
     claimants: int = 0
     noise: int = 0
+    noise_ms: dict[str, int] = field(default_factory=dict)
     early: bool = False
     tcp_connects: int = 0
     tcp_failed: int = 0
@@ -85,7 +87,7 @@ def judge(row: Row, limits: Limits) -> list[str]:
     if row.newcomer is not None and row.takeover_ms is None:
         failures.append(f"no frame of {row.newcomer} was seen")
     if limits.quiet and row.noise:
-        failures.append(f"{row.newcomer} announced with {row.noise} frames what it should answer")
+        failures.append(f"{row.newcomer} announced {row.noise} times ({row.noise_ms} ms)")
     if row.early:
         failures.append(f"{row.victim} spoke for it before it had heard from anybody")
     if row.exit_code:
