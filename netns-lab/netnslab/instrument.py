@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the instruments need no netlink, and its import takes a whi
     from netnslab.topology import Host
 
 ANSWER_WITHIN = 30.0
-AHEAD = -15
+AHEAD = -5
 SO_TIMESTAMPNS = 35
 Handler = Callable[[dict[str, Any]], Any]
 
