@@ -65,8 +65,10 @@ def test_the_crds_are_established_and_structural(
         assert "NonStructuralSchema" not in conditions
 
 
-def test_the_overlay_applies_strictly(server: ApiServer, overlay: list[dict[str, Any]]) -> None:
-    for entry in overlay:
+def test_base_and_overlay_pass_a_strict_dry_run(
+    server: ApiServer, base: list[dict[str, Any]], overlay: list[dict[str, Any]]
+) -> None:
+    for entry in (*base, *overlay):
         assert server.apply(entry, f"{STRICT}&dryRun=All")["kind"] == entry["kind"]
 
 
