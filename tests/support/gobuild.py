@@ -28,7 +28,8 @@ def build_once(name: str, sources: Path, timeout: float, *flags: str) -> Path:
     unfinished = program.with_name(f"{program.name}.{os.getpid()}")
     # -mod=readonly: what go.sum does not list is not built. Without cgo no C compiler is wanted.
     command = [go, "build", "-mod=readonly", *flags, "-o", str(unfinished), "."]
-    environment = {**os.environ, "CGO_ENABLED": "0"}
+    # A compiler that collects garbage less often takes a tenth less time, and some memory.
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "400"}
     try:
         done = subprocess.run(
             command,
