@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from dualstack import Machine
 
@@ -103,10 +104,10 @@ def storm(machine: Machine, rate: int, seconds: float) -> int:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that a process has used, in all its threads that still run."""
+    # To the nanosecond, where /proc/PID/stat counts ticks of 10 ms.
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def resident_mib(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""A memory cgroup for one process, of whichever version the machine has."""
+"""Cgroups for a process, memory or processor, of whichever version the machine has."""
 
 import os
 from collections.abc import Iterator
@@ -56,3 +56,43 @@ def resident(pid: int) -> tuple[float, float]:
     found = dict(line.split(":", 1) for line in lines)
     whole, anonymous = (int(found[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
     return whole, anonymous
+
+
+class CpuLimit:
+    """A group whose processes together get so many thousandths of a processor."""
+
+    def __init__(self, millis: int) -> None:
+        """Raises OSError where we may not make one."""
+        v1 = V1.is_dir()
+        base = Path("/sys/fs/cgroup/cpu") if v1 else V2
+        if not v1 and "cpu" not in (base / "cgroup.subtree_control").read_text():
+            (base / "cgroup.subtree_control").write_text("+cpu")
+        self._folder = base / f"clarion-cpu-{os.getpid()}"
+        self._folder.mkdir()
+        if v1:
+            (self._folder / "cpu.cfs_quota_us").write_text(str(millis * 100))
+        else:
+            (self._folder / "cpu.max").write_text(f"{millis * 100} 100000")
+
+    def take(self, pid: int) -> None:
+        """Put a running process in."""
+        (self._folder / "cgroup.procs").write_text(str(pid))
+
+    def throttled(self) -> int:
+        """In how many periods of 100 ms the processes had to wait for the next one."""
+        lines = (self._folder / "cpu.stat").read_text().splitlines()
+        return int(dict(line.split() for line in lines)["nr_throttled"])
+
+    def close(self) -> None:
+        """Remove the group; it must be empty."""
+        self._folder.rmdir()
+
+
+@contextmanager
+def cpu_limit(millis: int) -> Iterator[CpuLimit]:
+    """A group for a while; what runs in it must have ended before that."""
+    group = CpuLimit(millis)
+    try:
+        yield group
+    finally:
+        group.close()

@@ -1,0 +1,142 @@
+"""The speaker under the pod's limit of 200m CPU: in a storm, and while it reads and is scraped."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.client import Asker, processor_seconds, storm
+from dualstack import Machine, dualstack, manifests
+from limits import CpuLimit, cpu_limit
+from netnslab.oracle import owner
+from speakers import Speaker, speaker
+
+MILLIS = 200
+STORM = 50_000
+STORM_SECONDS = 10.0
+BUSY_SECONDS = 40.0
+SCRAPE_EVERY, REREAD_EVERY = 5.0, 10.0
+PAUSE = 0.004
+NAMES = ("node", "peer")
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A limited speaker, `vip` which it owns, and its group."""
+
+    machines: dict[str, Machine]
+    running: Speaker
+    peer: Speaker
+    vip: str
+    source: Path
+    limit: CpuLimit
+
+
+@contextmanager
+def limited(ips: list[str]) -> Iterator[Limited]:
+    """Two speakers that gossip and share the IPs; that of `node` is limited once it is at work."""
+    vip = next(ip for ip in ips if owner(ip, NAMES) == "node")
+    with (
+        dualstack("client", "node", "stranger", "peer") as machines,
+        tempfile.TemporaryDirectory() as temporary,
+        cpu_limit(MILLIS) as limit,
+    ):
+        source = manifests(Path(temporary) / "source", *ips)
+        node, peer = machines["node"].host, machines["peer"].host
+        with (
+            speaker(
+                peer, source, *_gossip(peer.ip, node.ip), log=Path(temporary) / "peer"
+            ) as other,
+            speaker(node, source, *_gossip(node.ip, peer.ip), log=Path(temporary) / "node") as ours,
+        ):
+            ours.wait_for("announce", timeout=30.0, ip=vip)
+            time.sleep(8.0)
+            limit.take(ours.process.pid)
+            yield Limited(machines, ours, other, vip, source, limit)
+            ours.process.kill()
+            ours.process.wait()
+
+
+def _gossip(own: str, other: str) -> tuple[str, ...]:
+    return ("--ml-bindaddr", own, "--ml-bindport", "7946", "--join", other)
+
+
+def in_storm(ips: list[str]) -> dict[str, Any]:
+    """50,000 foreign questions a second: what the answers take, and what gossip thinks."""
+    with limited(ips) as given:
+        seen = given.running.metric('clarion_dropped_total{reason="not_announced"}') or 0
+        child = storm(given.machines["stranger"], STORM, STORM_SECONDS)
+        row = _asked(given, STORM_SECONDS, lambda until: _wait(until))
+        os.waitpid(child, 0)
+        dropped = given.running.metric('clarion_dropped_total{reason="not_announced"}') or 0
+        return row | {"foreign_that_passed_the_filter": dropped - seen}
+
+
+def while_busy(ips: list[str]) -> dict[str, Any]:
+    """A scrape every 5 s, and the folder of 1,000 services changed every 10 s."""
+    with limited(ips) as given:
+
+        def disturb(until: float) -> None:
+            began = time.monotonic()
+            scrapes = rereads = 0
+            while (now := time.monotonic()) < until:
+                if now - began >= SCRAPE_EVERY * (scrapes + 1):
+                    scrapes += 1
+                    given.running.get("/metrics")
+                if now - began >= REREAD_EVERY * (rereads + 1):
+                    rereads += 1
+                    _change(given.source, rereads)
+                time.sleep(0.05)
+
+        return _asked(given, BUSY_SECONDS, disturb)
+
+
+def _change(source: Path, number: int) -> None:
+    """Rewrite the one file, as a person's editor does, with one port changed."""
+    file = source / "all.yaml"
+    text = file.read_text().replace("port: 80", f"port: {80 + number}", 1)
+    new = source / ".new"
+    new.write_text(text)
+    new.rename(file)
+
+
+def _asked(given: Limited, seconds: float, meanwhile: Callable[[float], None]) -> dict[str, Any]:
+    pid, before, throttled = given.running.process.pid, 0.0, given.limit.throttled()
+    before = processor_seconds(pid)
+    asker = Asker(given.machines["client"], given.vip)
+    until = time.monotonic() + seconds
+    thread = threading.Thread(target=meanwhile, args=(until,))
+    thread.start()
+    found: list[float] = []
+    lost = 0
+    while time.monotonic() < until:
+        some, missed = asker.latencies(50, PAUSE)
+        found += some
+        lost += missed
+    thread.join()
+    asker.close()
+    found.sort()
+    suspected = sum(
+        event.get("state") in ("suspect", "dead")
+        for running in (given.running, given.peer)
+        for event in running.events("member")
+    )
+    return {
+        "answers": len(found),
+        "lost": lost,
+        "p50_us": round(found[len(found) // 2] * 1e6, 1),
+        "p99_us": round(found[int(len(found) * 0.99)] * 1e6, 1),
+        "worst_ms": round(found[-1] * 1e3, 1),
+        "periods_throttled": given.limit.throttled() - throttled,
+        "millis_used": round((processor_seconds(pid) - before) / seconds * 1e3),
+        "suspected": suspected,
+    }
+
+
+def _wait(until: float) -> None:
+    time.sleep(max(0.0, until - time.monotonic()))
