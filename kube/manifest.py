@@ -7,7 +7,7 @@ short, so that a thread that parses a long file hands the interpreter over in ti
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -92,8 +92,10 @@ class Document:
         return self.origin.line(path)
 
 
-def read(content: bytes, file: str) -> list[Document]:
+def read(content: bytes, file: str, pause: Callable[[], None] = lambda: None) -> list[Document]:
     """Read all objects of a file's content; `kind: List` gives its items.
+
+    `pause` is called between two documents.
 
     Fields whose value is null are left out, as Kubernetes treats them. Raises `ManifestError` for
     anything but well-formed documents within the limits above.
@@ -104,6 +106,7 @@ def read(content: bytes, file: str) -> list[Document]:
     found: list[Document] = []
     builder = _Builder(text, file)
     for data, lines in builder.documents():
+        pause()
         if data is not None:
             found.extend(_unfold(data, Origin(file, "", lines)))
     return found

@@ -12,10 +12,12 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+
+from speaker.exposition import render
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 LONGEST_SILENCE = 5.0
 """Seconds without a turn of the loop after which the speaker counts as hung."""
@@ -61,7 +63,6 @@ class HttpServer:
     """Serves on (host, port) until closed; OSError from the constructor names the address."""
 
     def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
-        metrics: WSGIApplication = make_wsgi_app(registry)
         routes: dict[str, Callable[[], str | None]] = {
             "/healthz": health.hung,
             "/readyz": lambda: health.hung() or health.not_ready,
@@ -70,7 +71,8 @@ class HttpServer:
         def app(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
             path = environ.get("PATH_INFO", "")
             if path == "/metrics":
-                return metrics(environ, start)
+                start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
+                return [b"".join(render(registry))]
             if path not in routes:
                 return _text(start, "404 Not Found", "not found")
             problem = routes[path]()

@@ -9,14 +9,15 @@ calls into C, so it is never longer than that.
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kube.manifest import MAX_BYTES, ManifestError, read
+from kube.manifest import MAX_BYTES, Document, ManifestError, read
 from kube.problem import Problem, Severity, worst_first
 from kube.snapshot import Reading, Snapshot, assemble, read_documents
+from speaker.interpreter import Leisure
 
 if TYPE_CHECKING:
     from kube.config import Config
@@ -100,6 +101,7 @@ class _Directory:
         self._config: Config | None = None
         self._told: tuple[Snapshot, tuple[Problem, ...]] | None = None
         self._trouble: tuple[Problem, ...] = ()
+        self._pause: Callable[[], None] = lambda: None
 
     def load(self) -> tuple[Snapshot, tuple[Problem, ...]] | None:
         """Read everything for the first time. Raises `SourceError`."""
@@ -117,6 +119,8 @@ class _Directory:
         in place truncates it first, and an empty file would withdraw its services. `forced` reads
         all files at once, changed or not.
         """
+        # Not at the start, when nothing is answered before all is read.
+        self._pause = Leisure()
         try:
             listing = self._list()
         except OSError as error:
@@ -173,6 +177,11 @@ class _Directory:
             kept[name] = stamp
         return kept, ()
 
+    def _in_no_hurry(self, documents: Iterable[Document]) -> Iterator[Document]:
+        for document in documents:
+            self._pause()
+            yield document
+
     def _read(self, name: str, stamp: _Stamp, known: _File | None) -> _File:
         """Parse a file; what cannot be read of it keeps its last good state."""
         last = known.reading if known else Reading()
@@ -180,7 +189,7 @@ class _Directory:
             if stamp.error:
                 raise _unreadable(name, stamp.error)
             content, stamp = _content(self._path / name, name)
-            reading = read_documents(read(content, name))
+            reading = read_documents(self._in_no_hurry(read(content, name, self._pause)))
         except ManifestError as error:
             return _File(stamp, replace(last, problems=(error.problem,)))
         kept = {key: last.views[key] for key in reading.broken if key in last.views}
