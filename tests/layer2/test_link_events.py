@@ -127,15 +127,24 @@ def ear(client: Machine) -> Iterator[Ear]:
     made.close()
 
 
-def soon(ear: Ear, event: Callable[[], Any], mac: str | None = None) -> None:
-    """Both IPs are announced in time after the event; the best of three, as machines hiccup."""
+def soon(
+    ear: Ear,
+    event: Callable[[], Any],
+    mac: Callable[[], str | None] = lambda: None,
+    before: Callable[[], Any] = lambda: None,
+) -> None:
+    """Both IPs are announced in time after the event, by `mac` if given.
+
+    `before` prepares each of three tries: the best one counts, as machines hiccup.
+    """
     times = {}
     for _ in range(3):
+        before()
         ear.flush()
         event()
         began = time.monotonic()
         for ip in (VIP, VIP6):
-            ear.first(ip, mac)
+            ear.first(ip, mac())
             times[ip] = time.monotonic() - began
         if max(times.values()) < WITHIN:
             return
@@ -178,33 +187,35 @@ def test_twenty_flaps_in_a_row(ear: Ear, node: Machine, client: Machine) -> None
 
 
 def test_a_new_mac(ear: Ear, node: Machine, client: Machine) -> None:
-    macs = [OTHER_MAC, node.mac]
+    macs = [node.mac, OTHER_MAC]
 
     def change() -> None:
         macs.reverse()
         node.link("eth0", address=macs[0])
 
-    for mac in (node.mac, OTHER_MAC):
-        macs[:] = [mac, OTHER_MAC if mac == node.mac else node.mac]
-        ear.flush()
-        node.link("eth0", address=macs[1])
-        began = time.monotonic()
-        ear.first(VIP, macs[1])
-        ear.first(VIP6, macs[1])
-        assert time.monotonic() - began < 10 * WITHIN
-        assert client.resolve(VIP) == client.resolve(VIP6) == macs[1]
+    try:
+        soon(ear, change, lambda: macs[0])
+        assert client.resolve(VIP) == client.resolve(VIP6) == macs[0]
+    finally:
+        if macs[0] != node.mac:
+            change()
+    assert client.resolve(VIP) == client.resolve(VIP6) == node.mac
 
 
 def test_a_rename(ear: Ear, node: Machine, client: Machine) -> None:
-    for old, new in (("eth0", "lan0"), ("lan0", "eth0")):
-        node.link(old, state="down")
-        node.link(old, ifname=new)
-        ear.flush()
-        node.link(new, state="up")
-        began = time.monotonic()
-        ear.first(VIP)
-        ear.first(VIP6)
-        assert time.monotonic() - began < 10 * WITHIN
+    names = ["eth0", "lan0"]
+
+    def rename() -> None:
+        node.link(names[0], state="down")
+        node.link(names[0], ifname=names[1])
+        names.reverse()
+
+    try:
+        soon(ear, lambda: node.link(names[0], state="up"), before=rename)
+    finally:
+        if names[0] != "eth0":
+            rename()
+            node.link("eth0", state="up")
     assert client.resolve(VIP) == client.resolve(VIP6) == node.mac
 
 
@@ -217,15 +228,20 @@ def test_leaving_a_bridge_is_not_deletion(
         nl.link("add", ifname="br9", kind="bridge", br_forward_delay=0, br_mcast_snooping=0)
         nl.link("set", index=index_of(nl, "br9"), address=OTHER_MAC, state="up")
 
-    node.netlink(build)
-    node.netlink(lambda nl: nl.link("set", index=index_of(nl, "eth0"), master=index_of(nl, "br9")))
-    try:
-        running.wait_for("interface", interface="eth0", state="closed")
-        wait_until(lambda: client.resolve(VIP) == OTHER_MAC, "the bridge answers for IPv4")
-        wait_until(lambda: client.resolve(VIP6) == OTHER_MAC, "the bridge answers for IPv6")
-        ear.flush()
+    def join() -> None:
+        node.netlink(
+            lambda nl: nl.link("set", index=index_of(nl, "eth0"), master=index_of(nl, "br9"))
+        )
+
+    def leave() -> None:
         node.link("eth0", master=0)
-        ear.first(VIP, node.mac)
+
+    node.netlink(build)
+    try:
+        soon(ear, join, lambda: OTHER_MAC, before=leave)
+        running.wait_for("interface", interface="eth0", state="closed")
+        assert client.resolve(VIP) == client.resolve(VIP6) == OTHER_MAC
+        soon(ear, leave, lambda: node.mac, before=join)
         assert client.resolve(VIP) == client.resolve(VIP6) == node.mac
     finally:
         node.netlink(lambda nl: nl.link("del", index=index_of(nl, "br9")))
@@ -250,17 +266,29 @@ def test_a_new_link_and_its_deletion_and_two_links_in_one_segment(
 
 
 def plug_and_unplug(ear: Ear, node: Machine, running: Speaker) -> None:
-    for round_ in range(2):
-        plug(node, "eth1", OTHER_MAC)
-        ear.flush()
-        node.link("eth1", state="up")
+    rounds = 0
+
+    def delete() -> None:
+        nonlocal rounds
+        rounds += 1
         began = time.monotonic()
-        ear.first(VIP, OTHER_MAC)
-        assert time.monotonic() - began < 10 * WITHIN
-        ear.first(VIP6, OTHER_MAC)
         node.netlink(lambda nl: nl.link("del", index=index_of(nl, "eth1")))
-        closings = closed(running, "eth1", round_ + 1)
-        wait_until(closings, "eth1 is closed")
+        wait_until(closed(running, "eth1", rounds), "eth1 is closed")
+        deletions.append(time.monotonic() - began)
+
+    def again() -> None:
+        if plugged:
+            delete()
+        plugged.append(True)
+        plug(node, "eth1", OTHER_MAC)
+
+    plugged: list[bool] = []
+    deletions: list[float] = []
+    for _ in range(2):
+        soon(ear, lambda: node.link("eth1", state="up"), lambda: OTHER_MAC, before=again)
+    delete()
+    # Netlink's own time to delete, the log file and the polls of this test included.
+    assert min(deletions) < WITHIN
 
 
 def closed(running: Speaker, name: str, times: int) -> Callable[[], bool]:
@@ -286,12 +314,15 @@ def test_an_address_added(ear: Ear, node: Machine, client: Machine, running: Spe
     def change(nl: Any, what: str) -> None:
         nl.addr(what, index=index_of(nl, "eth0"), address=address, prefixlen=64)
 
-    node.netlink(lambda nl: change(nl, "del"))
-    running.wait_for("interface", interface="eth0", state="closed", family="ipv6")
-    time.sleep(0.1)
-    assert client.resolve(VIP6, timeout=0.5) is None
-    assert client.resolve(VIP) == node.mac
-    ear.flush()
-    node.netlink(lambda nl: change(nl, "add"))
-    assert ear.first(VIP6) < 10 * WITHIN
+    for attempt in range(3):
+        node.netlink(lambda nl: change(nl, "del"))
+        running.wait_for("interface", interface="eth0", state="closed", family="ipv6")
+        time.sleep(0.1)
+        assert client.resolve(VIP6, timeout=0.5) is None
+        assert client.resolve(VIP) == node.mac
+        ear.flush()
+        node.netlink(lambda nl: change(nl, "add"))
+        if ear.first(VIP6) < WITHIN:
+            break
+        assert attempt < 2
     assert client.resolve(VIP6) == node.mac
