@@ -1,10 +1,13 @@
 """The text in parts is the text in one go, and work at leisure leaves the processor to others."""
 
+import socket
 import time
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from speaker.exposition import SAMPLES, render
+from speaker.health import Health, HttpServer
 from speaker.interpreter import SHARE, Leisure
 
 
@@ -25,3 +28,13 @@ def test_leisure_takes_its_share() -> None:
     while time.thread_time() - used < 0.02:
         pause()
     assert time.monotonic() - began > 0.8 * 0.02 / SHARE
+
+
+def test_the_server_starts_without_asking_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reverse DNS of the own address may take 20 s, in which the loop would not turn."""
+
+    def ask(*_: object) -> str:
+        raise AssertionError("DNS was asked")
+
+    monkeypatch.setattr(socket, "getfqdn", ask)
+    HttpServer("127.0.0.1", 0, CollectorRegistry(), Health()).close()
