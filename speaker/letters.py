@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from gossip.courier import MAX_PAYLOAD
+
 IPAddress = IPv4Address | IPv6Address
 
 MOST_LINKS = 8
@@ -72,13 +74,23 @@ class Hello:
 
 
 def encode_hello(hello: Hello) -> bytes:
-    """Write `asks`, then each link: name, MAC, addresses, all but the MAC by length."""
-    parts = [bytes([hello.asks])]
-    for link in hello.links[:MOST_LINKS]:
-        ips = link.ips[:MOST_ADDRESSES]
-        parts += [_counted(link.name.encode()), link.mac, bytes([len(ips)])]
-        parts += [_counted(ip.packed) for ip in ips]
-    return b"".join(parts)
+    """Write `asks`, then each link: name, MAC, addresses, all but the MAC by length.
+
+    Many links with long names get fewer addresses each, so that all fit into one letter.
+    """
+    for most in range(MOST_ADDRESSES, 0, -1):
+        written = bytes([hello.asks]) + b"".join(
+            _link(link, most) for link in hello.links[:MOST_LINKS]
+        )
+        if len(written) <= MAX_PAYLOAD:
+            break
+    return written
+
+
+def _link(link: PeerLink, most: int) -> bytes:
+    ips = link.ips[:most]
+    head = _counted(link.name.encode()) + link.mac + bytes([len(ips)])
+    return head + b"".join(_counted(ip.packed) for ip in ips)
 
 
 def decode_hello(payload: bytes) -> Hello:

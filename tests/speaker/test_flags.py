@@ -1,0 +1,86 @@
+"""What a node says of itself: damped, but for leaving."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from gossip.mark import Flags
+from link.interface import Interface
+from speaker.flags import INTERVAL, OwnFlags
+
+ETH0 = Interface(0, "eth0", bytes(6), up=True, carrier=True, broadcast=True, noarp=False)
+ETH1 = replace(ETH0, index=1, name="eth1")
+CUT = replace(ETH0, carrier=False)
+
+
+def links(*interfaces: Interface) -> dict[int, Interface]:
+    return {interface.index: interface for interface in interfaces}
+
+
+@pytest.mark.parametrize(
+    ("there", "needed", "flags"),
+    [
+        ((ETH0,), None, Flags.NONE),
+        ((), None, Flags.NO_LINK),
+        ((CUT,), None, Flags.NO_LINK),
+        ((CUT, ETH1), None, Flags.NONE),
+        ((ETH0, ETH1), frozenset({"eth1"}), Flags.NONE),
+        ((ETH0,), frozenset({"eth1"}), Flags.NO_LINK),
+        ((CUT, ETH1), frozenset({"eth0"}), Flags.NO_LINK),
+    ],
+)
+def test_a_node_without_a_usable_link_says_so(
+    there: tuple[Interface, ...], needed: frozenset[str] | None, flags: Flags
+) -> None:
+    own = OwnFlags(0.0)
+    own.set_links(links(*there), needed, 0.0)
+    assert own.published == flags
+
+
+def test_a_link_that_flaps_changes_the_flags_at_most_once_in_ten_seconds() -> None:
+    own, changes, last = OwnFlags(0.0), list[float](), Flags.NONE
+    for tick in range(400):
+        now = tick / 10
+        own.set_links(links(ETH0 if tick % 7 < 4 else CUT), None, now)
+        if own.deadline() <= now:
+            own.handle_timeout(now)
+        if own.published != last:
+            changes.append(now)
+            last = own.published
+    assert changes[0] == 0.4
+    assert len(changes) >= 3
+    assert min(b - a for a, b in pairwise(changes)) >= INTERVAL
+
+
+def test_what_had_to_wait_is_published_when_it_may_be() -> None:
+    own = OwnFlags(0.0)
+    own.set_links(links(CUT), None, 5.0)
+    assert own.deadline() == float("inf")
+    own.set_links(links(ETH0), None, 6.0)
+    assert own.published is Flags.NO_LINK
+    assert own.deadline() == 5.0 + INTERVAL
+    own.handle_timeout(5.0 + INTERVAL)
+    assert not own.published
+    assert own.deadline() == float("inf")
+
+
+def test_what_went_back_while_it_waited_is_not_published() -> None:
+    own = OwnFlags(0.0)
+    own.set_links(links(CUT), None, 0.0)
+    own.set_links(links(ETH0), None, 1.0)
+    own.set_links(links(CUT), None, 2.0)
+    assert own.deadline() == float("inf")
+    own.handle_timeout(INTERVAL + 1)
+    assert own.published == Flags.NO_LINK
+
+
+def test_leaving_does_not_wait() -> None:
+    own = OwnFlags(0.0)
+    own.set_links(links(CUT), None, 1.0)
+    own.set_links(links(ETH0), None, 1.1)
+    own.leave(1.2)
+    assert own.published == Flags.LEAVING
+    assert own.deadline() == float("inf")
+    own.set_links(links(CUT), None, 1.3)
+    assert own.published == Flags.LEAVING | Flags.NO_LINK

@@ -1,0 +1,132 @@
+"""The loser answers on until the winner is heard, on each link or by a claim."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from speaker.handover import ASK_INTERVAL, FOREIGN_GRACE, Handover, Released, Yours
+
+VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
+ETH0, ETH1 = 2, 3
+
+
+def yielding(*links: int, foreign: bool = False) -> Handover:
+    """One who has lost VIP to `winner` at 1.0."""
+    state = Handover()
+    state.begin("ns/a", VIP, "winner", links or (ETH0,), 1.0, foreign=foreign)
+    return state
+
+
+def test_the_loser_of_an_ip_asks_for_it_until_it_is_released() -> None:
+    state, times = yielding(), list[float]()
+    while (now := state.deadline()) < 1.35:
+        assert state.handle_timeout(now) == []
+        times += [now for ask in state.asks(now) if ask == Yours("winner", frozenset({VIP}))]
+    assert times == pytest.approx([1.0, 1.1, 1.2, 1.3])
+    assert pytest.approx(0.1) == ASK_INTERVAL
+    assert state.claimed([VIP], "winner") == [Released("ns/a", VIP)]
+    assert state.deadline() == float("inf")
+
+
+def test_one_question_names_all_the_ips_of_a_winner() -> None:
+    state = yielding()
+    state.begin("ns/b", OTHER, "winner", (ETH0,), 1.0, foreign=False)
+    state.begin("ns/c", IPv4Address("192.0.2.9"), "third", (ETH0,), 1.0, foreign=False)
+    asked = {ask.winner: ask.ips for ask in state.asks(1.0)}
+    assert asked == {
+        "winner": frozenset({VIP, OTHER}),
+        "third": frozenset({IPv4Address("192.0.2.9")}),
+    }
+    assert state.asks(1.05) == []
+
+
+def test_each_link_is_given_up_when_the_winner_is_heard_there() -> None:
+    state = yielding(ETH0, ETH1)
+    assert state.heard(VIP, ETH0, "winner") == []
+    assert not state.open(VIP, ETH0)
+    assert state.open(VIP, ETH1)
+    assert state.heard(VIP, ETH1, "winner") == [Released("ns/a", VIP)]
+    assert not state.yielding(VIP)
+
+
+@pytest.mark.parametrize("who", ["third", None])
+def test_only_the_winner_ends_it(who: str | None) -> None:
+    state = yielding()
+    assert state.heard(VIP, ETH0, who) == []
+    assert state.open(VIP, ETH0)
+    assert state.claimed([VIP], "third") == []
+    assert state.claimed([OTHER], "winner") == []
+    assert state.yielding(VIP)
+
+
+def test_time_alone_ends_nothing_between_clarions() -> None:
+    state = yielding()
+    assert state.handle_timeout(1_000.0) == []
+    assert state.yielding(VIP)
+
+
+def test_a_claim_ends_it_on_all_links() -> None:
+    assert yielding(ETH0, ETH1).claimed([OTHER, VIP], "winner") == [Released("ns/a", VIP)]
+
+
+def test_a_foreign_winner_gets_two_seconds_and_no_questions() -> None:
+    state = yielding(foreign=True)
+    assert state.asks(1.5) == []
+    assert state.deadline() == 1.0 + FOREIGN_GRACE == 3.0
+    assert state.handle_timeout(2.99) == []
+    assert state.handle_timeout(3.0) == [Released("ns/a", VIP)]
+
+
+@pytest.mark.parametrize(
+    ("who", "ended"), [(None, True), ("winner", True), ("third", False)], ids=str
+)
+def test_a_foreign_winner_is_heard_as_somebody_unknown(who: str | None, ended: bool) -> None:
+    """Nobody knows its MAC, but any other Clarion's is known."""
+    state = yielding(foreign=True)
+    assert bool(state.heard(VIP, ETH0, who)) is ended
+
+
+def test_an_ip_of_two_services_is_released_for_both() -> None:
+    state = yielding()
+    state.begin("ns/b", VIP, "winner", (ETH0,), 1.05, foreign=False)
+    assert state.heard(VIP, ETH0, "winner") == [Released("ns/a", VIP), Released("ns/b", VIP)]
+
+
+def test_another_winner_has_to_be_heard_on_the_links_that_are_left() -> None:
+    state = yielding(ETH0, ETH1)
+    state.heard(VIP, ETH0, "winner")
+    state.begin("ns/a", VIP, "third", (ETH1,), 1.2, foreign=False)
+    assert state.heard(VIP, ETH1, "winner") == []
+    assert state.heard(VIP, ETH1, "third") == [Released("ns/a", VIP)]
+
+
+def test_the_same_winner_again_changes_nothing_that_was_heard() -> None:
+    state = yielding(ETH0, ETH1)
+    state.heard(VIP, ETH0, "winner")
+    state.begin("ns/a", VIP, "winner", (ETH0, ETH1), 1.2, foreign=False)
+    assert state.heard(VIP, ETH1, "winner") == [Released("ns/a", VIP)]
+
+
+def test_an_ip_that_comes_back_is_no_longer_handed_over() -> None:
+    state = yielding()
+    state.begin("ns/b", VIP, "winner", (ETH0,), 1.0, foreign=False)
+    assert state.cancel("ns/a", VIP)
+    assert not state.cancel("ns/a", VIP)
+    assert state.yielding(VIP)
+    assert state.cancel("ns/b", VIP)
+    assert not state.yielding(VIP)
+    assert not state.cancel("ns/b", VIP)
+    assert state.heard(VIP, ETH0, "winner") == []
+
+
+def test_what_stays_ours_is_open_everywhere() -> None:
+    state = Handover()
+    assert state.open(VIP, ETH0)
+    assert not state.yielding(VIP)
+    assert state.deadline() == float("inf")
+
+
+def test_pending_counts_those_to_clarions_apart() -> None:
+    state = yielding()
+    state.begin("ns/b", OTHER, "metallb", (ETH0,), 1.0, foreign=True)
+    assert (state.pending(), state.pending_to_ours()) == (2, 1)
