@@ -12,7 +12,7 @@ from netnslab.instrument import Console, packet_socket, settings
 TICK = 0.001
 STRANGERS = 1000
 # What a pause has cost is made up for only so far: a burst is another kind of storm.
-MOST_BEHIND = 0.02
+MOST_BEHIND = 0.1
 
 
 class Storm:
