@@ -1,4 +1,4 @@
-"""`python -m bench`: five interleaved rounds, a JSON file, and the table of docs/performance.md.
+"""`python -m bench`: interleaved rounds, a JSON file, and the figures of docs/performance.md.
 
 Needs root. Each responder has a segment of its own, so that a storm meets one of them at a time.
 """
@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT / "netns-lab"), str(ROOT / "tests" / "support"), str(RO
 
 from bench.announcing import announce_times  # noqa: E402
 from bench.client import Asker, processor_seconds, resident_mib, storm  # noqa: E402
+from bench.limited import in_storm, while_busy  # noqa: E402
 from dualstack import Machine, dualstack, index_of, manifests  # noqa: E402
 
 ROUNDS = 5
@@ -39,7 +40,9 @@ class Responder:
     name: str
     machines: dict[str, Machine]
     pid: int | None
-    latencies: dict[str, list[float]] = field(default_factory=lambda: {"idle": [], "storm": []})
+    latencies: dict[str, list[list[float]]] = field(
+        default_factory=lambda: {"idle": [], "storm": []}
+    )
     lost: int = 0
     answers: list[float] = field(default_factory=list)
     per_answer: list[float] = field(default_factory=list)
@@ -67,8 +70,8 @@ def process(machine: Machine, *arguments: str) -> Iterator[int]:
 
 def responders(stack: ExitStack) -> list[Responder]:
     """Build the three segments and start what answers in each."""
-    made = [stack.enter_context(dualstack("client", "node", "stranger")) for _ in range(3)]
-    kernel, ours, naive = made
+    made = [stack.enter_context(dualstack("client", "node", "stranger")) for _ in range(4)]
+    kernel, ours, bare, naive = made
     kernel["node"].netlink(
         lambda nl: nl.addr("add", index=index_of(nl, "eth0"), address=VIP, prefixlen=32)
     )
@@ -76,10 +79,12 @@ def responders(stack: ExitStack) -> list[Responder]:
     source = manifests(folder / "source", *service_ips(SERVICES))
     flags = ["--source", str(source), "--node-name", "node", "--port", "0", "--log-level", "warn"]
     pid = stack.enter_context(process(ours["node"], "speaker", *flags))
+    bare_pid = stack.enter_context(process(bare["node"], "bench.bare", "eth0", VIP))
     naive_pid = stack.enter_context(process(naive["node"], "bench.naive", "eth0", VIP))
     return [
         Responder("kernel", kernel, None),
         Responder("clarion", ours, pid),
+        Responder("bare", bare, bare_pid),
         Responder("scapy", naive, naive_pid),
     ]
 
@@ -94,14 +99,14 @@ def measure(responder: Responder) -> None:
     count = 15 if responder.name == "scapy" else 500
     asker = Asker(responder.machines["client"], VIP)
     found, lost = asker.latencies(count, 0.0005)
-    responder.latencies["idle"] += found
+    responder.latencies["idle"].append(sorted(found))
     child = storm(responder.machines["stranger"], STORM, STORM_SECONDS)
     before = used(responder)
     os.waitpid(child, 0)
     responder.foreign.append((used(responder) - before) / (STORM * STORM_SECONDS) * 100_000)
     child = storm(responder.machines["stranger"], STORM, STORM_SECONDS)
     found, lost_in_storm = asker.latencies(count, 0.0005)
-    responder.latencies["storm"] += found
+    responder.latencies["storm"].append(sorted(found))
     os.waitpid(child, 0)
     before = used(responder)
     answers = asker.throughput(THROUGHPUT_SECONDS)
@@ -114,13 +119,13 @@ def measure(responder: Responder) -> None:
 def summary(responder: Responder) -> dict[str, Any]:
     """What goes into the file: microseconds, medians over the rounds."""
     row: dict[str, Any] = {"lost": responder.lost}
-    for condition, values in responder.latencies.items():
-        ordered = sorted(values) or [float("nan")]
-        row[f"{condition}_p50_us"] = round(ordered[len(ordered) // 2] * 1e6, 1)
-        row[f"{condition}_p99_us"] = round(ordered[int(len(ordered) * 0.99)] * 1e6, 1)
+    for condition, found in responder.latencies.items():
+        for percent in (50, 99):
+            each = [values[len(values) * percent // 100] for values in found if values]
+            row[f"{condition}_p{percent}_us"] = round(statistics.median(each) * 1e6, 1)
     row["answers_per_s"] = round(statistics.median(responder.answers))
     row["cpu_us_per_answer"] = round(statistics.median(responder.per_answer) * 1e6, 1)
-    row["cpu_s_per_100000_foreign"] = round(statistics.median(responder.foreign), 3)
+    row["cpu_s_per_100000_foreign"] = round(statistics.median(responder.foreign), 4)
     row["rss_mib"] = round(resident_mib(responder.pid), 1) if responder.pid else None
     return row
 
@@ -145,17 +150,22 @@ def main() -> None:
             for responder in found:
                 measure(responder)
         rows = {responder.name: summary(responder) for responder in found}
-    announcing = announce_times(service_ips(SERVICES))
+    ips = service_ips(SERVICES)
+    more = {
+        "announcing": announce_times(ips),
+        "limited_in_storm": in_storm(ips),
+        "limited_while_busy": while_busy(ips),
+    }
     result = {
         "kernel": os.uname().release,
         "load": os.getloadavg()[0],
         "rounds": rounds,
         "responders": rows,
-        "announcing": announcing,
+        **more,
     }
     (ROOT / "bench" / "results.json").write_text(json.dumps(result, indent=2) + "\n")
     print(table(rows))
-    print(json.dumps(announcing, indent=2))
+    print(json.dumps(more, indent=2))
 
 
 if __name__ == "__main__":

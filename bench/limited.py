@@ -108,30 +108,36 @@ def _change(source: Path, number: int) -> None:
 def _asked(given: Limited, seconds: float, meanwhile: Callable[[float], None]) -> dict[str, Any]:
     pid, before, throttled = given.running.process.pid, 0.0, given.limit.throttled()
     before = processor_seconds(pid)
-    asker = Asker(given.machines["client"], given.vip)
+    askers = [Asker(given.machines["client"], ip) for ip in (given.vip, given.machines["peer"].ip)]
     until = time.monotonic() + seconds
     thread = threading.Thread(target=meanwhile, args=(until,))
     thread.start()
-    found: list[float] = []
-    lost = 0
+    found: list[list[float]] = [[], []]
+    lost = [0, 0]
     while time.monotonic() < until:
-        some, missed = asker.latencies(50, PAUSE)
-        found += some
-        lost += missed
+        # In turn: our answers, and those of the peer's kernel for its own address.
+        for number, asker in enumerate(askers):
+            some, missed = asker.latencies(20, PAUSE)
+            found[number] += some
+            lost[number] += missed
     thread.join()
-    asker.close()
-    found.sort()
+    for asker in askers:
+        asker.close()
+    ours, kernel = sorted(found[0]), sorted(found[1])
     suspected = sum(
         event.get("state") in ("suspect", "dead")
         for running in (given.running, given.peer)
         for event in running.events("member")
     )
     return {
-        "answers": len(found),
-        "lost": lost,
-        "p50_us": round(found[len(found) // 2] * 1e6, 1),
-        "p99_us": round(found[int(len(found) * 0.99)] * 1e6, 1),
-        "worst_ms": round(found[-1] * 1e3, 1),
+        "answers": len(ours),
+        "lost": lost[0],
+        "kernel_lost": lost[1],
+        "p50_us": round(ours[len(ours) // 2] * 1e6, 1),
+        "kernel_p50_us": round(kernel[len(kernel) // 2] * 1e6, 1),
+        "p99_us": round(ours[int(len(ours) * 0.99)] * 1e6, 1),
+        "kernel_p99_us": round(kernel[int(len(kernel) * 0.99)] * 1e6, 1),
+        "worst_ms": round(ours[-1] * 1e3, 1),
         "periods_throttled": given.limit.throttled() - throttled,
         "millis_used": round((processor_seconds(pid) - before) / seconds * 1e3),
         "suspected": suspected,
