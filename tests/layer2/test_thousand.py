@@ -46,7 +46,7 @@ def running(
 
 
 def test_it_fits_into_90_mib_after_taking_over_all(running: Speaker) -> None:
-    assert running.metric('clarion_kernel_filter{interface="eth0",family="ipv4",level="exact"}')
+    assert running.metric('clarion_kernel_filter{family="ipv4",interface="eth0",level="exact"}')
     running.get("/metrics")
     whole, _ = resident(running.process.pid)
     assert whole <= MOST_MIB
