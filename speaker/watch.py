@@ -201,7 +201,9 @@ class Watch:
 
     def missing(self) -> frozenset[TargetKey]:
         """Return the nodes that we miss now, by link."""
-        return frozenset(key for key, t in self._targets.items() if t.missing and not t.gateway)
+        # A copy, as /metrics asks from another thread.
+        found = list(self._targets.items())
+        return frozenset(key for key, target in found if target.missing and not target.gateway)
 
     def kernel(self, name: str, ifindex: int, now: float) -> Kernel:
         """Tell what the node's kernel does on the link, as far as we know."""
