@@ -173,7 +173,12 @@ class Announcing:
         if not self.election.pending:
             return []
         moves = sorted(self.election.advance(_ALL), key=lambda move: move.service)
-        self._dirty |= {move.service: move.before for move in moves}
+        for move in moves:
+            self._dirty.setdefault(move.service, move.before)
+        for move in moves:
+            if self.failover is not None and self._node not in (move.before, move.after):
+                for ip in self._plans[move.service].ips:
+                    self.failover.moved(move.service, ip, move.after, now)
         return moves
 
     def answer(self, frame: bytes, now: float) -> bytes | DropReason:
@@ -198,7 +203,7 @@ class Announcing:
         asks = [] if self.failover is None else self.failover.asks()
         own = self._site.address.ip
         frames = [
-            request_to_client(self._mac, own, ask.ip, ask.mac)
+            request_to_client(self._mac, own, ask.ip, None)
             for _, ask in asks
             if isinstance(ask.ip, IPv4Address)
         ]

@@ -208,6 +208,13 @@ class Announcer:
             for index in self._interfaces:
                 self._start_burst(wanted, index)
 
+    def hush(self, ip: IPAddress) -> None:
+        """Answer on, but announce no more."""
+        wanted = self._wanted.get(ip)
+        if wanted is not None:
+            wanted.quiet = True
+            wanted.bursts.clear()
+
     def release(self, ip: IPAddress, ifindex: int) -> None:
         """Answer for `ip` on this link no more: its new owner was heard there."""
         wanted = self._wanted.get(ip)

@@ -69,6 +69,7 @@ class Contact:
         self._holds: dict[int | None, _Hold] = {}
         self._events: list[ContactEvent] = []
         self._alone = alone
+        self._released: set[int | None] = set()
         self.changes = 0
         """Grows whenever `open` may say something else than before."""
         if not alone:
@@ -121,8 +122,13 @@ class Contact:
             hold.silent_at = max(hold.silent_at, now + hold.silence)
 
     def open(self, ifindex: int) -> bool:
-        """Tell whether answers may flow on the link."""
-        return None not in self._holds and ifindex not in self._holds
+        """Tell whether answers may flow on the link.
+
+        Not before `events` has told of the release: an answer before our announcement would be a
+        second one, beside that of whoever owned meanwhile and has not heard us yet.
+        """
+        keys = self._holds.keys() | self._released if self._released else self._holds
+        return None not in keys and ifindex not in keys
 
     @property
     def held(self) -> bool:
@@ -138,6 +144,9 @@ class Contact:
     def events(self) -> list[ContactEvent]:
         """Return what happened since the last call."""
         events, self._events = self._events, []
+        if self._released:
+            self.changes += 1
+            self._released.clear()
         return events
 
     def _hold(
@@ -154,4 +163,5 @@ class Contact:
     def _release(self, key: int | None, by: str, now: float) -> None:
         self.changes += 1
         hold = self._holds.pop(key)
+        self._released.add(key)
         self._events.append(Released(hold.reason, key, by, now - hold.since))

@@ -441,12 +441,15 @@ class Daemon:
             return
         now = clock()
         self._tick(now)
-        self._take_contact_events(now)
+        released = self._take_contact_events(now)
         self._elect(now + BITE)
         self._reconcile(now, now + BITE)
         self._witness.settle()
         self._announcer.handle_timeout(now)
         self._layer2.flush()
+        if released:
+            # What waited was asked before our announcement, so of whoever owned meanwhile.
+            self._layer2.discard()
         self._note_readiness()
         self._schedule()
         busy = self._electing or (self._dirty and not self._contact.held)
@@ -458,7 +461,9 @@ class Daemon:
             self._cluster.settled(self._reconciler.announced())
         self._settled.set()
 
-    def _take_contact_events(self, now: float) -> None:
+    def _take_contact_events(self, now: float) -> bool:
+        """Log holds and releases; true where answers flow again somewhere."""
+        released = False
         for event in self._contact.events():
             match event:
                 case Held(reason, ifindex, gap):
@@ -469,6 +474,8 @@ class Daemon:
                     waited = round(waited, 3)
                     self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
                     self._announcer.released(ifindex, now)
+                    released = True
+        return released
 
     def _elect(self, until: float) -> None:
         live = self._peers.live()
@@ -489,8 +496,14 @@ class Daemon:
 
     def _take_move(self, move: Move) -> None:
         self._figures.moves[move.reason] += 1
+        if move.service not in self._dirty:
+            # Of several moves that come together, only the first left somebody who answered.
+            self._previous[move.service] = move.before
         self._dirty[move.service] = move.reason
-        self._previous[move.service] = move.before
+        own = self._settings.node_name
+        if own not in (move.before, move.after) and self._failover.handing_over(foreign=True):
+            for ip in planned_ips(self._plans, move.service):
+                self._failover.moved(move.service, ip, move.after, clock())
         planned = self._plans.get(move.service)
         self._log_ips(
             "leader",
@@ -603,6 +616,12 @@ class Daemon:
         self._health.turned()
         self._peers.report_refusals(clock())
         self._wake()
+
+
+def planned_ips(plans: Mapping[str, ServicePlan], service: str) -> tuple[IPAddress, ...]:
+    """Return the IPs of a service, none where there is no plan for it."""
+    item = plans.get(service)
+    return () if item is None else item.ips
 
 
 def _same_ips(before: ServicePlan | None, after: ServicePlan | None) -> bool:

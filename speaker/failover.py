@@ -134,6 +134,10 @@ class Failover:
         """Own it no more; None: nobody does, so this node stops at once."""
         self._succession.lost(service, ip, winner, now)
 
+    def moved(self, service: str, ip: IPAddress, winner: str | None, now: float) -> None:
+        """The owner has changed among others; it matters while this node is handing over."""
+        self._succession.moved(service, ip, winner, now)
+
     def withdraw(self, service: str, ip: IPAddress) -> None:
         """Nobody is to announce it for this service any more."""
         self._succession.withdraw(service, ip)
@@ -297,7 +301,7 @@ class Failover:
             case Kind.YOURS:
                 self._succession.asked(letters.decode_ips(payload), sender, now)
             case Kind.CLAIM:
-                self._succession.claimed(letters.decode_ips(payload), sender)
+                self._succession.claimed(letters.decode_ips(payload))
 
     # ---- telling our links
 

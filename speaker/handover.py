@@ -63,6 +63,8 @@ class Handover:
         if known is not None and known.winner == winner:
             known.services.add(service)
             return
+        if known is not None:
+            links = known.links
         services = {service} | (known.services if known is not None else set())
         until = now + FOREIGN_GRACE if foreign else float("inf")
         self._yielding[ip] = _Yielding(services, winner, foreign, set(links), now, until)
@@ -77,9 +79,10 @@ class Handover:
             del self._yielding[ip]
         return True
 
-    def yielding(self, ip: IPAddress) -> bool:
-        """Tell whether the IP is being handed over."""
-        return ip in self._yielding
+    def yielding(self, ip: IPAddress, service: str | None = None) -> bool:
+        """Tell whether the IP is being handed over (on behalf of this service)."""
+        item = self._yielding.get(ip)
+        return item is not None and service in (None, *item.services)
 
     def pending(self) -> int:
         """Return how many IPs are being handed over."""
@@ -95,19 +98,22 @@ class Handover:
         return item is None or ifindex in item.links
 
     def heard(self, ip: IPAddress, ifindex: int, who: str | None) -> list[Released]:
-        """Somebody announced the IP on the link; `who` is None for one that we do not know."""
+        """Somebody announced the IP on the link; `who` is None for one that we do not know.
+
+        Any Clarion will do: it answers now, and hands over itself if it is not the winner.
+        """
         item = self._yielding.get(ip)
-        if item is None or (who != item.winner and not (item.foreign and who is None)):
+        if item is None or (who is None and not item.foreign):
             return []
         item.links.discard(ifindex)
         return self._finish(ip) if not item.links else []
 
-    def claimed(self, ips: Iterable[IPAddress], who: str) -> list[Released]:
-        """The winner says that it answers for these IPs."""
+    def claimed(self, ips: Iterable[IPAddress]) -> list[Released]:
+        """Another Clarion says that it answers for these IPs."""
         released: list[Released] = []
         for ip in ips:
             item = self._yielding.get(ip)
-            if item is not None and item.winner == who:
+            if item is not None:
                 released += self._finish(ip)
         return released
 

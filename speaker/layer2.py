@@ -465,17 +465,17 @@ class Layer2:
         if self._transmit(used, answer.frame):
             answer.stats.responses += 1
 
-    def ask(self, ip: IPAddress, ifindex: int, mac: bytes) -> None:
-        """Ask the node at `mac` whether it answers for `ip`, from an address of our own."""
+    def ask(self, ip: IPAddress, ifindex: int) -> None:
+        """Ask all on the link who answers for `ip`, from an address of our own."""
         link = self._links.get(ifindex)
         if link is None:
             return
         interface, frame = link.interface, None
         if isinstance(ip, IPv4Address):
             own = min(_own_ipv4(interface), default=IPv4Address(0))
-            frame = arp_request(interface.mac, own, ip, mac)
+            frame = arp_request(interface.mac, own, ip, None)
         elif interface.link_local is not None:
-            frame = solicitation(interface.mac, interface.link_local, ip, mac)
+            frame = solicitation(interface.mac, interface.link_local, ip, None)
         used = link.socket(ip.version)
         if frame is not None and used is not None:
             self._transmit(used, frame)

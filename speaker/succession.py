@@ -80,13 +80,13 @@ class Succession:
         """Own an IP; `heir_of` names the node that did, if it did not part with it by itself."""
         self._now = now
         was_ours = self._handover.cancel(service, ip) or ip in self._announcer.announced()
-        macs = self._macs(heir_of, interfaces) if heir_of and not was_ours else {}
-        if not macs and not self._takeovers.holds(ip):
+        links = self._shared_links(heir_of, interfaces) if heir_of and not was_ours else ()
+        if not links and not self._takeovers.holds(ip):
             self._announcer.announce(ip, service, interfaces, now)
             return
         self._waiting.setdefault(ip, {})[service] = interfaces
         if heir_of and not self._takeovers.holds(ip):
-            self._takeovers.begin(ip, heir_of, macs, now)
+            self._takeovers.begin(ip, heir_of, links, now)
 
     def lost(self, service: str, ip: IPAddress, winner: str | None, now: float) -> None:
         """Own it no more, as `winner` does; None: stop at once."""
@@ -99,6 +99,8 @@ class Succession:
             self._announcer.withdraw(ip, service)
             return
         self._takeovers.cancel(ip)
+        # What is lost is answered for, but not announced any more.
+        self._announcer.hush(ip)
         links = self._announcer.indexes(ip)
         foreign = peer.start_id is None
         self._handover.begin(service, ip, peer.name, links, now, foreign=foreign)
@@ -106,6 +108,11 @@ class Succession:
             claim = self._claims.get((ip, ifindex))
             if claim is not None and now - claim.at <= CLAIM_KEPT:
                 self._hear(ip, ifindex, self._roster.owner_of(claim.mac))
+
+    def moved(self, service: str, ip: IPAddress, winner: str | None, now: float) -> None:
+        """Another node than the last winner owns an IP that this one is still handing over."""
+        if self._handover.yielding(ip, service):
+            self.lost(service, ip, winner, now)
 
     def withdraw(self, service: str, ip: IPAddress) -> None:
         """Nobody is to announce it for this service."""
@@ -117,15 +124,16 @@ class Succession:
 
     def owner_back(self, name: str, now: float) -> None:
         """The process of a node runs again."""
-        self._apply(self._takeovers.owner_back(name), now)
+        self._takeovers.owner_back(name, now)
 
     # ---- what is heard
 
     def heard(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """Somebody announced the IP on the link, or answered for it."""
         self._now = now
-        self._takeovers.answered(ip, mac)
         name = self._roster.owner_of(mac)
+        if name is not None:
+            self._takeovers.answered(ip, name)
         if self._handover.yielding(ip):
             self._hear(ip, ifindex, name)
         elif ip in self._announcer.announced():
@@ -134,6 +142,9 @@ class Succession:
 
     def asked(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node answers for IPs that are ours, until it hears us."""
+        ips = tuple(ips)
+        for ip in ips:
+            self._apply(self._takeovers.granted(ip, sender), now)
         mine = [
             ip
             for ip in ips
@@ -149,9 +160,9 @@ class Succession:
         for payload in letters.encode_ips(mine):
             self._letters.append(Send(Kind.CLAIM, self._node, payload, (sender,)))
 
-    def claimed(self, ips: Iterable[IPAddress], sender: str) -> None:
+    def claimed(self, ips: Iterable[IPAddress]) -> None:
         """Another node says that it answers for these IPs."""
-        self._release(self._handover.claimed(ips, sender))
+        self._release(self._handover.claimed(ips))
 
     # ---- what follows
 
@@ -201,15 +212,14 @@ class Succession:
 
     # ---- inside
 
-    def _macs(self, owner: str, interfaces: frozenset[str] | None) -> dict[int, bytes]:
-        """Give the MACs of another node by the links of ours that matter for a service."""
-        macs = {}
-        for index, interface in self._interfaces.items():
-            if interfaces is None or interface.name in interfaces:
-                met = self._roster.meet(owner, interface)
-                if met is not None:
-                    macs[index] = met[0].mac
-        return macs
+    def _shared_links(self, owner: str, interfaces: frozenset[str] | None) -> tuple[int, ...]:
+        """Give our links that matter for a service and that another node is a neighbour on."""
+        return tuple(
+            index
+            for index, interface in self._interfaces.items()
+            if (interfaces is None or interface.name in interfaces)
+            and self._roster.meet(owner, interface) is not None
+        )
 
     def _stop_waiting(self, service: str, ip: IPAddress) -> bool:
         """End a takeover that was not decided yet; true where there was one."""

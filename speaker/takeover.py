@@ -1,13 +1,14 @@
 """An heir's first steps: ask the wire for the old owner, then take over aloud or quietly. Pure.
 
-Whatever told us that the owner is gone, its own answer is better: it is asked once for the IP, by
-an ARP request or a solicitation to its MAC. If it answers, and its kernel too, nothing is taken
-over; it is asked again every now and then. If only its kernel is alive, its process has died or
-hangs: traffic of warm clients still gets through that machine, and any announcement would tear
-their connections. The heir then only answers questions, until the machine is gone too.
+Whatever told us that the owner is gone, an answer on the wire is better: the IP is asked for
+once, by an ARP request or a solicitation to all. If a node answers, and its kernel too, nothing is
+taken over; the question is repeated every now and then. If only the owner's kernel is alive, its
+process has died or hangs: traffic of warm clients still gets through that machine, and any
+announcement would tear their connections. The heir then only answers questions, until the machine
+is gone too.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -20,6 +21,8 @@ ANSWER_WITHIN = 0.02
 """Seconds in which an owner that is alive answers for its IP."""
 KNOWN_WITHIN = 0.5
 """Seconds in which the owner's kernel has answered an echo, or has not."""
+BACK_GRACE = 2.0
+"""Seconds for the election to give an IP back to an owner whose process runs again."""
 ASK_AGAIN = 1.0
 ASKS_A_SECOND = 5
 """Switches that inspect ARP shut a port at 15 a second; these repeats can wait."""
@@ -34,11 +37,10 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the old owner, at `mac` on the link `ifindex`, whether it answers for `ip`."""
+    """Ask on the link `ifindex` whether anybody answers for `ip`."""
 
     ip: IPAddress
     ifindex: int
-    mac: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,13 @@ class Take:
 @dataclass(slots=True)
 class _Pending:
     owner: str
-    macs: Mapping[int, bytes]
-    """The owner's MAC by our link."""
+    links: Collection[int]
+    """Our links on which the IP is announced and the owner is a neighbour."""
     since: float
     decide_at: float
-    answered: bool = False
+    answered_by: str | None = None
     contested: bool = False
+    loud_at: float = float("inf")
 
 
 @dataclass(slots=True)
@@ -75,11 +78,11 @@ class Takeovers:
     _asks: list[Ask] = field(default_factory=list)
     _may_ask: float = float("-inf")
 
-    def begin(self, ip: IPAddress, owner: str, macs: Mapping[int, bytes], now: float) -> None:
+    def begin(self, ip: IPAddress, owner: str, links: Collection[int], now: float) -> None:
         """Inherit `ip` from `owner`."""
         self._quiet.pop(ip, None)
-        self._pending[ip] = _Pending(owner, macs, now, now + ANSWER_WITHIN)
-        self._asks += [Ask(ip, ifindex, mac) for ifindex, mac in macs.items()]
+        self._pending[ip] = _Pending(owner, links, now, now + ANSWER_WITHIN)
+        self._asks += [Ask(ip, ifindex) for ifindex in links]
 
     def cancel(self, ip: IPAddress) -> None:
         """The IP is not ours any more."""
@@ -100,18 +103,25 @@ class Takeovers:
             item.owner for items in (self._quiet, self._pending) for item in items.values()
         )
 
-    def answered(self, ip: IPAddress, mac: bytes) -> None:
-        """Somebody with this MAC answers for the IP, or announces it."""
+    def answered(self, ip: IPAddress, name: str) -> None:
+        """The node `name` answers for the IP, or announces it."""
         item = self._pending.get(ip)
-        if item is not None and mac in item.macs.values():
-            item.answered = True
+        if item is not None:
+            item.answered_by = name
 
-    def owner_back(self, owner: str) -> list[Take]:
-        """The owner's process is alive again, and we own its IPs all the same: say so aloud."""
-        back = [ip for ip, item in self._quiet.items() if item.owner == owner]
-        for ip in back:
-            del self._quiet[ip]
-        return [Take(ip, Mode.LOUD) for ip in back]
+    def granted(self, ip: IPAddress, name: str) -> list[Take]:
+        """The node `name` answers for the IP only until it hears us."""
+        item = self._pending.get(ip)
+        if item is None or item.answered_by not in (None, name):
+            return []
+        del self._pending[ip]
+        return [Take(ip, Mode.LOUD)]
+
+    def owner_back(self, owner: str, now: float) -> None:
+        """The owner's process runs again: what stays ours all the same is announced in a while."""
+        for item in self._quiet.values():
+            if item.owner == owner:
+                item.loud_at = min(item.loud_at, now + BACK_GRACE)
 
     def handle_timeout(self, now: float) -> list[Take]:
         """Decide what is due."""
@@ -121,7 +131,7 @@ class Takeovers:
                 decide = self._repeat if item.contested else self._decide
                 takes += decide(ip, item, now)
         for ip, item in list(self._quiet.items()):
-            if self._kernel_of(item) is Kernel.SILENT:
+            if now >= item.loud_at or self._kernel_of(item) is Kernel.SILENT:
                 del self._quiet[ip]
                 takes.append(Take(ip, Mode.LOUD))
         self.contested = sum(item.contested for item in self._pending.values())
@@ -134,18 +144,24 @@ class Takeovers:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        return min((item.decide_at for item in self._pending.values()), default=float("inf"))
+        times = [item.decide_at for item in self._pending.values()]
+        times += [item.loud_at for item in self._quiet.values()]
+        return min(times, default=float("inf"))
 
     def _kernel_of(self, item: _Pending) -> Kernel:
-        return self.kernel(item.owner, item.macs.keys())
+        return self.kernel(item.owner, item.links)
+
+    def _answerer_lives(self, item: _Pending) -> bool:
+        who = item.answered_by
+        return who is not None and self.kernel(who, item.links) is Kernel.ANSWERS
 
     def _decide(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
         kernel = self._kernel_of(item)
         if kernel is Kernel.UNKNOWN and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN
             return []
-        if item.answered and kernel is Kernel.ANSWERS:
-            item.contested, item.answered = True, False
+        if self._answerer_lives(item):
+            item.contested, item.answered_by = True, None
             item.decide_at = now + ASK_AGAIN
             return []
         del self._pending[ip]
@@ -163,5 +179,5 @@ class Takeovers:
             return []
         self._may_ask = now + 1 / ASKS_A_SECOND
         item.contested, item.since, item.decide_at = False, now, now + ANSWER_WITHIN
-        self._asks += [Ask(ip, ifindex, mac) for ifindex, mac in item.macs.items()]
+        self._asks += [Ask(ip, ifindex) for ifindex in item.links]
         return []

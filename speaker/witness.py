@@ -99,7 +99,7 @@ class Witness:
         for letter in self.core.letters():
             self._peers.send(letter)
         for interface, ask in self.core.asks():
-            self._layer2.ask(ask.ip, interface.index, ask.mac)
+            self._layer2.ask(ask.ip, interface.index)
         if self.core.flags != self._flags:
             self._flags = self.core.flags
             self._log.info("flags", flags=_names(self._flags))

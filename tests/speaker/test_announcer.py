@@ -129,6 +129,8 @@ def test_nothing_is_answered_or_sent_before_contact_and_all_at_its_release() -> 
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert drain(core) == []
     contact.exchanged(None, 1.0)
+    assert core.answers(VIP, 0) is DropReason.NO_CONTACT
+    contact.events()
     core.released(None, 1.0)
     assert core.answers(VIP, 0) is None
     assert names(drain(core)) == ["192.0.2.100@eth0"]

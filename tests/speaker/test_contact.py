@@ -14,6 +14,12 @@ from speaker.contact import (
 ETH0, ETH1 = 2, 3
 
 
+def opened(contact: Contact, ifindex: int) -> bool:
+    """Tell whether answers flow once a release was told."""
+    contact.events()
+    return contact.open(ifindex)
+
+
 def run(contact: Contact, start: float, end: float) -> None:
     """Let a healthy loop pass by, heartbeat after heartbeat."""
     now = start
@@ -42,11 +48,12 @@ def test_a_start_is_held_until_a_state_exchange() -> None:
     assert not contact.open(ETH0)
     assert contact.held
     contact.exchanged(None, 0.2)
-    assert contact.open(ETH0)
+    assert not contact.open(ETH0)
     assert contact.events() == [
         Held(HoldReason.START, None, 0.0),
         Released(HoldReason.START, None, "exchange", 0.2),
     ]
+    assert opened(contact, ETH0)
 
 
 def test_a_start_among_silent_seeds_is_held_for_three_seconds() -> None:
@@ -54,7 +61,7 @@ def test_a_start_among_silent_seeds_is_held_for_three_seconds() -> None:
     run(contact, 0.0, START_SILENCE - 0.01)
     assert not contact.open(ETH0)
     contact.tick(START_SILENCE)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
 
 
 def test_a_seed_that_speaks_without_exchanging_is_not_silent() -> None:
@@ -64,7 +71,7 @@ def test_a_seed_that_speaks_without_exchanging_is_not_silent() -> None:
     run(contact, 2.0, 2.0 + START_SILENCE - 0.01)
     assert not contact.open(ETH0)
     contact.tick(2.0 + START_SILENCE)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
 
 
 def test_silence_counts_only_from_when_seeds_are_asked() -> None:
@@ -75,20 +82,20 @@ def test_silence_counts_only_from_when_seeds_are_asked() -> None:
     run(contact, 10.0, 10.0 + START_SILENCE - 0.01)
     assert not contact.open(ETH0)
     contact.tick(10.0 + START_SILENCE)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
 
 
 def test_without_gossip_there_is_nobody_to_wait_for() -> None:
     contact = Contact(0.0, alone=True)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
     assert not contact.tick(100.0)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
 
 
 def test_standing_still_for_more_than_a_second_holds_again() -> None:
     contact = started()
     assert not contact.tick(0.5 + LONGEST_GAP)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
     assert contact.tick(20.0)
     assert not contact.open(ETH0)
     assert contact.events()[0] == Held(HoldReason.STALL, None, 18.5)
@@ -101,7 +108,7 @@ def test_an_exchange_begun_before_the_stall_is_old_news() -> None:
     contact.exchanged(1.0, 20.01)
     assert not contact.open(ETH0)
     contact.exchanged(20.0, 20.02)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
 
 
 def test_what_a_peer_sent_into_our_sleep_is_no_contact() -> None:
@@ -117,23 +124,23 @@ def test_after_a_stall_one_second_of_silence_is_enough() -> None:
     run(contact, 20.0, 20.0 + SILENCE - 0.01)
     assert not contact.open(ETH0)
     contact.tick(20.0 + SILENCE)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
 
 
 def test_a_long_outage_of_one_link_holds_that_link_alone() -> None:
     contact = started()
     contact.carrier_returned(ETH0, outage=0.9, now=0.6)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
     contact.carrier_returned(ETH0, outage=1.1, now=0.6)
     assert not contact.open(ETH0)
-    assert contact.open(ETH1)
+    assert opened(contact, ETH1)
     assert not contact.held
     contact.exchanged(0.6, 0.7)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
 
 
 def test_a_clock_that_goes_back_is_no_stall() -> None:
     contact = started()
     assert not contact.tick(0.1)
     assert not contact.tick(0.6)
-    assert contact.open(ETH0)
+    assert opened(contact, ETH0)
