@@ -32,9 +32,9 @@ from cluster import Cluster, service
 from kube.reflector import PAGE
 from speakers import Speaker, wait_until
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(400)]
-
 FULL = os.environ.get("CLARION_SCALE") == "full"
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900 if FULL else 400)]
+
 SERVICES = 1_000
 UPDATES = 10_000 if FULL else 1_000
 CLIENTS = 4
