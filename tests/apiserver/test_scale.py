@@ -148,6 +148,8 @@ def test_memory_latency_and_stalls(big: tuple[Cluster, Api], tmp_path: Path) -> 
         speaker = cluster.start("iris1", *group.join, probe=probe)
         speaker.wait_for("ready", timeout=60)
         wait_until(lambda: speaker.metric("clarion_service_ips") == SERVICES, "all are known", 30)
+        # Writing the objects is part of the load; it must not be under way when changes are timed.
+        wait_until(lambda: _published(cluster) == SERVICES, "an object for each service", 90)
         loaded = _steady(speaker)
         stalls = {"load": _longest(probe)}
         # The best of three tries: others use the machine too.
@@ -215,6 +217,12 @@ def _steady(speaker: Speaker) -> tuple[float, float]:
     """Wait until the announcements are all sent; return resident and anonymous MiB."""
     time.sleep(6)
     return limits.resident(speaker.process.pid)
+
+
+def _published(cluster: Cluster) -> int:
+    time.sleep(1)
+    items = cluster.server.get(clusters.STATUSES)["items"]
+    return sum("status" in item for item in items)
 
 
 def _announced(speaker: Speaker) -> int:
