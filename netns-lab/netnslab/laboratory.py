@@ -27,6 +27,8 @@ CONVERGE_WITHIN = 60.0
 # As long as the longest silence that any table allows; then the row says who did not come.
 SETTLE_WITHIN = 12.0
 EXIT_WITHIN = 5.0
+# Of many wrong IPs a person reads a few.
+MOST_NAMED = 5
 
 
 class NotConvergedError(LabError):
@@ -210,6 +212,8 @@ class Lab:
             for ip, owner in expected.items()
             if answering[ip] != [owner]
         ]
+        if len(wrong) > MOST_NAMED:
+            wrong = [*wrong[:MOST_NAMED], f"and {len(wrong) - MOST_NAMED} more"]
         return "; ".join(wrong) or "not steadily, or the client's entries differ"
 
     def warm(self, ips: list[str]) -> None:
