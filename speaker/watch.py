@@ -243,7 +243,7 @@ class Watch:
             return
         late = now - self._due
         if late > self._timing.retry:
-            self._forgive(late)
+            self._forgive(late, now)
         self._judge(now)
         self._ask(now)
         self._due = self._next(now)
@@ -281,8 +281,9 @@ class Watch:
         """
         return any(key.ifindex == ifindex and target.owes for key, target in self._targets.items())
 
-    def _forgive(self, late: float) -> None:
-        """We stood still: the time counts for nobody's silence."""
+    def _forgive(self, late: float, now: float) -> None:
+        """We stood still: the time counts for nobody's silence, nor for our own isolation."""
+        self._proof = {ifindex: min(now, at + late) for ifindex, at in self._proof.items()}
         for target in self._targets.values():
             if target.since is not None:
                 target.since += late

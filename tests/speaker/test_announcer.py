@@ -150,6 +150,7 @@ def test_no_carrier_no_answer_and_a_short_outage_ends_with_an_announcement() -> 
 def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     contact = Contact(0.0)
     contact.exchanged(None, 0.0)
+    contact.events()
     core = Announcer(contact)
     core.set_interfaces({0: ETH0, 1: ETH1}, 0.0)
     core.announce(VIP, "ns/a", None, 0.0)
@@ -160,6 +161,7 @@ def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     assert core.answers(VIP, 1) is None
     assert drain(core) == []
     contact.exchanged(5.0, 5.1)
+    contact.events()
     core.released(0, 5.1)
     assert names(drain(core)) == ["192.0.2.100@eth0"]
 
@@ -293,6 +295,7 @@ def test_refresh_goes_on_until_the_withdrawal() -> None:
 def test_a_link_that_was_down_counts_as_without_carrier(outage: float, held: bool) -> None:
     contact = Contact(0.0)
     contact.exchanged(None, 0.0)
+    contact.events()
     core = Announcer(contact)
     core.set_interfaces({0: ETH0}, 0.0)
     core.announce(VIP, "ns/a", None, 0.0)
