@@ -345,8 +345,15 @@ class Watch:
     def _next(self, now: float) -> float:
         """Call again in time for the next retry of anybody, else for the next round."""
         timing = self._timing
-        waiting = any(target.owes for target in self._targets.values())
-        return now + (timing.retry if waiting else timing.interval)
+        if any(target.owes for target in self._targets.values()):
+            return now + timing.retry
+        # From when they were asked: the retries above are no part of the interval.
+        rounds = [
+            target.asked + self._pace(key, target, now)
+            for key, target in self._targets.items()
+            if not target.gateway and self._wanted(key, target)
+        ]
+        return max(now + timing.retry, min([*rounds, now + timing.interval]))
 
 
 def _take(target: _Target, token: bytes) -> float | None:

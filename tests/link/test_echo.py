@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from link.drop import DecodeError, DropReason
@@ -21,6 +21,7 @@ NUMBERS = st.integers(0, 0xFFFF)
 PAYLOADS = st.binary(max_size=64)
 
 
+@settings(deadline=None)
 @given(NUMBERS, NUMBERS, PAYLOADS)
 def test_a_request_is_what_scapy_builds(identifier: int, sequence: int, payload: bytes) -> None:
     four = bytes(ICMP(type="echo-request", id=identifier, seq=sequence) / payload)
@@ -30,6 +31,7 @@ def test_a_request_is_what_scapy_builds(identifier: int, sequence: int, payload:
     assert encode_request(6, identifier, sequence, payload) == bytes(six)
 
 
+@settings(deadline=None)
 @given(NUMBERS, NUMBERS, PAYLOADS, st.integers(5, 15))
 def test_a_reply_that_scapy_built_is_read(
     identifier: int, sequence: int, payload: bytes, words: int
@@ -71,6 +73,7 @@ def test_what_is_no_reply_is_refused_by_its_reason(
     assert refused.value.reason is reason
 
 
+@settings(deadline=None)
 @given(st.sampled_from([4, 6]), st.binary(max_size=80))
 def test_any_bytes_are_a_reply_or_refused(version: int, data: bytes) -> None:
     with suppress(DecodeError):

@@ -108,7 +108,7 @@ def brute_force(plan: ServicePlan, members: frozenset[str], bars: Bars) -> str |
     return (owner(ranking) or ranking[0]) if ranking else None
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, max_size=25), st.integers(1, 40))
 def test_the_election_with_bars_equals_the_brute_force(
     steps: list[tuple[str, frozenset[str] | Bars | ServicePlan | None]], limit: int

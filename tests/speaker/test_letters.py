@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.courier import MAX_PAYLOAD
@@ -45,11 +45,13 @@ def test_a_hello_is_written_as_documented() -> None:
     assert encode_hello(Hello((PeerLink("eth0", MAC, (FOUR, SIX)),), asks=True)) == GOLDEN
 
 
+@settings(deadline=None)
 @given(st.builds(Hello, st.lists(LINKS, max_size=4).map(tuple), st.booleans()))
 def test_a_hello_comes_back_as_it_was(hello: Hello) -> None:
     assert decode_hello(encode_hello(hello)) == hello
 
 
+@settings(deadline=None)
 @given(st.builds(Hello, st.lists(LINKS, max_size=MOST_LINKS + 1).map(tuple), st.booleans()))
 def test_any_hello_fits_a_letter_with_all_its_links(hello: Hello) -> None:
     """The courier refuses to send more than its limit."""
@@ -98,6 +100,7 @@ def test_a_malformed_hello_is_refused(payload: bytes) -> None:
         decode_hello(payload)
 
 
+@settings(deadline=None)
 @given(st.sets(ADDRESSES, max_size=3 * IPS_A_LETTER))
 def test_ips_come_back_whole_in_as_many_letters_as_they_need(
     ips: set[IPv4Address | IPv6Address],
@@ -125,6 +128,7 @@ def test_a_malformed_link_name_is_refused(payload: bytes) -> None:
         decode_link_name(payload)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=MAX_PAYLOAD))
 def test_any_bytes_are_a_letter_or_refused_by_the_one_exception(payload: bytes) -> None:
     """What was read says the same when it is written again."""

@@ -1,0 +1,401 @@
+"""The watch on kernels, in virtual time: a wire on which hosts answer or do not."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+import pytest
+
+from speaker.watch import (
+    FEWEST_REQUESTS,
+    MOST_CHECKS,
+    Kernel,
+    LinkReturned,
+    TargetKey,
+    Timing,
+    Watch,
+)
+
+TIMING = Timing.of(0.35)
+ETH0 = 2
+B, C, D = (TargetKey(name, ETH0) for name in "bcd")
+GATEWAY = TargetKey("192.0.2.254", ETH0)
+IPS = {
+    B: IPv4Address("192.0.2.2"),
+    C: IPv4Address("192.0.2.3"),
+    D: IPv4Address("192.0.2.4"),
+    GATEWAY: IPv4Address("192.0.2.254"),
+}
+
+
+@dataclass
+class Wire:
+    """A watch of b and c (d is known, not watched), and when its requests were sent to whom.
+
+    `answers(key, now)` tells whether that host answers what is asked at `now`.
+    """
+
+    answers: Callable[[TargetKey, float], bool] = lambda key, now: True
+    gateways: tuple[TargetKey, ...] = ()
+    nodes: tuple[TargetKey, ...] = (B, C, D)
+    sent: list[tuple[float, TargetKey]] = field(default_factory=list)
+    missed: list[tuple[float, TargetKey]] = field(default_factory=list)
+    """When somebody was missed first."""
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(TIMING, random.Random(7), 0.0)
+        self.watch.set_targets(
+            {key: IPS[key] for key in self.nodes}, {key: IPS[key] for key in self.gateways}, 0.0
+        )
+        self.watch.watch(frozenset({"b", "c"}))
+
+    def step(self, now: float) -> None:
+        self.watch.handle_timeout(now)
+        for request in self.watch.requests():
+            key = next(key for key, ip in IPS.items() if ip == request.ip)
+            self.sent.append((now, key))
+            if self.answers(key, now):
+                self.watch.echoed(ETH0, request.ip, request.token, now)
+        known = {key for _, key in self.missed}
+        self.missed += [(now, key) for key in sorted(self.watch.missing()) if key not in known]
+
+    def run(self, until: float) -> None:
+        while self.watch.deadline() < until:
+            self.step(self.watch.deadline())
+
+    def times(self, key: TargetKey, since: float, until: float) -> list[float]:
+        return [at for at, to in self.sent if to == key and since <= at < until]
+
+
+def silent_from(at: float, *keys: TargetKey, until: float = 1e9) -> Callable[..., bool]:
+    return lambda key, now: key not in keys or not at <= now < until
+
+
+# ---- how often, and how long
+
+
+def test_the_numbers_follow_from_failover_after() -> None:
+    """100 ms, and three misses."""
+    found = TIMING.interval, TIMING.patience, TIMING.retry, TIMING.isolated
+    assert found == pytest.approx((0.1, 0.3, 0.025, 0.25))
+
+
+def test_who_answers_is_asked_every_100_ms_and_the_unwatched_not_at_all() -> None:
+    wire = Wire()
+    wire.run(11.0)
+    for key in (B, C):
+        assert len(wire.times(key, 1.0, 11.0)) == pytest.approx(100, abs=1)
+    # Once at the start, to learn that it answers at all.
+    assert len(wire.times(D, 0.0, 11.0)) == 1
+    assert wire.missed == []
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.03, 0.06, 0.09])
+def test_a_dead_node_is_missed_within_failover_after_and_a_round(phase: float) -> None:
+    died = 5.0 + phase
+    wire = Wire(silent_from(died, B))
+    wire.run(6.0)
+    [(at, who)] = wire.missed
+    assert who == B
+    assert TIMING.patience <= at - died <= TIMING.patience + TIMING.interval + 2 * TIMING.retry
+    assert len(wire.times(B, died, at)) >= max(3, FEWEST_REQUESTS)
+
+
+@pytest.mark.parametrize("outage", [0.1, 0.25])
+def test_a_blink_moves_nothing(outage: float) -> None:
+    wire = Wire(silent_from(5.0, B, until=5.0 + outage))
+    wire.run(7.0)
+    assert wire.missed == []
+
+
+def test_random_loss_of_one_in_five_misses_nobody_in_ten_minutes() -> None:
+    chance = random.Random(1)
+    wire = Wire(lambda key, now: now < 1.0 or chance.random() >= 0.185)
+    wire.run(600.0)
+    assert wire.missed == []
+
+
+def test_one_that_never_answered_is_not_missed_and_asked_less() -> None:
+    """Where a firewall drops ICMP nobody is to be declared dead."""
+    wire = Wire(silent_from(0.0, B))
+    wire.run(10.0)
+    assert wire.missed == []
+    assert len(wire.times(B, 0.0, 10.0)) == pytest.approx(10, abs=1)
+    assert wire.watch.kernel("b", ETH0, 10.0) is Kernel.SILENT
+
+
+def test_who_comes_back_is_missed_no_more() -> None:
+    wire = Wire(silent_from(5.0, B, until=7.0))
+    wire.run(6.9)
+    assert wire.watch.changed()
+    assert wire.watch.missing() == {B}
+    wire.run(7.2)
+    assert wire.watch.missing() == frozenset()
+    assert wire.watch.changed()
+    assert not wire.watch.changed()
+
+
+def test_several_that_die_together_are_missed_together() -> None:
+    wire = Wire(silent_from(5.0, B, C), nodes=(B, C, D))
+    wire.watch.watch(frozenset({"b", "c", "d"}))
+    wire.run(5.6)
+    assert wire.watch.missing() == {B, C}
+
+
+# ---- proof of one's own link
+
+
+def test_nobody_is_missed_where_nobody_at_all_is_heard() -> None:
+    """Our own cable may be what is cut: the next rule needs somebody else on that link."""
+    wire = Wire(silent_from(5.0, B, C, D))
+    wire.run(20.0)
+    assert wire.missed == []
+    assert wire.watch.isolated(ETH0, 20.0)
+
+
+@pytest.mark.parametrize("proof", ["peer", "gateway", "frame"])
+def test_one_other_voice_on_the_link_is_proof_enough(proof: str) -> None:
+    silent = {"peer": (B,), "gateway": (B, C, D), "frame": (B, C, D)}[proof]
+    wire = Wire(silent_from(5.0, *silent), gateways=(GATEWAY,) if proof == "gateway" else ())
+    while (now := wire.watch.deadline()) < 6.0:
+        if proof == "frame":
+            wire.watch.heard(ETH0, now)
+        wire.step(now)
+    assert B in wire.watch.missing()
+    assert not wire.watch.isolated(ETH0, 6.0)
+
+
+def test_a_voice_from_before_the_first_miss_proves_nothing() -> None:
+    wire = Wire(silent_from(5.0, B, C, D))
+    while (now := wire.watch.deadline()) < 20.0:
+        if now < 5.0:
+            wire.watch.heard(ETH0, now)
+        wire.step(now)
+    assert wire.missed == []
+
+
+def test_voices_on_another_link_prove_nothing() -> None:
+    wire = Wire(silent_from(5.0, B, C, D))
+    while (now := wire.watch.deadline()) < 8.0:
+        wire.watch.heard(ETH0 + 1, now)
+        wire.step(now)
+    assert wire.missed == []
+
+
+def test_gateways_are_asked_only_in_doubt() -> None:
+    wire = Wire(silent_from(5.0, B, until=6.0), gateways=(GATEWAY,))
+    wire.run(20.0)
+    assert wire.times(GATEWAY, 0.0, 5.0) == []
+    assert len(wire.times(GATEWAY, 5.0, 5.4)) >= 3
+    assert wire.times(GATEWAY, 7.0, 20.0) == []
+    assert GATEWAY not in {key for _, key in wire.missed}
+
+
+# ---- a gap on the own link
+
+
+def test_after_a_gap_everybody_starts_afresh_and_the_gap_is_told() -> None:
+    """The bridge forwarded nothing for 0.5 s. C is heard first: B must not be missed for that."""
+    wire = Wire(lambda key, now: not 5.0 <= now < (5.5 if key == C else 5.7))
+    wire.run(8.0)
+    assert wire.missed == []
+    [returned] = wire.watch.returned()
+    assert returned == LinkReturned(ETH0, returned.gap)
+    assert returned.gap == pytest.approx(0.5, abs=0.15)
+    assert wire.watch.returned() == []
+    assert not wire.watch.isolated(ETH0, 8.0)
+
+
+def test_a_gap_in_which_nobody_owed_us_anything_is_none() -> None:
+    """With nobody watched, silence on the link says nothing."""
+    wire = Wire()
+    wire.watch.watch(frozenset())
+    wire.run(5.0)
+    wire.watch.heard(ETH0, 5.0)
+    assert wire.watch.returned() == []
+    assert not wire.watch.isolated(ETH0, 4.9)
+
+
+def test_who_died_in_a_gap_is_missed_after_it() -> None:
+    wire = Wire(lambda key, now: now < 5.0 or (key == C and now >= 5.5))
+    wire.run(8.0)
+    [(at, who)] = wire.missed
+    assert who == B
+    assert 5.5 + TIMING.patience * 0.9 <= at <= 5.5 + TIMING.patience + 2 * TIMING.interval
+
+
+# ---- knowing when we are the slow one
+
+
+@pytest.mark.parametrize("stall", [0.05, 0.3, 1.0, 15.0])
+def test_what_was_missed_while_we_stood_still_does_not_count(stall: float) -> None:
+    """B's answers to what was asked before the stall were lost with it; C was read."""
+    wire = Wire(silent_from(4.9, B, until=5.0 + stall))
+    wire.run(5.0)
+    wire.watch.heard(ETH0, 5.0 + stall)
+    wire.step(5.0 + stall)
+    wire.run(7.0 + stall)
+    assert wire.missed == []
+
+
+def test_one_dead_since_before_a_stall_is_missed_after_it() -> None:
+    wire = Wire(silent_from(4.9, B))
+    wire.run(5.0)
+    wire.step(8.0)
+    assert wire.missed == []
+    wire.run(8.5)
+    assert [who for _, who in wire.missed] == [B]
+
+
+def test_a_timer_that_is_called_too_early_does_nothing() -> None:
+    wire = Wire()
+    wire.watch.handle_timeout(wire.watch.deadline() - 0.001)
+    assert wire.watch.requests() == []
+
+
+# ---- answers
+
+
+def test_an_answer_counts_from_when_it_was_asked_for() -> None:
+    wire = Wire(lambda key, now: now < 5.0)
+    wire.run(5.0)
+    due = wire.watch.deadline()
+    wire.watch.handle_timeout(due)
+    request = next(item for item in wire.watch.requests() if item.ip == IPS[B])
+    assert wire.watch.echoed(ETH0, request.ip, request.token, due + 0.2) == (B, due)
+
+
+@pytest.mark.parametrize(
+    ("ifindex", "ip", "token"),
+    [
+        (ETH0, IPS[B], bytes(8)),
+        (ETH0, IPv4Address("192.0.2.99"), None),
+        (ETH0, IPS[C], None),
+        (ETH0 + 1, IPS[B], None),
+        (ETH0, IPS[B], b""),
+    ],
+)
+def test_an_answer_nobody_can_give_but_who_was_asked(
+    ifindex: int, ip: IPv4Address, token: bytes | None
+) -> None:
+    wire = Wire(silent_from(0.0, B))
+    wire.watch.handle_timeout(wire.watch.deadline())
+    request = next(item for item in wire.watch.requests() if item.ip == IPS[B])
+    sent = request.token if token is None else token
+    assert wire.watch.echoed(ifindex, ip, sent, 1.0) is None
+    assert wire.watch.echoed(ETH0, IPS[B], request.token, 1.0) is not None
+    # And only once.
+    assert wire.watch.echoed(ETH0, IPS[B], request.token, 1.0) is None
+
+
+def test_tokens_do_not_repeat() -> None:
+    watch, tokens = Wire().watch, list[bytes]()
+    while (now := watch.deadline()) < 10.0:
+        watch.handle_timeout(now)
+        for request in watch.requests():
+            tokens.append(request.token)
+            watch.echoed(ETH0, request.ip, request.token, now)
+    assert len(set(tokens)) == len(tokens) > 100
+
+
+# ---- checks
+
+
+def test_somebody_else_misses_a_node_so_it_is_asked_at_once_and_only_then() -> None:
+    wire = Wire()
+    wire.run(5.0)
+    wire.watch.check("d", 5.0)
+    assert wire.watch.deadline() <= 5.0
+    wire.run(7.0)
+    assert len(wire.times(D, 5.0, 7.0)) == 1
+    assert wire.watch.kernel("d", ETH0, 5.1) is Kernel.ANSWERS
+
+
+def test_a_checked_node_that_is_silent_is_missed() -> None:
+    wire = Wire(silent_from(5.0, D))
+    wire.run(5.0)
+    wire.watch.check("d", 5.0)
+    wire.run(5.0 + TIMING.patience + TIMING.interval)
+    assert [who for _, who in wire.missed] == [D]
+
+
+def test_checking_all_of_many_is_spread_over_turns() -> None:
+    keys = [TargetKey(f"n{index}", ETH0) for index in range(3 * MOST_CHECKS)]
+    watch = Watch(TIMING, random.Random(1), 0.0)
+    watch.set_targets({key: IPv4Address(index) for index, key in enumerate(keys, 1)}, {}, 0.0)
+    watch.handle_timeout(1.0)
+    for request in watch.requests():
+        watch.echoed(ETH0, request.ip, request.token, 1.0)
+    watch.check_all(1.5)
+    asked = []
+    while (now := watch.deadline()) < 2.0:
+        watch.handle_timeout(now)
+        turn = watch.requests()
+        assert len(turn) <= MOST_CHECKS
+        for request in turn:
+            watch.echoed(ETH0, request.ip, request.token, now)
+        asked += [request.ip for request in turn]
+    assert len(asked) == len(set(asked)) == len(keys)
+
+
+# ---- what is known of a kernel
+
+
+def test_a_kernel_that_was_not_asked_lately_is_unknown() -> None:
+    wire = Wire()
+    wire.run(5.0)
+    assert wire.watch.kernel("b", ETH0, 5.0) is Kernel.ANSWERS
+    assert wire.watch.kernel("d", ETH0, 5.0) is Kernel.UNKNOWN
+    assert wire.watch.kernel("nobody", ETH0, 5.0) is Kernel.SILENT
+    assert wire.watch.kernel("b", ETH0 + 1, 5.0) is Kernel.SILENT
+
+
+def test_a_missed_kernel_is_silent() -> None:
+    wire = Wire(silent_from(5.0, B))
+    wire.run(6.0)
+    assert wire.watch.kernel("b", ETH0, 6.0) is Kernel.SILENT
+
+
+def test_a_word_of_the_node_itself_is_a_sign_of_life() -> None:
+    wire = Wire(silent_from(5.0, B))
+    wire.run(6.0)
+    wire.watch.spoke("b", ETH0, 6.0)
+    assert wire.watch.missing() == frozenset()
+    assert wire.watch.kernel("b", ETH0, 6.0) is Kernel.ANSWERS
+    wire.watch.spoke("nobody", ETH0, 6.0)
+
+
+def test_a_new_life_is_not_missed_for_the_old_ones_silence() -> None:
+    wire = Wire(silent_from(5.0, B, until=6.05))
+    wire.run(6.0)
+    wire.watch.recheck("b")
+    assert wire.watch.missing() == frozenset()
+    wire.run(8.0)
+    assert [who for _, who in wire.missed] == [B]
+    assert wire.watch.missing() == frozenset()
+
+
+# ---- targets come and go
+
+
+def test_a_node_that_moved_to_another_address_is_asked_there_and_not_missed() -> None:
+    wire = Wire(silent_from(5.0, B))
+    wire.run(6.0)
+    wire.watch.changed()
+    moved = IPv4Address("192.0.2.22")
+    wire.watch.set_targets({B: moved, C: IPS[C]}, {}, 6.0)
+    assert wire.watch.missing() == frozenset()
+    assert wire.watch.changed()
+    wire.watch.handle_timeout(wire.watch.deadline())
+    assert moved in {request.ip for request in wire.watch.requests()}
+
+
+def test_without_targets_there_is_nothing_to_wait_for() -> None:
+    wire = Wire(silent_from(5.0, B))
+    wire.run(6.0)
+    wire.watch.set_targets({}, {}, 6.0)
+    assert wire.watch.deadline() == float("inf")
+    assert wire.watch.missing() == frozenset()
+    assert not wire.watch.isolated(ETH0, 99.0)
+    wire.watch.heard(ETH0, 6.0)
