@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from random import Random
 
 FAILOVER_AFTER = 0.35
-ASK_INTERVAL = 0.02
+ASK_INTERVAL = 0.05
 BEGIN = 6.0
 """Seconds of quiet first: links are told, kernels have answered."""
 AFTER = 8.0
