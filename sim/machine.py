@@ -183,7 +183,8 @@ class Machine:
             answer = self.kernel.receive(frame)
             if answer is not None:
                 self.send_frame(answer)
-        elif self.process is not None:
+                return
+        if self.process is not None and is_arp(frame):
             self.process.frame(frame, self._heap.now)
 
     def _wake(self, when: float, life: int) -> None:

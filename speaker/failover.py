@@ -161,8 +161,11 @@ class Failover:
 
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """Somebody else announced a service IP on the link, or answered for it."""
-        self._liveness.heard(ifindex, self._roster.owner_of(mac), now)
+        name = self._roster.owner_of(mac)
+        self._liveness.heard(ifindex, name, now)
         self._succession.heard(ip, ifindex, mac, now)
+        if name is not None and self._succession.holds(ip):
+            self._liveness.check(name, now)
 
     def letter(self, letter: Letter, now: float) -> None:
         """Take a letter that the courier has let through."""

@@ -79,7 +79,8 @@ class Liveness:
     def retarget(self, inherited: Collection[str], now: float) -> None:
         """Watch whom the roster assigns to us, and those from whom we are inheriting."""
         roster = self._roster
-        names = roster.clarions | frozenset(inherited)
+        # The dead too: gossip may be wrong about them, and their machines may live.
+        names = roster.clarions | roster.dead() | frozenset(inherited)
         nodes: dict[TargetKey, IPAddress] = {}
         gateways: dict[TargetKey, IPAddress] = {}
         self._link_names.clear()

@@ -82,6 +82,14 @@ class Roster:
         """Return all other members."""
         return self._peers.values()
 
+    def dead(self) -> frozenset[str]:
+        """Name the Clarions that were declared dead, as long as gossip remembers them."""
+        return frozenset(
+            name
+            for name in self._links
+            if (peer := self._peers.get(name)) is not None and peer.died
+        )
+
     def links(self, name: str) -> tuple[PeerLink, ...]:
         """Return the links of a node, none where it has not told yet."""
         return self._links.get(name, ())

@@ -179,6 +179,10 @@ class Succession:
         """How many IPs we do not take over as their owner still answers."""
         return self._takeovers.contested
 
+    def holds(self, ip: IPAddress) -> bool:
+        """Tell whether a takeover of the IP waits for its decision."""
+        return self._takeovers.holds(ip)
+
     def changed(self) -> bool:
         """Tell once whether an IP was taken or given up since the last call."""
         changed, self._changed = self._changed, False

@@ -98,10 +98,10 @@ class Takeovers:
         return ip in self._quiet
 
     def owners(self) -> frozenset[str]:
-        """Return the old owners whose machines matter still."""
-        return frozenset(
-            item.owner for items in (self._quiet, self._pending) for item in items.values()
-        )
+        """Return the nodes whose machines matter still: old owners, and who answers."""
+        items = (*self._quiet.values(), *self._pending.values())
+        answering = {item.answered_by for item in items if item.answered_by is not None}
+        return frozenset(answering | {item.owner for item in items})
 
     def answered(self, ip: IPAddress, name: str) -> None:
         """The node `name` answers for the IP, or announces it."""
@@ -151,16 +151,18 @@ class Takeovers:
     def _kernel_of(self, item: _Pending) -> Kernel:
         return self.kernel(item.owner, item.links)
 
-    def _answerer_lives(self, item: _Pending) -> bool:
+    def _answerer(self, item: _Pending) -> Kernel:
+        """Tell what the kernel does of the node that answered; SILENT where nobody did."""
         who = item.answered_by
-        return who is not None and self.kernel(who, item.links) is Kernel.ANSWERS
+        return Kernel.SILENT if who is None else self.kernel(who, item.links)
 
     def _decide(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
         kernel = self._kernel_of(item)
-        if kernel is Kernel.UNKNOWN and now - item.since < KNOWN_WITHIN:
+        known = Kernel.UNKNOWN not in (kernel, self._answerer(item))
+        if not known and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN
             return []
-        if self._answerer_lives(item):
+        if self._answerer(item) is Kernel.ANSWERS:
             item.contested, item.answered_by = True, None
             item.decide_at = now + ASK_AGAIN
             return []
