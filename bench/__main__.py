@@ -145,7 +145,8 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with ExitStack() as stack:
         found = responders(stack)
-        time.sleep(8.0)
+        # Until the five rounds of 15,000 announcements are out.
+        time.sleep(15.0)
         for _ in range(rounds):
             for responder in found:
                 measure(responder)
