@@ -82,7 +82,8 @@ class Succession:
         was_ours = self._handover.cancel(service, ip) or ip in self._announcer.announced()
         links = self._shared_links(heir_of, interfaces) if heir_of and not was_ours else ()
         if not links and not self._takeovers.holds(ip):
-            self._announcer.announce(ip, service, interfaces, now)
+            quiet = self._takeovers.quiet(ip)
+            self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
             return
         self._waiting.setdefault(ip, {})[service] = interfaces
         if heir_of and not self._takeovers.holds(ip):
