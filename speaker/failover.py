@@ -5,6 +5,7 @@ It joins the parts: `roster` (who the others are), `flags` (our own word), `live
 what is to be sent is drained.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -55,7 +56,8 @@ class FailoverStats:
     contested: int = 0
     yielding: int = 0
     conflicts: int = 0
-    refused: int = 0
+    refused: Mapping[LetterRefusal, int] = field(default_factory=dict)
+    """Letters."""
 
 
 class Failover:
@@ -88,7 +90,7 @@ class Failover:
         self._inherited: frozenset[str] = frozenset()
         self._bars = Bars()
         self._published = Flags.NONE
-        self._refused = 0
+        self._refused: Counter[LetterRefusal] = Counter()
 
     # ---- what there is
 
@@ -170,9 +172,14 @@ class Failover:
     def letter(self, letter: Letter, now: float) -> None:
         """Take a letter that the courier has let through."""
         try:
-            self._read(letter, now)
-        except (LetterError, ValueError):
-            self._refused += 1
+            kind = Kind(letter.kind)
+        except ValueError:
+            self._refused[LetterRefusal.UNKNOWN_KIND] += 1
+            return
+        try:
+            self._read(kind, letter, now)
+        except LetterError:
+            self._refused[LetterRefusal.MALFORMED] += 1
 
     # ---- what follows
 
@@ -219,7 +226,7 @@ class Failover:
             contested=self._succession.contested,
             yielding=self._succession.pending(foreign=True),
             conflicts=self._succession.conflicts,
-            refused=self._refused,
+            refused=dict(self._refused),
         )
 
     def deadline(self) -> float:
@@ -287,9 +294,9 @@ class Failover:
         for link in self._liveness.returned(now):
             self._contact.link_returned(link.ifindex, link.gap, now)
 
-    def _read(self, letter: Letter, now: float) -> None:
+    def _read(self, kind: Kind, letter: Letter, now: float) -> None:
         sender, payload = letter.sender, letter.payload
-        match Kind(letter.kind):
+        match kind:
             case Kind.BEAT:
                 self._liveness.beat(sender, now)
                 self._succession.owner_back(sender, now)

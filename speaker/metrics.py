@@ -173,10 +173,11 @@ class SpeakerCollector(Collector):
             "Announcements by somebody else of IPs that this node owns.",
             stats.conflicts,
         )
-        yield CounterMetricFamily(
+        yield _counter(
             "clarion_letters_refused",
             "Letters of other speakers that made no sense.",
-            stats.refused,
+            "reason",
+            {str(reason): count for reason, count in stats.refused.items()},
         )
 
     def _configuration(self) -> Iterator[Metric]:

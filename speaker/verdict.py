@@ -7,11 +7,14 @@ state of gossip: it only lets heirs begin, and any sign of life voids it.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 NEEDED = 2
+MOST_OF_A_NODE = 9
+"""Subjects of one node, as it has at most eight links and a process: more is nonsense."""
 PROCESS = ""
 """In the place of a link's name: not the kernel, only the speaker's process is missed."""
 
@@ -44,7 +47,8 @@ class Verdicts:
 
     def report(self, subject: Subject, witness: str, now: float) -> None:
         """A witness (also we) misses the subject at `now`."""
-        self._reports.setdefault(subject, {})[witness] = now
+        if subject in self._reports or self._room(subject.node, self._reports):
+            self._reports.setdefault(subject, {})[witness] = now
 
     def withdraw(self, subject: Subject, witness: str) -> None:
         """A witness misses it no more."""
@@ -69,7 +73,7 @@ class Verdicts:
 
     def hear(self, subject: Subject, now: float) -> bool:
         """Somebody else reached the verdict; true where it is news."""
-        if subject in self._gone:
+        if subject in self._gone or not self._room(subject.node, self._gone):
             return False
         self._set(subject, now, "heard")
         return True
@@ -105,6 +109,10 @@ class Verdicts:
         """Tell once whether `gone` has changed."""
         changed, self._changed = self._changed, False
         return changed
+
+    @staticmethod
+    def _room(node: str, known: Iterable[Subject]) -> bool:
+        return sum(subject.node == node for subject in known) < MOST_OF_A_NODE
 
     def _set(self, subject: Subject, now: float, how: str) -> None:
         self._gone[subject] = now

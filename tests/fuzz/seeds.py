@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from ndp.groups import multicast_mac, solicited_node
 from ndp.packet import MessageType as NdpType
 from ndp.packet import NeighborMessage
 from ndp.packet import encode as encode_ndp
+from speaker.letters import Hello, PeerLink, encode_hello, encode_ips, encode_link_name
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MOST_STEPS = 24
@@ -162,6 +163,14 @@ def marks() -> list[bytes]:
     """Return Metas: our mark, one of the future, and serf's."""
     known = mark.encode(mark.Mark(7, mark.Flags.NO_LINK | mark.Flags.LEAVING))
     return [known, known[:4] + b"\x02\xff" + known[6:] + b"more", b"\xff\x81\xa4role\xa0", b""]
+
+
+def payloads() -> list[bytes]:
+    """Return what letters between Clarions carry: links, IPs, the name of a link."""
+    ips = ip_address("192.0.2.7"), ip_address("2001:db8::7")
+    links = PeerLink("eth0", MAC, ips), PeerLink("n" * 15, bytes(6), ips[:1])
+    hellos = [Hello(links, asks=True), Hello(()), Hello(links * 4)]
+    return [*map(encode_hello, hellos), *encode_ips(ips * 20), encode_link_name("eth0"), b""]
 
 
 def letters() -> list[bytes]:

@@ -19,6 +19,7 @@ from arp import responder as arp
 from arp.packet import decode as decode_arp
 from arp.packet import encode as encode_arp
 from gossip import mark
+from gossip.courier import MAX_PAYLOAD
 from gossip.wire import body, compound, compress, crc, crypto, label, lzw
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import WireError
@@ -36,6 +37,7 @@ from link.drop import DecodeError, DropReason
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
 from ndp.packet import encode as encode_ndp
+from speaker import letters
 from speaker.durations import parse_duration
 from speaker.settings import split_seed
 
@@ -187,6 +189,21 @@ def meta(data: bytes) -> None:
     found = mark.decode(data)
     if found is not None:
         assert data.startswith(mark.encode(found))
+
+
+def letter(data: bytes) -> None:
+    """What was read from a letter fits one, and reads the same again."""
+    with suppress(letters.LetterError):
+        hello = letters.decode_hello(data)
+        written = letters.encode_hello(hello)
+        assert len(written) <= MAX_PAYLOAD
+        assert len(written) < len(data) or letters.decode_hello(written) == hello
+    with suppress(letters.LetterError):
+        ips = letters.decode_ips(data)
+        again = [letters.decode_ips(payload) for payload in letters.encode_ips(ips)]
+        assert ips == frozenset().union(*again)
+    with suppress(letters.LetterError):
+        assert letters.encode_link_name(letters.decode_link_name(data)) == data
 
 
 # ---- frames
@@ -343,6 +360,7 @@ TARGETS = {
     "stream": Target("gossip", stream, seeds.raw_streams, 10),
     "stream-encrypted": Target("gossip", stream_encrypted, seeds.raw_streams, 4),
     "courier": Target("gossip", node.letters, seeds.letters, 3),
+    "letter": Target("gossip", letter, seeds.payloads, 100, MAX_PAYLOAD),
     "swim": Target("gossip", node.story, seeds.stories, 4, 1_024),
     "swim-long": Target("gossip", node.life, seeds.stories, 3, 1_024),
     "frame": Target("frames", frame, seeds.arp_frames, 10, 256),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from speaker.verdict import PROCESS, Reached, Subject, Verdicts
+from speaker.letters import MOST_LINKS
+from speaker.verdict import MOST_OF_A_NODE, PROCESS, Reached, Subject, Verdicts
 
 LASTS = 0.35
 LINK = Subject("dead", "eth0")
@@ -137,3 +138,15 @@ def test_a_new_life_begins_without_reports_and_verdicts() -> None:
     assert state.gone() == {Subject("other", "eth0")}
     assert not state.reported("dead")
     assert state.changed()
+
+
+def test_more_links_than_a_node_has_are_no_subjects() -> None:
+    """No sign of life can void a verdict on a link that is not there, so they must not pile up."""
+    state = verdicts()
+    for number in range(100):
+        state.report(Subject("dead", f"x{number}"), "b", 1.0)
+        state.hear(Subject("dead", f"y{number}"), 1.0)
+    state.report(Subject("other", "eth0"), "b", 1.0)
+    assert len(state.gone()) == MOST_OF_A_NODE == MOST_LINKS + 1
+    assert state.reported("other")
+    assert len(state.judge(frozenset(), 1.0)) == MOST_OF_A_NODE + 1

@@ -1,0 +1,365 @@
+"""The failover core as a whole: whose word counts, what letters do, and what it tells of itself."""
+
+import random
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossip.courier import MAX_PAYLOAD, Letter
+from gossip.mark import Flags
+from gossip.wire.messages import State
+from link.interface import Interface
+from speaker import letters
+from speaker.announcer import Announcer
+from speaker.bars import Bars
+from speaker.contact import Contact
+from speaker.failover import HELLO_REFRESH, HELLO_RETRY, Failover, LetterRefusal
+from speaker.flags import INTERVAL
+from speaker.letters import Hello, Kind, PeerLink, Send
+from speaker.roster import Peer
+from speaker.verdict import Subject
+from speaker.watch import Timing
+
+VIP = IPv4Address("198.51.100.1")
+B = Peer("b", 1, Flags.NONE, State.ALIVE)
+C = Peer("c", 2, Flags.NONE, State.ALIVE)
+FOREIGN = Peer("m", None, Flags.NONE, State.ALIVE)
+LINK_B = PeerLink("ens1", b"\x02\0\0\0\0\x0b", (IPv4Address("192.0.2.2"),))
+LINK_C = PeerLink("ens1", b"\x02\0\0\0\0\x0c", (IPv4Address("192.0.2.3"),))
+ETH0 = Interface(
+    7,
+    "eth0",
+    b"\x02\0\0\0\0\x0a",
+    up=True,
+    carrier=True,
+    broadcast=True,
+    noarp=False,
+    addresses=frozenset({IPv4Interface("192.0.2.1/24")}),
+)
+
+
+@dataclass
+class Node:
+    """Node `a`; those that answer echoes do so at once."""
+
+    fast: bool = True
+    now: float = 50.0
+    answering: set[IPv4Address | IPv6Address] = field(default_factory=set)
+    letters: list[Send] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.contact = Contact(self.now)
+        self.contact.exchanged(None, self.now)
+        self.contact.events()
+        self.announcer = Announcer(self.contact)
+        timing = Timing.of(0.35) if self.fast else None
+        self.core = Failover("a", timing, self.announcer, self.contact, random.Random(1), self.now)
+        self.links(ETH0)
+
+    def links(self, *interfaces: Interface) -> None:
+        by_index = {interface.index: interface for interface in interfaces}
+        self.announcer.set_interfaces(by_index, self.now)
+        self.core.set_interfaces(by_index, self.now)
+
+    def peers(self, *peers: Peer) -> None:
+        self.core.set_peers(peers, self.now)
+
+    def meet(self) -> None:
+        """Get to know b and c, whose kernels answer."""
+        self.peers(B, C)
+        for name, link in (("b", LINK_B), ("c", LINK_C)):
+            self.letter(Kind.HELLO, name, letters.encode_hello(Hello((link,))))
+            self.answering.update(link.ips)
+
+    def letter(self, kind: int, sender: str, payload: bytes = b"", about: str = "") -> None:
+        self.core.letter(Letter(kind, sender, about or sender, 1, payload), self.now)
+
+    def run(self, seconds: float) -> list[Send]:
+        """Return what was told meanwhile."""
+        told, end = list[Send](), self.now + seconds
+        while self.core.deadline() <= end:
+            self.now = max(self.now, self.core.deadline())
+            self.contact.tick(self.now)
+            self.contact.events()
+            self.core.handle_timeout(self.now)
+            for request in self.core.requests():
+                if request.ip in self.answering:
+                    self.core.echoed(request.ifindex, request.ip, request.token, self.now)
+            told += self.core.letters()
+        self.now = end
+        self.letters += told
+        return told
+
+    def answers(self) -> bool:
+        return self.announcer.answers(VIP, ETH0.index) is None
+
+
+def of_kind(told: list[Send], kind: Kind) -> list[Send]:
+    return [letter for letter in told if letter.kind is kind]
+
+
+# ---- our own word
+
+
+def test_a_node_without_carrier_says_so_and_bars_itself() -> None:
+    node = Node()
+    node.peers(B)
+    assert not node.core.flags
+    node.links(replace(ETH0, carrier=False))
+    assert node.core.flags is Flags.NO_LINK
+    assert node.core.bars() == Bars(frozenset("a"), frozenset(), frozenset("ab"))
+
+
+def test_a_link_that_no_service_needs_is_no_link() -> None:
+    node = Node()
+    node.core.set_needed(frozenset({"eth9"}), node.now)
+    assert node.core.flags is Flags.NO_LINK
+
+
+def test_flags_change_at_most_once_in_ten_seconds_but_leaving_at_once() -> None:
+    node = Node()
+    node.peers(B)
+    node.links(replace(ETH0, carrier=False))
+    node.links(ETH0)
+    node.run(INTERVAL - 0.1)
+    assert node.core.flags is Flags.NO_LINK
+    node.core.leave(node.now)
+    assert node.core.flags & Flags.LEAVING
+    assert "a" in node.core.bars().nodes
+
+
+# ---- whose word counts
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_without_the_fast_verdict_only_a_nodes_own_word_bars_it(fast: bool) -> None:
+    node = Node(fast=fast)
+    node.peers(B, C)
+    node.letter(Kind.GONE, "c", b"ens1", about="b")
+    assert node.core.bars().links == ({Subject("b", "ens1")} if fast else frozenset())
+    node.peers(replace(B, flags=Flags.NO_LINK), C)
+    assert node.core.bars().nodes == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("previous", "at_once"),
+    [
+        (None, True),
+        (replace(B, state=State.DEAD), False),
+        # It left, so it handed over or answers until it hears us.
+        (replace(B, state=State.LEFT), True),
+        (replace(B, flags=Flags.LEAVING), True),
+        (B, True),
+        (FOREIGN, True),
+        (replace(FOREIGN, state=State.DEAD), True),
+    ],
+    ids=["nobody", "dead", "left", "leaving", "alive", "foreign", "foreign and dead"],
+)
+def test_only_who_inherits_from_one_gone_without_a_word_asks_the_wire_first(
+    previous: Peer | None, at_once: bool
+) -> None:
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    if previous is not None:
+        node.peers(*(peer for peer in (B, C) if peer.name != previous.name), previous)
+    node.core.won("ns/a", VIP, None, None if previous is None else previous.name, node.now)
+    assert node.answers() is at_once
+    assert [ask.ip for _, ask in node.core.asks()] == ([] if at_once else [VIP])
+
+
+def test_an_owner_gone_by_the_fast_verdict_is_inherited_from_by_asking() -> None:
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    node.answering.clear()
+    node.answering.update(LINK_C.ips)
+    node.run(0.6)
+    # One witness is not enough.
+    assert node.core.stats().missing == 1
+    assert node.core.bars().links == frozenset()
+    node.letter(Kind.GONE, "c", b"ens1", about="b")
+    assert node.core.bars().links == {Subject("b", "ens1")}
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    assert [ask.ip for _, ask in node.core.asks()] == [VIP]
+    assert not node.answers()
+    node.run(0.1)
+    assert node.answers()
+    assert node.core.handed_over()
+
+
+def test_a_new_life_voids_the_verdict_on_the_last() -> None:
+    node = Node()
+    node.peers(B, C)
+    node.letter(Kind.GONE, "c", b"ens1", about="b")
+    node.peers(replace(B, start_id=9), C)
+    assert node.core.bars() == Bars(clarion=frozenset("abc"))
+
+
+# ---- letters
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "reason"),
+    [
+        (0, b"", LetterRefusal.UNKNOWN_KIND),
+        (99, b"", LetterRefusal.UNKNOWN_KIND),
+        (Kind.HELLO, b"", LetterRefusal.MALFORMED),
+        (Kind.MISSING, b"n" * 16, LetterRefusal.MALFORMED),
+        (Kind.GONE, b"\xff", LetterRefusal.MALFORMED),
+        (Kind.YOURS, b"\x05", LetterRefusal.MALFORMED),
+        (Kind.CLAIM, b"\x00", LetterRefusal.MALFORMED),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_counted(
+    kind: int, payload: bytes, reason: LetterRefusal
+) -> None:
+    node = Node()
+    node.peers(B, C)
+    node.letter(kind, "b", payload, about="c")
+    assert node.core.stats().refused == {reason: 1}
+    assert node.core.bars() == Bars(clarion=frozenset("abc"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 8),
+            st.sampled_from(["b", "c"]),
+            st.sampled_from(["a", "b", "c", "m"]),
+            st.one_of(
+                st.binary(max_size=40),
+                st.sampled_from([b"", b"ens1", b"\x04\xc6\x33\x64\x01", b"\x01" * MAX_PAYLOAD]),
+            ),
+        ),
+        max_size=12,
+    )
+)
+def test_no_letter_ever_raises(story: list[tuple[int, str, str, bytes]]) -> None:
+    node = Node()
+    node.meet()
+    node.core.won("ns/a", VIP, None, None, node.now)
+    for kind, sender, about, payload in story:
+        node.letter(kind, sender, payload, about)
+        node.run(0.05)
+    node.run(0.5)
+    assert all(len(letter.payload) <= MAX_PAYLOAD for letter in node.letters)
+
+
+def test_verdicts_on_links_nobody_has_are_bounded() -> None:
+    """No sign of life can void them, so a peer gone mad must not pile them up."""
+    node = Node()
+    node.meet()
+    for number in range(1_000):
+        for kind in (Kind.GONE, Kind.MISSING):
+            node.letter(kind, "c", b"x%d" % number, about="b")
+    assert len(node.core.bars().links) <= letters.MOST_LINKS + 1
+
+
+# ---- telling our links
+
+
+def test_our_links_are_told_at_once_repeated_and_refreshed() -> None:
+    node = Node()
+    node.peers(B)
+    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    ours = letters.encode_hello(Hello((PeerLink("eth0", ETH0.mac, (IPv4Address("192.0.2.1"),)),)))
+    told = of_kind(node.run(5.0), Kind.HELLO)
+    assert [letter for letter in told if letter.to is None] == [Send(Kind.HELLO, "a", ours)] * 3
+    assert len(of_kind(node.run(HELLO_REFRESH), Kind.HELLO)) == 1
+
+
+def test_a_link_that_changes_is_told_at_once() -> None:
+    node = Node()
+    node.peers(B)
+    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.run(5.0)
+    node.links(replace(ETH0, mac=b"\x02\0\0\0\0\x0f"))
+    [first, *_] = of_kind(node.run(0.1), Kind.HELLO)
+    assert letters.decode_hello(first.payload).links[0].mac == b"\x02\0\0\0\0\x0f"
+
+
+def test_who_has_not_told_its_links_is_asked_every_second_until_it_has() -> None:
+    node = Node()
+    node.peers(B, FOREIGN)
+    told = of_kind(node.run(5 * HELLO_RETRY), Kind.HELLO)
+    asked = [letter for letter in told if letters.decode_hello(letter.payload).asks]
+    assert {letter.to for letter in asked} == {("b",)}
+    assert len(asked) == pytest.approx(6, abs=1)
+    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.run(HELLO_RETRY)
+    assert of_kind(node.run(20.0), Kind.HELLO) == []
+
+
+def test_who_asks_for_our_links_is_told() -> None:
+    node = Node()
+    node.peers(B)
+    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,), asks=True)))
+    answers = [letter for letter in node.core.letters() if letter.to == ("b",)]
+    assert [letters.decode_hello(letter.payload).asks for letter in answers] == [False]
+
+
+# ---- the own link
+
+
+def test_a_link_that_heard_nobody_for_long_is_held_until_contact() -> None:
+    """Others may have taken over meanwhile: contact before claim."""
+    node = Node()
+    node.meet()
+    node.run(2.0)
+    answering, node.answering = node.answering, set()
+    node.run(1.0)
+    assert node.contact.open(ETH0.index)
+    node.core.frames(ETH0.index, node.now)
+    assert not node.contact.open(ETH0.index)
+    node.answering = answering
+    node.run(1.0)
+    assert node.contact.open(ETH0.index)
+
+
+def test_a_link_that_was_quiet_for_a_moment_is_not_held() -> None:
+    node = Node()
+    node.meet()
+    node.run(2.0)
+    answering, node.answering = node.answering, set()
+    node.run(0.1)
+    node.answering = answering
+    node.run(1.0)
+    assert node.contact.open(ETH0.index)
+
+
+# ---- handing over
+
+
+def test_what_is_being_handed_over_is_counted_and_asked_for() -> None:
+    node = Node()
+    node.meet()
+    node.core.won("ns/a", VIP, None, None, node.now)
+    node.run(1.0)
+    node.core.lost("ns/a", VIP, "b", node.now)
+    assert node.core.handing_over(foreign=False) == 1
+    assert [letter.to for letter in of_kind(node.run(0.05), Kind.YOURS)] == [("b",)]
+    [claim] = letters.encode_ips([VIP])
+    node.letter(Kind.CLAIM, "b", claim)
+    assert node.core.handing_over(foreign=True) == 0
+    assert not node.answers()
+
+
+def test_a_winner_is_heard_on_the_wire() -> None:
+    node = Node()
+    node.meet()
+    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.lost("ns/a", VIP, "b", node.now)
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert not node.answers()
+
+
+def test_a_node_alone_has_nothing_to_wait_for_but_its_links() -> None:
+    node = Node()
+    node.run(5.0)
+    assert node.core.requests() == []
+    assert node.core.deadline() >= node.now + 10.0
