@@ -181,17 +181,21 @@ class Client:
             if method == "GET":
                 await stack.enter_async_context(self._reads.passing())
             await stack.enter_async_context(asyncio.timeout(CONNECT_TIMEOUT))
-            return await self._session.request(
-                method,
-                self._configuration.host + path,
-                params=dict(query),
-                data=None if body is None else msgspec.json.encode(body),
-                headers=headers,
-                ssl=self._tls,
-                server_hostname=self._configuration.tls_server_name or None,
-                timeout=aiohttp.ClientTimeout(total=None),
-                allow_redirects=False,
-            )
+            try:
+                return await self._session.request(
+                    method,
+                    self._configuration.host + path,
+                    params=dict(query),
+                    data=None if body is None else msgspec.json.encode(body),
+                    headers=headers,
+                    ssl=self._tls,
+                    server_hostname=self._configuration.tls_server_name or None,
+                    timeout=aiohttp.ClientTimeout(total=None),
+                    allow_redirects=False,
+                )
+            except AttributeError:
+                # What aiohttp 3 raises where a connection is lost just as its response begins.
+                raise ApiError(0, "connection lost") from None
 
     async def _headers(self, kind: str) -> dict[str, str]:
         headers = {"Content-Type": kind} if kind else {}

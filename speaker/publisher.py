@@ -247,6 +247,8 @@ class KeyedQueue:
 
     def close(self) -> None:
         """Cancel everything."""
+        self._due.clear()
+        self._again.clear()
         for worker in self._workers:
             worker.cancel()
         for rest in self._rests.values():
@@ -257,13 +259,19 @@ class KeyedQueue:
             key = next(iter(self._due))
             del self._due[key]
             self._busy.add(key)
-            await self._turns.take()
-            rest = await self._rest_after(key)
-            if rest > 0:
-                loop = asyncio.get_running_loop()
-                self._rests[key] = loop.call_later(rest, self._free, key)
-            else:
-                self._free(key)
+            rest = PAUSE
+            try:
+                await self._turns.take()
+                rest = await self._rest_after(key)
+            finally:
+                self._finish(key, rest)
+
+    def _finish(self, key: str, rest: float) -> None:
+        """Let the key be looked at again after `rest` seconds."""
+        if rest > 0:
+            self._rests[key] = asyncio.get_running_loop().call_later(rest, self._free, key)
+        else:
+            self._free(key)
 
     async def _rest_after(self, key: str) -> float:
         """Handle the key; give the seconds until it may be looked at again."""
