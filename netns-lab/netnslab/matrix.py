@@ -67,7 +67,6 @@ FULL = (
 # What a change must not break, in ten minutes.
 SHORT = (
     Cell("power-off", 2),
-    Cell("power-off", 1, nodes=8, services=200),
     *(Cell(name) for name in ("cable-switch", "all-but-one", "kill", "stop", "stop-twice")),
     Cell("uplink", 2),
     *(Cell(name) for name in ("rejoin", "rolling", "blink-250", "blink-1000", "freeze-1s")),
