@@ -371,3 +371,68 @@ def test_changes_tell_when_answers_may_differ() -> None:
     assert changed()
     core.withdraw_all()
     assert changed()
+
+
+# ---- quiet, loud, released
+
+
+def test_a_quiet_ip_is_answered_and_announced_by_nothing_but_loud() -> None:
+    """Not by a link that comes back, nor by a release of contact."""
+    core = announcer(ETH0)
+    core.announce(VIP, "ns/a", None, 0.0, quiet=True)
+    assert core.answers(VIP, ETH0.index) is None
+    core.set_interfaces({0: link(0, carrier=False)}, 1.0)
+    core.set_interfaces({0: ETH0}, 1.5)
+    core.released(None, 2.0)
+    assert frames(core, until=10.0) == []
+    core.loud(VIP, 10.0)
+    assert rounds(core, until=30.0)[1:] == pytest.approx(
+        [10 + n * ROUND_INTERVAL for n in (1, 2, 3, 4)]
+    )
+
+
+def test_loud_begins_from_the_first_round_and_says_nothing_of_other_ips() -> None:
+    core = announcer(ETH0)
+    core.announce(VIP, "ns/a", None, 0.0)
+    frames(core, until=2.0)
+    core.loud(OTHER, 2.0)
+    assert drain(core) == []
+    core.loud(VIP, 2.0)
+    assert names(drain(core)) == ["192.0.2.100@eth0"]
+    assert len(rounds(core, until=60.0)) == ROUNDS - 1
+
+
+def test_a_hushed_ip_is_answered_but_announced_no_more() -> None:
+    core = announcer(ETH0)
+    core.announce(VIP, "ns/a", None, 0.0)
+    core.hush(VIP)
+    assert frames(core, until=60.0) == []
+    assert core.answers(VIP, ETH0.index) is None
+    core.hush(OTHER)
+
+
+def test_a_released_link_is_silent_until_the_ip_is_ours_again() -> None:
+    core = announcer(ETH0, ETH1)
+    core.announce(VIP, "ns/a", None, 0.0)
+    assert core.indexes(VIP) == (0, 1)
+    changes = core.changes
+    core.release(VIP, ETH0.index)
+    assert core.changes != changes
+    assert core.answers(VIP, ETH0.index) is DropReason.HANDED_OVER
+    assert core.answers(VIP, ETH1.index) is None
+    assert core.indexes(VIP) == (1,)
+    assert core.interface_names(VIP) == ("eth1",)
+    assert {item.interface.name for _, item in frames(core, until=60.0)} == {"eth1"}
+    core.announce(VIP, "ns/a", None, 60.0)
+    assert core.indexes(VIP) == (0, 1)
+    assert names(drain(core)) == ["192.0.2.100@eth0", "192.0.2.100@eth1"]
+
+
+def test_links_of_an_ip_are_those_it_is_answered_on_but_for_contact() -> None:
+    """A hand-over waits for the winner also where contact holds our answers back just now."""
+    core = Announcer(Contact(0.0))
+    core.set_interfaces({0: ETH0, 1: link(1, carrier=False), 2: link(2)}, 0.0)
+    assert core.indexes(VIP) == ()
+    core.announce(VIP, "ns/a", frozenset({"eth0", "eth1"}), 0.0)
+    assert core.answers(VIP, 0) is DropReason.NO_CONTACT
+    assert core.indexes(VIP) == (0,)

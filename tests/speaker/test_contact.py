@@ -1,6 +1,7 @@
 """Contact before claim: when a speaker must keep quiet, and what ends it."""
 
 from speaker.contact import (
+    BRIEF_SILENCE,
     HEARTBEAT,
     LONGEST_GAP,
     SILENCE,
@@ -144,3 +145,43 @@ def test_a_clock_that_goes_back_is_no_stall() -> None:
     assert not contact.tick(0.1)
     assert not contact.tick(0.6)
     assert opened(contact, ETH0)
+
+
+def test_a_link_on_which_nobody_was_heard_for_long_waits_for_contact_alone() -> None:
+    """Others may have taken over there meanwhile; other links are as before."""
+    contact = started()
+    contact.link_returned(ETH0, 0.7, 1.0)
+    assert not contact.open(ETH0)
+    assert contact.open(ETH1)
+    assert not contact.held
+    assert contact.events() == [Held(HoldReason.ISOLATED, ETH0, 0.7)]
+    run(contact, 1.0, 1.0 + BRIEF_SILENCE)
+    [released] = contact.events()
+    assert isinstance(released, Released)
+    assert (released.reason, released.by) == (HoldReason.ISOLATED, "silence")
+    assert contact.open(ETH0)
+
+
+def test_an_exchange_begun_before_the_link_returned_is_old_news() -> None:
+    contact = started()
+    contact.link_returned(ETH0, 0.7, 1.0)
+    contact.exchanged(0.9, 1.1)
+    assert not contact.open(ETH0)
+    contact.exchanged(1.05, 1.2)
+    contact.events()
+    assert contact.open(ETH0)
+
+
+def test_a_link_that_is_held_already_is_not_held_for_less() -> None:
+    contact = started()
+    contact.carrier_returned(ETH0, 5.0, 1.0)
+    contact.link_returned(ETH0, 0.7, 1.1)
+    run(contact, 1.1, 1.0 + SILENCE - 0.05)
+    contact.events()
+    assert not contact.open(ETH0)
+
+
+def test_alone_no_link_is_held() -> None:
+    contact = Contact(0.0, alone=True)
+    contact.link_returned(ETH0, 0.7, 1.0)
+    assert contact.open(ETH0)
