@@ -108,19 +108,26 @@ def arp_program(mac: bytes, ips: frozenset[IPv4Address], ignored_bits: int | Non
     )
 
 
-def ndp_program(ips: frozenset[IPv6Address], ignored_bits: int | None = 0) -> Program:
-    """Return the filter for NDP: solicitations and advertisements whose target is one of `ips`.
+def ndp_program(mac: bytes, ips: frozenset[IPv6Address], ignored_bits: int | None = 0) -> Program:
+    """Return the filter for NDP: solicitations and advertisements whose target is one of `ips`,
+    and advertisements to `mac`, which are the answers of clients that we asked.
 
     Raises ProgramTooLongError.
     """
     search = _about(ips, 4, _NDP_TARGET, ignored_bits)
+    upper, lower = int.from_bytes(mac[:4], "big"), int.from_bytes(mac[4:], "big")
     return _finish(
         [
             (_LOAD_BYTE, 0, 0, _NEXT_HEADER),
-            (_IF_EQUAL, 0, 3, _ICMPV6),
+            (_IF_EQUAL, 0, 8, _ICMPV6),
             (_LOAD_BYTE, 0, 0, _ICMP_TYPE),
-            (_IF_EQUAL, 2, 0, _SOLICITATION),
-            (_IF_EQUAL, 1, 0, _ADVERTISEMENT),
+            (_IF_EQUAL, 7, 0, _SOLICITATION),
+            (_IF_EQUAL, 0, 5, _ADVERTISEMENT),
+            (_LOAD_WORD, 0, 0, 0),
+            (_IF_EQUAL, 0, 4, upper),
+            (_LOAD_HALF, 0, 0, 4),
+            (_IF_EQUAL, 0, 2, lower),
+            _KEEP,
             _DROP,
             *search,
         ]

@@ -127,7 +127,8 @@ class Announcer:
         """`rate` is frames a second and interface (0: no limit); `refresh` is seconds between the
         rounds that go on after the fifth (0: none, as MetalLB)."""
         self._contact = contact
-        self._clients = clients or Clients()
+        # Not `or`: a table that is still empty is false.
+        self._clients = Clients() if clients is None else clients
         self._rate = rate
         self._refresh = refresh
         self._now = 0.0

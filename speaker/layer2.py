@@ -99,7 +99,7 @@ def prepare(ips: frozenset[IPAddress]) -> None:
     """
     ipv4, ipv6 = split(ips)
     fits(partial(arp_program, ZERO, ipv4, step) for step in IPV4_STEPS)
-    fits(partial(ndp_program, ipv6, step) for step in IPV6_STEPS)
+    fits(partial(ndp_program, ZERO, ipv6, step) for step in IPV6_STEPS)
 
 
 def split(ips: frozenset[IPAddress]) -> tuple[frozenset[IPv4Address], frozenset[IPv6Address]]:
@@ -309,7 +309,7 @@ class Layer2:
         make_arp = partial(arp_program, mac, self._ipv4)
         link.filters["ipv4"] = link.arp.refilter(make_arp, IPV4_STEPS)
         if link.ndp is not None:
-            make_ndp = partial(ndp_program, self._ipv6)
+            make_ndp = partial(ndp_program, mac, self._ipv6)
             link.filters["ipv6"] = link.ndp.refilter(make_ndp, IPV6_STEPS)
 
     def _note_filters(self) -> None:
@@ -438,12 +438,15 @@ class Layer2:
                 self.listener.client_answered(reply.target_ip, index, reply.sender_ip, self._now)
 
     def _overhear_ndp(self, link: _Link, data: bytes) -> None:
-        """An advertisement of an owner about its IP."""
+        """An advertisement: of an owner about its IP, or of a client that we asked."""
         with suppress(DecodeError):
             frame = ethernet.decode(data)
-            advertisement = ndp_packet.decode(frame.payload)
-            mac = advertisement.link_address or frame.source
-            self._overhear(link, advertisement.target, mac)
+            told = ndp_packet.decode(frame.payload)
+            if told.target in self._service_ips or self.listener is None:
+                self._overhear(link, told.target, told.link_address or frame.source)
+            elif told.destination in self._service_ips:
+                index = link.interface.index
+                self.listener.client_answered(told.destination, index, told.target, self._now)
 
     def _asked(self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes) -> bool:
         """Remember who asked, whoever owns the IP; tell whether we answer."""

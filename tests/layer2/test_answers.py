@@ -298,3 +298,19 @@ def test_as_nobody_with_one_capability_and_nothing_to_write(
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("ip", ["10.77.9.7", "2001:db8:77::9:7"])
+def test_a_client_that_we_ask_confirms_its_move(
+    machines: dict[str, Machine], tmp_path: Path, ip: str
+) -> None:
+    """Its answer goes to the service IP and is about itself: the kernel filter lets it through."""
+    node, client = machines["third"], machines["client"]
+    with speaker(node.host, manifests(tmp_path / "source", ip), log=tmp_path / "log") as started:
+        started.wait_for("ready")
+        assert client.resolve(ip) == node.mac
+        node.switch_port(state="down")
+        time.sleep(0.3)
+        node.switch_port(state="up")
+        series = "clarion_takeover_confirmed_seconds_count"
+        wait_until(lambda: started.metric(series), "the client has confirmed", 10)

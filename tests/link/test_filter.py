@@ -79,8 +79,8 @@ def arp(target: IPv4Address, operation: int = 1, to: bytes = b"\xff" * 6) -> byt
     return start + bytes(16) + target.packed
 
 
-def ndp(target: IPv6Address, kind: int = 135, next_header: int = 58) -> bytes:
-    header = bytes(14) + b"\x60\0\0\0\0\x18" + bytes([next_header, 255]) + bytes(32)
+def ndp(target: IPv6Address, kind: int = 135, next_header: int = 58, to: bytes = bytes(6)) -> bytes:
+    header = to + bytes(8) + b"\x60\0\0\0\0\x18" + bytes([next_header, 255]) + bytes(32)
     return header + bytes([kind]) + bytes(7) + target.packed
 
 
@@ -129,7 +129,7 @@ def test_ndp_filter_is_the_predicate(
     numbers: set[int], ignored: int | None, strangers: list[int]
 ) -> None:
     try:
-        program = ndp_program(v6(numbers), ignored)
+        program = ndp_program(OWN, v6(numbers), ignored)
     except ProgramTooLongError:
         assert len(numbers) > 200
         return
@@ -140,7 +140,12 @@ def test_ndp_filter_is_the_predicate(
         ip = IPv6Address(number)
         assert run(program, ndp(ip)) is about
         assert run(program, ndp(ip, kind=136)) is about
-        assert run(program, ndp(ip, kind=134)) is False
+        assert run(program, ndp(ip, to=OWN)) is about
+        # A client that we asked answers about itself.
+        assert run(program, ndp(ip, kind=136, to=OWN))
+        assert run(program, ndp(ip, kind=136, to=OWN[:5] + b"\x0b")) is about
+        assert run(program, ndp(ip, kind=136, to=b"\x06" + OWN[1:])) is about
+        assert run(program, ndp(ip, kind=134, to=OWN)) is False
         assert run(program, ndp(ip, next_header=0)) is False
 
 
@@ -153,8 +158,8 @@ def test_short_frames_are_dropped(length: int) -> None:
 @pytest.mark.parametrize("length", [0, 20, 54, 55, 65, 77])
 def test_short_ipv6_frames_are_dropped(length: int) -> None:
     ip = IPv6Address("fd00::1")
-    assert run(ndp_program(frozenset({ip})), ndp(ip))
-    assert not run(ndp_program(frozenset({ip})), ndp(ip)[:length])
+    assert run(ndp_program(OWN, frozenset({ip})), ndp(ip))
+    assert not run(ndp_program(OWN, frozenset({ip})), ndp(ip)[:length])
 
 
 def scattered(count: int, step: int = 7) -> list[int]:
@@ -191,7 +196,7 @@ def test_too_many_ips_are_refused_and_a_coarser_step_takes_them() -> None:
             IPV4_STEPS,
         ),
         (
-            lambda bits: ndp_program(v6(range(0, 1 << 128, 1 << 116)), bits),
+            lambda bits: ndp_program(OWN, v6(range(0, 1 << 128, 1 << 116)), bits),
             IPV6_STEPS,
         ),
     ],
@@ -210,7 +215,7 @@ def test_levels_have_names() -> None:
 
 def test_no_service_no_question() -> None:
     assert not run(arp_program(OWN, v4([])), arp(IPv4Address("10.0.0.1")))
-    assert not run(ndp_program(v6([])), ndp(IPv6Address("fd00::1")))
+    assert not run(ndp_program(OWN, v6([])), ndp(IPv6Address("fd00::1")))
     assert run(arp_program(OWN, v4([])), arp(IPv4Address("10.0.0.1"), operation=2, to=OWN))
 
 

@@ -436,3 +436,14 @@ def test_links_of_an_ip_are_those_it_is_answered_on_but_for_contact() -> None:
     core.announce(VIP, "ns/a", frozenset({"eth0", "eth1"}), 0.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert core.indexes(VIP) == (0,)
+
+
+def test_clients_that_ask_only_after_the_start_are_told_too() -> None:
+    """The table is empty when the announcer is made, as in the daemon."""
+    clients = Clients()
+    core = Announcer(Contact(0.0, alone=True), clients)
+    near = replace(ETH0, addresses=frozenset({ip_interface("192.0.2.1/24")}))
+    core.set_interfaces({0: near}, 0.0)
+    clients.heard(VIP, near, OTHER, b"\x02\0\0\0\0\x09", 1.0)
+    core.announce(VIP, "ns/a", None, 2.0)
+    assert Form.TO_CLIENT in {item.form for item in drain(core)}
