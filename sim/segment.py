@@ -71,6 +71,9 @@ class Observer:
         self.believed: dict[IPv4Address, bytes] = {}
         self.silent = dict.fromkeys(ips, 0.0)
         self.dual = dict.fromkeys(ips, 0)
+        self.moves = dict.fromkeys(ips, 0)
+        """How often another MAC alone answered than the one that did so before."""
+        self._alone: dict[IPv4Address, bytes] = {}
         self.on_change: Callable[[IPv4Address, str], None] = lambda ip, answer: None
         segment.plug(OBSERVER, OBSERVER_MAC, self.receive)
 
@@ -117,6 +120,10 @@ class Observer:
         elif ip in self._last_answer:
             self.silent[ip] = max(self.silent[ip], now - self._last_answer[ip])
         self.dual[ip] += len(answers) > 1
+        if len(answers) == 1:
+            (mac,) = answers
+            self.moves[ip] += self._alone.get(ip, mac) != mac
+            self._alone[ip] = mac
         self._judged[ip] = frozenset(answers)
         answers.clear()
 

@@ -195,6 +195,8 @@ class Watch:
         """Note a sign of life of a node itself on the link, other than an echo."""
         target = self._targets.get(TargetKey(name, ifindex))
         if target is not None:
+            # What it left unanswered before is of no account any more.
+            _forget_run(target)
             self._alive(TargetKey(name, ifindex), target, now, now)
 
     # ---- what follows

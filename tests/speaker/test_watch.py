@@ -366,6 +366,15 @@ def test_a_word_of_the_node_itself_is_a_sign_of_life() -> None:
     wire.watch.spoke("nobody", ETH0, 6.0)
 
 
+def test_after_a_word_of_the_node_its_earlier_silence_counts_no_more() -> None:
+    """Else it would be missed again before it could answer the next request."""
+    wire = Wire(silent_from(5.0, B, until=6.0))
+    wire.run(6.0)
+    wire.watch.spoke("b", ETH0, 6.0)
+    wire.watch.handle_timeout(wire.watch.deadline())
+    assert wire.watch.missing() == frozenset()
+
+
 def test_a_new_life_is_not_missed_for_the_old_ones_silence() -> None:
     wire = Wire(silent_from(5.0, B, until=6.05))
     wire.run(6.0)
