@@ -9,7 +9,11 @@ would announce.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gossip.mark import Flags
 from speaker.verdict import Subject
+
+BARRING = Flags.NOT_SYNCED | Flags.NO_LINK | Flags.LEAVING
+"""The flags that keep a node from owning; what a later version may add does not."""
 
 
 @dataclass(frozen=True, slots=True)

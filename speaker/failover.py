@@ -17,7 +17,7 @@ from gossip.mark import Flags
 from link.interface import Interface
 from speaker import letters
 from speaker.announcer import Announcer
-from speaker.bars import Bars
+from speaker.bars import BARRING, Bars
 from speaker.contact import Contact
 from speaker.flags import OwnFlags
 from speaker.letters import Hello, Kind, LetterError, Send
@@ -282,12 +282,12 @@ class Failover:
         if not peer.living:
             return peer.died
         bars = self._liveness.bars()
-        return name in bars.named and not peer.flags
+        return name in bars.named and not peer.flags & BARRING
 
     def _said(self) -> Bars:
         """Without the fast verdict only nodes' own words bar."""
         bars = self._liveness.bars()
-        said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags}
+        said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
         return Bars(frozenset(said), frozenset(), bars.clarion)
 
     def _take_returned(self, now: float) -> None:

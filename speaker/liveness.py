@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from gossip.mark import Flags
 from link.interface import Interface
 from speaker import letters
-from speaker.bars import Bars
+from speaker.bars import BARRING, Bars
 from speaker.letters import Kind, Send
 from speaker.roster import Roster
 from speaker.verdict import PROCESS, Subject, Verdicts
@@ -172,11 +171,7 @@ class Liveness:
 
     def _work_out_bars(self) -> Bars:
         gone = self._verdicts.gone()
-        said = {
-            peer.name
-            for peer in self._roster.peers()
-            if peer.living and peer.flags & (Flags.NO_LINK | Flags.LEAVING | Flags.NOT_SYNCED)
-        }
+        said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
         silent = {subject.node for subject in gone if subject.link == PROCESS}
         return Bars(
             nodes=frozenset(said | silent),

@@ -154,8 +154,12 @@ class Succession:
             and not self._takeovers.holds(ip)
             and self._announcer.interface_names(ip)
         ]
+        self._announced_again = {
+            ip: at for ip, at in self._announced_again.items() if now - at < AGAIN_AFTER
+        }
         for ip in mine:
-            if now - self._announced_again.get(ip, float("-inf")) >= AGAIN_AFTER:
+            # What was taken over quietly stays so: the letter below says it as well.
+            if ip not in self._announced_again and not self._takeovers.quiet(ip):
                 self._announced_again[ip] = now
                 self._announcer.loud(ip, now)
         for payload in letters.encode_ips(mine):

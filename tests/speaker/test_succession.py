@@ -345,6 +345,16 @@ def test_a_winner_that_is_asked_all_the_time_announces_ten_times_a_second() -> N
     assert bursts == pytest.approx(1.0 / AGAIN_AFTER, abs=1)
 
 
+def test_a_quiet_heir_that_is_asked_claims_by_letter_alone() -> None:
+    node = Node(kernel=Kernel.ANSWERS)
+    node.won(heir_of="b")
+    node.run(0.2)
+    node.core.asked([VIP], "b", node.now)
+    node.drain()
+    assert node.announced == []
+    assert [letter.kind for _, letter in node.letters] == [Kind.CLAIM]
+
+
 @pytest.mark.parametrize("state", ["not ours", "handing over", "no carrier"])
 def test_who_does_not_answer_claims_nothing(state: str) -> None:
     node = Node() if state == "not ours" else owning()
