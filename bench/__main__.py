@@ -158,7 +158,7 @@ def main() -> None:
         "limited_while_busy": while_busy(ips),
     }
     result = {
-        "kernel": os.uname().release,
+        "kernel": os.uname().release.partition("-")[0],
         "load": os.getloadavg()[0],
         "rounds": rounds,
         "responders": rows,

@@ -95,7 +95,7 @@ def _given(options: Options, course: Course) -> dict[str, Any]:
         "family": options.family,
         "runs_asked": course.runs,
         "duration": course.duration,
-        "speaker": shlex.join(options.speaker),
+        "speaker": report.shown(options.speaker),
         "questions_per_second_and_ip": options.rate or usual_rate(options.services),
     }
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
 import subprocess
 from pathlib import Path
 from statistics import median
@@ -49,10 +50,15 @@ def commit() -> str:
         return "unknown"
 
 
+def shown(speaker: list[str]) -> str:
+    """The command as anybody may repeat it, without the place of this checkout."""
+    return shlex.join(part.removeprefix(f"{ROOT}/") for part in speaker)
+
+
 def machine() -> dict[str, Any]:
     """What it ran on."""
     return {
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
         "load_at_the_end": round(os.getloadavg()[0], 1),
