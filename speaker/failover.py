@@ -88,7 +88,7 @@ class Failover:
         self._ask_at = now
         self._letters: list[Send] = []
         self._inherited: frozenset[str] = frozenset()
-        self._bars = Bars()
+        self._disturbed = False
         self._published = Flags.NONE
         self._refused: Counter[LetterRefusal] = Counter()
 
@@ -165,6 +165,8 @@ class Failover:
         """Somebody else announced a service IP on the link, or answered for it."""
         name = self._roster.owner_of(mac)
         self._liveness.heard(ifindex, name, now)
+        if name is not None:
+            self._liveness.announced(name, now)
         self._succession.heard(ip, ifindex, mac, now)
         if name is not None and self._succession.holds(ip):
             self._liveness.check(name, now)
@@ -198,6 +200,11 @@ class Failover:
     def handing_over(self, *, foreign: bool) -> int:
         """Return how many IPs wait for their winner; without `foreign`, for a Clarion only."""
         return self._succession.pending(foreign=foreign)
+
+    def disturbed(self) -> bool:
+        """Tell once whether a link of ours came back, so that contact holds it."""
+        disturbed, self._disturbed = self._disturbed, False
+        return disturbed
 
     def handed_over(self) -> bool:
         """Tell once whether what this node answers for has changed by itself."""
@@ -293,6 +300,7 @@ class Failover:
     def _take_returned(self, now: float) -> None:
         for link in self._liveness.returned(now):
             self._contact.link_returned(link.ifindex, link.gap, now)
+            self._disturbed = True
 
     def _read(self, kind: Kind, letter: Letter, now: float) -> None:
         sender, payload = letter.sender, letter.payload

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 IPAddress = IPv4Address | IPv6Address
 
-BEAT_INTERVAL = 0.25
-BEAT_PATIENCE = 1.45
+BEAT_INTERVAL = 0.4
+BEAT_PATIENCE = 1.6
 """Seconds without a beat after which a process is missed: more than a freeze of 1 s and a beat."""
 LATE = 0.1
 """A timer this late means that we stood still, and what we missed meanwhile does not count."""
@@ -123,6 +123,14 @@ class Liveness:
     def beat(self, name: str, now: float) -> None:
         """A node's process says that it runs."""
         self._beats[name] = now
+        subject = Subject(name, PROCESS)
+        self._verdicts.withdraw(subject, self._node)
+        self._verdicts.alive(subject, now)
+
+    def announced(self, name: str, now: float) -> None:
+        """A node announced a service IP: only its speaker does that, so its process runs."""
+        if name in self._beats:
+            self._beats[name] = now
         subject = Subject(name, PROCESS)
         self._verdicts.withdraw(subject, self._node)
         self._verdicts.alive(subject, now)

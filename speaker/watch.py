@@ -259,6 +259,9 @@ class Watch:
         if target.missing:
             target.missing, self._changed = False, True
         self._prove(key.ifindex, at, now)
+        if not any(other.owes for other in self._targets.values()):
+            # Nobody is left to be asked again soon.
+            self._due = max(self._due, self._next(now))
 
     def _prove(self, ifindex: int, at: float, now: float) -> None:
         """Somebody was heard on the link at `at`. After a gap everybody starts afresh."""

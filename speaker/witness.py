@@ -17,6 +17,8 @@ from speaker.peers import Peers
 from speaker.watch import EchoRequest
 
 REPLIES_A_TURN = 64
+WORTH_A_TIMER = 0.005
+"""Seconds by which a timer may be early; to set another costs less than a call in vain."""
 _IDENTIFIER = 0xC7A1
 """Echo identifier of all our requests; their random payload is what makes them ours."""
 
@@ -111,7 +113,13 @@ class Witness:
             self._on_change()
         elif self.core.handed_over():
             self._on_change()
+        self._heed_links()
         self._schedule()
+
+    def _heed_links(self) -> None:
+        """A link that came back is held: the daemon has to seek contact."""
+        if self.core.disturbed():
+            self._on_change()
 
     def _report(self, bars: Bars) -> None:
         for subject in bars.links - self._bars.links:
@@ -152,7 +160,12 @@ class Witness:
 
     def _readable(self, ifindex: int, used: EchoSocket) -> None:
         self._read(ifindex, used)
-        self.settle()
+        # Thirty answers a second change nothing as a rule: then all that may change is the timer.
+        if self.core.bars() is not self._bars:
+            self.settle()
+        else:
+            self._heed_links()
+            self._schedule()
 
     def _read(self, ifindex: int, used: EchoSocket) -> None:
         now = self._clock()
@@ -165,7 +178,7 @@ class Witness:
     def _schedule(self) -> None:
         at = self.core.deadline()
         if self._timer is not None:
-            if self._timer_at <= at:
+            if self._timer_at <= at < self._timer_at + WORTH_A_TIMER:
                 return
             self._timer.cancel()
             self._timer = None

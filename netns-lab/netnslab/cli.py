@@ -10,8 +10,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from netnslab import cost, matrix, report, sandbox, scenarios, tables
 from netnslab import demo as demonstration
-from netnslab import matrix, report, sandbox, scenarios, tables
 from netnslab.addresses import MOST_NODES, MOST_SERVICES
 from netnslab.errors import LabError
 from netnslab.faults import SCENARIOS
@@ -84,6 +84,20 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
         result = scenarios.run(lab, course, random)
     _hand_in(scenario, {**_given(options, course), **_kept(chosen)}, limits, result, chosen)
     sys.exit(0 if result.ok else FAILED)
+
+
+@commands.command("cost")
+@click.option("--nodes", type=click.IntRange(2, MOST_NODES), default=8, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True)
+@click.pass_obj
+def show_cost(options: Options, nodes: int, seconds: float) -> None:
+    """What each speaker costs while nothing happens; exit 1 if one costs too much."""
+    sandbox.enter()
+    with Lab(replace(options, nodes=nodes, services=nodes)) as lab:
+        costs = cost.measure(lab, seconds)
+    for item in costs:
+        click.echo(f"{item.node}: {item.cpu:.2f} % of a core, {item.sent:.0f} bytes/s sent")
+    sys.exit(0 if all(item.ok for item in costs) else FAILED)
 
 
 def _given(options: Options, course: Course) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Instrument:
         os.close(theirs)
         os.close(ours)
         self._rest = b""
+        self._closed = False
         self._line(time.monotonic() + ANSWER_WITHIN)
 
     def ask(self, what: str, **arguments: Any) -> Any:
@@ -62,7 +63,10 @@ class Instrument:
         return line
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process, if it is still there."""
+        if self._closed:
+            return
+        self._closed = True
         self._process.kill()
         self._process.wait()
         os.close(self._stdin)

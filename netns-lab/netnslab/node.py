@@ -82,6 +82,11 @@ class Node:
         return self._speaker is not None and self._speaker.poll() is None
 
     @property
+    def pid(self) -> int:
+        """The process of the speaker, 0 where none was started."""
+        return 0 if self._speaker is None else self._speaker.pid
+
+    @property
     def frozen(self) -> bool:
         """Whether the speaker is stopped by SIGSTOP."""
         return self._frozen

@@ -187,7 +187,8 @@ def test_failover_and_return(cluster: Cluster) -> None:
         assert after[name] == node if node != "iris1" else after[name] != "iris1"
     assert {name: cluster.answers(ip) for name, ip in SERVICES.items()} == after
     cluster.start("iris1").wait_for("ready")
-    assert settled(cluster) == before
+    # The others learn of its new life by gossip: a moment after it is ready.
+    wait_until(lambda: settled(cluster) == before, "it has all again", 5)
 
 
 def test_a_frozen_server_moves_nothing_and_is_caught_up_with(cluster: Cluster) -> None:

@@ -191,6 +191,15 @@ def test_an_owner_gone_by_the_fast_verdict_is_inherited_from_by_asking() -> None
     assert node.core.handed_over()
 
 
+def test_an_announcement_proves_that_a_process_runs() -> None:
+    node = Node()
+    node.meet()
+    node.letter(Kind.GONE, "c", about="b")
+    assert node.core.bars().named == {"b"}
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert node.core.bars().named == frozenset()
+
+
 def test_a_new_life_voids_the_verdict_on_the_last() -> None:
     node = Node()
     node.peers(B, C)

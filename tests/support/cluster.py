@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 import apiserver as api
 import netns
@@ -202,6 +205,9 @@ def _ask(ip: str, macs: dict[str, str]) -> str | None:
     import socket
 
     table = Path("/proc/thread-self/net/arp")
+    # A warm entry may rightly stay with a machine whose speaker died: only who asks is told.
+    with IPRoute() as netlink, suppress(NetlinkError):
+        netlink.neigh("del", dst=ip, ifindex=netlink.link_lookup(ifname="eth0")[0])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.sendto(b"", (ip, 9))
     end = time.monotonic() + 1.0
