@@ -19,6 +19,9 @@ IPAddress = IPv4Address | IPv6Address
 
 ANSWER_WITHIN = 0.02
 """Seconds in which an owner that is alive answers for its IP."""
+ASKS, ASK_ONCE_MORE = 3, 0.04
+"""Where only the process seems dead there is no haste: it may be slow, and is asked so often, so
+many seconds apart, before anybody answers in its place."""
 KNOWN_WITHIN = 0.5
 """Seconds in which the owner's kernel has answered an echo, or has not."""
 BACK_GRACE = 2.0
@@ -59,6 +62,7 @@ class _Pending:
     since: float
     decide_at: float
     answered_by: str | None = None
+    asked: int = 1
     contested: bool = False
     loud_at: float = float("inf")
 
@@ -166,6 +170,10 @@ class Takeovers:
             item.contested, item.answered_by = True, None
             item.decide_at = now + ASK_AGAIN
             return []
+        if kernel is Kernel.ANSWERS and item.asked < ASKS:
+            item.asked, item.decide_at = item.asked + 1, now + ASK_ONCE_MORE
+            self._asks += [Ask(ip, ifindex) for ifindex in item.links]
+            return []
         del self._pending[ip]
         if kernel is not Kernel.ANSWERS:
             return [Take(ip, Mode.LOUD)]
@@ -181,5 +189,6 @@ class Takeovers:
             return []
         self._may_ask = now + 1 / ASKS_A_SECOND
         item.contested, item.since, item.decide_at = False, now, now + ANSWER_WITHIN
+        item.asked = 1
         self._asks += [Ask(ip, ifindex) for ifindex in item.links]
         return []
