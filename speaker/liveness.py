@@ -191,10 +191,6 @@ class Liveness:
         """Name the nodes whose process is judged silent."""
         return frozenset(s.node for s in self._verdicts.gone() if s.link == PROCESS)
 
-    def isolated(self, now: float) -> bool:
-        """Tell whether a link of ours hears nobody although we ask."""
-        return any(self._watch.isolated(ifindex, now) for ifindex in self._interfaces)
-
     def missing(self) -> int:
         """Count the nodes' links that this node itself misses, for the metric."""
         return len(self._watch.missing())
