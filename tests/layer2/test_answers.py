@@ -276,7 +276,9 @@ def test_as_nobody_with_one_capability_and_nothing_to_write(
     """The pod's rights: uid 65534, NET_RAW ambient, no new privileges, read-only root."""
     third = machines["third"]
     third.namespace.sysctl("core/optmem_max", 131_072)
-    source = manifests(tmp_path / "source", VIP, VIP6)
+    # Of its own, for the speaker of `node` answers for the others and may always be the first.
+    ips = ("10.77.9.8", "2001:db8:77::9:8")
+    source = manifests(tmp_path / "source", *ips)
     for folder in (tmp_path, *tmp_path.parents):
         if folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
@@ -292,9 +294,7 @@ def test_as_nobody_with_one_capability_and_nothing_to_write(
     try:
         running = Speaker(process, log, third.host)
         running.wait_for("ready")
-        client = machines["client"]
-        heard = {ip: {client.resolve(ip) for _ in range(5)} for ip in (VIP, VIP6)}
-        assert all(third.mac in macs for macs in heard.values())
+        assert [machines["client"].resolve(ip) for ip in ips] == [third.mac] * 2
     finally:
         process.kill()
         process.wait()
