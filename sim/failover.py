@@ -45,6 +45,8 @@ class Scenario:
     silent: float
     moves: int
     dual: int = 0
+    services: int | None = None
+    """One more than nodes where None."""
 
 
 def _when(rng: "Random") -> float:
@@ -97,6 +99,8 @@ SCENARIOS = {
     "switch-pause-500": Scenario(5, _all(Kind.SWITCH_PAUSE, 0.5), 0.9, 0),
     "switch-pause-2000": Scenario(5, _all(Kind.SWITCH_PAUSE, 2.0), 2.5, 0),
     "gossip-cut": Scenario(3, _all(Kind.GOSSIP_CUT, 30.0), 0.3, 0),
+    # Nobody hears the heirs, as they own nothing: what is known of them must not run out.
+    "gossip-cut-1-ip": Scenario(3, _all(Kind.GOSSIP_CUT, 30.0), 0.3, 0, services=1),
     "thaw": Scenario(3, _one(Kind.PAUSE, 15.0), 2.0, 2),
     "freeze-1s": Scenario(3, _one(Kind.PAUSE, 1.0), 1.2, 0),
     "loss": Scenario(3, _all(Kind.LOSS, 20.0, LOSS), 0.5, 0),
@@ -122,7 +126,7 @@ def play(name: str, seed: int) -> Outcome:
     setup = Setup(
         nodes=scenario.nodes,
         seed=seed,
-        services=scenario.nodes + 1,
+        services=scenario.services or scenario.nodes + 1,
         config=replace(LAN, wire=WireConfig(compress=False)),
         failover_after=FAILOVER_AFTER,
         ask_interval=ASK_INTERVAL,

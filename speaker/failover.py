@@ -239,7 +239,7 @@ class Failover:
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
         return min(
-            self._liveness.deadline() if self._roster.clarions - {self._node} else _NEVER,
+            self._liveness.deadline() if self._watches else _NEVER,
             self._succession.deadline(),
             self._flags.deadline(),
             self._hello_at,
@@ -249,7 +249,7 @@ class Failover:
     def handle_timeout(self, now: float) -> None:
         """Do what is due; call it after everything that has arrived was read."""
         self._flags.handle_timeout(now)
-        if self._roster.clarions - {self._node}:
+        if self._watches:
             self._liveness.handle_timeout(now)
         self._take_returned(now)
         self._succession.handle_timeout(now)
@@ -258,6 +258,12 @@ class Failover:
         self._greet(now)
 
     # ---- inside
+
+    @property
+    def _watches(self) -> bool:
+        """Whether there is anybody whose machine matters. Those that gossip takes for dead count:
+        in a cut of gossip all others are, and own their IPs still."""
+        return bool(self._roster.clarions - {self._node} or self._inherited)
 
     def _take_links(self, now: float) -> None:
         usable = {

@@ -51,7 +51,8 @@ class Succession:
         self._roster = roster
         self._announcer = announcer
         self._now = now
-        self._takeovers = Takeovers(lambda owner, links: kernel(owner, links, self._now))
+        self._kernel = kernel
+        self._takeovers = Takeovers(self._kernel_of)
         self._handover = Handover()
         self._interfaces: Mapping[int, Interface] = {}
         self._waiting: dict[IPAddress, dict[str, frozenset[str] | None]] = {}
@@ -220,6 +221,16 @@ class Succession:
                 self._letters.append(Send(Kind.YOURS, self._node, payload, (ask.winner,)))
 
     # ---- inside
+
+    def _kernel_of(self, node: str, links: Collection[int]) -> Kernel:
+        """Ask only where we are neighbours: who answers may share fewer links than the owner."""
+        interfaces = self._interfaces
+        met = [
+            link
+            for link in links
+            if link in interfaces and self._roster.meet(node, interfaces[link]) is not None
+        ]
+        return self._kernel(node, met, self._now)
 
     def _shared_links(self, owner: str, interfaces: frozenset[str] | None) -> tuple[int, ...]:
         """Give our links that matter for a service and that another node is a neighbour on."""

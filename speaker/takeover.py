@@ -155,20 +155,18 @@ class Takeovers:
     def _kernel_of(self, item: _Pending) -> Kernel:
         return self.kernel(item.owner, item.links)
 
-    def _answerer(self, item: _Pending) -> Kernel:
-        """Tell what the kernel does of the node that answered; SILENT where nobody did."""
-        who = item.answered_by
-        return Kernel.SILENT if who is None else self.kernel(who, item.links)
-
     def _decide(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
-        kernel = self._kernel_of(item)
-        known = Kernel.UNKNOWN not in (kernel, self._answerer(item))
-        if not known and now - item.since < KNOWN_WITHIN:
+        kernel, answerer = self._kernel_of(item), Kernel.SILENT
+        if item.answered_by is not None:
+            answerer = self.kernel(item.answered_by, item.links)
+            if answerer is Kernel.ANSWERS:
+                # It is the owner on the wire, whoever gossip took for it: where members are
+                # declared dead one by one, that is an heir that never took over.
+                item.owner, item.answered_by = item.answered_by, None
+                item.contested, item.decide_at = True, now + ASK_AGAIN
+                return []
+        if Kernel.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN
-            return []
-        if self._answerer(item) is Kernel.ANSWERS:
-            item.contested, item.answered_by = True, None
-            item.decide_at = now + ASK_AGAIN
             return []
         if kernel is Kernel.ANSWERS and item.asked < ASKS:
             item.asked, item.decide_at = item.asked + 1, now + ASK_ONCE_MORE

@@ -72,7 +72,8 @@ SHORT = (
     *(Cell(name) for name in ("rejoin", "rolling", "blink-250", "blink-1000", "freeze-1s")),
     Cell("switch-pause-2000"),
     *(Cell(name, duration=5.0) for name in ("freeze", "restart", "thaw")),
-    # Without gossip-cut: two runs of five end with a second claimant (docs/failover.md).
+    # Everybody is declared dead some 6 s into it.
+    Cell("gossip-cut", duration=10.0),
     *(Cell(name, duration=15.0) for name in ("loss", "quota")),
     *(Cell(name, 1, 6) for name in ("power-off", "kill", "stop")),
 )

@@ -5,9 +5,13 @@ import pytest
 from sim.failover import SCENARIOS, play, table
 
 
+TELLING = {"gossip-cut-1-ip": 3}
+"""Seeds in which a member's heir is declared dead after it, which is what the scenario is for."""
+
+
 @pytest.mark.parametrize("name", list(SCENARIOS))
 def test_clients_notice_no_more_than_they_may(name: str) -> None:
-    outcome = play(name, seed=1)
+    outcome = play(name, seed=TELLING.get(name, 1))
     assert outcome.broken == ()
 
 

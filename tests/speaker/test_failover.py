@@ -208,6 +208,44 @@ def test_a_new_life_voids_the_verdict_on_the_last() -> None:
     assert node.core.bars() == Bars(clarion=frozenset("abc"))
 
 
+# ---- when gossip believes everybody else dead
+
+DEAD_B, DEAD_C = replace(B, state=State.DEAD), replace(C, state=State.DEAD)
+
+
+def test_in_a_cut_of_gossip_who_answers_keeps_its_ip() -> None:
+    """c owns it; b, which gossip believed to be its heir, is declared dead after c."""
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    node.peers(DEAD_B, DEAD_C)
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    for _ in range(500):
+        for _, ask in node.core.asks():
+            node.core.announced(ask.ip, ETH0.index, LINK_C.mac, node.now)
+        node.run(0.01)
+        assert not node.answers()
+    assert node.core.stats().contested == 1
+
+
+def test_a_machine_is_watched_though_gossip_believes_everybody_else_dead() -> None:
+    """The process of the only other node died, and then its machine: now it may be announced."""
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    node.peers(DEAD_B, DEAD_C)
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.run(1.0)
+    assert node.answers()
+    assert node.announcer.transmits() == []
+    node.answering.difference_update(LINK_B.ips)
+    # A client's question proves our own link.
+    for _ in range(10):
+        node.core.frames(ETH0.index, node.now)
+        node.run(0.1)
+    assert [sent.ip for sent in node.announcer.transmits()] == [VIP] * 3
+
+
 # ---- letters
 
 

@@ -20,7 +20,7 @@ from speaker.takeover import ANSWER_WITHIN, BACK_GRACE
 from speaker.watch import Kernel
 
 VIP, OTHER = IPv4Address("198.51.100.1"), IPv4Address("198.51.100.2")
-MAC_B, MAC_M = b"\x02\0\0\0\0\x0b", b"\x02\0\0\0\0\x0c"
+MAC_B, MAC_C, MAC_M = (b"\x02\0\0\0\0" + bytes([last]) for last in b"\x0b\x0c\x0d")
 B = Peer("b", 1, Flags.NONE, State.ALIVE)
 FOREIGN = Peer("m", None, Flags.NONE, State.ALIVE)
 
@@ -44,6 +44,7 @@ class Node:
     letters: list[tuple[float, Send]] = field(default_factory=list)
     announced: list[float] = field(default_factory=list)
     """When VIP was announced."""
+    kernels_asked: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         interfaces = {index: link(index) for index in range(self.links)}
@@ -58,7 +59,8 @@ class Node:
         self.core.set_interfaces(interfaces)
 
     def _kernel(self, node: str, links: Collection[int], now: float) -> Kernel:
-        assert (node, now) == ("b", self.now)
+        assert now == self.now
+        self.kernels_asked.add((node, tuple(links)))
         return self.kernel
 
     def run(self, seconds: float) -> None:
@@ -179,6 +181,17 @@ def test_an_owner_that_answers_keeps_its_ip() -> None:
         assert not node.answers()
     assert node.core.contested == 1
     assert node.core.conflicts == 0
+
+
+def test_one_that_answers_on_the_only_link_it_shares_with_us_keeps_the_ip() -> None:
+    """Where it is no neighbour its silence means nothing."""
+    node = Node(links=2, kernel=Kernel.ANSWERS)
+    node.roster.set_links("c", (PeerLink("ens", MAC_C, (IPv4Address("192.0.0.3"),)),))
+    node.won(heir_of="b")
+    node.core.heard(VIP, ETH0, MAC_C, node.now)
+    node.run(0.1)
+    assert not node.answers()
+    assert node.kernels_asked == {("b", (ETH0, ETH1)), ("c", (ETH0,))}
 
 
 def test_services_that_share_an_ip_are_inherited_together() -> None:

@@ -207,6 +207,31 @@ def test_a_third_node_that_answers_contests_too() -> None:
     assert world.heir.contested == 1
 
 
+def test_who_answers_keeps_its_ip_though_nothing_is_known_of_the_heir_before_us() -> None:
+    """Gossip declared an heir dead that never took over: its machine does not matter."""
+    world = World(Kernel.UNKNOWN, kernels={"third": Kernel.ANSWERS})
+    world.begin()
+    world.heir.answered(VIP, "third")
+    assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
+    assert world.heir.contested == 1
+    assert world.run(BEGUN + ANSWER_WITHIN + KNOWN_WITHIN) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("becomes", "takes"), [(Kernel.SILENT, LOUD), (Kernel.ANSWERS, QUIET)], ids=str
+)
+def test_who_answers_is_the_owner_from_then_on(becomes: Kernel, takes: list[Take]) -> None:
+    """When it falls silent its own machine decides, not that of the heir before us."""
+    opposite = Kernel.ANSWERS if becomes is Kernel.SILENT else Kernel.SILENT
+    world = World(opposite, kernels={"third": Kernel.ANSWERS})
+    world.begin()
+    world.heir.answered(VIP, "third")
+    assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
+    assert world.heir.owners() == {"third"}
+    world.kernels["third"] = becomes
+    assert world.run(BEGUN + 2.0)[0] == takes
+
+
 @pytest.mark.parametrize(
     ("answered_by", "granted_by", "takes"),
     [(None, "third", LOUD), ("third", "third", LOUD), ("owner", "third", [])],
