@@ -94,6 +94,8 @@ class Courier:
     refused: Counter[CourierRefusal] = field(default_factory=Counter)
     _counter: int = 0
     _windows: dict[int, Window] = field(default_factory=dict)
+    _known: Mapping[int, MemberView] = field(default_factory=dict)
+    _known_at: int = -1
 
     def straight(self, kind: int, about: int, incarnation: int, payload: bytes = b"") -> int:
         """Send to every living Clarion node at once; return how many there were."""
@@ -161,10 +163,13 @@ class Courier:
             self._windows[sender] = Window()
         return self._windows[sender]
 
-    def _lives(self) -> dict[int, MemberView]:
+    def _lives(self) -> Mapping[int, MemberView]:
         """Return the members whose Meta bears the mark, by start id; the dead are among them."""
-        found = ((mark.decode(member.meta), member) for member in self.swim.members())
-        return {its.start_id: member for its, member in found if its is not None}
+        if self._known_at != self.swim.version:
+            self._known_at = self.swim.version
+            found = ((mark.decode(member.meta), member) for member in self.swim.members())
+            self._known = {its.start_id: member for its, member in found if its is not None}
+        return self._known
 
     def _peers(self) -> list[str]:
         return [

@@ -309,6 +309,7 @@ class Membership:
     def _raise_incarnation(self, above: int) -> None:
         own = self._table.own
         own.incarnation = min(UINT32, max(own.incarnation, above) + 1)
+        self._table.version += 1
 
     def _tell_self(self, now: float, *, always: bool = False) -> None:
         self.announce_self()

@@ -320,6 +320,11 @@ class Swim:
         """Drain what happened."""
         return self._core.events.drain()
 
+    @property
+    def version(self) -> int:
+        """A number that differs as soon as `members` may say something else than before."""
+        return self._core.table.version
+
     def members(self) -> tuple[MemberView, ...]:
         """Give the whole table: self, dead and left ones included."""
         return tuple(member.view() for member in self._core.table)

@@ -35,6 +35,8 @@ class Table:
         self._living_peers = 0
         self._suspects = 0
         self._graves: dict[str, int] = {}
+        self.version = 0
+        """Grows whenever a row has changed, come or gone."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -70,6 +72,7 @@ class Table:
 
     def add(self, member: Member) -> None:
         """Put a new row at a random place of the probe order, so that nobody foresees it."""
+        self.version += 1
         self._rows[member.name] = member
         self._order.append(member)
         index = self._rng.randrange(len(self._order))
@@ -79,6 +82,7 @@ class Table:
     def adopt(self, members: Iterable[Member]) -> None:
         """Put in many new rows at once; those whose names are known are left out."""
         new = {member.name: member for member in members if member.name not in self._rows}
+        self.version += 1
         self._rows |= new
         self._living_peers += sum(member.living for member in new.values())
         self._suspects += sum(member.state is State.SUSPECT for member in new.values())
@@ -89,6 +93,7 @@ class Table:
 
     def set_state(self, member: Member, state: State, now: float) -> None:
         """Change a row's state; the one place that does."""
+        self.version += 1
         lived = member.living
         self._suspects += (state is State.SUSPECT) - (member.state is State.SUSPECT)
         if member.state is not state:
@@ -128,6 +133,7 @@ class Table:
         if len(kept) < len(self._order):
             self._bury(set(self._rows) - {row.name for row in kept})
             self._rows = {row.name: row for row in kept}
+            self.version += 1
         self._order = self._shuffled(kept)
         self._next = 0
 

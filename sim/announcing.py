@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
 
-from arp import packet
-from arp.gratuitous import gratuitous, request_to_client
-from arp.packet import Operation
+from arp.gratuitous import request_to_client
+from arp.packet import ArpPacket, Operation
 from arp.responder import respond
 from gossip.courier import Letter
 from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined, Recovered, Suspected, Updated
-from link import frame as ethernet
-from link.drop import DecodeError, DropReason
+from link.drop import DropReason
 from link.interface import Interface
+from sim.kernel import read_arp
 from speaker.announcer import Announcer, IPAddress
+from speaker.bars import Bars
 from speaker.contact import LONGEST_GAP, Contact, Held, HoldReason, Released
 from speaker.desired import ServicePlan
 from speaker.election import Election, Move
 from speaker.failover import Failover
+from speaker.frames import build
 from speaker.reconcile import Announce, Reconciler
 from speaker.roster import Peer
 from speaker.watch import Timing
@@ -71,7 +72,12 @@ class Announcing:
         self.wants_exchange = False
         self._unsettled = True
         self._seen = now
-        self._announcer_due = float("inf")
+        self._announcer_due = self._failover_due = float("inf")
+        self._bars = Bars()
+        self._contact_changes = 0
+        self._remembered: dict[bytes, bytes | DropReason] = {}
+        self._remembered_at = 0
+        """What `Announcer.changes` was when the answers were remembered."""
         interface = Interface(
             LINK,
             "eth0",
@@ -104,7 +110,7 @@ class Announcing:
         """
         while now - self._seen > LONGEST_GAP:
             self.tick(self._seen + LONGEST_GAP)
-        if self._unsettled:
+        if self.contact.held:
             self.tick(now)
 
     def take(self, event: Event, now: float) -> None:
@@ -135,7 +141,6 @@ class Announcing:
         """Take an echo reply that the kernel passed on."""
         if self.failover is not None:
             self.failover.echoed(LINK, ip, token, now)
-            self._unsettled = True
 
     def leave(self, now: float) -> None:
         """Begin to hand over."""
@@ -147,13 +152,13 @@ class Announcing:
         self, members: frozenset[str] | None, peers: Iterable[Peer], now: float
     ) -> list[Move]:
         """Bring announcements in line; gives what the election moved, by service."""
-        # Once more after the last hold is gone, for the release itself.
-        self._unsettled = self.contact.held
+        self._unsettled = False
         for event in self.contact.events():
             if isinstance(event, Released):
                 self.announcer.released(event.ifindex, now)
             elif isinstance(event, Held):
                 self.wants_exchange |= event.reason is not HoldReason.START
+        self._contact_changes = self.contact.changes
         if members is not None:
             self._members_changed = False
             self.election.set_members(members, "members")
@@ -169,7 +174,8 @@ class Announcing:
         if self.failover is not None:
             if self.failover.deadline() <= now:
                 self.failover.handle_timeout(now)
-            self.election.set_bars(self.failover.bars(), "bars")
+            self._bars = self.failover.bars()
+            self.election.set_bars(self._bars, "bars")
         if not self.election.pending:
             return []
         moves = sorted(self.election.advance(_ALL), key=lambda move: move.service)
@@ -181,21 +187,39 @@ class Announcing:
                     self.failover.moved(move.service, ip, move.after, now)
         return moves
 
+    def hear(self, now: float) -> None:
+        """Note that somebody's frames have come in, before they are answered."""
+        if self.failover is not None:
+            self.failover.frames(LINK, now)
+
     def answer(self, frame: bytes, now: float) -> bytes | DropReason:
         """Answer an ARP frame, or say why not."""
-        if self.failover is not None:
-            self._overhear(self.failover, frame, now)
-        return respond(frame, self._mac, lambda ip: self.announcer.answers(ip, LINK))
+        if self._remembered_at != self.announcer.changes:
+            self._remembered.clear()
+            self._remembered_at = self.announcer.changes
+        answer = self._remembered.get(frame)
+        if answer is None:
+            answer = self._answer_anew(frame, now)
+        return answer
 
-    def _overhear(self, failover: Failover, frame: bytes, now: float) -> None:
-        failover.frames(LINK, now)
-        try:
-            heard = packet.decode(ethernet.decode(frame).payload)
-        except DecodeError:
+    def _answer_anew(self, frame: bytes, now: float) -> bytes | DropReason:
+        """As `Layer2` does, remember answers to questions until what is answered changes."""
+        heard = read_arp(frame)
+        told = heard is not None and (
+            heard.operation is Operation.REPLY or heard.sender_ip == heard.target_ip
+        )
+        if told and heard is not None:
+            self._overhear(heard, now)
+        answer = respond(frame, self._mac, lambda ip: self.announcer.answers(ip, LINK))
+        if not told:
+            self._remembered[frame] = answer
+        return answer
+
+    def _overhear(self, heard: ArpPacket, now: float) -> None:
+        if self.failover is None:
             return
-        told = heard.operation is Operation.REPLY or heard.sender_ip == heard.target_ip
-        if told and heard.sender_ip in self._ips and heard.sender_mac != self._mac:
-            failover.announced(heard.sender_ip, LINK, heard.sender_mac, now)
+        if heard.sender_ip in self._ips and heard.sender_mac != self._mac:
+            self.failover.announced(heard.sender_ip, LINK, heard.sender_mac, now)
         self._unsettled = True
 
     def frames(self) -> list[bytes]:
@@ -207,28 +231,34 @@ class Announcing:
             for _, ask in asks
             if isinstance(ask.ip, IPv4Address)
         ]
-        frames += [
-            frame
-            for announcement in self.announcer.transmits()
-            if isinstance(announcement.ip, IPv4Address)
-            for frame in gratuitous(announcement.interface.mac, announcement.ip)
-        ]
+        frames += [build(announcement) for announcement in self.announcer.transmits()]
         due = self.announcer.deadline()
         self._announcer_due = float("inf") if due is None else due
+        if self.failover is not None:
+            self._failover_due = self.failover.deadline()
         return frames
 
-    def busy(self, now: float) -> bool:
-        """Tell whether `settle`, and `frames` after it, have anything to do."""
-        return self._unsettled or self._announcer_due <= now or self._failover_due <= now
-
     @property
-    def _failover_due(self) -> float:
-        return float("inf") if self.failover is None else self.failover.deadline()
+    def stirred(self) -> bool:
+        """Whether what came in has changed more than deadlines."""
+        return self._unsettled or self.contact.changes != self._contact_changes
+
+    def busy(self, now: float) -> bool:
+        """Tell whether `settle`, and `frames` after it, have anything to do.
+
+        As with `Witness`, most that is heard changes nothing but the next deadline.
+        """
+        if self.stirred or self._announcer_due <= now:
+            return True
+        if self.failover is None:
+            return False
+        self._failover_due = self.failover.deadline()
+        return self._failover_due <= now or self.failover.bars() is not self._bars
 
     def deadline(self) -> float:
         """When the process has to run next, if nothing comes in."""
         due = min(self._announcer_due, self._failover_due)
-        if self._unsettled and self.contact.held:
+        if self.contact.held:
             return min(self.contact.deadline(), due)
         return due
 

@@ -1,5 +1,6 @@
 """One node: its kernel, and the speaker process on it, which may come and go."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
@@ -11,9 +12,8 @@ from gossip.courier import Courier
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
 from gossip.mark import Mark
 from gossip.swim import Swim
-from link.frame import EtherType
 from sim.announcing import Announcing, Site
-from sim.kernel import ETHERNET, Echo, Kernel, decode_echo, frame_of
+from sim.kernel import Echo, Frame, Kernel
 from sim.process import Process
 from sim.segment import OBSERVER_IP
 
@@ -25,7 +25,6 @@ GOSSIP_PORT = 7946
 IP_UDP_HEADERS = 28
 PREFIX = 16
 """Of the segment's subnet: all nodes, and the observer, are neighbours."""
-_ARP = EtherType.ARP.to_bytes(2, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +64,10 @@ class Machine:
         self._heap = world.heap
         self._config = config
         services = [plan.ips[0] for plan in world.plans.values()]
-        own = IPv4Address(identity.ip)
-        self._packed_ip = IPv4Address(identity.ip).packed
+        self._ip = IPv4Address(identity.ip)
+        self._packed_ip = self._ip.packed
         self.kernel = Kernel(
-            identity.mac, own, [ip for ip in services if isinstance(ip, IPv4Address)]
+            identity.mac, self._ip, [ip for ip in services if isinstance(ip, IPv4Address)]
         )
 
     @property
@@ -139,16 +138,15 @@ class Machine:
         self.stream_bytes += len(dial.data)
         self._world.dial(self, dial, self.lives)
 
-    def send_frame(self, frame: bytes) -> None:
+    def send_frame(self, frame: Frame) -> None:
         """Send an Ethernet frame."""
         self._world.segment.send(self.name, frame)
 
     def send_echo(self, ip: IPv4Address, token: bytes) -> None:
         """Send an echo request, as the kernel does for a raw socket."""
-        target = self._world.mac_of(str(ip))
+        target = self._world.mac_of(ip)
         if target is not None:
-            echo = Echo(IPv4Address(self.identity.ip), ip, True, 0, 0, token)
-            self.send_frame(frame_of(echo, self.identity.mac, target))
+            self.send_frame(Echo(target, self.identity.mac, self._ip, ip, True, token))
 
     def happened(self, event: Event) -> None:
         """Note what gossip reported."""
@@ -170,31 +168,36 @@ class Machine:
         if self.process is not None and self.process.life == life:
             self.process.reply(dial, outcome, self._heap.now)
 
-    def receive_frame(self, frame: bytes) -> None:
-        """Take an Ethernet frame: the kernel first, then the speaker's ARP socket."""
+    def receive_frames(self, frames: Sequence[Frame]) -> None:
+        """Take Ethernet frames: the kernel first, then the speaker's ARP socket."""
         if not self.powered:
             return
-        if self.process is not None and not is_arp(frame) and frame[:6] == self.identity.mac:
-            echo = decode_echo(frame[ETHERNET:])
-            if echo is not None and not echo.request:
-                self.process.echo(echo, self._world.now)
-                return
-        if not is_arp(frame) or asks_for(frame, self._packed_ip):
-            answer = self.kernel.receive(frame)
+        heard = []
+        for frame in frames:
+            if isinstance(frame, Echo):
+                self._receive_echo(frame)
+            elif not (asks_for(frame, self._packed_ip) and self._answer(frame)):
+                heard.append(frame)
+        if heard and self.process is not None:
+            self.process.frames(heard, self._heap.now)
+
+    def _answer(self, frame: bytes) -> bool:
+        answer = self.kernel.answer_arp(frame)
+        if answer is not None:
+            self.send_frame(answer)
+        return answer is not None
+
+    def _receive_echo(self, echo: Echo) -> None:
+        if echo.request:
+            answer = self.kernel.answer_echo(echo)
             if answer is not None:
                 self.send_frame(answer)
-                return
-        if self.process is not None and is_arp(frame):
-            self.process.frame(frame, self._heap.now)
+        elif self.process is not None and echo.to_mac == self.identity.mac:
+            self.process.echo(echo, self._heap.now)
 
     def _wake(self, when: float, life: int) -> None:
         if self.process is not None and self.process.life == life:
             self.process.wake(when, self._heap.now)
-
-
-def is_arp(frame: bytes) -> bool:
-    """Tell whether the speaker's packet socket takes a frame."""
-    return frame[12:14] == _ARP
 
 
 def asks_for(frame: bytes, ip: bytes) -> bool:

@@ -1,12 +1,14 @@
 """What the network does to a packet between two hosts: delays, copies, losses, cuts. Pure."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from random import Random
+
+T = TypeVar("T")
 
 SYN_RETRY = 1.0
 """Linux' first retransmission of a SYN; each further one waits twice as long (RFC 6298)."""
@@ -88,6 +90,12 @@ class Network:
         if rng.random() < conditions.duplicate:
             return (delay, delay + conditions.jitter * rng.random())
         return (delay,)
+
+    def passing(self, source: str, target: str, packets: Sequence[T]) -> Sequence[T]:
+        """Give those of some packets, sent together, that arrive; a doubled one comes twice."""
+        if self.conditions.rough:
+            return [packet for packet in packets for _ in self.copies(source, target)]
+        return packets if self.connects(source, target) else ()
 
     def round_trip(self, dialler: str, target: str) -> float | None:
         """Give the time to open a TCP connection, None where none can be opened."""

@@ -4,7 +4,7 @@ As the real driver does, it reads all that has arrived before it lets a timer fi
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -145,14 +145,14 @@ class Process:
         self.swim.handle_reply(dial, data, clock)
         self._drain(now)
 
-    def frame(self, frame: bytes, now: float) -> None:
-        """Take an ARP request."""
+    def frames(self, frames: Iterable[bytes], now: float) -> None:
+        """Take ARP frames."""
         if self.frozen:
-            self.inbox.add_frame(frame)
+            for frame in frames:
+                self.inbox.add_frame(frame)
             return
-        clock = self._tick(now)
-        self._answer(frame, clock)
-        if self.announcing.failover is not None:
+        self._answer(frames, self._tick(now))
+        if self.announcing.stirred:
             self._drain(now)
 
     def echo(self, echo: Echo, now: float) -> None:
@@ -161,7 +161,7 @@ class Process:
             self.inbox.echoes.append(echo)
             return
         self.announcing.echoed(echo.source, echo.payload, self._tick(now))
-        self._drain(now)
+        self._heed(now)
 
     def stop(self, now: float) -> None:
         """Begin to leave, as after SIGTERM; `handing_over` tells when that is done."""
@@ -218,8 +218,8 @@ class Process:
         for data, source, reply in inbox.streams:
             reply(self.swim.handle_stream(data, source, clock))
         # Only a process that stood still for long throws waiting frames away, as `Layer2` does.
-        for frame in () if self.announcing.contact.held else inbox.frames:
-            self._answer(frame, clock)
+        if inbox.frames and not self.announcing.contact.held:
+            self._answer(inbox.frames, clock)
         for echo in inbox.echoes:
             self.announcing.echoed(echo.source, echo.payload, clock)
         deadline = self.swim.deadline()
@@ -244,10 +244,12 @@ class Process:
         self.announcing.run_up_to(clock)
         return clock
 
-    def _answer(self, frame: bytes, clock: float) -> None:
-        answer = self.announcing.answer(frame, clock)
-        if isinstance(answer, bytes):
-            self._outside.send_frame(answer)
+    def _answer(self, frames: Iterable[bytes], clock: float) -> None:
+        self.announcing.hear(clock)
+        for frame in frames:
+            answer = self.announcing.answer(frame, clock)
+            if isinstance(answer, bytes):
+                self._outside.send_frame(answer)
 
     def _drain(self, now: float) -> None:
         clock = now + self.offset
@@ -257,6 +259,13 @@ class Process:
         deadline = self.swim.deadline()
         self._gossip_due = float("inf") if deadline is None else deadline
         self._schedule(now)
+
+    def _heed(self, now: float) -> None:
+        """After what hardly ever changes more than a deadline, and nothing of gossip."""
+        if self.announcing.busy(now + self.offset):
+            self._drain(now)
+        else:
+            self._schedule(now)
 
     def _drain_gossip(self, clock: float) -> None:
         for transmit in self.swim.transmits():

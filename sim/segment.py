@@ -1,24 +1,23 @@
 """The Ethernet segment that all nodes share, and a host on it that asks who has each service IP."""
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Address
 
 from arp import packet
 from arp.packet import ArpPacket, Operation
 from link import frame as ethernet
-from link.drop import DecodeError
 from link.frame import EthernetFrame, EtherType
 from link.mac import BROADCAST, ZERO
 from sim.clock import EventHeap
-from sim.kernel import IPV4, Echo, decode_echo, frame_of
+from sim.kernel import Echo, Frame, read_arp
 from sim.network import Network
 
 OBSERVER = "observer"
 OBSERVER_MAC = b"\x02\x00\x00\x01\x00\x00"
 OBSERVER_IP = IPv4Address("10.0.255.254")
 
-Receive = Callable[[bytes], None]
+Receive = Callable[[Sequence[Frame]], None]
 
 
 class Segment:
@@ -27,35 +26,39 @@ class Segment:
     def __init__(self, heap: EventHeap, network: Network) -> None:
         self._heap = heap
         self._network = network
-        self._ports: dict[str, tuple[bytes, Receive]] = {}
+        self._ports: dict[str, Receive] = {}
         self._hosts: dict[bytes, str] = {}
 
     def plug(self, host: str, mac: bytes, receive: Receive) -> None:
         """Connect a host."""
-        self._ports[host] = mac, receive
+        self._ports[host] = receive
         self._hosts[mac] = host
 
-    def send(self, source: str, frame: bytes) -> None:
+    def send(self, source: str, frame: Frame) -> None:
         """Carry a frame from the host `source`."""
-        destination = frame[:6]
+        destination = frame.to_mac if isinstance(frame, Echo) else frame[:6]
         if destination[0] & 1:
-            # A bridge floods to all ports at once: one event, with what is lost left out of it.
-            heard = [
-                receive
-                for host, (_, receive) in self._ports.items()
-                if host != source
-                for _ in self._network.copies(source, host)
-            ]
-            self._heap.after(self._network.conditions.latency, partial(_flood, frame, heard))
+            self.flood(source, (frame,))
         elif destination in self._hosts:
-            receive = self._ports[self._hosts[destination]][1]
-            for delay in self._network.copies(source, self._hosts[destination]):
-                self._heap.after(delay, partial(receive, frame))
+            host = self._hosts[destination]
+            receive = self._ports[host]
+            for delay in self._network.copies(source, host):
+                self._heap.after(delay, partial(receive, (frame,)))
+
+    def flood(self, source: str, frames: Sequence[Frame]) -> None:
+        """Carry broadcasts: a bridge has them at all ports at once, so that is one event."""
+        heard = []
+        for host, receive in self._ports.items():
+            if host != source:
+                arrived = self._network.passing(source, host, frames)
+                if arrived:
+                    heard.append((receive, arrived))
+        self._heap.after(self._network.conditions.latency, partial(_flood, heard))
 
 
-def _flood(frame: bytes, heard: list[Receive]) -> None:
-    for receive in heard:
-        receive(frame)
+def _flood(heard: list[tuple[Receive, Sequence[Frame]]]) -> None:
+    for receive, frames in heard:
+        receive(frames)
 
 
 class Observer:
@@ -65,6 +68,7 @@ class Observer:
         self._heap = heap
         self._segment = segment
         self._ips = ips
+        self._questions = [_question(ip) for ip in ips]
         self._answers: dict[IPv4Address, set[bytes]] = {ip: set() for ip in ips}
         self._judged: dict[IPv4Address, frozenset[bytes]] = dict.fromkeys(ips, frozenset())
         self._last_answer: dict[IPv4Address, float] = {}
@@ -81,37 +85,35 @@ class Observer:
         """Judge the answers to the last question, and ask again every `interval` seconds."""
         for ip in self._ips:
             self._judge(ip)
-            self._segment.send(OBSERVER, _question(ip))
+        self._segment.flood(OBSERVER, self._questions)
         self._heap.after(interval, partial(self.ask, interval))
 
     def answering(self, ip: IPv4Address) -> frozenset[bytes]:
         """Give the MACs that answered the last question that was judged."""
         return self._judged[ip]
 
-    def receive(self, frame: bytes) -> None:
+    def receive(self, frames: Sequence[Frame]) -> None:
         """Take what a client hears: answers, and announcements, which it believes."""
-        try:
-            received = ethernet.decode(frame)
-            if received.ethertype == IPV4:
-                self._answer_echo(received)
-                return
-            heard = packet.decode(received.payload)
-        except DecodeError:
-            return
-        if received.ethertype != EtherType.ARP or heard.sender_ip not in self._answers:
+        for frame in frames:
+            if isinstance(frame, Echo):
+                self._answer_echo(frame)
+            else:
+                self._hear(frame)
+
+    def _hear(self, frame: bytes) -> None:
+        heard = read_arp(frame)
+        if heard is None or heard.sender_ip not in self._answers:
             return
         if self.believed.get(heard.sender_ip) != heard.sender_mac:
             self.believed[heard.sender_ip] = heard.sender_mac
             self.on_change(heard.sender_ip, heard.sender_mac.hex(":"))
-        if heard.operation is Operation.REPLY and received.destination == OBSERVER_MAC:
+        if heard.operation is Operation.REPLY and frame[:6] == OBSERVER_MAC:
             self._answers[heard.sender_ip].add(heard.sender_mac)
 
-    def _answer_echo(self, received: EthernetFrame) -> None:
+    def _answer_echo(self, asked: Echo) -> None:
         """It is the nodes' default gateway, whose kernel answers."""
-        asked = decode_echo(received.payload)
-        if asked is not None and asked.request and asked.target == OBSERVER_IP:
-            answer = Echo(OBSERVER_IP, asked.source, False, 0, asked.sequence, asked.payload)
-            self._segment.send(OBSERVER, frame_of(answer, OBSERVER_MAC, received.source))
+        if asked.request and asked.target == OBSERVER_IP:
+            self._segment.send(OBSERVER, asked.reply())
 
     def _judge(self, ip: IPv4Address) -> None:
         now, answers = self._heap.now, self._answers[ip]
@@ -128,7 +130,6 @@ class Observer:
         answers.clear()
 
 
-@lru_cache
 def _question(ip: IPv4Address) -> bytes:
     request = ArpPacket(Operation.REQUEST, OBSERVER_MAC, OBSERVER_IP, ZERO, ip)
     frame = EthernetFrame(BROADCAST, OBSERVER_MAC, EtherType.ARP, packet.encode(request))

@@ -97,6 +97,7 @@ class World:
         self.on_event: Callable[[Machine, MemberEvent], None] = lambda machine, event: None
         self.machines: dict[str, Machine] = {}
         self._by_ip: dict[str, Machine] = {}
+        self._macs = {OBSERVER_IP: OBSERVER_MAC}
         self.gossip_cut = 0
         """Above 0: port 7946 is dropped between all nodes."""
         for index in range(setup.nodes):
@@ -183,12 +184,9 @@ class World:
 
     # ---- what nodes do
 
-    def mac_of(self, ip: str) -> bytes | None:
+    def mac_of(self, ip: IPv4Address) -> bytes | None:
         """Give the MAC of a host of the segment."""
-        machine = self._by_ip.get(ip)
-        if machine is not None:
-            return machine.identity.mac
-        return OBSERVER_MAC if ip == str(OBSERVER_IP) else None
+        return self._macs.get(ip)
 
     def happened(self, machine: Machine, event: Event) -> None:
         """Note a member event."""
@@ -222,7 +220,8 @@ class World:
     def _add(self, index: int) -> None:
         machine = Machine(self, identify(index), self.setup.config)
         self.machines[machine.name] = self._by_ip[machine.identity.ip] = machine
-        self.segment.plug(machine.name, machine.identity.mac, machine.receive_frame)
+        self._macs[IPv4Address(machine.identity.ip)] = machine.identity.mac
+        self.segment.plug(machine.name, machine.identity.mac, machine.receive_frames)
 
     def _rows(self) -> tuple[NodeState, ...]:
         vsn = self.setup.config.vsn

@@ -327,6 +327,8 @@ class Announcer:
     def transmits(self) -> list[Announcement]:
         """Return the announcements to send now, as the pace allows."""
         transmits: list[Announcement] = []
+        if not any(queue.frames for queue in self._queues.values()):
+            return transmits
         # All links in turn: the first frames on one must not wait for all rounds on another.
         share = FRAMES_A_TURN // max(1, len(self._queues))
         for last, limit in ((_Priority.FIRST, share), (_Priority.LATER, FRAMES_A_TURN)):

@@ -160,6 +160,8 @@ class Election:
     def set_bars(self, bars: Bars, reason: str) -> None:
         """Take what bars living nodes; only services that a changed bar concerns are queued."""
         before, self._bars = self._bars, bars
+        if bars is before:
+            return
         changed = before.named ^ bars.named
         if before.clarion != bars.clarion:
             changed |= bars.named

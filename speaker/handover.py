@@ -133,10 +133,9 @@ class Handover:
 
     def deadline(self) -> float:
         """When `handle_timeout` and `asks` want to be called next."""
-        return min(
-            (item.until if item.foreign else item.ask_at for item in self._yielding.values()),
-            default=float("inf"),
-        )
+        if not self._yielding:
+            return float("inf")
+        return min(item.until if item.foreign else item.ask_at for item in self._yielding.values())
 
     def _finish(self, ip: IPAddress) -> list[Released]:
         item = self._yielding.pop(ip)

@@ -213,8 +213,8 @@ class Liveness:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        repeats = min((item.at for item in self._repeated), default=_NEVER)
-        return min(self._watch.deadline(), self._beat_due, self._due, repeats)
+        due = min(self._watch.deadline(), self._beat_due, self._due)
+        return min(due, *(item.at for item in self._repeated)) if self._repeated else due
 
     def handle_timeout(self, now: float) -> None:
         """Ask, beat, report, and judge what is due."""

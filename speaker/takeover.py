@@ -148,6 +148,8 @@ class Takeovers:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
+        if not self._pending and not self._quiet:
+            return float("inf")
         times = [item.decide_at for item in self._pending.values()]
         times += [item.loud_at for item in self._quiet.values()]
         return min(times, default=float("inf"))

@@ -6,15 +6,16 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from arp import gratuitous
+from arp.gratuitous import request_to_client
 from gossip.config import LAN
 from gossip.io import Address, Dial, StreamFailure
-from link import frame as ethernet
-from link.frame import EthernetFrame
+from link.checksum import checksum
 from sim import bounds
 from sim.clock import EventHeap
 from sim.faults import Fault, Kind
 from sim.invariants import Checker, outages
-from sim.kernel import IPV4, Echo, Kernel, checksum, decode_echo, encode_echo
+from sim.kernel import Echo, Kernel, read_arp
 from sim.network import Network
 from sim.process import PACKET_OVERHEAD, RECEIVE_BUFFER, Inbox
 from sim.report import percentile
@@ -128,23 +129,34 @@ def test_dial_of_a_running_process_is_answered() -> None:
 def test_kernel_answers_echo_for_itself_and_forwards_for_services() -> None:
     kernel = Kernel(MAC, IP, [VIP])
     for target in (IP, VIP):
-        asked = encode_echo(Echo(CLIENT, target, True, 7, 8, b"payload"))
-        frame = ethernet.encode(EthernetFrame(MAC, OTHER_MAC, IPV4, asked))
-        answer = kernel.receive(frame)
-        assert answer is not None
-        back = decode_echo(ethernet.decode(answer).payload)
-        assert back == Echo(target, CLIENT, False, 7, 8, b"payload")
+        answer = kernel.answer_echo(Echo(MAC, OTHER_MAC, CLIENT, target, True, b"payload"))
+        assert answer == Echo(OTHER_MAC, MAC, target, CLIENT, False, b"payload")
     assert kernel.forwarded == 1
 
 
-def test_kernel_ignores_echo_for_others_and_broken_ones() -> None:
-    kernel = Kernel(MAC, IP, [])
-    good = encode_echo(Echo(CLIENT, VIP, True, 1, 1))
-    broken = bytearray(encode_echo(Echo(CLIENT, IP, True, 1, 1)))
-    broken[-1] ^= 1
-    for packet in (good, bytes(broken), b"", good[:10]):
-        frame = ethernet.encode(EthernetFrame(MAC, OTHER_MAC, IPV4, packet))
-        assert kernel.receive(frame) is None
+@pytest.mark.parametrize(
+    "echo",
+    [
+        Echo(MAC, OTHER_MAC, CLIENT, VIP, True),
+        Echo(MAC, OTHER_MAC, CLIENT, IP, False),
+        Echo(OTHER_MAC, MAC, CLIENT, IP, True),
+    ],
+    ids=["for another IP", "a reply", "for another machine"],
+)
+def test_kernel_ignores_other_echoes(echo: Echo) -> None:
+    assert Kernel(MAC, IP, []).answer_echo(echo) is None
+
+
+def test_kernel_answers_only_questions_for_its_own_ip() -> None:
+    kernel = Kernel(MAC, IP, [VIP])
+    answer = kernel.answer_arp(request_to_client(OTHER_MAC, CLIENT, IP, None))
+    assert answer is not None
+    heard = read_arp(answer)
+    assert heard is not None
+    assert (heard.sender_ip, heard.sender_mac, heard.target_mac) == (IP, MAC, OTHER_MAC)
+    for frame in (request_to_client(OTHER_MAC, CLIENT, VIP, None), gratuitous.reply(OTHER_MAC, IP)):
+        assert kernel.answer_arp(frame) is None
+    assert read_arp(b"short") is None
 
 
 def test_checksum_is_the_one_of_rfc_1071() -> None:
