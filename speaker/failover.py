@@ -263,7 +263,7 @@ class Failover:
     def _watches(self) -> bool:
         """Whether there is anybody whose machine matters. Those that gossip takes for dead count:
         in a cut of gossip all others are, and own their IPs still."""
-        return bool(self._roster.clarions - {self._node} or self._inherited)
+        return len(self._roster.clarions) > 1 or bool(self._inherited)
 
     def _take_links(self, now: float) -> None:
         usable = {
