@@ -4,7 +4,6 @@ import pytest
 
 from sim.failover import SCENARIOS, play, table
 
-
 TELLING = {"gossip-cut-1-ip": 3}
 """Seeds in which a member's heir is declared dead after it, which is what the scenario is for."""
 
