@@ -113,6 +113,8 @@ class Failover:
         for name in self._roster.clarions - known:
             self._succession.owner_back(name, now)
             self._ask_at = min(self._ask_at, now)
+        for name in known - self._roster.clarions:
+            self._succession.owner_gone(name)
         self._retarget(now)
 
     # ---- what the election says
@@ -251,6 +253,8 @@ class Failover:
         self._flags.handle_timeout(now)
         if self._watches:
             self._liveness.handle_timeout(now)
+        for name in self._liveness.silent_processes():
+            self._succession.owner_gone(name)
         self._take_returned(now)
         self._succession.handle_timeout(now)
         if self._inherited != self._succession.inherited_from():

@@ -394,12 +394,12 @@ class Layer2:
         mac = link.interface.mac
         asked = arp.read_question(data, mac)
         if isinstance(asked, DropReason):
-            self.stats.dropped[asked] += 1
-            if asked is DropReason.ARP_REPLY:
-                self._overhear_arp(link, data)
+            told = asked is DropReason.ARP_REPLY and self._overhear_arp(link, data)
+            self.stats.dropped[DropReason.ANNOUNCEMENT if told else asked] += 1
             return None
         ip = asked.target_ip
         if asked.sender_ip == ip:
+            self.stats.dropped[DropReason.ANNOUNCEMENT] += 1
             self._overhear(link, ip, asked.sender_mac)
             return None
         if not self._asked(link, ip, asked.sender_ip, asked.sender_mac):
@@ -411,9 +411,9 @@ class Layer2:
         mac = link.interface.mac
         question = ndp.read_question(data, mac)
         if isinstance(question, DropReason):
-            self.stats.dropped[question] += 1
-            if question is DropReason.NEIGHBOR_ADVERTISEMENT:
-                self._overhear_ndp(link, data)
+            advertised = question is DropReason.NEIGHBOR_ADVERTISEMENT
+            told = advertised and self._overhear_ndp(link, data)
+            self.stats.dropped[DropReason.ANNOUNCEMENT if told else question] += 1
             return None
         message, asker = question
         ip = message.target
@@ -421,32 +421,35 @@ class Layer2:
             return None
         return _Answer(self.stats.of(ip), ndp.advertise(question, link.source, mac))
 
-    def _overhear(self, link: _Link, ip: IPAddress, mac: bytes) -> None:
-        """Somebody says where a service IP is."""
-        self.stats.dropped[DropReason.ANNOUNCEMENT] += 1
-        if self.listener is not None and ip in self._service_ips and mac not in self._own_macs:
+    def _overhear(self, link: _Link, ip: IPAddress, mac: bytes) -> bool:
+        """Somebody says where an IP is; tell whether that is a service IP."""
+        ours = ip in self._service_ips
+        if self.listener is not None and ours and mac not in self._own_macs:
             self.listener.announced(ip, link.interface.index, mac, self._now)
+        return ours
 
-    def _overhear_arp(self, link: _Link, data: bytes) -> None:
-        """A reply: of an owner about its IP, or of a client that we asked."""
+    def _overhear_arp(self, link: _Link, data: bytes) -> bool:
+        """A reply: of an owner about its IP (then true), or of a client that we asked."""
         with suppress(DecodeError):
             reply = arp_packet.decode(ethernet.decode(data).payload)
-            if reply.sender_ip in self._service_ips:
-                self._overhear(link, reply.sender_ip, reply.sender_mac)
-            elif self.listener is not None and reply.target_ip in self._service_ips:
-                index = link.interface.index
-                self.listener.client_answered(reply.target_ip, index, reply.sender_ip, self._now)
+            if self._overhear(link, reply.sender_ip, reply.sender_mac):
+                return True
+            self._note_answer(link, reply.target_ip, reply.sender_ip)
+        return False
 
-    def _overhear_ndp(self, link: _Link, data: bytes) -> None:
-        """An advertisement: of an owner about its IP, or of a client that we asked."""
+    def _overhear_ndp(self, link: _Link, data: bytes) -> bool:
+        """The same of an advertisement."""
         with suppress(DecodeError):
             frame = ethernet.decode(data)
             told = ndp_packet.decode(frame.payload)
-            if told.target in self._service_ips or self.listener is None:
-                self._overhear(link, told.target, told.link_address or frame.source)
-            elif told.destination in self._service_ips:
-                index = link.interface.index
-                self.listener.client_answered(told.destination, index, told.target, self._now)
+            if self._overhear(link, told.target, told.link_address or frame.source):
+                return True
+            self._note_answer(link, told.destination, told.target)
+        return False
+
+    def _note_answer(self, link: _Link, ip: IPAddress, client: IPAddress) -> None:
+        if self.listener is not None and ip in self._service_ips:
+            self.listener.client_answered(ip, link.interface.index, client, self._now)
 
     def _asked(self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes) -> bool:
         """Remember who asked, whoever owns the IP; tell whether we answer."""

@@ -80,7 +80,10 @@ class Succession:
     ) -> None:
         """Own an IP; `heir_of` names the node that did, if it did not part with it by itself."""
         self._now = now
-        was_ours = self._handover.cancel(service, ip) or ip in self._announcer.announced()
+        yielded = self._handover.cancel(service, ip)
+        if yielded:
+            self._takeovers.keep(ip, heir_of)
+        was_ours = yielded or ip in self._announcer.announced()
         links = self._shared_links(heir_of, interfaces) if heir_of and not was_ours else ()
         if not links and not self._takeovers.holds(ip):
             quiet = self._takeovers.quiet(ip)
@@ -97,10 +100,9 @@ class Succession:
             return
         peer = self._roster.peer(winner) if winner is not None else None
         if peer is None or not peer.living:
-            self._handover.cancel(service, ip)
-            self._announcer.withdraw(ip, service)
+            self.withdraw(service, ip)
             return
-        self._takeovers.cancel(ip)
+        self._takeovers.part(ip)
         # What is lost is answered for, but not announced any more.
         self._announcer.hush(ip)
         links = self._announcer.indexes(ip)
@@ -127,6 +129,10 @@ class Succession:
     def owner_back(self, name: str, now: float) -> None:
         """The process of a node runs again."""
         self._takeovers.owner_back(name, now)
+
+    def owner_gone(self, name: str) -> None:
+        """The process of a node was judged silent, or declared dead."""
+        self._takeovers.owner_gone(name)
 
     # ---- what is heard
 
@@ -270,6 +276,7 @@ class Succession:
     def _release(self, released: Iterable[Released]) -> None:
         for item in released:
             self._changed = True
+            self._takeovers.cancel(item.ip)
             self._announcer.withdraw(item.ip, item.service)
 
     def _note_conflict(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:

@@ -24,8 +24,9 @@ ASKS, ASK_ONCE_MORE = 3, 0.04
 many seconds apart, before anybody answers in its place."""
 KNOWN_WITHIN = 0.5
 """Seconds in which the owner's kernel has answered an echo, or has not."""
-BACK_GRACE = 2.0
-"""Seconds for the election to give an IP back to an owner whose process runs again."""
+BACK_GRACE = 4.0
+"""Seconds for the election to give an IP back to an owner whose process runs again. So long that
+one that dies once more within 2 s is found out before: until then it beats 1.6 s too late."""
 ASK_AGAIN = 1.0
 ASKS_A_SECOND = 5
 """Switches that inspect ARP shut a port at 15 a second; these repeats can wait."""
@@ -79,6 +80,8 @@ class Takeovers:
     """How many IPs are not taken over as their owner answers: a gauge."""
     _pending: dict[IPAddress, _Pending] = field(default_factory=dict)
     _quiet: dict[IPAddress, _Pending] = field(default_factory=dict)
+    _parted: dict[IPAddress, _Pending] = field(default_factory=dict)
+    """Taken over quietly, and on the way back to the owner."""
     _asks: list[Ask] = field(default_factory=list)
     _may_ask: float = float("-inf")
 
@@ -90,8 +93,23 @@ class Takeovers:
 
     def cancel(self, ip: IPAddress) -> None:
         """The IP is not ours any more."""
-        self._pending.pop(ip, None)
-        self._quiet.pop(ip, None)
+        for items in (self._pending, self._quiet, self._parted):
+            items.pop(ip, None)
+
+    def part(self, ip: IPAddress) -> None:
+        """The IP is not ours any more, but answered for until its winner is heard."""
+        item = self._quiet.pop(ip, None)
+        self.cancel(ip)
+        if item is not None:
+            self._parted[ip] = item
+
+    def keep(self, ip: IPAddress, owner: str | None) -> None:
+        """The IP is ours again before its winner was heard: quietly, where that is the `owner` from
+        whom it was taken so, gone once more."""
+        item = self._parted.pop(ip, None)
+        if item is not None and item.owner == owner:
+            item.loud_at = float("inf")
+            self._quiet[ip] = item
 
     def holds(self, ip: IPAddress) -> bool:
         """Tell whether the IP waits for a decision."""
@@ -126,6 +144,12 @@ class Takeovers:
         for item in self._quiet.values():
             if item.owner == owner:
                 item.loud_at = min(item.loud_at, now + BACK_GRACE)
+
+    def owner_gone(self, owner: str) -> None:
+        """The owner's process is gone once more."""
+        for item in self._quiet.values():
+            if item.owner == owner:
+                item.loud_at = float("inf")
 
     def handle_timeout(self, now: float) -> list[Take]:
         """Decide what is due."""

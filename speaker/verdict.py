@@ -101,10 +101,6 @@ class Verdicts:
         """Return the verdicts that stand."""
         return frozenset(self._gone)
 
-    def reported(self, node: str) -> bool:
-        """Tell whether anybody misses the node."""
-        return any(subject.node == node for subject in self._reports)
-
     def changed(self) -> bool:
         """Tell once whether `gone` has changed."""
         changed, self._changed = self._changed, False

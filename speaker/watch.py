@@ -92,6 +92,7 @@ class _Target:
     ip: IPAddress
     gateway: bool = False
     armed: bool = False
+    """Whether it ever answered an echo request: else it may never do so."""
     heard: float = float("-inf")
     """When the latest request was sent that was answered."""
     since: float | None = None
@@ -121,7 +122,7 @@ class Watch:
         self._proof: dict[int, float] = {}
         self._requests: list[EchoRequest] = []
         self._returned: list[LinkReturned] = []
-        self._changed = False
+        self._awake = float("-inf")
         self._due = now + rng.random() * timing.interval
 
     # ---- what to watch
@@ -135,11 +136,10 @@ class Watch:
         """Take all nodes and gateways that our links reach."""
         wanted = {**gateways, **nodes}
         for key in self._targets.keys() - wanted.keys():
-            self._changed |= self._targets.pop(key).missing
+            del self._targets[key]
         for key, ip in wanted.items():
             known = self._targets.get(key)
             if known is None or known.ip != ip:
-                self._changed |= known is not None and known.missing
                 self._targets[key] = _Target(ip, gateway=key not in nodes)
         links = {key.ifindex for key in wanted}
         for ifindex in links - self._proof.keys():
@@ -168,7 +168,6 @@ class Watch:
         """Forget that a node was ever missing: a new life of it has begun."""
         for key, target in self._targets.items():
             if key.who == name:
-                self._changed |= target.missing
                 target.missing = False
                 _forget_run(target)
 
@@ -180,8 +179,10 @@ class Watch:
         """Take an echo reply; return whose it is and when we asked, or None if we did not."""
         for key, target in self._targets.items():
             if key.ifindex == ifindex and target.ip == ip:
-                at = _take(target, token)
+                at = _take(target, token, self._awake)
                 if at is not None:
+                    # Not by other signs of life: a firewall may drop echo requests alone.
+                    target.armed = True
                     self._alive(key, target, at, now)
                     return key, at
         return None
@@ -210,20 +211,11 @@ class Watch:
     def kernel(self, name: str, ifindex: int, now: float) -> Kernel:
         """Tell what the node's kernel does on the link, as far as we know."""
         target = self._targets.get(TargetKey(name, ifindex))
-        if target is None or not target.armed or target.missing:
+        if target is None or target.missing:
             return Kernel.SILENT
-        recent = now - target.heard <= self._timing.patience
-        return Kernel.ANSWERS if recent else Kernel.UNKNOWN
-
-    def isolated(self, ifindex: int, now: float) -> bool:
-        """Tell whether we hear nobody on the link although we ask."""
-        proof = self._proof.get(ifindex)
-        return proof is not None and now - proof > self._timing.isolated and self._asking(ifindex)
-
-    def changed(self) -> bool:
-        """Tell once whether `missing` has changed."""
-        changed, self._changed = self._changed, False
-        return changed
+        if now - target.heard <= self._timing.patience:
+            return Kernel.ANSWERS
+        return Kernel.UNKNOWN if target.armed else Kernel.SILENT
 
     def requests(self) -> list[EchoRequest]:
         """Drain the requests to send."""
@@ -253,11 +245,9 @@ class Watch:
     # ---- inside
 
     def _alive(self, key: TargetKey, target: _Target, at: float, now: float) -> None:
-        target.armed = True
         target.heard = max(target.heard, at)
         target.check = False
-        if target.missing:
-            target.missing, self._changed = False, True
+        target.missing = False
         self._prove(key.ifindex, at, now)
         if not any(other.owes for other in self._targets.values()):
             # Nobody is left to be asked again soon.
@@ -288,6 +278,7 @@ class Watch:
 
     def _forgive(self, late: float, now: float) -> None:
         """We stood still: the time counts for nobody's silence, nor for our own isolation."""
+        self._awake = now
         self._proof = {ifindex: min(now, at + late) for ifindex, at in self._proof.items()}
         for target in self._targets.values():
             if target.since is not None:
@@ -300,7 +291,7 @@ class Watch:
             silent = now - target.since >= self._timing.patience
             proof = self._proof[key.ifindex]
             if silent and target.unanswered >= FEWEST_REQUESTS and proof > target.since:
-                target.missing, self._changed = True, True
+                target.missing = True
                 target.check = False
 
     def _ask(self, now: float) -> None:
@@ -326,7 +317,6 @@ class Watch:
 
     def _pace(self, key: TargetKey, target: _Target, now: float) -> float:
         if not target.armed:
-            # One that never answered may never do so, as where a firewall drops ICMP.
             return 10 * self._timing.interval
         if target.missing:
             return self._timing.interval
@@ -361,14 +351,17 @@ class Watch:
         return max(now + timing.retry, min([*rounds, now + timing.interval]))
 
 
-def _take(target: _Target, token: bytes) -> float | None:
-    """Find the request that a reply belongs to; forget it and those before it."""
+def _take(target: _Target, token: bytes, awake: float) -> float | None:
+    """Find the request that a reply belongs to; forget it and those before it.
+
+    A run of unanswered requests that then remains counts from `awake`, the end of our last stall.
+    """
     at = next((at for at, sent in target.outstanding if sent == token), None)
     if at is None:
         return None
     while target.outstanding and target.outstanding[0][0] <= at:
         target.outstanding.popleft()
-    target.since = target.outstanding[0][0] if target.outstanding else None
+    target.since = max(target.outstanding[0][0], awake) if target.outstanding else None
     target.unanswered = len(target.outstanding)
     return at
 

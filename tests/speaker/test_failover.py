@@ -246,6 +246,38 @@ def test_a_machine_is_watched_though_gossip_believes_everybody_else_dead() -> No
     assert [sent.ip for sent in node.announcer.transmits()] == [VIP] * 3
 
 
+# ---- a process that dies twice
+
+
+@pytest.mark.parametrize("lived", [0.1, 1.9])
+@pytest.mark.parametrize("known", ["by gossip", "by beats"])
+def test_an_heir_stays_quiet_when_the_owner_dies_again_within_two_seconds(
+    known: str, lived: float
+) -> None:
+    """The election leaves the IP with us meanwhile, as b is not ready to own."""
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    node.letter(Kind.GONE, "c", about="b")
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.run(1.0)
+    assert node.answers()
+    end = node.now + lived
+    node.peers(replace(B, start_id=9), C)
+    while node.now < end:
+        node.letter(Kind.BEAT, "b")
+        node.run(min(0.4, end - node.now))
+    if known == "by gossip":
+        node.peers(replace(DEAD_B, start_id=9), C)
+    else:
+        # Both witnesses' word, as soon as b's beats are late.
+        node.run(1.9)
+        node.letter(Kind.MISSING, "c", about="b")
+    node.run(20.0)
+    assert node.answers()
+    assert node.announcer.transmits() == []
+
+
 # ---- letters
 
 

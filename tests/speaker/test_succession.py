@@ -171,6 +171,45 @@ def test_a_quiet_ip_is_announced_when_its_old_owner_is_back_and_ours_still() -> 
     assert node.announced
 
 
+def test_a_quiet_ip_stays_so_when_its_owner_dies_again_before_it_was_heard() -> None:
+    """It was back for a moment: connections through its kernel still live."""
+    node = Node(kernel=Kernel.ANSWERS)
+    node.won(heir_of="b")
+    node.run(1.0)
+    node.lost("b")
+    node.run(1.0)
+    node.won(heir_of="b")
+    node.run(10.0)
+    assert node.answers()
+    assert node.announced == []
+    node.kernel = Kernel.SILENT
+    node.run(0.1)
+    assert node.announced
+
+
+def test_what_an_owner_gives_back_by_itself_is_announced() -> None:
+    node = Node(kernel=Kernel.ANSWERS)
+    node.won(heir_of="b")
+    node.run(1.0)
+    node.lost("b")
+    node.run(1.0)
+    node.won()
+    node.drain()
+    assert node.announced
+
+
+def test_what_was_taken_quietly_and_given_back_leaves_no_trace() -> None:
+    node = Node(kernel=Kernel.ANSWERS)
+    node.won(heir_of="b")
+    node.run(1.0)
+    node.lost("b")
+    node.core.heard(VIP, ETH0, MAC_B, node.now)
+    assert not node.answers()
+    node.won()
+    node.drain()
+    assert node.announced
+
+
 def test_an_owner_that_answers_keeps_its_ip() -> None:
     """A cut of gossip alone moves nothing."""
     node = Node(kernel=Kernel.ANSWERS)

@@ -197,6 +197,41 @@ def test_a_quiet_ip_that_stays_ours_is_announced_two_seconds_after_its_owner_is_
     assert world.run(BEGUN + 20.0) == (LOUD, [])
 
 
+def test_a_quiet_ip_stays_so_when_its_owner_dies_once_more_soon_after_it_was_back() -> None:
+    world = begun(Kernel.ANSWERS)
+    world.run(BEGUN + 0.2)
+    world.heir.owner_back("owner", BEGUN + 5.0)
+    world.heir.owner_gone("third")
+    assert world.heir.deadline() < float("inf")
+    world.heir.owner_gone("owner")
+    assert world.run(BEGUN + 30.0) == ([], [])
+    assert world.heir.quiet(VIP)
+
+
+def test_a_quiet_ip_given_back_and_taken_again_before_its_owner_was_heard_stays_quiet() -> None:
+    world = begun(Kernel.ANSWERS)
+    world.run(BEGUN + 0.2)
+    world.heir.owner_back("owner", BEGUN + 5.0)
+    world.heir.part(VIP)
+    assert not world.heir.quiet(VIP)
+    assert world.heir.owners() == frozenset()
+    world.heir.keep(VIP, "owner")
+    assert world.heir.quiet(VIP)
+    assert world.run(BEGUN + 30.0) == ([], [])
+
+
+@pytest.mark.parametrize("given", [None, "third"])
+def test_a_quiet_ip_given_back_that_comes_from_somebody_else_is_quiet_no_more(
+    given: str | None,
+) -> None:
+    """It is no dead process that we step in for now."""
+    world = begun(Kernel.ANSWERS)
+    world.run(BEGUN + 0.2)
+    world.heir.part(VIP)
+    world.heir.keep(VIP, given)
+    assert not world.heir.quiet(VIP)
+
+
 def test_a_third_node_that_answers_contests_too() -> None:
     """It took over from the same owner, as it knew better."""
     world = begun(Kernel.SILENT)

@@ -64,10 +64,13 @@ def test_reports_that_are_not_repeated_expire(apart: float, made: bool) -> None:
 
 
 def test_expired_reports_are_forgotten() -> None:
+    """They leave room for others."""
     state = verdicts()
-    state.report(LINK, "b", 1.0)
-    state.judge(OTHERS, 2.0)
-    assert not state.reported("dead")
+    for number in range(MOST_OF_A_NODE):
+        state.report(Subject("dead", f"x{number}"), "b", 1.0)
+    assert state.judge(OTHERS, 2.0) == []
+    state.report(LINK, "b", 2.0)
+    assert state.judge(frozenset(), 2.0) == [Reached(LINK)]
 
 
 def test_a_witness_that_withdraws_counts_no_more() -> None:
@@ -77,8 +80,8 @@ def test_a_witness_that_withdraws_counts_no_more() -> None:
     state.withdraw(LINK, "b")
     assert state.judge(OTHERS, 1.0) == []
     state.withdraw(LINK, "c")
-    assert not state.reported("dead")
     state.withdraw(LINK, "c")
+    assert state.judge(frozenset(), 1.0) == []
 
 
 def test_reports_on_different_links_do_not_add_up() -> None:
@@ -136,7 +139,7 @@ def test_a_new_life_begins_without_reports_and_verdicts() -> None:
     state.changed()
     state.forget("dead")
     assert state.gone() == {Subject("other", "eth0")}
-    assert not state.reported("dead")
+    assert state.judge(frozenset(), 1.0) == []
     assert state.changed()
 
 
@@ -148,5 +151,4 @@ def test_more_links_than_a_node_has_are_no_subjects() -> None:
         state.hear(Subject("dead", f"y{number}"), 1.0)
     state.report(Subject("other", "eth0"), "b", 1.0)
     assert len(state.gone()) == MOST_OF_A_NODE == MOST_LINKS + 1
-    assert state.reported("other")
     assert len(state.judge(frozenset(), 1.0)) == MOST_OF_A_NODE + 1

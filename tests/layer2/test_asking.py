@@ -1,0 +1,148 @@
+"""What an heir asks the wire, who answers, and what is heard of it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+import pytest
+import structlog
+
+from arp.gratuitous import reply
+from dualstack import Machine, dualstack, manifests
+from link.drop import DropReason
+from link.interface import Interface
+from link.mac import parse_mac
+from link.monitor import Monitor
+from ndp.unsolicited import advertisement
+from netns import missing_right
+from speaker.announcer import Announcer, IPAddress
+from speaker.clients import Clients
+from speaker.contact import Contact
+from speaker.layer2 import Layer2
+from speakers import Speaker, speaker
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(missing_right() is not None, reason=str(missing_right())),
+]
+
+VIP, VIP6 = ip_address("10.77.9.1"), ip_address("2001:db8:77::9:1")
+NOBODYS, NOBODYS6 = ip_address("10.77.9.2"), ip_address("2001:db8:77::9:2")
+IPS = frozenset({VIP, VIP6, NOBODYS, NOBODYS6})
+PATIENCE, SILENCE = 5.0, 0.2
+"""Seconds to wait for an answer, and for none."""
+
+
+@dataclass
+class Ear:
+    """Somebody's layer 2 and what it overheard: IP, link and MAC."""
+
+    announced_to_us: list[tuple[IPAddress, int, bytes]] = field(default_factory=list)
+    links: dict[int, Interface] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        clients, now = Clients(), time.monotonic()
+        self.announcer = Announcer(Contact(now, alone=True), clients)
+        log = structlog.get_logger()
+        self.layer2 = Layer2(self.announcer, clients, time.monotonic, None, lambda now: None, log)
+        self.layer2.listener = self
+        self.overheard = asyncio.Event()
+
+    def frames(self, ifindex: int, now: float) -> None:
+        assert ifindex in self.links
+
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        self.announced_to_us.append((ip, ifindex, mac))
+        self.overheard.set()
+
+    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+        raise AssertionError(f"{client} was not asked")
+
+    def take(self, links: Mapping[int, Interface]) -> None:
+        self.links = dict(links)
+        self.layer2.set_interfaces(links)
+
+    @property
+    def index(self) -> int:
+        return next(index for index, link in self.links.items() if link.name == "eth0")
+
+    async def listen(self, act: Callable[["Ear"], None], seconds: float) -> None:
+        """Open the sockets, `act`, and read until something is overheard, or so long."""
+        monitor = Monitor(self.take)
+        self.layer2.set_service_ips(IPS)
+        await monitor.start()
+        try:
+            act(self)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.overheard.wait(), seconds)
+        finally:
+            self.layer2.close()
+            monitor.close()
+
+
+def listen(machine: Machine, act: Callable[[Ear], None], seconds: float = PATIENCE) -> Ear:
+    """Let `machine` be all ears."""
+
+    def inside() -> Ear:
+        ear = Ear()
+        asyncio.run(ear.listen(act, seconds))
+        return ear
+
+    return machine.namespace.run(inside)
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[dict[str, Machine]]:
+    with dualstack("heir", "owner") as made:
+        yield made
+
+
+@pytest.mark.parametrize("ip", [NOBODYS, NOBODYS6], ids=["ipv4", "ipv6"])
+def test_nobody_answers_for_what_nobody_owns(machines: dict[str, Machine], ip: IPAddress) -> None:
+    ear = listen(machines["heir"], lambda ear: ear.layer2.ask(ip, ear.index), SILENCE)
+    assert ear.announced_to_us == []
+
+
+def test_a_link_that_is_gone_is_not_asked_on(machines: dict[str, Machine]) -> None:
+    ear = listen(machines["heir"], lambda ear: ear.layer2.ask(VIP, 9_999), SILENCE)
+    assert ear.layer2.stats.dropped == {}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_an_announcement_is_counted_once(machines: dict[str, Machine], version: int) -> None:
+    other, ip = machines["owner"], NOBODYS if version == 4 else NOBODYS6
+    mac, own = parse_mac(other.mac), ip_address(other.ip6)
+
+    def announce(_ear: Ear) -> None:
+        frame = reply(mac, NOBODYS) if version == 4 else advertisement(mac, own, NOBODYS6)
+        with other.raw(0x0003) as raw:
+            raw.send(frame)
+
+    ear = listen(machines["heir"], announce)
+    assert ear.announced_to_us == [(ip, ear.index, mac)]
+    assert ear.layer2.stats.dropped == {DropReason.ANNOUNCEMENT: 1}
+
+
+@pytest.fixture(scope="module")
+def owner(
+    machines: dict[str, Machine], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Speaker]:
+    folder = tmp_path_factory.mktemp("asking")
+    source = manifests(folder / "source", str(VIP), str(VIP6))
+    with speaker(machines["owner"].host, source, log=folder / "log") as started:
+        started.wait_for("ready")
+        yield started
+
+
+@pytest.mark.parametrize("ip", [VIP, VIP6], ids=["ipv4", "ipv6"])
+def test_the_owner_answers_who_asks_for_its_ip(
+    machines: dict[str, Machine], owner: Speaker, ip: IPAddress
+) -> None:
+    series = f'metallb_layer2_requests_received{{ip="{ip}"}}'
+    assert not owner.metric(series)
+    ear = listen(machines["heir"], lambda ear: ear.layer2.ask(ip, ear.index))
+    assert (ip, ear.index, parse_mac(machines["owner"].mac)) in ear.announced_to_us
+    assert owner.metric(series) == 1
