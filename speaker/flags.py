@@ -8,6 +8,9 @@ from link.interface import Interface
 INTERVAL = 10.0
 """Seconds between two changes, so that a link that flaps does not move IPs each time; leaving
 does not wait."""
+BLIP = 0.35
+"""Seconds for which a node that lost its last carrier says nothing of it, once in INTERVAL. Nobody
+could hear it; its witnesses need as long; and said after the link is back it would cost its IPs."""
 
 
 class OwnFlags:
@@ -17,6 +20,8 @@ class OwnFlags:
         self.published = Flags.NONE
         self._wanted = Flags.NONE
         self._may_change = now
+        self._hold_until = now
+        self._may_blip = now
         self._leaving = False
 
     def set_links(
@@ -28,7 +33,12 @@ class OwnFlags:
             for interface in interfaces.values()
             if interface.carrier and (needed is None or interface.name in needed)
         ]
-        self._wanted = Flags.NONE if useful else Flags.NO_LINK
+        before, self._wanted = self._wanted, Flags.NONE if useful else Flags.NO_LINK
+        heard = any(interface.carrier for interface in interfaces.values())
+        if useful or heard:
+            self._hold_until = now
+        elif before is Flags.NONE and now >= self._may_blip:
+            self._hold_until, self._may_blip = now + BLIP, now + INTERVAL
         self._publish(now)
 
     def leave(self, now: float) -> None:
@@ -43,11 +53,11 @@ class OwnFlags:
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
         waiting = not self._leaving and self._wanted != self.published
-        return self._may_change if waiting else float("inf")
+        return max(self._may_change, self._hold_until) if waiting else float("inf")
 
     def _publish(self, now: float) -> None:
         if self._leaving:
             self.published = self._wanted | Flags.LEAVING
-        elif self._wanted != self.published and now >= self._may_change:
+        elif self._wanted != self.published and now >= max(self._may_change, self._hold_until):
             self.published = self._wanted
             self._may_change = now + INTERVAL

@@ -17,7 +17,7 @@ from speaker.announcer import Announcer
 from speaker.bars import Bars
 from speaker.contact import Contact
 from speaker.failover import HELLO_REFRESH, HELLO_RETRY, Failover, LetterRefusal
-from speaker.flags import INTERVAL
+from speaker.flags import BLIP, INTERVAL
 from speaker.letters import Hello, Kind, PeerLink, Send
 from speaker.roster import Peer
 from speaker.verdict import Subject
@@ -109,6 +109,8 @@ def test_a_node_without_carrier_says_so_and_bars_itself() -> None:
     node.peers(B)
     assert not node.core.flags
     node.links(replace(ETH0, carrier=False))
+    assert not node.core.flags
+    node.run(BLIP)
     assert node.core.flags is Flags.NO_LINK
     assert node.core.bars() == Bars(frozenset("a"), frozenset(), frozenset("ab"))
 
@@ -123,6 +125,7 @@ def test_flags_change_at_most_once_in_ten_seconds_but_leaving_at_once() -> None:
     node = Node()
     node.peers(B)
     node.links(replace(ETH0, carrier=False))
+    node.run(BLIP)
     node.links(ETH0)
     node.run(INTERVAL - 0.1)
     assert node.core.flags is Flags.NO_LINK
