@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from random import Random
 
 LINK = 1
+FIRST_SERVICE = IPv4Address("192.0.2.1")
 _ALL = 1_000_000
 
 
-def make_plans(services: int) -> dict[str, ServicePlan]:
+def make_plans(services: int, first: int = 0) -> dict[str, ServicePlan]:
     """Plan that many services with one IP each, which every member may own."""
-    ips = [IPv4Address(f"192.0.2.{number + 1}") for number in range(services)]
+    ips = [FIRST_SERVICE + first + number for number in range(services)]
     return {f"default/s{ip}": ServicePlan(f"default/s{ip}", (ip,), str(ip), None) for ip in ips}
 
 
@@ -238,22 +239,28 @@ class Announcing:
             self._failover_due = self.failover.deadline()
         return frames
 
-    @property
-    def stirred(self) -> bool:
-        """Whether what came in has changed more than deadlines."""
-        return self._unsettled or self.contact.changes != self._contact_changes
-
-    def busy(self, now: float) -> bool:
-        """Tell whether `settle`, and `frames` after it, have anything to do.
-
-        As with `Witness`, most that is heard changes nothing but the next deadline.
-        """
-        if self.stirred or self._announcer_due <= now:
-            return True
+    def watch(self, now: float) -> bool:
+        """Let the failover core do what is due; true where something was, so that it may have
+        something to send."""
         if self.failover is None:
             return False
         self._failover_due = self.failover.deadline()
-        return self._failover_due <= now or self.failover.bars() is not self._bars
+        # What members there are matters to it, so `settle` comes first where they have changed.
+        if self._members_changed or self._failover_due > now:
+            return False
+        self.failover.handle_timeout(now)
+        return True
+
+    @property
+    def stirred(self) -> bool:
+        """Whether what came in has changed more than deadlines, which with echoes is rare."""
+        if self._unsettled or self.contact.changes != self._contact_changes:
+            return True
+        return self.failover is not None and self.failover.bars() is not self._bars
+
+    def busy(self, now: float) -> bool:
+        """Tell whether `settle`, and `frames` after it, have anything to do."""
+        return self.stirred or self._announcer_due <= now or self._failover_due <= now
 
     def deadline(self) -> float:
         """When the process has to run next, if nothing comes in."""

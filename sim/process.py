@@ -161,7 +161,9 @@ class Process:
             self.inbox.echoes.append(echo)
             return
         self.announcing.echoed(echo.source, echo.payload, self._tick(now))
-        self._heed(now)
+        # Else the next deadline is later at most: it is asked for when the timer fires.
+        if self.announcing.stirred:
+            self._drain(now)
 
     def stop(self, now: float) -> None:
         """Begin to leave, as after SIGTERM; `handing_over` tells when that is done."""
@@ -254,18 +256,13 @@ class Process:
     def _drain(self, now: float) -> None:
         clock = now + self.offset
         self._drain_gossip(clock)
+        if self.announcing.watch(clock):
+            self._send(clock)
         if self.announcing.busy(clock):
             self._settle(clock)
         deadline = self.swim.deadline()
         self._gossip_due = float("inf") if deadline is None else deadline
         self._schedule(now)
-
-    def _heed(self, now: float) -> None:
-        """After what hardly ever changes more than a deadline, and nothing of gossip."""
-        if self.announcing.busy(now + self.offset):
-            self._drain(now)
-        else:
-            self._schedule(now)
 
     def _drain_gossip(self, clock: float) -> None:
         for transmit in self.swim.transmits():
@@ -290,14 +287,17 @@ class Process:
             peers = self._peers() if announcing.failover is not None else peers
         for move in announcing.settle(live, peers, clock):
             self._outside.moved(move)
-        for frame in announcing.frames():
-            self._outside.send_frame(frame)
-        if announcing.failover is not None:
-            self._watch(announcing.failover, clock)
+        self._send(clock)
         if announcing.wants_exchange:
             announcing.wants_exchange = False
             self.swim.exchange(clock)
             self._drain_gossip(clock)
+
+    def _send(self, clock: float) -> None:
+        for frame in self.announcing.frames():
+            self._outside.send_frame(frame)
+        if self.announcing.failover is not None:
+            self._watch(self.announcing.failover, clock)
 
     def _watch(self, failover: Failover, clock: float) -> None:
         """Send what the failover core wants sent."""

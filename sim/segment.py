@@ -1,6 +1,7 @@
 """The Ethernet segment that all nodes share, and a host on it that asks who has each service IP."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address
 
@@ -61,36 +62,64 @@ def _flood(heard: list[tuple[Receive, Sequence[Frame]]]) -> None:
         receive(frames)
 
 
+@dataclass(slots=True)
+class Seen:
+    """What a client has seen of one service IP; MACs are 6 raw bytes, times in seconds."""
+
+    silent: float = 0.0
+    """The longest time without an answer."""
+    dual: int = 0
+    """Questions that more than one node answered."""
+    moves: int = 0
+    """How often another MAC alone answered than the one that did so before."""
+    believed: bytes | None = None
+    """The MAC that was told last."""
+    judged: frozenset[bytes] = frozenset()
+    """Who answered the last question that was judged."""
+    answers: set[bytes] = field(default_factory=set)
+    answered_at: float | None = None
+    alone: bytes | None = None
+
+    def judge(self, now: float) -> None:
+        """Take the answers to a question as all that will come."""
+        answers = self.answers
+        if len(answers) == 1:
+            (mac,) = answers
+            self.moves += self.alone not in (None, mac)
+            self.alone = mac
+        elif answers:
+            self.dual += 1
+        if answers:
+            self.answered_at = now
+        elif self.answered_at is not None:
+            self.silent = max(self.silent, now - self.answered_at)
+        if answers != self.judged:
+            self.judged = frozenset(answers)
+        answers.clear()
+
+
 class Observer:
-    """Asks for every IP by broadcast, and keeps who answered each question."""
+    """Asks for every IP by broadcast, and keeps who answered each question: `seen`, by IP."""
 
     def __init__(self, heap: EventHeap, segment: Segment, ips: list[IPv4Address]) -> None:
         self._heap = heap
         self._segment = segment
-        self._ips = ips
         self._questions = [_question(ip) for ip in ips]
-        self._answers: dict[IPv4Address, set[bytes]] = {ip: set() for ip in ips}
-        self._judged: dict[IPv4Address, frozenset[bytes]] = dict.fromkeys(ips, frozenset())
-        self._last_answer: dict[IPv4Address, float] = {}
-        self.believed: dict[IPv4Address, bytes] = {}
-        self.silent = dict.fromkeys(ips, 0.0)
-        self.dual = dict.fromkeys(ips, 0)
-        self.moves = dict.fromkeys(ips, 0)
-        """How often another MAC alone answered than the one that did so before."""
-        self._alone: dict[IPv4Address, bytes] = {}
+        self.seen = {ip: Seen() for ip in ips}
         self.on_change: Callable[[IPv4Address, str], None] = lambda ip, answer: None
         segment.plug(OBSERVER, OBSERVER_MAC, self.receive)
 
     def ask(self, interval: float) -> None:
         """Judge the answers to the last question, and ask again every `interval` seconds."""
-        for ip in self._ips:
-            self._judge(ip)
+        now = self._heap.now
+        for seen in self.seen.values():
+            seen.judge(now)
         self._segment.flood(OBSERVER, self._questions)
         self._heap.after(interval, partial(self.ask, interval))
 
     def answering(self, ip: IPv4Address) -> frozenset[bytes]:
         """Give the MACs that answered the last question that was judged."""
-        return self._judged[ip]
+        return self.seen[ip].judged
 
     def receive(self, frames: Sequence[Frame]) -> None:
         """Take what a client hears: answers, and announcements, which it believes."""
@@ -102,32 +131,19 @@ class Observer:
 
     def _hear(self, frame: bytes) -> None:
         heard = read_arp(frame)
-        if heard is None or heard.sender_ip not in self._answers:
+        seen = None if heard is None else self.seen.get(heard.sender_ip)
+        if heard is None or seen is None:
             return
-        if self.believed.get(heard.sender_ip) != heard.sender_mac:
-            self.believed[heard.sender_ip] = heard.sender_mac
+        if seen.believed != heard.sender_mac:
+            seen.believed = heard.sender_mac
             self.on_change(heard.sender_ip, heard.sender_mac.hex(":"))
         if heard.operation is Operation.REPLY and frame[:6] == OBSERVER_MAC:
-            self._answers[heard.sender_ip].add(heard.sender_mac)
+            seen.answers.add(heard.sender_mac)
 
     def _answer_echo(self, asked: Echo) -> None:
         """It is the nodes' default gateway, whose kernel answers."""
         if asked.request and asked.target == OBSERVER_IP:
             self._segment.send(OBSERVER, asked.reply())
-
-    def _judge(self, ip: IPv4Address) -> None:
-        now, answers = self._heap.now, self._answers[ip]
-        if answers:
-            self._last_answer[ip] = now
-        elif ip in self._last_answer:
-            self.silent[ip] = max(self.silent[ip], now - self._last_answer[ip])
-        self.dual[ip] += len(answers) > 1
-        if len(answers) == 1:
-            (mac,) = answers
-            self.moves[ip] += self._alone.get(ip, mac) != mac
-            self._alone[ip] = mac
-        self._judged[ip] = frozenset(answers)
-        answers.clear()
 
 
 def _question(ip: IPv4Address) -> bytes:

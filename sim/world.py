@@ -52,6 +52,8 @@ class Setup:
     nodes: int
     seed: int
     services: int = 4
+    first_service: int = 0
+    """The place of the first service IP after FIRST_SERVICE: who owns which follows from it."""
     converged: bool = True
     config: Config = LAN
     failover_after: float | None = None
@@ -89,7 +91,7 @@ class World:
         self.heap = EventHeap(EPOCH)
         self.network = Network(self.rng("network"))
         self.segment = Segment(self.heap, self.network)
-        self.plans = make_plans(setup.services)
+        self.plans = make_plans(setup.services, setup.first_service)
         self.service_ips = [
             ip for plan in self.plans.values() for ip in plan.ips if isinstance(ip, IPv4Address)
         ]
@@ -249,7 +251,11 @@ class World:
             swim.adopt(rows, self.now)
         swim.set_seeds(seeds, self.now)
         if machine.process is not None:
-            machine.process.announcing.contact.seeking(self.now)
+            contact = machine.process.announcing.contact
+            contact.seeking(self.now)
+            if rows:
+                # The table is what an exchange would have brought.
+                contact.exchanged(self.now, self.now)
             machine.process.start(self.now)
 
 

@@ -233,7 +233,7 @@ class Liveness:
     def _alive(self, key: TargetKey, at: float) -> None:
         """The node answers on that link of ours: so that link of its works, and ours does."""
         name = self._link_names.get(key)
-        if name is not None:
+        if name is not None and not self._verdicts.idle:
             self._verdicts.withdraw(Subject(key.who, name), self._node)
             if self._verdicts.alive(Subject(key.who, name), at) and key.who in self._beats:
                 self._beats[key.who] = at
@@ -269,7 +269,7 @@ class Liveness:
             self._due = _NEVER
         for subject in mine:
             self._verdicts.report(subject, self._node, now)
-        for reached in self._verdicts.judge(self._able(), now):
+        for reached in () if self._verdicts.idle else self._verdicts.judge(self._able(), now):
             self._tell(reached.subject, now)
             self._check_others(reached.subject, now)
 
@@ -323,6 +323,8 @@ class Liveness:
             self._watch.check_all(now)
 
     def _repeat(self, now: float) -> None:
+        if not self._repeated:
+            return
         gone = self._verdicts.gone()
         for item in self._repeated:
             if now >= item.at:

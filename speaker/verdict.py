@@ -57,6 +57,11 @@ class Verdicts:
         if not reports:
             self._reports.pop(subject, None)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is missed and no verdict stands."""
+        return not self._reports and not self._gone
+
     def judge(self, able: AbstractSet[str], now: float) -> list[Reached]:
         """Return new verdicts; `able` are the others that could say whether they miss somebody."""
         reached = []

@@ -118,6 +118,8 @@ class Watch:
         self._timing = timing
         self._rng = rng
         self._targets: dict[TargetKey, _Target] = {}
+        self._at: dict[tuple[int, IPAddress], list[TargetKey]] = {}
+        """Who is at an address: a gateway may be a node."""
         self._watched: frozenset[str] = frozenset()
         self._proof: dict[int, float] = {}
         self._requests: list[EchoRequest] = []
@@ -141,6 +143,9 @@ class Watch:
             known = self._targets.get(key)
             if known is None or known.ip != ip:
                 self._targets[key] = _Target(ip, gateway=key not in nodes)
+        self._at = {}
+        for key, ip in wanted.items():
+            self._at.setdefault((key.ifindex, ip), []).append(key)
         links = {key.ifindex for key in wanted}
         for ifindex in links - self._proof.keys():
             self._proof[ifindex] = now
@@ -177,14 +182,14 @@ class Watch:
         self, ifindex: int, ip: IPAddress, token: bytes, now: float
     ) -> tuple[TargetKey, float] | None:
         """Take an echo reply; return whose it is and when we asked, or None if we did not."""
-        for key, target in self._targets.items():
-            if key.ifindex == ifindex and target.ip == ip:
-                at = _take(target, token, self._awake)
-                if at is not None:
-                    # Not by other signs of life: a firewall may drop echo requests alone.
-                    target.armed = True
-                    self._alive(key, target, at, now)
-                    return key, at
+        for key in self._at.get((ifindex, ip), ()):
+            target = self._targets[key]
+            at = _take(target, token, self._awake)
+            if at is not None:
+                # Not by other signs of life: a firewall may drop echo requests alone.
+                target.armed = True
+                self._alive(key, target, at, now)
+                return key, at
         return None
 
     def heard(self, ifindex: int, now: float) -> None:
@@ -249,7 +254,7 @@ class Watch:
         target.check = False
         target.missing = False
         self._prove(key.ifindex, at, now)
-        if not any(other.owes for other in self._targets.values()):
+        if not self._owing():
             # Nobody is left to be asked again soon.
             self._due = max(self._due, self._next(now))
 
@@ -268,6 +273,10 @@ class Watch:
                 target.since, target.unanswered = at, 0
         if gap > self._timing.isolated:
             self._returned.append(LinkReturned(ifindex, gap))
+
+    def _owing(self) -> bool:
+        """Tell whether anybody owes us an answer."""
+        return any(target.since is not None and target.owes for target in self._targets.values())
 
     def _asking(self, ifindex: int) -> bool:
         """Tell whether somebody on the link owes us an answer who ever gave one.
@@ -340,7 +349,7 @@ class Watch:
     def _next(self, now: float) -> float:
         """Call again in time for the next retry of anybody, else for the next round."""
         timing = self._timing
-        if any(target.owes for target in self._targets.values()):
+        if self._owing():
             return now + timing.retry
         # From when they were asked: the retries above are no part of the interval.
         rounds = [
