@@ -5,18 +5,29 @@ bound on somebody answers, and nowhere do two nodes answer the same question, so
 most one that clients would believe.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from gossip.config import LAN
 from gossip.wire.packet import WireConfig
 from sim.chance import make_rng
 from sim.faults import Fault, Kind
-from sim.report import percentile
+from sim.record import Outcome, Record, RecordError, code_digest, table
 from sim.world import Setup, World
 from speaker.election import order
 
@@ -32,6 +43,8 @@ AFTER = 8.0
 SPREAD = 1.0
 MANY = 100_000
 """From so many IPs those of a run are drawn, so that each seed has owners and heirs of its own."""
+BLOCK = 20
+"""Seeds of one scenario before the next one's turn comes, and runs between two saves."""
 LOSS = 0.0975
 """One way: 5 % at each of two ports."""
 
@@ -117,18 +130,6 @@ SCENARIOS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One run: the worst IP's figures, and what was broken."""
-
-    scenario: str
-    seed: int
-    silent: float
-    moves: int
-    dual: int
-    broken: tuple[str, ...]
-
-
 def play(name: str, seed: int) -> Outcome:
     """Run a scenario with one seed."""
     scenario = SCENARIOS[name]
@@ -177,30 +178,52 @@ def _play_pair(pair: tuple[str, int]) -> Outcome:
     return play(*pair)
 
 
-def play_all(names: Sequence[str], seeds: range, workers: int) -> Iterator[Outcome]:
-    """Run every scenario with every seed, on several processors."""
-    wanted = [(name, seed) for name in names for seed in seeds]
-    with ProcessPoolExecutor(workers) as pool:
+def _still_heap() -> None:
+    """Let the collector of a worker not walk what it has imported again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def play_all(wanted: Sequence[tuple[str, int]], workers: int) -> Iterator[Outcome]:
+    """Run these scenarios with these seeds, on several processors."""
+    if workers == 1:
+        _still_heap()
+        yield from map(_play_pair, wanted)
+        return
+    with ProcessPoolExecutor(workers, initializer=_still_heap) as pool:
         yield from pool.map(_play_pair, wanted, chunksize=4)
 
 
-def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """Summarize by scenario, as a Markdown table."""
-    lines = [
-        "| scenario | runs | silent p50 / p99 / max, ms | limit | moves, most | dual | broken |",
-        "|---|---|---|---|---|---|---|",
+def missing(records: Mapping[str, Record], seeds: range) -> list[tuple[str, int]]:
+    """List what is still to be run: some seeds of every scenario, then the next of every one."""
+    return [
+        (name, seed)
+        for begin in range(seeds.start, seeds.stop, BLOCK)
+        for name, record in records.items()
+        for seed in range(begin, min(begin + BLOCK, seeds.stop))
+        if seed not in record.outcomes
     ]
-    for name in dict.fromkeys(outcome.scenario for outcome in outcomes):
-        mine = [outcome for outcome in outcomes if outcome.scenario == name]
-        silent = [1000 * outcome.silent for outcome in mine]
-        shown = " / ".join(f"{percentile(silent, share) or 0:.0f}" for share in (0.5, 0.99, 1.0))
-        limit = 1000 * SCENARIOS[name].silent
-        moves, dual = max(o.moves for o in mine), max(o.dual for o in mine)
-        broken = sum(bool(outcome.broken) for outcome in mine)
-        lines.append(
-            f"| {name} | {len(mine)} | {shown} | {limit:.0f} | {moves} | {dual} | {broken} |"
-        )
-    return lines
+
+
+def _run(records: Mapping[str, Record], wanted: Sequence[tuple[str, int]], workers: int) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, *times, console=Console(stderr=True)) as bar:
+        task = bar.add_task("runs", total=len(wanted))
+        try:
+            for number, outcome in enumerate(play_all(wanted, workers), 1):
+                records[outcome.scenario].add(outcome)
+                bar.update(task, advance=1, description=outcome.scenario)
+                if number % BLOCK == 0:
+                    _save(records)
+        finally:
+            _save(records)
+
+
+def _save(records: Mapping[str, Record]) -> None:
+    for record in records.values():
+        record.save()
 
 
 @click.command()
@@ -208,15 +231,23 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--first", type=int, default=1, show_default=True, help="The first seed.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
-def main(names: tuple[str, ...], seeds: int, first: int, workers: int) -> None:
-    """Play scenarios (all by default) over SEEDS seeds; exit 1 where a limit was missed."""
-    chosen = names or tuple(SCENARIOS)
-    runs = play_all(chosen, range(first, first + seeds), workers)
-    with click.progressbar(runs, length=len(chosen) * seeds, label="runs") as bar:
-        outcomes = list(bar)
-    for line in table(outcomes):
-        click.echo(line)
-    broken = [outcome for outcome in outcomes if outcome.broken]
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Go on there.")
+def main(
+    names: tuple[str, ...], seeds: int, first: int, workers: int, results: Path | None
+) -> None:
+    """Play scenarios (all by default) over SEEDS seeds; exit 1 where a limit was missed.
+
+    With --results every run is kept in that folder, and those of the same code are not repeated.
+    """
+    code = code_digest()
+    try:
+        records = {name: Record.open(name, code, results) for name in names or SCENARIOS}
+    except RecordError as error:
+        raise click.ClickException(str(error)) from None
+    _run(records, missing(records, range(first, first + seeds)), workers)
+    limits = {name: scenario.silent for name, scenario in SCENARIOS.items()}
+    broken = [outcome for record in records.values() for outcome in record.broken()]
+    click.echo("\n".join(table(records.values(), limits)))
     for outcome in broken:
         click.echo(f"BROKEN {outcome.scenario} seed {outcome.seed}: {'; '.join(outcome.broken)}")
     raise SystemExit(1 if broken else 0)

@@ -1,10 +1,15 @@
 """Failover in the simulator: every scenario, judged by what clients may notice."""
 
+import json
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 
-from sim.failover import SCENARIOS, play, table
+from sim.failover import SCENARIOS, main, missing, play
+from sim.record import Outcome, Record, RecordError, table
 
-TELLING = {"gossip-cut-1-ip": 3}
+TELLING = {"gossip-cut-1-ip": 4}
 """Seeds in which a member's heir is declared dead after it, which is what the scenario is for."""
 
 
@@ -23,4 +28,47 @@ def test_a_death_is_noticed_at_all() -> None:
     outcome = play("power-off", seed=2)
     assert 0.25 < outcome.silent < 1.0
     assert outcome.moves == 1
-    assert table([outcome])[-1].startswith("| power-off | 1 |")
+    record = Record("power-off", "code")
+    record.add(outcome)
+    assert table([record], {"power-off": 1.0})[-1].startswith("| power-off | 1 |")
+
+
+def test_an_interrupted_campaign_goes_on(tmp_path: Path) -> None:
+    record = Record.open("stop", "code", tmp_path)
+    record.add(Outcome("stop", 3, 0.05, 1, 0, ()))
+    record.add(Outcome("stop", 1, 0.4, 2, 7, ("dual 7 is over 1",)))
+    record.save()
+    again = Record.open("stop", "code", tmp_path)
+    assert again.outcomes == record.outcomes
+    assert missing({"stop": again, "kill": Record("kill", "code")}, range(1, 4)) == [
+        ("stop", 2),
+        ("kill", 1),
+        ("kill", 2),
+        ("kill", 3),
+    ]
+    assert json.loads((tmp_path / "stop.json").read_text())["broken"] == {"1": ["dual 7 is over 1"]}
+    assert table([again], {"stop": 0.1})[-1] == "| stop | 2 | 50 / 400 / 400 | 100 | 2 | 7 | 1 |"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"code": "other", "commit": "abc", "runs": [], "broken": {}}', "other code"),
+        ('{"code": "code"}', "no results"),
+        ("[]", "no results"),
+        ("torn", "no results"),
+    ],
+)
+def test_results_of_other_code_are_not_gone_on_with(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "stop.json").write_text(text)
+    with pytest.raises(RecordError, match=why):
+        Record.open("stop", "code", tmp_path)
+
+
+def test_the_command_keeps_what_it_ran(tmp_path: Path) -> None:
+    arguments = ["--scenario", "stop", "--seeds", "2", "--workers", "1", "--results", str(tmp_path)]
+    first = CliRunner().invoke(main, arguments)
+    assert first.exit_code == 0, first.output
+    written = (tmp_path / "stop.json").stat().st_mtime_ns
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert (tmp_path / "stop.json").stat().st_mtime_ns == written
