@@ -266,6 +266,19 @@ class Announcer:
         """Return the IPs that this node wants to answer for."""
         return frozenset(self._wanted)
 
+    def serves(self, ip: IPAddress, service: str) -> bool:
+        """Tell whether `ip` is answered for on behalf of the service, on links that there are.
+
+        An IP whose takeover still waits is not, nor one that has none of the interfaces that it
+        is to be announced on. Any thread may ask.
+        """
+        wanted = self._wanted.get(ip)
+        if wanted is None or service not in wanted.services:
+            return False
+        choice = wanted.services.get(service)
+        names = {interface.name for interface in self._interfaces.values()}
+        return choice is None or not choice.isdisjoint(names)
+
     def indexes(self, ip: IPAddress) -> tuple[int, ...]:
         """Return the links that `ip` is answered on, whether or not contact holds it back now."""
         wanted = self._wanted.get(ip)

@@ -1,6 +1,10 @@
-"""The Kubernetes side of the daemon in one piece: the source, the seeds and what is published."""
+"""The Kubernetes side of the daemon in one piece: the source, the seeds and what is published.
 
-from collections.abc import Callable, Iterable
+All of it runs in a thread with a loop of its own. TLS, HTTP and JSON take a millisecond a response,
+and dozens of them may come together: a question on the wire waits for none.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 from kube.client import Client, ConfigError
@@ -8,8 +12,9 @@ from kube.objects import Pod
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from speaker import events
-from speaker.events import Subject
-from speaker.publisher import Publisher, Wanted
+from speaker.apart import Apart, Mailbox
+from speaker.events import Event, Subject
+from speaker.publisher import Publisher
 from speaker.source_files import SourceError
 from speaker.source_kubernetes import KubernetesSource, OnChange, Scope
 
@@ -17,14 +22,16 @@ OnSeeds = Callable[[list[str]], None]
 
 
 class Cluster:
-    """Has the doors of a source (`run`, `reload`) and is told what the daemon does."""
+    """Has the doors of a source (`run`, `reload`) and is told what the daemon does.
+
+    What is public belongs to the daemon's loop; what has `_there` in its name runs in the thread.
+    """
 
     def __init__(
         self,
         client: Client,
         scope: Scope,
         clock: Callable[[], float],
-        wanted: Wanted,
         on_change: OnChange,
         log: Any,
     ) -> None:
@@ -32,24 +39,24 @@ class Cluster:
         self.seeds: list[str] = []
         """IP texts of the speaker pods, ours too."""
         self._client, self._scope, self._log = client, scope, log
-        self._source = KubernetesSource(client, scope, clock, self._take, log)
-        self._source.on_pods = self._take_pods
-        self._publisher = Publisher(client, self._source, scope, wanted, clock, log)
+        self._here, self._thread = Mailbox(), Apart("kubernetes")
+        self._settled = False
+        self._source = KubernetesSource(client, scope, clock, self._take_there, log)
+        self._source.on_pods = self._take_pods_there
+        # Where a service is announced, as the daemon has said: the thread's own copy.
+        self._where: dict[str, tuple[str, ...]] = {}
+        self._publisher = Publisher(client, self._source, scope, self._where.get, clock, log)
         self._on_change = on_change
         self._snapshot = Snapshot()
         self._errors: frozenset[Problem] = frozenset()
 
     async def run(self) -> None:
         """Watch until cancelled. Raises `SourceError` where there is no way to the API server."""
+        self._here.open()
         try:
-            await self._client.open()
-        except ConfigError as error:
-            raise SourceError(f"Kubernetes API: {error}") from None
-        try:
-            await self._source.run()
+            await self._thread.run(self._run_there())
         finally:
-            self._publisher.close()
-            await self._client.close()
+            self._here.close()
 
     def reload(self) -> None:
         """Nothing to do on SIGHUP: the watches are always current."""
@@ -71,29 +78,54 @@ class Cluster:
 
     # ---- what the daemon did
 
-    def settled(self, announced: Iterable[str]) -> None:
+    def settled(self) -> None:
         """Elections are done; what is not announced now is not ours."""
-        if not self._publisher.active:
-            self._publisher.activate(announced)
+        if not self._settled:
+            self._settled = True
+            self._thread.inbox.post(self._activate_there)
 
-    def changed(self, services: Iterable[str]) -> None:
-        """These services are, or are no longer, announced, or on other interfaces."""
-        self._publisher.look(set(services))
+    def changed(self, service: str, interfaces: tuple[str, ...] | None) -> None:
+        """The service is announced on these interfaces now: () on all, None on none."""
+        self._thread.inbox.post(self._changed_there, service, interfaces)
 
     def assigned(self, service: str) -> None:
         """This node announces the service from now on."""
-        if (subject := self._service(service)) is not None:
-            self._publisher.event(events.node_assigned(subject, self._scope.node))
+        self._thread.inbox.post(self._event_there, service, events.node_assigned)
 
     def failed(self, service: str, ip: str, interfaces: list[str]) -> None:
         """This node owns the service and has none of the interfaces for it."""
-        if (subject := self._service(service)) is not None:
-            event = events.announce_failed(subject, self._scope.node, ip, interfaces)
-            self._publisher.event(event)
+        self._thread.inbox.post(self._event_there, service, events.announce_failed, ip, interfaces)
 
-    # ---- what comes in
+    # ---- in the thread
 
-    def _take(
+    async def _run_there(self) -> None:
+        try:
+            await self._client.open()
+        except ConfigError as error:
+            raise SourceError(f"Kubernetes API: {error}") from None
+        try:
+            await self._source.run()
+        finally:
+            self._publisher.close()
+            await self._client.close()
+
+    def _activate_there(self) -> None:
+        self._publisher.activate(self._where)
+
+    def _changed_there(self, service: str, interfaces: tuple[str, ...] | None) -> None:
+        if interfaces is None:
+            self._where.pop(service, None)
+        else:
+            self._where[service] = interfaces
+        self._publisher.look({service})
+
+    def _event_there(self, service: str, make: Callable[..., Event], *about: Any) -> None:
+        found = self._snapshot.services.get(service)
+        if found is not None:
+            subject = Subject("v1", "Service", found.namespace, found.name, found.uid)
+            self._publisher.event(make(subject, self._scope.node, *about))
+
+    def _take_there(
         self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
     ) -> None:
         self._snapshot = snapshot
@@ -106,17 +138,14 @@ class Cluster:
                 text = f"{problem.field}: {problem.message}" if problem.field else problem.message
                 self._publisher.event(events.invalid_configuration(subject, text))
         self._errors = frozenset(errors)
-        self._on_change(snapshot, problems, changed)
+        self._here.post(self._on_change, snapshot, problems, changed)
 
-    def _take_pods(self, pods: list[Pod]) -> None:
-        self.seeds = sorted({pod.ip for pod in pods if pod.ip})
-        self.on_seeds(self.seeds)
+    def _take_pods_there(self, pods: list[Pod]) -> None:
+        self._here.post(self._take_seeds, sorted({pod.ip for pod in pods if pod.ip}))
 
-    def _service(self, service: str) -> Subject | None:
-        found = self._snapshot.services.get(service)
-        if found is None:
-            return None
-        return Subject("v1", "Service", found.namespace, found.name, found.uid)
+    def _take_seeds(self, seeds: list[str]) -> None:
+        self.seeds = seeds
+        self.on_seeds(seeds)
 
 
 def _subject(problem: Problem) -> Subject | None:

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,7 @@ class Daemon:
         self._witness = Witness(
             self._failover, self._announcer, self._layer2, self._peers, clock, self._wake, log
         )
+        self._witness.on_handed_over = self._publish
         self._layer2.listener = self._witness
         self._members_changed = True
         self._election = Election()
@@ -113,6 +114,8 @@ class Daemon:
         self._lines: deque[tuple[str, dict[str, Any]]] = deque()
         self._previous: dict[str, str | None] = {}
         """Who owned a service before us, until we have taken it up."""
+        self._unassigned: set[str] = set()
+        """Services that this node has won, and of which the cluster is not told so yet."""
         self._decided: dict[IPAddress, float] = {}
         self._takeovers: deque[float] = deque()
         self._failed_exchanges: dict[str, str] = {}
@@ -147,6 +150,7 @@ class Daemon:
             node=self._settings.node_name,
             layer2=self._layer2.stats,
             announced=self._reconciler.announced(),
+            serves=self._announcer.serves,
             owners=self._election.owners,
             plans=self._plans,
             members=self._peers.states,
@@ -227,15 +231,27 @@ class Daemon:
             pod=settings.pod_name,
             lb_class=settings.lb_class,
         )
-        client, log = from_environment(), self._log
-        return Cluster(client, scope, clock, self._where, self._on_snapshot, log)
+        return Cluster(from_environment(), scope, clock, self._on_snapshot, self._log)
 
     def _where(self, service: str) -> tuple[str, ...] | None:
         """Tell on which interfaces a service is announced: () on all, None on none."""
         item = self._reconciler.announced().get(service)
-        if item is None or item.interfaces is None:
-            return None if item is None else ()
-        return tuple(sorted(item.interfaces & self._layer2.names())) or None
+        if item is None or not any(self._announcer.serves(ip, service) for ip in item.ips):
+            return None
+        if item.interfaces is None:
+            return ()
+        return tuple(sorted(item.interfaces & self._layer2.names()))
+
+    def _publish(self, services: Iterable[str]) -> None:
+        """Tell the cluster where these services are announced now, as far as it is true."""
+        if self._cluster is None:
+            return
+        for service in services:
+            interfaces = self._where(service)
+            self._cluster.changed(service, interfaces)
+            if interfaces is not None and service in self._unassigned:
+                self._unassigned.discard(service)
+                self._cluster.assigned(service)
 
     def _serve(self, parts: AsyncExitStack) -> None:
         settings = self._settings
@@ -304,12 +320,8 @@ class Daemon:
         except PermissionError:
             self._fail(_NO_RIGHT)
         self._witness.take_links()
-        if self._cluster is not None:
-            self._cluster.changed(
-                item.service
-                for item in self._reconciler.announced().values()
-                if item.interfaces is not None
-            )
+        announced = self._reconciler.announced().values()
+        self._publish([item.service for item in announced if item.interfaces is not None])
         self._wake()
 
     def _on_snapshot(
@@ -458,7 +470,7 @@ class Daemon:
         if busy or self._lines or self._takeovers:
             self._wake()
         elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
-            self._cluster.settled(self._reconciler.announced())
+            self._cluster.settled()
         self._settled.set()
 
     def _take_contact_events(self, now: float) -> bool:
@@ -533,8 +545,7 @@ class Daemon:
                 self._announce(action, now)
             else:
                 self._give_up(action, now)
-            if self._cluster is not None:
-                self._cluster.changed([service])
+            self._publish([service])
 
     @property
     def _electing(self) -> bool:
@@ -545,6 +556,7 @@ class Daemon:
 
     def _give_up(self, action: Withdraw, now: float) -> None:
         service = action.service
+        self._unassigned.discard(service)
         lost = action.reason == Withheld.NOT_OWNER
         winner = self._election.owner(service) if lost else None
         for ip in action.ips:
@@ -566,7 +578,8 @@ class Daemon:
             if self._cluster is not None:
                 self._cluster.failed(action.service, str(action.ips[0]), wanted)
         elif self._cluster is not None:
-            self._cluster.assigned(action.service)
+            # Said when it is true: a takeover asks the old owner first.
+            self._unassigned.add(action.service)
 
     def _first_frame(self, ip: IPAddress) -> None:
         decided = self._decided.pop(ip, None) if self._decided else None

@@ -208,8 +208,8 @@ class Failover:
         disturbed, self._disturbed = self._disturbed, False
         return disturbed
 
-    def handed_over(self) -> bool:
-        """Tell once whether what this node answers for has changed by itself."""
+    def handed_over(self) -> frozenset[str]:
+        """Drain the services of which this node has taken or given up an IP by itself."""
         return self._succession.changed()
 
     def requests(self) -> list[EchoRequest]:

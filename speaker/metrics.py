@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 from speaker.desired import ServicePlan
 from speaker.failover import FailoverStats
 from speaker.layer2 import Layer2Stats
-from speaker.reconcile import Announce
+from speaker.reconcile import Announce, IPAddress
 
 _requests = attrgetter("requests")
 _responses = attrgetter("responses")
@@ -43,6 +43,8 @@ class Figures:
     node: str
     layer2: Layer2Stats
     announced: Mapping[str, Announce]
+    serves: Callable[[IPAddress, str], bool]
+    """Whether an IP is answered for on behalf of a service; asked from the HTTP thread."""
     owners: Callable[[], Mapping[str, str | None]]
     plans: Mapping[str, ServicePlan] = field(default_factory=dict)
     members: Callable[[], Mapping[str, int]] = dict
@@ -121,6 +123,8 @@ class SpeakerCollector(Collector):
         announces = list(figures.announced.values())
         for item in announces:
             for ip in item.ips:
+                if not figures.serves(ip, item.service):
+                    continue
                 announced.add_metric([item.service, "layer2", figures.node, str(ip)], 1)
         plans = figures.plans
         mine = {str(ip) for item in announces for ip in item.ips}

@@ -60,7 +60,7 @@ class Succession:
         self._claims: dict[tuple[IPAddress, int], Claim] = {}
         self._announced_again: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
-        self._changed = False
+        self._changed: set[str] = set()
         self.conflicts = 0
         """How often somebody else announced an IP that is ours and that nobody hands over."""
 
@@ -195,9 +195,10 @@ class Succession:
         """Tell whether a takeover of the IP waits for its decision."""
         return self._takeovers.holds(ip)
 
-    def changed(self) -> bool:
-        """Tell once whether an IP was taken or given up since the last call."""
-        changed, self._changed = self._changed, False
+    def changed(self) -> frozenset[str]:
+        """Drain the services of which an IP was taken or given up since the last call."""
+        changed = frozenset(self._changed)
+        self._changed.clear()
         return changed
 
     def asks(self) -> list[tuple[Interface, Ask]]:
@@ -260,9 +261,9 @@ class Succession:
 
     def _apply(self, takes: list[Take], now: float) -> None:
         for take in takes:
-            self._changed = True
             quiet = take.mode is Mode.QUIET
             for service, interfaces in self._waiting.pop(take.ip, {}).items():
+                self._changed.add(service)
                 self._announcer.announce(take.ip, service, interfaces, now, quiet=quiet)
             if not quiet:
                 self._announcer.loud(take.ip, now)
@@ -275,7 +276,7 @@ class Succession:
 
     def _release(self, released: Iterable[Released]) -> None:
         for item in released:
-            self._changed = True
+            self._changed.add(item.service)
             self._takeovers.cancel(item.ip)
             self._announcer.withdraw(item.ip, item.service)
 

@@ -52,6 +52,8 @@ class Witness:
         self._bars = Bars()
         self.on_confirmed: Callable[[float], None] = lambda seconds: None
         """Called with the seconds that a client took to confirm its move."""
+        self.on_handed_over: Callable[[frozenset[str]], None] = lambda services: None
+        """Called with services of which an IP was taken or given up by itself."""
 
     def close(self) -> None:
         """Stop, and close the sockets."""
@@ -111,7 +113,8 @@ class Witness:
             self._report(bars)
             self._bars = bars
             self._on_change()
-        elif self.core.handed_over():
+        if services := self.core.handed_over():
+            self.on_handed_over(services)
             self._on_change()
         self._heed_links()
         self._schedule()

@@ -193,6 +193,8 @@ def _print(
 def _longest(probe: Path) -> tuple[float, float, str]:
     """Wall and CPU of the turn that computed longest, and what ran in it; and begin anew."""
     found = max(stall_probe.turns(probe), key=lambda turn: turn[1], default=(0.0, 0.0, ""))
+    with probe.with_suffix(".all").open("a") as kept:
+        kept.write(probe.read_text() + "\n")
     probe.write_text("")
     return found
 

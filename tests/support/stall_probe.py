@@ -1,9 +1,10 @@
 """Runs a Python module and notes how long its event loop was held: `stall_probe.py FILE -m MODULE`.
 
 A turn is held from the moment the selector gives events until it is asked again: nothing that comes
-meanwhile is answered. The file gets a line for each turn that took longer than any before it since
-the file was last emptied: wall seconds, seconds of CPU of the loop's own thread, and the callbacks.
-Another process, or another thread, makes the first number the larger one.
+meanwhile is answered. The file gets a line for each turn that took long: seconds in all, seconds of
+CPU, and the callbacks. The CPU is that of the loop's own thread, and that of garbage collections in
+any other: they hold the interpreter from the first to the last. Another process, or another thread,
+makes the first number the larger one.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import gc
 import os
 import runpy
 import sys
+import threading
 import time
 from pathlib import Path
 from selectors import EpollSelector, SelectorKey
@@ -18,6 +20,8 @@ from typing import Any
 
 NOTED = 0.002
 """Seconds from which turns are noted."""
+NAMED = NOTED / 4
+"""Seconds of CPU from which the callbacks of such a turn are named."""
 
 
 class ProbedSelector(EpollSelector):
@@ -28,12 +32,17 @@ class ProbedSelector(EpollSelector):
         self._file = file
         self._began = (0.0, 0.0)
         self.ran: list[str] = []
+        self.collected = 0.0
+        """Seconds that other threads took for collections in this turn."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        """As the base class; what went before ends here, and the next turn begins."""
         if self._began[0]:
-            self._note(time.monotonic() - self._began[0], time.thread_time() - self._began[1])
+            cpu = time.thread_time() - self._began[1] + self.collected
+            self._note(time.monotonic() - self._began[0], cpu)
         found = super().select(timeout)
         self.ran.clear()
+        self.collected = 0.0
         self._began = time.monotonic(), time.thread_time()
         return found
 
@@ -47,7 +56,8 @@ class ProbedSelector(EpollSelector):
 def _policy(selector: ProbedSelector) -> asyncio.AbstractEventLoopPolicy:
     class Policy(asyncio.DefaultEventLoopPolicy):
         def new_event_loop(self) -> asyncio.AbstractEventLoop:
-            return asyncio.SelectorEventLoop(selector)
+            here = threading.current_thread() is threading.main_thread()
+            return asyncio.SelectorEventLoop(selector if here else None)
 
     return Policy()
 
@@ -58,9 +68,15 @@ def _note_collections(selector: ProbedSelector) -> None:
     def note(phase: str, info: dict[str, int]) -> None:
         nonlocal began
         if phase == "start":
-            began = time.monotonic()
-        elif (took := time.monotonic() - began) >= NOTED / 4:
-            selector.ran.append(f"(gc{info['generation']}:{took * 1000:.1f}ms)")
+            began = time.thread_time()
+            return
+        took = time.thread_time() - began
+        here = threading.current_thread() is threading.main_thread()
+        if not here:
+            selector.collected += took
+        if took >= NAMED:
+            where = "" if here else "elsewhere,"
+            selector.ran.append(f"(gc{info['generation']}:{where}{took * 1000:.1f}ms)")
 
     gc.callbacks.append(note)
 
@@ -70,10 +86,13 @@ def _name_callbacks(selector: ProbedSelector) -> None:
     run = asyncio.Handle._run
 
     def timed(self: Any) -> None:
-        callback, began = self._callback, time.monotonic()
+        if threading.current_thread() is not threading.main_thread():
+            run(self)
+            return
+        callback, began = self._callback, time.thread_time()
         run(self)
-        took = time.monotonic() - began
-        if took >= NOTED / 4:
+        took = time.thread_time() - began
+        if took >= NAMED:
             owner = getattr(callback, "__self__", None)
             coroutine = owner.get_coro() if isinstance(owner, asyncio.Task) else callback
             name = getattr(coroutine, "__qualname__", repr(callback)[:60]).replace(" ", "_")
