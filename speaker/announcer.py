@@ -33,8 +33,7 @@ other end of the cable may not forward yet."""
 ROUNDS_TO_CLIENTS = 1
 """How many rounds address each client by name: who does not answer is asked again (`arrival`)."""
 FRAMES_A_TURN = 40
-"""How many frames one call of `transmits` gives out: some 2 ms of sending on a bridge of virtual
-links, which hand a broadcast to every host before the call returns."""
+"""How many frames one call of `transmits` gives out, unless it is asked for fewer."""
 FRAMES_A_WAKE = 16
 """A paced queue waits until so many frames may leave: a timer for each one would cost more."""
 MOST_AWAY = 256
@@ -337,16 +336,17 @@ class Announcer:
             if current is not None:
                 self._queue(_Priority.OTHERS, current, Form.TO_CLIENT, client)
 
-    def transmits(self) -> list[Announcement]:
-        """Return the announcements to send now, as the pace allows."""
+    def transmits(self, most: int = FRAMES_A_TURN) -> list[Announcement]:
+        """Return announcements to send now, as the pace allows; one a link at least."""
         transmits: list[Announcement] = []
         if not any(queue.frames for queue in self._queues.values()):
             return transmits
+        most = max(most, len(self._queues))
         # All links in turn: the first frames on one must not wait for all rounds on another.
-        share = FRAMES_A_TURN // max(1, len(self._queues))
-        for last, limit in ((_Priority.FIRST, share), (_Priority.LATER, FRAMES_A_TURN)):
+        share = most // max(1, len(self._queues))
+        for last, limit in ((_Priority.FIRST, share), (_Priority.LATER, most)):
             for index, queue in self._queues.items():
-                room = min(limit, FRAMES_A_TURN - len(transmits))
+                room = min(limit, most - len(transmits))
                 if queue.frames and room > 0:
                     transmits += self._take_frames(index, queue, last, room)
         return transmits

@@ -51,6 +51,7 @@ from speaker.planner import Planner
 from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
+from speaker.status import where
 from speaker.watch import Timing
 from speaker.witness import Witness, links_needed
 
@@ -58,10 +59,12 @@ if TYPE_CHECKING:
     from speaker.cluster import Cluster
 
 HASHES_A_TURN = 500
-BITE = 0.0015
+BITE = 0.001
 """Seconds that one turn of the loop may spend on elections and changes."""
-LINES_A_TURN = 20
-"""How many log lines one turn may write, after all else: a good millisecond."""
+LINES_A_TURN = 15
+"""How many log lines one turn may write, after all else: a millisecond."""
+PLANS_A_TURN = 100
+"""How many plans one turn takes over: half a millisecond."""
 HAND_OVER_WITHIN = 0.9
 """Seconds for the heirs to be heard when we leave, and once more for those that are no Clarion."""
 EXIT_FAILURE = 1
@@ -233,21 +236,13 @@ class Daemon:
         )
         return Cluster(from_environment(), scope, clock, self._on_snapshot, self._log)
 
-    def _where(self, service: str) -> tuple[str, ...] | None:
-        """Tell on which interfaces a service is announced: () on all, None on none."""
-        item = self._reconciler.announced().get(service)
-        if item is None or not any(self._announcer.serves(ip, service) for ip in item.ips):
-            return None
-        if item.interfaces is None:
-            return ()
-        return tuple(sorted(item.interfaces & self._layer2.names()))
-
     def _publish(self, services: Iterable[str]) -> None:
         """Tell the cluster where these services are announced now, as far as it is true."""
         if self._cluster is None:
             return
+        announced, names = self._reconciler.announced(), self._layer2.names()
         for service in services:
-            interfaces = self._where(service)
+            interfaces = where(announced.get(service), self._announcer.serves, names)
             self._cluster.changed(service, interfaces)
             if interfaces is not None and service in self._unassigned:
                 self._unassigned.discard(service)
@@ -341,8 +336,8 @@ class Daemon:
                 different |= self._planner.advance()
                 await asyncio.sleep(0)
             await self._filter(different)
-            self._take_plans(different)
-            self._report([*self._source_problems, *self._planner.problems()])
+            await self._take_plans(different)
+            await self._report([*self._source_problems, *self._planner.problems()])
             if not self._planned.is_set():
                 interpreter.started()
                 self._planned.set()
@@ -358,15 +353,17 @@ class Daemon:
         await asyncio.to_thread(prepare, ips)
         self._layer2.set_service_ips(ips)
 
-    def _take_plans(self, different: Mapping[str, ServicePlan | None]) -> None:
-        for service, item in different.items():
+    async def _take_plans(self, different: Mapping[str, ServicePlan | None]) -> None:
+        self._cause = "configuration"
+        for number, (service, item) in enumerate(different.items(), 1):
+            if number % PLANS_A_TURN == 0:
+                await asyncio.sleep(0)
             self._dirty.setdefault(service, "configuration")
             self._election.set_plan(service, item)
             if item is None:
                 self._plans.pop(service, None)
             else:
                 self._plans[service] = item
-        self._cause = "configuration"
         choices = (item.interfaces for item in self._plans.values() if item.withheld is None)
         self._failover.set_needed(links_needed(choices), clock())
 
@@ -378,13 +375,15 @@ class Daemon:
         figures.config_loaded = self._snapshot is not None and self._snapshot.config is not None
         figures.config_stale = broken
 
-    def _report(self, problems: list[Problem]) -> None:
+    async def _report(self, problems: list[Problem]) -> None:
         """Log each problem once, as long as it lasts."""
         levels = {Severity.ERROR: self._log.error, Severity.WARNING: self._log.warning}
-        for problem in problems:
-            if problem not in self._problems:
-                log = levels.get(problem.severity, self._log.debug)
-                log("source", problem=str(problem))
+        new = [problem for problem in problems if problem not in self._problems]
+        for number, problem in enumerate(new, 1):
+            if number % LINES_A_TURN == 0:
+                await asyncio.sleep(0)
+            log = levels.get(problem.severity, self._log.debug)
+            log("source", problem=str(problem))
         self._problems = frozenset(problems)
         self._figures.problems.clear()
         self._figures.problems.update(problem.severity.value for problem in problems)

@@ -39,8 +39,13 @@ from speaker.frames import build
 
 FRAMES_A_TURN = 64
 """How many frames one link may take of one turn of the loop; the rest waits for the next."""
-JOINS_A_TURN = 50
-"""How many multicast groups are joined in one turn: some 2 ms."""
+SENDING = 0.001
+"""Seconds for which one turn may send announcements. On a bridge of virtual links one frame takes
+up to a millisecond: it is handed to every host before the call returns."""
+FRAMES_AT_ONCE = 8
+"""How many announcements are sent between two looks at the clock."""
+JOINS_A_TURN = 25
+"""How many multicast groups are joined in one turn: some 1 ms."""
 REMEMBERED = 1.0
 """Seconds for which the answer to a question is remembered."""
 MOST_REMEMBERED = 512
@@ -240,9 +245,13 @@ class Layer2:
         return frozenset(link.interface.name for link in self._links.values())
 
     def flush(self) -> None:
-        """Send the announcements that may leave now."""
-        for announcement in self._announcer.transmits():
-            self._announce(announcement)
+        """Send announcements that may leave now, as many as one turn has time for."""
+        until = self._clock() + SENDING
+        while some := self._announcer.transmits(FRAMES_AT_ONCE):
+            for announcement in some:
+                self._announce(announcement)
+            if self._clock() >= until:
+                break
         self.stats.clients = len(self._clients)
 
     def discard(self) -> None:

@@ -5,12 +5,13 @@ other nodes' too; whoever is not the owner deletes its own. Names are MetalLB's 
 name made of node and service lets a creation whose answer was lost be repeated without harm.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from kube.objects import NODE_LABEL, L2Status
+from speaker.reconcile import Announce, IPAddress
 
 API_VERSION = "metallb.io/v1beta1"
 
@@ -37,6 +38,19 @@ class Delete:
 
 
 Action = Create | Write | Delete
+
+
+def where(
+    item: Announce | None, serves: Callable[[IPAddress, str], bool], names: frozenset[str]
+) -> tuple[str, ...] | None:
+    """Tell where a service is announced, sorted: () on all interfaces, None nowhere.
+
+    Not what was decided but what is true: `serves(ip, service)` tells whether an IP is answered for
+    by now, as a takeover asks the old owner first; `names` are the interfaces that there are.
+    """
+    if item is None or not any(serves(ip, item.service) for ip in item.ips):
+        return None
+    return () if item.interfaces is None else tuple(sorted(item.interfaces & names))
 
 
 def reconcile(

@@ -1,6 +1,7 @@
 """What becomes of ServiceL2Status objects and Events: the rules alone."""
 
 import random
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -14,7 +15,17 @@ from speaker.events import (
     invalid_configuration,
     node_assigned,
 )
-from speaker.status import Action, Create, Delete, Write, object_name, reconcile, status_of
+from speaker.reconcile import Announce
+from speaker.status import (
+    Action,
+    Create,
+    Delete,
+    Write,
+    object_name,
+    reconcile,
+    status_of,
+    where,
+)
 
 WEB = "shop/web"
 MINE, THEIRS = object_name("a", WEB), object_name("b", WEB)
@@ -139,3 +150,27 @@ def test_the_memory_of_events_is_bounded() -> None:
     for number in range(MAX_REMEMBERED):
         recorder.record(Event(SUBJECT, "Normal", "r", str(number)), 0.0, "t")
     assert recorder.record(first, 0.0, "u")[2]
+
+
+IP, SECOND = IPv4Address("198.51.100.1"), IPv4Address("198.51.100.2")
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "served", "answer"),
+    [
+        (None, {IP, SECOND}, ()),
+        (None, {SECOND}, ()),
+        # All its takeovers wait for a word of the old owner.
+        (None, set(), None),
+        (frozenset({"eth1", "eth0"}), {IP}, ("eth0", "eth1")),
+        (frozenset({"eth1", "gone"}), {IP}, ("eth1",)),
+        (frozenset({"gone"}), set(), None),
+    ],
+)
+def test_a_service_is_where_it_is_answered_for(
+    interfaces: frozenset[str] | None, served: set[IPv4Address], answer: tuple[str, ...] | None
+) -> None:
+    item = Announce(WEB, (IP, SECOND), interfaces, "configuration")
+    names = frozenset({"eth0", "eth1"})
+    assert where(item, lambda ip, service: service == WEB and ip in served, names) == answer
+    assert where(None, lambda ip, service: True, names) is None

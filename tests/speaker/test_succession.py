@@ -119,7 +119,8 @@ def test_an_heir_asks_the_wire_once_and_waits_twenty_milliseconds() -> None:
     assert node.answers()
     assert ANSWER_WITHIN <= node.announced[0] - began <= ANSWER_WITHIN + 0.011
     assert node.core.asks() == []
-    assert node.core.changed()
+    assert node.announcer.serves(VIP, "ns/a")
+    assert node.core.changed() == {"ns/a"}
     assert not node.core.changed()
 
 
@@ -218,6 +219,8 @@ def test_an_owner_that_answers_keeps_its_ip() -> None:
         node.core.heard(VIP, ETH0, MAC_B, node.now)
         node.run(0.1)
         assert not node.answers()
+    assert not node.announcer.serves(VIP, "ns/a")
+    assert not node.core.changed()
     assert node.core.contested == 1
     assert node.core.conflicts == 0
 
@@ -276,7 +279,7 @@ def test_the_loser_answers_on_and_asks_until_it_hears_the_winner() -> None:
     assert node.core.pending(foreign=False) == 1
     node.core.heard(VIP, ETH0, MAC_B, node.now)
     assert not node.answers()
-    assert node.core.changed()
+    assert node.core.changed() == {"ns/a"}
     assert node.core.pending(foreign=True) == 0
 
 

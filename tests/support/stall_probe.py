@@ -1,10 +1,7 @@
 """Runs a Python module and notes how long its event loop was held: `stall_probe.py FILE -m MODULE`.
 
 A turn is held from the moment the selector gives events until it is asked again: nothing that comes
-meanwhile is answered. The file gets a line for each turn that took long: seconds in all, seconds of
-CPU, and the callbacks. The CPU is that of the loop's own thread, and that of garbage collections in
-any other: they hold the interpreter from the first to the last. Another process, or another thread,
-makes the first number the larger one.
+meanwhile is answered. The file gets a line for each turn that took long: see `Turn`.
 """
 
 import asyncio
@@ -14,6 +11,7 @@ import runpy
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from selectors import EpollSelector, SelectorKey
 from typing import Any
@@ -24,33 +22,57 @@ NAMED = NOTED / 4
 """Seconds of CPU from which the callbacks of such a turn are named."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Seconds that one turn took, and the callbacks that took most of its CPU."""
+
+    wall: float
+    """In all."""
+    held: float
+    """Without the time for which other processes had every processor: our own work, that of the
+    kernel for us, and what the loop waited for other threads of ours."""
+    cpu: float
+    """Work of the loop's own thread alone."""
+    ran: str = ""
+
+
 class ProbedSelector(EpollSelector):
     """Times what happens between two calls of `select`."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         self._file = file
-        self._began = (0.0, 0.0)
+        self._began = (0.0, 0.0, 0.0)
+        self._waits = _open_waits()
         self.ran: list[str] = []
-        self.collected = 0.0
-        """Seconds that other threads took for collections in this turn."""
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         """As the base class; what went before ends here, and the next turn begins."""
         if self._began[0]:
-            cpu = time.thread_time() - self._began[1] + self.collected
-            self._note(time.monotonic() - self._began[0], cpu)
+            now = time.monotonic(), self._waited(), time.thread_time()
+            self._note(*(end - begin for begin, end in zip(self._began, now, strict=True)))
         found = super().select(timeout)
         self.ran.clear()
-        self.collected = 0.0
-        self._began = time.monotonic(), time.thread_time()
+        self._began = time.monotonic(), self._waited(), time.thread_time()
         return found
 
-    def _note(self, wall: float, cpu: float) -> None:
+    def _waited(self) -> float:
+        """Seconds for which this thread was ready to run and had no processor."""
+        return int(os.pread(self._waits, 64, 0).split()[1]) / 1e9 if self._waits >= 0 else 0.0
+
+    def _note(self, wall: float, waited: float, cpu: float) -> None:
         if wall >= NOTED:
-            line = f"{wall:.6f} {cpu:.6f} {' '.join(self.ran)}\n"
+            line = f"{wall:.6f} {wall - waited:.6f} {cpu:.6f} {' '.join(self.ran)}\n"
             with self._file.open("a") as output:
                 output.write(line)
+
+
+def _open_waits() -> int:
+    """The kernel's file on how this thread is scheduled; -1 where it keeps none."""
+    try:
+        return os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+    except OSError:
+        return -1
 
 
 def _policy(selector: ProbedSelector) -> asyncio.AbstractEventLoopPolicy:
@@ -69,13 +91,8 @@ def _note_collections(selector: ProbedSelector) -> None:
         nonlocal began
         if phase == "start":
             began = time.thread_time()
-            return
-        took = time.thread_time() - began
-        here = threading.current_thread() is threading.main_thread()
-        if not here:
-            selector.collected += took
-        if took >= NAMED:
-            where = "" if here else "elsewhere,"
+        elif (took := time.thread_time() - began) >= NAMED:
+            where = "" if threading.current_thread() is threading.main_thread() else "elsewhere,"
             selector.ran.append(f"(gc{info['generation']}:{where}{took * 1000:.1f}ms)")
 
     gc.callbacks.append(note)
@@ -101,11 +118,10 @@ def _name_callbacks(selector: ProbedSelector) -> None:
     asyncio.Handle._run = timed  # type: ignore[method-assign]
 
 
-def turns(file: Path) -> list[tuple[float, float, str]]:
-    """The noted turns: wall and CPU seconds, and what ran; the longest first."""
-    lines = [line.split(" ", 2) for line in file.read_text().splitlines()]
-    found = [(float(wall), float(cpu), ran) for wall, cpu, ran in lines]
-    return sorted(found, reverse=True)
+def turns(file: Path) -> list[Turn]:
+    """The noted turns."""
+    lines = [line.split(" ", 3) for line in file.read_text().splitlines()]
+    return [Turn(*map(float, numbers), ran) for *numbers, ran in lines]
 
 
 def main() -> None:

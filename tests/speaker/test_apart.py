@@ -1,0 +1,114 @@
+"""A coroutine in a thread of its own, and calls from loop to loop."""
+
+import asyncio
+import threading
+
+import pytest
+
+from speaker.apart import Apart, Mailbox
+
+
+def test_posts_of_another_thread_come_in_order_and_in_the_loops_thread() -> None:
+    came: list[int] = []
+    threads: set[threading.Thread] = set()
+
+    async def run() -> None:
+        box, done = Mailbox(), asyncio.Event()
+
+        def take(number: int) -> None:
+            came.append(number)
+            threads.add(threading.current_thread())
+            if number == 999:
+                done.set()
+
+        box.post(take, 0)
+        assert came == []
+        box.open()
+        assert came == [0]
+        await asyncio.to_thread(lambda: [box.post(take, number) for number in range(1, 1_000)])
+        await done.wait()
+
+    asyncio.run(run())
+    assert came == list(range(1_000))
+    assert threads == {threading.main_thread()}
+
+
+def test_many_posts_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> int:
+        box, woken = Mailbox(), 0
+        loop = asyncio.get_running_loop()
+        wake = loop.call_soon_threadsafe
+
+        def counted(call: object) -> object:
+            nonlocal woken
+            woken += 1
+            return wake(call)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        box.open()
+        for _ in range(3):
+            box.post(lambda: None)
+        await asyncio.sleep(0)
+        box.post(lambda: None)
+        return woken
+
+    assert asyncio.run(run()) == 2
+
+
+def test_a_closed_mailbox_takes_nothing_along() -> None:
+    async def run() -> None:
+        box = Mailbox()
+        box.open()
+        box.post(pytest.fail, "delivered")
+        box.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+
+
+def test_the_coroutine_runs_in_its_own_thread_and_its_error_comes_here() -> None:
+    where: list[threading.Thread] = []
+
+    async def work() -> None:
+        where.append(threading.current_thread())
+        raise LookupError("as it was")
+
+    with pytest.raises(LookupError, match="as it was"):
+        asyncio.run(Apart("test").run(work()))
+    assert where != [threading.main_thread()]
+
+
+def test_who_is_cancelled_cancels_it_there_and_waits_for_its_end() -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("work")
+
+    async def run() -> None:
+        task = asyncio.create_task(Apart("test").run(work()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        ended.append("run")
+
+    asyncio.run(run())
+    assert ended == ["work", "run"]
+
+
+def test_its_inbox_reaches_it_from_before_it_began() -> None:
+    apart = Apart("test")
+
+    async def work() -> None:
+        assert came == ["early"]
+        apart.inbox.post(came.append, "late")
+        await asyncio.sleep(0)
+
+    came: list[str] = []
+    apart.inbox.post(came.append, "early")
+    asyncio.run(apart.run(work()))
+    assert came == ["early", "late"]
