@@ -10,7 +10,7 @@ import socket
 import ssl
 from asyncio import sslproto
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -19,7 +19,6 @@ import msgspec
 from aiohttp.abc import AbstractCookieJar
 
 from kube.objects import NOT_JSON
-from kube.turns import Gate
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event; etcd holds objects of 1.5 MiB."""
@@ -29,9 +28,6 @@ CONNECT_TIMEOUT = 10.0
 BODY_TIMEOUT = 30.0
 """Seconds between two pieces of a response that is not a watch."""
 MAX_CONNECTIONS = 48
-READ_GATE = 0.1
-"""Seconds for which a list or watch keeps the next one waiting, until it has its headers: all kinds
-begin at once, and a TLS handshake takes a millisecond of the loop."""
 TLS_BUFFER = 32 * 1024
 """Bytes that asyncio sets aside for each TLS connection: 256 KiB by default, 12 MiB for all."""
 MAX_REASON = 200
@@ -59,7 +55,6 @@ class Client:
         self._configuration: Any = None
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | bool = True
-        self._reads = Gate(READ_GATE)
 
     async def open(self) -> None:
         """Read the configuration. Raises `ConfigError`."""
@@ -177,10 +172,7 @@ class Client:
     ) -> aiohttp.ClientResponse:
         """Send the request and wait for the headers of the response."""
         assert self._session is not None  # noqa: S101 - the caller has looked
-        async with AsyncExitStack() as stack:
-            if method == "GET":
-                await stack.enter_async_context(self._reads.passing())
-            await stack.enter_async_context(asyncio.timeout(CONNECT_TIMEOUT))
+        async with asyncio.timeout(CONNECT_TIMEOUT):
             try:
                 return await self._session.request(
                     method,

@@ -155,7 +155,7 @@ class Reflector:
         return page.items or []
 
     def add(self, items: list[msgspec.Raw]) -> None:
-        """Take some items of the page; in bites, so that the loop keeps turning."""
+        """Take the items of the page."""
         for raw in items:
             meta = _meta(raw)
             if meta is not None:

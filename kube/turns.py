@@ -1,8 +1,6 @@
 """Shares the event loop: of those who have much to do, one a turn does a little of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class Turns:
@@ -28,30 +26,3 @@ class Turns:
         """Wait for a turn for what comes after the call."""
         async with self:
             pass
-
-
-class Gate:
-    """Lets one begin at a time, but nobody hold the others up for longer than `longest` seconds."""
-
-    def __init__(self, longest: float) -> None:
-        self._longest = longest
-        self._lock = asyncio.Lock()
-
-    @asynccontextmanager
-    async def passing(self) -> AsyncIterator[None]:
-        """Wait to be let in; the next one is at the exit, or when it has taken too long."""
-        await self._lock.acquire()
-        held = True
-
-        def let_go() -> None:
-            nonlocal held
-            if held:
-                held = False
-                self._lock.release()
-
-        timer = asyncio.get_running_loop().call_later(self._longest, let_go)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            let_go()

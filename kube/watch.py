@@ -1,4 +1,7 @@
-"""Drives reflectors: does their requests, hands them what came, never holds the loop for long."""
+"""Drives reflectors: does their requests, hands them what came.
+
+A page or a burst of events is decoded in one go: this belongs on a loop of its own.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -7,10 +10,7 @@ from typing import Any
 
 from kube.client import ApiError, Client
 from kube.reflector import Key, Reflector, classify
-from kube.turns import Turns
 
-BITE = 25
-"""Objects or events decoded in one turn of the loop: about a millisecond."""
 SILENCE = 90.0
 """Seconds without a byte after which a watch is asked for anew: bookmarks come every minute."""
 
@@ -30,10 +30,7 @@ class Watcher:
         clock: Callable[[], float],
         on_change: OnChange,
         log: Any,
-        turns: Turns | None = None,
     ) -> None:
-        """`turns` is shared by the watchers of one loop: they all list at the same time."""
-        self._turns = turns or Turns()
         self._client = client
         self._reflector = reflector
         self._clock = clock
@@ -60,9 +57,7 @@ class Watcher:
         items = reflector.begin_page(await self._client.get(reflector.resource.path, query))
         if items is None:
             return
-        for start in range(0, len(items), BITE):
-            async with self._turns:
-                reflector.add(items[start : start + BITE])
+        reflector.add(items)
         first = not reflector.synced
         changed = reflector.end_page()
         if changed or (first and reflector.synced):
@@ -76,11 +71,9 @@ class Watcher:
             reflector.opened(self._clock())
             self._tell()
             async for lines in stream:
-                for start in range(0, len(lines), BITE):
-                    async with self._turns:
-                        self._events(lines[start : start + BITE])
-                    if not reflector.watching:
-                        return
+                self._events(lines)
+                if not reflector.watching:
+                    return
         reflector.ended(self._clock())
 
     def _events(self, lines: list[bytes]) -> None:

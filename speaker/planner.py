@@ -61,7 +61,8 @@ class Planner:
         if not common or changed is None:
             self._rules = Rules(snapshot.config, snapshot.nodes, self._options)
             self._general = tuple(without_effect(snapshot.config, self._options))
-            changed = (*self._plans, *snapshot.services)
+            # One call keeps the interpreter: a source may change them meanwhile, in its thread.
+            changed = (*self._plans, *tuple(snapshot.services))
         self._waiting.update(dict.fromkeys(changed))
 
     def advance(self, limit: int = BITE) -> dict[str, ServicePlan | None]:

@@ -30,7 +30,6 @@ from kube.objects import (
 from kube.problem import Problem, Severity, worst_first
 from kube.reflector import Key, Reflector, Resource
 from kube.snapshot import Snapshot
-from kube.turns import Turns
 from kube.watch import Watcher
 
 SETTLE = 0.005
@@ -131,12 +130,9 @@ class KubernetesSource:
 
     async def run(self) -> None:
         """Watch until cancelled. Raises only what is a bug."""
-        turns = Turns()
         async with asyncio.TaskGroup() as group:
             for reflector in self._watched():
-                watcher = Watcher(
-                    self._client, reflector, self._clock, self._take, self._log, turns
-                )
+                watcher = Watcher(self._client, reflector, self._clock, self._take, self._log)
                 group.create_task(watcher.run())
 
     def reload(self) -> None:
