@@ -76,13 +76,9 @@ def _fill(
 
 def _template(operation: int) -> bytes:
     """Return a broadcast frame whose addresses are to be filled in."""
-    nobody = format_mac(ZERO)
+    nobody, nowhere = format_mac(ZERO), "0.0.0.0"  # noqa: S104 - to be filled in
     packet = Ether(dst=format_mac(BROADCAST), src=nobody) / ARP(
-        op=operation,
-        hwsrc=nobody,
-        psrc="0.0.0.0",
-        hwdst=nobody,
-        pdst="0.0.0.0",  # noqa: S104
+        op=operation, hwsrc=nobody, psrc=nowhere, hwdst=nobody, pdst=nowhere
     )
     padding = MINIMUM_LENGTH - len(packet)
     return bytes(packet / Padding(bytes(padding)))
