@@ -9,9 +9,9 @@ SWITCH_INTERVAL = 0.000_1
 
 Every system call lets go of the interpreter, so an answer waits four times. With Python's 5 ms, a
 thread that parsed manifests held each answer up for 20 ms."""
-_YOUNG, _MIDDLE = 700, 3
-"""With Python's own 10 a collection of the middle took up to 6 ms on a busy machine."""
-_OLD = 3_000
+_YOUNG, _MIDDLE = 300, 3
+"""With Python's own 700 and 10 a collection of the middle took up to 6 ms on a busy machine."""
+_OLD = 7_000
 """A full collection takes 55 ms with 1,000 services: not at every tenth one of the middle."""
 
 SHARE = 0.08

@@ -44,19 +44,32 @@ MOST_ANONYMOUS = 104.0
 MOST_RESIDENT = 126.0
 GROWTH = 4.0
 """MiB that the updates may add: what the allocator keeps."""
-STALL = 0.005 if FULL else 0.025
-"""Seconds for which one turn of the loop may compute. A machine that does other work at the same
-time, as in `make test`, makes the same work take longer."""
+STALL = 0.005 if FULL else 0.008
+"""Seconds of its own CPU that one turn of the loop may take. Not of the clock: the API server has
+the same processors here. A machine that does other work, as it may in `make test`, has cold caches,
+and the same work takes longer."""
+STRAYS = 2
+"""How many turns of a phase may take up to twice that. The kernel handles the packets of the whole
+machine in whoever runs, and counts it as theirs, up to some milliseconds at a time."""
 CHANGES = 100
 LATENCY = 0.1
 """Seconds from a change's answer to its announcement, at the 99th percentile."""
 
 
 class Stall(NamedTuple):
-    """The turn of the loop that computed longest, and the one that was held longest."""
+    """What held the loop in one phase."""
 
-    worked: stall_probe.Turn
+    worst: stall_probe.Turn
+    """The turn that took most CPU."""
+    usual: stall_probe.Turn
+    """The same without the strays."""
     held: stall_probe.Turn
+    """The turn that stood still for longest, also as it waited for other threads."""
+
+    @property
+    def good(self) -> bool:
+        """Whether the turns were short enough."""
+        return self.usual.cpu <= STALL and self.worst.cpu <= 2 * STALL
 
 
 class Api:
@@ -180,7 +193,7 @@ def test_memory_latency_and_stalls(big: tuple[Cluster, Api], tmp_path: Path) -> 
             assert resident <= MOST_RESIDENT
         assert after[1] - relisted[1] <= GROWTH
         assert slowest is not None, f"three times not within {LATENCY} s"
-        assert {name for name, stall in stalls.items() if stall.worked.cpu > STALL} == set(), stalls
+        assert [name for name, stall in stalls.items() if not stall.good] == [], stalls
     finally:
         cluster.stop()
         limit.__exit__(None, None, None)
@@ -195,24 +208,20 @@ def _print(
         print(f"{name}: {anonymous:.1f} MiB anonymous, {resident:.1f} resident")
     print(f"change to wire, p99: {(slowest or math.inf) * 1000:.1f} ms")
     for name, stall in stalls.items():
-        for what, turn in (("own CPU", stall.worked), ("held", stall.held)):
+        print(f"longest turn but {STRAYS}, {name}: {stall.usual.cpu * 1000:.1f} ms of CPU")
+        for what, turn in (("worked", stall.worst), ("was held", stall.held)):
             print(
-                f"longest turn by {what}, {name}: {turn.cpu * 1000:.1f} ms of CPU,"
-                f" {turn.held * 1000:.1f} held, {turn.wall * 1000:.1f} in all: {turn.ran}"
+                f"  the one that {what} longest: {turn.cpu * 1000:.1f} ms of CPU,"
+                f" {turn.held * 1000:.1f} held, {turn.wall * 1000:.1f} by the clock: {turn.ran}"
             )
 
 
 def _longest(probe: Path) -> Stall:
     """What held the loop longest since the last call."""
-    found = stall_probe.turns(probe)
-    with probe.with_suffix(".all").open("a") as kept:
-        kept.write(probe.read_text() + "\n")
+    found = [*stall_probe.turns(probe), *[stall_probe.Turn(0.0, 0.0, 0.0)] * (STRAYS + 1)]
     probe.write_text("")
-    nothing = stall_probe.Turn(0.0, 0.0, 0.0)
-    return Stall(
-        max(found, key=attrgetter("cpu"), default=nothing),
-        max(found, key=attrgetter("held"), default=nothing),
-    )
+    found.sort(key=attrgetter("cpu"), reverse=True)
+    return Stall(found[0], found[STRAYS], max(found, key=attrgetter("held")))
 
 
 def _relist(cluster: Cluster, speaker: Speaker) -> None:
