@@ -627,7 +627,17 @@ class Daemon:
         self._instruments.lag.observe(max(0.0, clock() - self._timer_at))
         self._health.turned()
         self._peers.report_refusals(clock())
-        self._wake()
+        self._beat()
+
+    def _beat(self) -> None:
+        """Look up only: most times a heartbeat of contact is all that was due."""
+        now, before = clock(), self._contact.changes
+        self._tick(now)
+        announcing = self._announcer.deadline()
+        if self._contact.changes != before or (announcing is not None and announcing <= now):
+            self._wake()
+        else:
+            self._schedule()
 
 
 def planned_ips(plans: Mapping[str, ServicePlan], service: str) -> tuple[IPAddress, ...]:

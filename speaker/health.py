@@ -19,6 +19,8 @@ from speaker.exposition import render
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+LONGEST_CLOSE = 0.4
+"""Seconds that closing may take; the thread looks as often whether it is to end."""
 LONGEST_SILENCE = 5.0
 """Seconds without a turn of the loop after which the speaker counts as hung."""
 
@@ -82,7 +84,7 @@ class HttpServer:
             self._server = make_server(host, port, app, _Server, _Handler)
         except OSError as error:
             raise OSError(error.errno, f"HTTP address {host}:{port}: {error.strerror}") from None
-        serve = partial(self._server.serve_forever, poll_interval=0.1)
+        serve = partial(self._server.serve_forever, poll_interval=LONGEST_CLOSE)
         self._thread = Thread(target=serve, name="http", daemon=True)
         self._thread.start()
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 IPAddress = IPv4Address | IPv6Address
 
 BEAT_INTERVAL = 0.4
+BEAT_SLACK = 0.05
+"""A beat may wait so long for something else to wake us: a timer of its own costs more than it."""
 BEAT_PATIENCE = 1.6
 """Seconds without a beat after which a process is missed: more than a freeze of 1 s and a beat."""
 LATE = 0.1
@@ -213,7 +215,7 @@ class Liveness:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        due = min(self._watch.deadline(), self._beat_due, self._due)
+        due = min(self._watch.deadline(), self._beat_due + BEAT_SLACK, self._due)
         return min(due, *(item.at for item in self._repeated)) if self._repeated else due
 
     def handle_timeout(self, now: float) -> None:

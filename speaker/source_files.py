@@ -22,7 +22,7 @@ from speaker.interpreter import Leisure
 if TYPE_CHECKING:
     from kube.config import Config
 
-POLL = 0.4
+POLL = 0.8
 """Seconds between looks at the directory."""
 SETTLE = 0.1
 """Seconds until the second look at a file that has just changed."""

@@ -304,15 +304,19 @@ class Watch:
                 target.check = False
 
     def _ask(self, now: float) -> None:
-        doubted = {key.ifindex for key in self._targets if self._doubtful(key, now)}
+        timing, targets = self._timing, self._targets.items()
+        doubted = {key.ifindex for key, target in targets if self._doubtful(target, now)}
+        # Whoever is due soon is asked now, so that all are asked together: each time of its own
+        # would be a timer of its own.
+        early = 0.0 if doubted else timing.interval / 2
         checks = 0
-        for key, target in self._targets.items():
+        for key, target in targets:
             if target.gateway:
                 wanted = key.ifindex in doubted
-                every = self._timing.interval / 2
+                every = timing.interval / 2
             else:
                 wanted = self._wanted(key, target)
-                every = self._pace(key, target, now)
+                every = self._pace(target, now) - early if wanted else 0.0
             if not wanted or now - target.asked < every * 0.999:
                 continue
             if target.check and key.who not in self._watched:
@@ -324,15 +328,14 @@ class Watch:
     def _wanted(self, key: TargetKey, target: _Target) -> bool:
         return key.who in self._watched or target.check or target.missing or not target.armed
 
-    def _pace(self, key: TargetKey, target: _Target, now: float) -> float:
+    def _pace(self, target: _Target, now: float) -> float:
         if not target.armed:
             return 10 * self._timing.interval
         if target.missing:
             return self._timing.interval
-        return self._timing.retry if self._doubtful(key, now) else self._timing.interval
+        return self._timing.retry if self._doubtful(target, now) else self._timing.interval
 
-    def _doubtful(self, key: TargetKey, now: float) -> bool:
-        target = self._targets[key]
+    def _doubtful(self, target: _Target, now: float) -> bool:
         if target.since is None or not target.owes:
             return False
         return now - target.since >= self._timing.retry * 0.999
@@ -353,7 +356,7 @@ class Watch:
             return now + timing.retry
         # From when they were asked: the retries above are no part of the interval.
         rounds = [
-            target.asked + self._pace(key, target, now)
+            target.asked + self._pace(target, now)
             for key, target in self._targets.items()
             if not target.gateway and self._wanted(key, target)
         ]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -19,6 +19,7 @@ from speaker.watch import EchoRequest
 REPLIES_A_TURN = 64
 WORTH_A_TIMER = 0.005
 """Seconds by which a timer may be early; to set another costs less than a call in vain."""
+_ADDRESSES = 4_096
 _IDENTIFIER = 0xC7A1
 """Echo identifier of all our requests; their random payload is what makes them ours."""
 
@@ -108,10 +109,9 @@ class Witness:
             self._flags = self.core.flags
             self._log.info("flags", flags=_names(self._flags))
             self._peers.set_flags(self._flags)
-        bars = self.core.bars()
-        if bars != self._bars:
-            self._report(bars)
-            self._bars = bars
+        before, self._bars = self._bars, self.core.bars()
+        if self._bars != before:
+            self._report(before)
             self._on_change()
         if services := self.core.handed_over():
             self.on_handed_over(services)
@@ -124,21 +124,22 @@ class Witness:
         if self.core.disturbed():
             self._on_change()
 
-    def _report(self, bars: Bars) -> None:
-        for subject in bars.links - self._bars.links:
+    def _report(self, before: Bars) -> None:
+        bars = self._bars
+        for subject in bars.links - before.links:
             self._log.warning("verdict", node=subject.node, link=subject.link, state="gone")
-        for subject in self._bars.links - bars.links:
+        for subject in before.links - bars.links:
             self._log.info("verdict", node=subject.node, link=subject.link, state="void")
-        for node in bars.nodes - self._bars.nodes:
+        for node in bars.nodes - before.nodes:
             self._log.warning("barred", node=node)
-        for node in self._bars.nodes - bars.nodes:
+        for node in before.nodes - bars.nodes:
             self._log.info("not_barred", node=node)
 
     def _request(self, request: EchoRequest) -> None:
         used = self._socket(request.ifindex, request.ip.version)
         if used is not None:
             self._sequence = (self._sequence + 1) & 0xFFFF
-            used.send(str(request.ip), _IDENTIFIER, self._sequence, request.token)
+            used.send(_write_ip(request.ip), _IDENTIFIER, self._sequence, request.token)
 
     def _socket(self, ifindex: int, version: int) -> EchoSocket | None:
         key = ifindex, version
@@ -174,7 +175,7 @@ class Witness:
         now = self._clock()
         for source, reply in used.receive(REPLIES_A_TURN):
             if reply.identifier == _IDENTIFIER:
-                self.core.echoed(ifindex, ip_address(source), reply.payload, now)
+                self.core.echoed(ifindex, _read_ip(source), reply.payload, now)
 
     # ---- the timer
 
@@ -197,6 +198,11 @@ class Witness:
             self._read(ifindex, used)
         self.core.handle_timeout(self._clock())
         self.settle()
+
+
+# The same few addresses thirty times a second.
+_read_ip = lru_cache(maxsize=_ADDRESSES)(ip_address)
+_write_ip = lru_cache(maxsize=_ADDRESSES)(str)
 
 
 def _names(flags: Flags) -> list[str]:

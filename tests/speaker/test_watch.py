@@ -91,6 +91,20 @@ def test_who_answers_is_asked_every_100_ms_and_the_unwatched_not_at_all() -> Non
     assert wire.missed == []
 
 
+@pytest.mark.parametrize("later", [0.02, 0.04, 0.06, 0.08])
+def test_who_came_later_is_asked_together_with_the_others(later: float) -> None:
+    """Ten times a second we wake to ask, however many there are to be asked."""
+    wire = Wire(nodes=(B,))
+    wire.run(5.0)
+    met = wire.sent[-1][0] + later
+    wire.watch.set_targets({B: IPS[B], C: IPS[C]}, {}, met)
+    wire.watch.check("c", met)
+    wire.run(met + 10.0)
+    times = [at for at, _ in wire.sent if at >= met + 1.0]
+    assert len(set(times)) == pytest.approx(90, abs=1)
+    assert wire.times(B, met + 1.0, met + 10.0) == wire.times(C, met + 1.0, met + 10.0)
+
+
 @pytest.mark.parametrize("phase", [0.0, 0.03, 0.06, 0.09])
 def test_a_dead_node_is_missed_within_failover_after_and_a_round(phase: float) -> None:
     died = 5.0 + phase
