@@ -12,6 +12,7 @@ from gossip.courier import Courier
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
 from gossip.mark import Mark
 from gossip.swim import Swim
+from link.frame import MINIMUM_LENGTH
 from sim.announcing import Announcing, Site
 from sim.kernel import Echo, Frame, Kernel
 from sim.process import Process
@@ -60,6 +61,9 @@ class Machine:
         self.bytes_sent = 0
         self.packets_sent = 0
         self.stream_bytes = 0
+        self.streams = 0
+        self.echo_bytes = 0
+        self.arp_bytes = 0
         self._world = world
         self._heap = world.heap
         self._config = config
@@ -87,7 +91,7 @@ class Machine:
             self._config,
             name=self.name,
             address=self.identity.address,
-            keyring=None,
+            keyring=self._world.keyring(),
             rng=rng,
             nonce=partial(rng.randbytes, 12),
             incarnation=int(now),
@@ -135,11 +139,20 @@ class Machine:
 
     def dial(self, dial: Dial) -> None:
         """Open a TCP conversation."""
-        self.stream_bytes += len(dial.data)
+        self.streamed(dial.data)
         self._world.dial(self, dial, self.lives)
+
+    def streamed(self, data: bytes) -> None:
+        """Count one side of a TCP conversation."""
+        self.streams += 1
+        self.stream_bytes += len(data)
 
     def send_frame(self, frame: Frame) -> None:
         """Send an Ethernet frame."""
+        if isinstance(frame, Echo):
+            self.echo_bytes += MINIMUM_LENGTH
+        else:
+            self.arp_bytes += len(frame)
         self._world.segment.send(self.name, frame)
 
     def send_echo(self, ip: IPv4Address, token: bytes) -> None:

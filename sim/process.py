@@ -110,6 +110,8 @@ class Process:
         self.announcing = announcing
         self.life = life
         self.frozen = False
+        self.handled = 0
+        """Events so far: packets, frames, replies, timers."""
         self.offset = 0.0
         self.inbox = Inbox()
         self._outside = outside
@@ -242,6 +244,7 @@ class Process:
     # ---- out
 
     def _tick(self, now: float) -> float:
+        self.handled += 1
         clock = now + self.offset
         self.announcing.run_up_to(clock)
         return clock

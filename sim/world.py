@@ -20,6 +20,7 @@ from gossip.io import (
     Suspected,
     Updated,
 )
+from gossip.wire.crypto import Keyring, metallb_key
 from gossip.wire.messages import NodeState, PushPull, State
 from gossip.wire.packet import MAX_STREAM
 from gossip.wire.streambody import decode_stream, encode_stream
@@ -59,6 +60,8 @@ class Setup:
     failover_after: float | None = None
     """Seconds, with witnesses; None: memberlist's verdicts alone, and a tenth of the events."""
     ask_interval: float = ASK_INTERVAL
+    secret: bytes | None = None
+    """None: gossip in plaintext, for speed, where keys do not matter."""
 
 
 class Trace:
@@ -186,6 +189,11 @@ class World:
 
     # ---- what nodes do
 
+    def keyring(self) -> Keyring | None:
+        """Give the key ring of a new life of a node."""
+        secret = self.setup.secret
+        return None if secret is None else Keyring([metallb_key(secret)])
+
     def mac_of(self, ip: IPv4Address) -> bytes | None:
         """Give the MAC of a host of the segment."""
         return self._macs.get(ip)
@@ -296,7 +304,7 @@ class _Conversation:
 
     def _answer(self, target: Machine, data: bytes | None) -> None:
         delay = self._world.network.stream(target.name, self._dialler.name)
-        target.stream_bytes += len(data or b"")
+        target.streamed(data or b"")
         if delay is not None:
             outcome = StreamFailure.CLOSED if data is None else data
             self._world.heap.after(delay, partial(self._finish, outcome))
