@@ -70,6 +70,8 @@ class Seen:
     """The longest time without an answer."""
     dual: int = 0
     """Questions that more than one node answered."""
+    dual_run: int = 0
+    """The most of them in a row: one alone may have crossed the announcement of a new owner."""
     moves: int = 0
     """How often another MAC alone answered than the one that did so before."""
     believed: bytes | None = None
@@ -79,6 +81,7 @@ class Seen:
     answers: set[bytes] = field(default_factory=set)
     answered_at: float | None = None
     alone: bytes | None = None
+    _row: int = 0
 
     def judge(self, now: float) -> None:
         """Take the answers to a question as all that will come."""
@@ -89,6 +92,8 @@ class Seen:
             self.alone = mac
         elif answers:
             self.dual += 1
+        self._row = self._row + 1 if len(answers) > 1 else 0
+        self.dual_run = max(self.dual_run, self._row)
         if answers:
             self.answered_at = now
         elif self.answered_at is not None:
