@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GOSSIP_PORT = 7946
 IP_UDP_HEADERS = 28
+_TARGET_IP = slice(38, 42)
+"""Where an ARP frame has the IP that it is about: a cheap look before the kernel's real one."""
 PREFIX = 16
 """Of the segment's subnet: all nodes, and the observer, are neighbours."""
 
@@ -155,6 +157,11 @@ class Machine:
             self.arp_bytes += len(frame)
         self._world.segment.send(self.name, frame)
 
+    def send_frames(self, frames: Sequence[bytes]) -> None:
+        """Send Ethernet frames, one behind the other."""
+        self.arp_bytes += sum(map(len, frames))
+        self._world.segment.send_all(self.name, frames)
+
     def send_echo(self, ip: IPv4Address, token: bytes) -> None:
         """Send an echo request, as the kernel does for a raw socket."""
         target = self._world.mac_of(ip)
@@ -189,7 +196,7 @@ class Machine:
         for frame in frames:
             if isinstance(frame, Echo):
                 self._receive_echo(frame)
-            elif not (asks_for(frame, self._packed_ip) and self._answer(frame)):
+            elif frame[_TARGET_IP] != self._packed_ip or not self._answer(frame):
                 heard.append(frame)
         if heard and self.process is not None:
             self.process.frames(heard, self._heap.now)
@@ -211,8 +218,3 @@ class Machine:
     def _wake(self, when: float, life: int) -> None:
         if self.process is not None and self.process.life == life:
             self.process.wake(when, self._heap.now)
-
-
-def asks_for(frame: bytes, ip: bytes) -> bool:
-    """Tell whether an ARP frame is about this IP: a cheap look before the kernel's real one."""
-    return frame[38:42] == ip

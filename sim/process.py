@@ -4,7 +4,7 @@ As the real driver does, it reads all that has arrived before it lets a timer fi
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -46,6 +46,9 @@ class Outside(Protocol):
 
     def send_frame(self, frame: bytes) -> None:
         """Send an Ethernet frame."""
+
+    def send_frames(self, frames: Sequence[bytes]) -> None:
+        """Send Ethernet frames, one behind the other."""
 
     def send_echo(self, ip: IPv4Address, token: bytes) -> None:
         """Let the kernel send an echo request."""
@@ -251,10 +254,10 @@ class Process:
 
     def _answer(self, frames: Iterable[bytes], clock: float) -> None:
         self.announcing.hear(clock)
-        for frame in frames:
-            answer = self.announcing.answer(frame, clock)
-            if isinstance(answer, bytes):
-                self._outside.send_frame(answer)
+        answer = self.announcing.answer
+        answers = [found for frame in frames if isinstance(found := answer(frame, clock), bytes)]
+        if answers:
+            self._outside.send_frames(answers)
 
     def _drain(self, now: float) -> None:
         clock = now + self.offset

@@ -46,6 +46,17 @@ class Segment:
             for delay in self._network.copies(source, host):
                 self._heap.after(delay, partial(receive, (frame,)))
 
+    def send_all(self, source: str, frames: Sequence[bytes]) -> None:
+        """Carry the answers to questions that came together: mostly all to one host."""
+        host = self._hosts.get(frames[0][:6])
+        same = all(frame[:6] == frames[0][:6] for frame in frames)
+        if host is None or not same or self._network.conditions.rough:
+            for frame in frames:
+                self.send(source, frame)
+            return
+        for delay in self._network.copies(source, host):
+            self._heap.after(delay, partial(self._ports[host], frames))
+
     def flood(self, source: str, frames: Sequence[Frame]) -> None:
         """Carry broadcasts: a bridge has them at all ports at once, so that is one event."""
         heard = []

@@ -119,11 +119,15 @@ class Handover:
 
     def handle_timeout(self, now: float) -> list[Released]:
         """Give up what a foreign winner has had its time for."""
+        if not self._yielding:
+            return []
         late = [ip for ip, item in self._yielding.items() if now >= item.until]
         return [released for ip in late for released in self._finish(ip)]
 
     def asks(self, now: float) -> list[Yours]:
         """Return the questions that are due, one a winner."""
+        if not self._yielding:
+            return []
         by_winner: dict[str, set[IPAddress]] = {}
         for ip, item in self._yielding.items():
             if not item.foreign and now >= item.ask_at:

@@ -119,8 +119,15 @@ class Takeovers:
         """Tell whether the IP was taken over without a word."""
         return ip in self._quiet
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being taken over, nor was taken over without a word."""
+        return not self._pending and not self._quiet
+
     def owners(self) -> frozenset[str]:
         """Return the nodes whose machines matter still: old owners, and who answers."""
+        if self.idle:
+            return frozenset()
         items = (*self._quiet.values(), *self._pending.values())
         answering = {item.answered_by for item in items if item.answered_by is not None}
         return frozenset(answering | {item.owner for item in items})
@@ -154,6 +161,9 @@ class Takeovers:
     def handle_timeout(self, now: float) -> list[Take]:
         """Decide what is due."""
         takes: list[Take] = []
+        if self.idle:
+            self.contested = 0
+            return takes
         for ip, item in list(self._pending.items()):
             if now >= item.decide_at:
                 decide = self._repeat if item.contested else self._decide
@@ -172,7 +182,7 @@ class Takeovers:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        if not self._pending and not self._quiet:
+        if self.idle:
             return float("inf")
         times = [item.decide_at for item in self._pending.values()]
         times += [item.loud_at for item in self._quiet.values()]
