@@ -8,6 +8,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from dualstack import Machine, dualstack, manifests
 from netnslab.instrument import packet_socket, received
 from speakers import speaker, wait_until
@@ -35,15 +37,14 @@ def _measure(ips: list[str], rate: str) -> dict[str, float]:
             packed = {IPv4Address(ip).packed for ip in ips}
             first = _first_frames(ears[0], packed) | _first_frames(ears[1], packed)
             decided = _decisions(running.events("announce"))
-            lag = running.metric('clarion_loop_lag_seconds_bucket{le="0.005"}') or 0
-            count = running.metric("clarion_loop_lag_seconds_count") or 0
-        late = max(first.values()) - min(decided.values())
+            late = _late(running.get("/metrics")[1])
+        whole = max(first.values()) - min(decided.values())
         each = max(at - decided[ip] for (ip, _), at in first.items())
         return {
             "frames": len(first),
-            "all_ms": round(late * 1e3, 1),
+            "all_ms": round(whole * 1e3, 1),
             "slowest_ip_ms": round(each * 1e3, 1),
-            "loop_turns_late_by_5_ms": count - lag,
+            "timers_late_by_5_ms": late,
         }
 
 
@@ -76,3 +77,14 @@ def _decisions(events: list[dict[str, Any]]) -> dict[bytes, float]:
         IPv4Address(event["ip"]).packed: datetime.fromisoformat(event["ts"]).timestamp()
         for event in events
     }
+
+
+def _late(text: str) -> float:
+    """How many timers the loop served more than 5 ms late; both figures from one scrape."""
+    for family in text_string_to_metric_families(text):
+        if family.name == "clarion_loop_lag_seconds":
+            values = {
+                (s.name.rpartition("_")[2], s.labels.get("le")): s.value for s in family.samples
+            }
+            return values["count", None] - values["bucket", "0.005"]
+    raise ValueError("the speaker does not export its loop's lag")

@@ -278,6 +278,10 @@ class Announcer:
         names = {interface.name for interface in self._interfaces.values()}
         return choice is None or not choice.isdisjoint(names)
 
+    def wants(self, ip: IPAddress) -> bool:
+        """Tell whether `announced` holds `ip`, in no time."""
+        return ip in self._wanted
+
     def indexes(self, ip: IPAddress) -> tuple[int, ...]:
         """Return the links that `ip` is answered on, whether or not contact holds it back now."""
         wanted = self._wanted.get(ip)

@@ -270,7 +270,7 @@ class Daemon:
         self._members_changed = True
         self._settle()
         await self._handed_over(foreign=True)
-        self._withdraw_everything()
+        await self._withdraw_everything()
         await leaving
 
     async def _handed_over(self, *, foreign: bool) -> None:
@@ -281,11 +281,14 @@ class Daemon:
                     self._settled.clear()
                     await self._settled.wait()
 
-    def _withdraw_everything(self) -> None:
+    async def _withdraw_everything(self) -> None:
         self._leaving = True
         self._announcer.withdraw_all()
         for item in list(self._reconciler.announced().values()):
             self._log_ips("withdraw", item.service, item.ips, reason="leaving")
+        while self._lines:
+            self._write_lines(LINES_A_TURN)
+            await asyncio.sleep(0)
         self._write_lines()
 
     # ---- what comes in
@@ -618,9 +621,11 @@ class Daemon:
             if self._timer_at <= at and not self._timer.cancelled():
                 return
             self._timer.cancel()
-        self._timer_at = at
+        # What was due already is not late by that: the loop is judged by what it was asked for.
+        now = clock()
+        self._timer_at = max(at, now)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(0.0, at - clock()), self._on_timer)
+        self._timer = loop.call_later(self._timer_at - now, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

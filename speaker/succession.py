@@ -83,7 +83,7 @@ class Succession:
         yielded = self._handover.cancel(service, ip)
         if yielded:
             self._takeovers.keep(ip, heir_of)
-        was_ours = yielded or ip in self._announcer.announced()
+        was_ours = yielded or self._announcer.wants(ip)
         links = self._shared_links(heir_of, interfaces) if heir_of and not was_ours else ()
         if not links and not self._takeovers.holds(ip):
             quiet = self._takeovers.quiet(ip)
@@ -123,7 +123,7 @@ class Succession:
         if not self._stop_waiting(service, ip):
             self._handover.cancel(service, ip)
             self._announcer.withdraw(ip, service)
-            if ip not in self._announcer.announced():
+            if not self._announcer.wants(ip):
                 self._takeovers.cancel(ip)
 
     def owner_back(self, name: str, now: float) -> None:
@@ -144,7 +144,7 @@ class Succession:
             self._takeovers.answered(ip, name)
         if self._handover.yielding(ip):
             self._hear(ip, ifindex, name)
-        elif ip in self._announcer.announced():
+        elif self._announcer.wants(ip):
             self._note_conflict(ip, ifindex, mac, now)
         self._keep_claim(ip, ifindex, Claim(mac, now))
 
@@ -156,7 +156,7 @@ class Succession:
         mine = [
             ip
             for ip in ips
-            if ip in self._announcer.announced()
+            if self._announcer.wants(ip)
             and not self._handover.yielding(ip)
             and not self._takeovers.holds(ip)
             and self._announcer.interface_names(ip)
