@@ -1,6 +1,7 @@
 """The speaker under the pod's limit of 200m CPU: in a storm, and while it reads and is scraped."""
 
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +24,9 @@ BUSY_SECONDS = 40.0
 SCRAPE_EVERY, REREAD_EVERY = 5.0, 10.0
 PAUSE = 0.0005
 NAMES = ("node", "peer")
+BARE_VIP = "10.78.0.2"
+"""What `bench.bare` answers for, beside the speaker and without its limit: no process in Python can
+take less here."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def limited(ips: list[str]) -> Iterator[Limited]:
     """Two speakers that gossip and share the IPs; that of `node` is limited once it is at work."""
     vip = next(ip for ip in ips if owner(ip, NAMES) == "node")
     with (
-        dualstack("client", "node", "stranger", "peer") as machines,
+        dualstack("client", "node", "stranger", "peer", "bare") as machines,
         tempfile.TemporaryDirectory() as temporary,
         cpu_limit(MILLIS) as limit,
     ):
@@ -58,11 +62,15 @@ def limited(ips: list[str]) -> Iterator[Limited]:
             speaker(node, source, *_gossip(node.ip, peer.ip), log=Path(temporary) / "node") as ours,
         ):
             ours.wait_for("announce", timeout=30.0, ip=vip)
+            bare = machines["bare"].namespace.start(
+                [sys.executable, "-m", "bench.bare", "eth0", BARE_VIP]
+            )
             time.sleep(8.0)
             limit.take(ours.process.pid)
             yield Limited(machines, ours, other, vip, source, limit)
-            ours.process.kill()
-            ours.process.wait()
+            for child in (bare, ours.process):
+                child.kill()
+                child.wait()
 
 
 def _gossip(own: str, other: str) -> tuple[str, ...]:
@@ -111,14 +119,15 @@ def _change(source: Path, number: int) -> None:
 def _asked(given: Limited, seconds: float, meanwhile: Callable[[float], None]) -> dict[str, Any]:
     pid, before, throttled = given.running.process.pid, 0.0, given.limit.throttled()
     before = processor_seconds(pid)
-    askers = [Asker(given.machines["client"], ip) for ip in (given.vip, given.machines["peer"].ip)]
+    ips = (given.vip, given.machines["peer"].ip, BARE_VIP)
+    askers = [Asker(given.machines["client"], ip) for ip in ips]
     until = time.monotonic() + seconds
     thread = threading.Thread(target=meanwhile, args=(until,))
     thread.start()
-    found: list[list[float]] = [[], []]
-    lost = [0, 0]
+    found: list[list[float]] = [[], [], []]
+    lost = [0, 0, 0]
     while time.monotonic() < until:
-        # In turn: our answers, and those of the peer's kernel for its own address.
+        # In turn: our answers, those of the peer's kernel for its own address, the bare loop's.
         for number, asker in enumerate(askers):
             some, missed = asker.latencies(20, PAUSE)
             found[number] += some
@@ -126,7 +135,7 @@ def _asked(given: Limited, seconds: float, meanwhile: Callable[[float], None]) -
     thread.join()
     for asker in askers:
         asker.close()
-    ours, kernel = sorted(found[0]), sorted(found[1])
+    ours, kernel, bare = (sorted(some) for some in found)
     suspected = sum(
         event.get("state") in ("suspect", "dead")
         for running in (given.running, given.peer)
@@ -140,6 +149,8 @@ def _asked(given: Limited, seconds: float, meanwhile: Callable[[float], None]) -
         "kernel_p50_us": round(kernel[len(kernel) // 2] * 1e6, 1),
         "p99_us": round(ours[int(len(ours) * 0.99)] * 1e6, 1),
         "kernel_p99_us": round(kernel[int(len(kernel) * 0.99)] * 1e6, 1),
+        "bare_p50_us": round(bare[len(bare) // 2] * 1e6, 1),
+        "bare_p99_us": round(bare[int(len(bare) * 0.99)] * 1e6, 1),
         "worst_ms": round(ours[-1] * 1e3, 1),
         "periods_throttled": given.limit.throttled() - throttled,
         "millis_used": round((processor_seconds(pid) - before) / seconds * 1e3),

@@ -42,17 +42,13 @@ class Monitor:
 
     async def start(self) -> None:
         """Subscribe, then wait until the kernel's table is here."""
-        self._socket = IPRSocket()
-        self._socket.bind(groups=_GROUPS)
-        self._resync()
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
+        self._open()
         await self._synced.wait()
         self._routes.start()
 
     def close(self) -> None:
         """Stop listening."""
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._socket.close()
+        self._close_socket()
         self._routes.close()
 
     def _on_gateways(self, gateways: Gateways) -> None:
@@ -60,10 +56,28 @@ class Monitor:
         if changed and not self._dumping:
             self._on_change(self._table.interfaces())
 
-    def _resync(self) -> None:
+    def _open(self) -> None:
+        """Subscribe, and ask for everything."""
+        self._socket = IPRSocket()
+        self._socket.bind(groups=_GROUPS)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
         self._table.clear()
         self._awaiting = [rtnl.RTM_GETLINK, rtnl.RTM_GETADDR]
         self._dump_next()
+
+    def _close_socket(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+
+    def _resync(self) -> None:
+        """News were lost: begin anew with another socket.
+
+        This one would lose more without a word until it was read empty, and it may be in the midst
+        of a dump, beside which the kernel allows no other.
+        """
+        self.resyncs += 1
+        self._close_socket()
+        self._open()
 
     def _dump_next(self) -> None:
         # The kernel runs one dump at a time on a socket; a second one meanwhile gets EBUSY.
@@ -79,7 +93,6 @@ class Monitor:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-            self.resyncs += 1
             self._resync()
             return
         changed = False

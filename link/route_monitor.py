@@ -48,6 +48,7 @@ class RouteMonitor:
         )
         attach(self._socket, default_routes_only())
         self._socket.bind((0, _GROUPS))
+        self._dumping = False
         self._dump()
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
 
@@ -72,9 +73,9 @@ class RouteMonitor:
             except BlockingIOError:
                 return
             except OSError:
-                # ENOBUFS: news were lost, perhaps the end of a dump too.
-                self._dumping = False
-                self._dump()
+                # ENOBUFS: news were lost, and more will be, until the socket is read empty.
+                self.close()
+                self.start()
                 return
             for message in messages(data):
                 self._take(message.type, message.gateways)

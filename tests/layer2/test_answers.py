@@ -270,10 +270,11 @@ def test_a_switch_that_snoops_passes_questions_on(tmp_path: Path) -> None:
             wait_until(lambda: client.resolve(VIP6) == node.mac, "an answer after the flap")
 
 
-def test_as_nobody_with_one_capability_and_nothing_to_write(
-    machines: dict[str, Machine], tmp_path: Path
+@pytest.mark.parametrize("uid", [0, 65534])
+def test_with_one_capability_and_nothing_to_write(
+    machines: dict[str, Machine], tmp_path: Path, uid: int
 ) -> None:
-    """The pod's rights: uid 65534, NET_RAW ambient, no new privileges, read-only root."""
+    """The pod's rights: NET_RAW alone, no new privileges, read-only root."""
     third = machines["third"]
     third.namespace.sysctl("core/optmem_max", 131_072)
     # Of its own, for the speaker of `node` answers for the others and may always be the first.
@@ -284,7 +285,7 @@ def test_as_nobody_with_one_capability_and_nothing_to_write(
             folder.chmod(folder.stat().st_mode | 0o055)
     run = [sys.executable, "-m", "speaker", "--source", str(source), "--node-name", "third"]
     rights = ["--inh-caps=-all,+net_raw", "--ambient-caps=-all,+net_raw"]
-    drop = ["--reuid=65534", "--regid=65534", "--clear-groups", *rights]
+    drop = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *rights]
     drop += ["--bounding-set=-all,+net_raw", "--no-new-privs"]
     script = 'mount -o remount,ro,bind / && ! touch /x 2>/dev/null && exec setpriv "$@"'
     command = ["unshare", "-m", "sh", "-c", script, "sh", *drop, *run, "--port", "0"]
