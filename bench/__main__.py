@@ -23,6 +23,7 @@ sys.path[:0] = [str(ROOT / "netns-lab"), str(ROOT / "tests" / "support"), str(RO
 from bench.announcing import announce_times  # noqa: E402
 from bench.client import Asker, processor_seconds, resident_mib, storm  # noqa: E402
 from bench.limited import in_storm, while_busy  # noqa: E402
+from bench.turns import longest_turns  # noqa: E402
 from dualstack import Machine, dualstack, index_of, manifests  # noqa: E402
 
 ROUNDS = 5
@@ -154,6 +155,7 @@ def main() -> None:
     ips = service_ips(SERVICES)
     more = {
         "announcing": announce_times(ips),
+        "longest_turns": longest_turns(ips),
         "limited_in_storm": in_storm(ips),
         "limited_while_busy": while_busy(ips),
     }

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import stall_probe
 from netns import Host
 
 POLL = 0.02
@@ -107,11 +108,17 @@ def wait_until(found: Callable[[], Any], what: str, timeout: float = 15.0) -> An
 
 
 @contextmanager
-def speaker(host: Host, source: Path, *flags: str, log: Path) -> Iterator[Speaker]:
-    """Run a speaker on the host; it is killed at the end if the test has not stopped it."""
+def speaker(
+    host: Host, source: Path, *flags: str, log: Path, probe: Path | None = None
+) -> Iterator[Speaker]:
+    """Run a speaker on the host; it is killed at the end if the test has not stopped it.
+
+    `probe` is the file for `stall_probe`, if that is to watch its loop.
+    """
+    probed = (stall_probe.__file__, str(probe)) if probe else ()
     command = [
-        *(sys.executable, "-m", "speaker", "--source", str(source), "--node-name", host.name),
-        *("--host", host.ip, *flags),
+        *(sys.executable, *probed, "-m", "speaker", "--source", str(source)),
+        *("--node-name", host.name, "--host", host.ip, *flags),
     ]
     with log.open("wb") as output:
         process = host.namespace.start(command, stdout=output.fileno(), stderr=subprocess.STDOUT)
