@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import time
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,6 @@ def _change(file: Path, number: int) -> None:
 
 def _longest(probe: Path) -> dict[str, Any]:
     """The longest turn since the last call, and what ran in it."""
-    found = max(stall_probe.turns(probe), key=lambda turn: turn[1], default=(0.0, 0.0, ""))
+    found = max(stall_probe.turns(probe), key=attrgetter("cpu"), default=None)
     probe.write_text("")
-    return {"ms": round(found[1] * 1e3, 1), "ran": found[2]}
+    return {"ms": round(found.cpu * 1e3, 1), "ran": found.ran} if found else {"ms": 0.0, "ran": ""}
