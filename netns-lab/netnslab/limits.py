@@ -35,8 +35,12 @@ def _gone(median: float, most: float) -> Limits:
 
 # A process is gone, its kernel forwards on: only who has no entry yet may have to wait.
 _PROCESS = Limits(silent_ms=(2000, 2000), lost=0, tcp_failed=0, quiet=True, wire_only=True)
-# Two questions of the observer may fall into the moment in which old and new owner both answer.
-_PLANNED = Limits(silent_ms=(1000, 1000), dual_answer_ms=100, lost=0, tcp_failed=0)
+# Two questions of the observer may fall into the moment in which old and new owner both answer:
+# the old one answers on until it has heard the new one, which both know a moment after clients.
+_CROSSED = 100
+_PLANNED = Limits(silent_ms=(1000, 1000), dual_answer_ms=_CROSSED, lost=0, tcp_failed=0)
+# The process comes back: its heir hands over, as planned.
+_BACK = replace(_PROCESS, wire_only=False, dual_answer_ms=_CROSSED)
 # Nobody but the owner may speak for an IP.
 _CALM = Limits(moves=0, claimants=0)
 _THERE_AND_BACK = Limits(moves=2, claimants=1)
@@ -49,11 +53,11 @@ FAILOVER = {
     "half": _gone(1000, 2000),
     "all-but-one": _gone(1000, 2000),
     "kill": _PROCESS,
-    "freeze": replace(_PROCESS, wire_only=False),
-    "restart": replace(_PROCESS, tcp_reset=0, moves=2),
-    "thaw": replace(_PROCESS, wire_only=False, moves=2),
+    "freeze": _BACK,
+    "restart": replace(_BACK, wire_only=True, tcp_reset=0, moves=2),
+    "thaw": replace(_BACK, moves=2),
     "stop": replace(_PLANNED, handover_ms=1000, exit_ms=2000),
-    "stop-twice": replace(_PROCESS, quiet=False, dual_answer_ms=100, exit_ms=300),
+    "stop-twice": replace(_PROCESS, quiet=False, dual_answer_ms=_CROSSED, exit_ms=300),
     "rejoin": replace(_PLANNED, silent_ms=(500, 500)),
     "rolling": replace(_PLANNED, dual_answer_ms=400, exit_ms=2000),
     "blink-100": _CALM,
