@@ -206,14 +206,13 @@ class Announcing:
     def _answer_anew(self, frame: bytes, now: float) -> bytes | DropReason:
         """As `Layer2` does, remember answers to questions until what is answered changes."""
         heard = read_arp(frame)
-        told = heard is not None and (
+        if heard is not None and (
             heard.operation is Operation.REPLY or heard.sender_ip == heard.target_ip
-        )
-        if told and heard is not None:
+        ):
             self._overhear(heard, now)
+            return DropReason.ANNOUNCEMENT
         answer = respond(frame, self._mac, lambda ip: self.announcer.answers(ip, LINK))
-        if not told:
-            self._remembered[frame] = answer
+        self._remembered[frame] = answer
         return answer
 
     def _overhear(self, heard: ArpPacket, now: float) -> None:
