@@ -574,14 +574,14 @@ class Daemon:
             self._decided.setdefault(ip, now)
             self._failover.won(action.service, ip, action.interfaces, previous, now)
         self._log_ips("announce", action.service, action.ips, reason=action.reason)
+        if self._cluster is not None:
+            # Said when it is true: a takeover asks the old owner first, and links may be missing.
+            self._unassigned.add(action.service)
         if action.interfaces is not None and not action.interfaces & self._layer2.names():
             wanted = sorted(action.interfaces)
             self._log.warning("announce_failed", service=action.service, interfaces=wanted)
             if self._cluster is not None:
                 self._cluster.failed(action.service, str(action.ips[0]), wanted)
-        elif self._cluster is not None:
-            # Said when it is true: a takeover asks the old owner first.
-            self._unassigned.add(action.service)
 
     def _first_frame(self, ip: IPAddress) -> None:
         decided = self._decided.pop(ip, None) if self._decided else None
