@@ -61,8 +61,8 @@ if TYPE_CHECKING:
 HASHES_A_TURN = 500
 BITE = 0.001
 """Seconds that one turn of the loop may spend on elections and changes."""
-LINES_A_TURN = 15
-"""How many log lines one turn may write, after all else: a millisecond."""
+LINES_A_TURN = 10
+"""How many log lines one turn may write, after all else: half a millisecond."""
 PLANS_A_TURN = 100
 """How many plans one turn takes over: half a millisecond."""
 HAND_OVER_WITHIN = 0.9
@@ -470,6 +470,7 @@ class Daemon:
         if not busy and not self._announcer.urgent:
             self._write_lines(LINES_A_TURN)
         if busy or self._lines or self._takeovers:
+            interpreter.tidy()
             self._wake()
         elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
             self._cluster.settled()

@@ -39,10 +39,10 @@ from speaker.frames import build
 
 FRAMES_A_TURN = 64
 """How many frames one link may take of one turn of the loop; the rest waits for the next."""
-SENDING = 0.001
+SENDING = 0.0005
 """Seconds for which one turn may send announcements. On a bridge of virtual links one frame takes
 up to a millisecond: it is handed to every host before the call returns."""
-FRAMES_AT_ONCE = 8
+FRAMES_AT_ONCE = 4
 """How many announcements are sent between two looks at the clock."""
 JOINS_A_TURN = 25
 """How many multicast groups are joined in one turn: some 1 ms."""

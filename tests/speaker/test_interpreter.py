@@ -1,7 +1,11 @@
 """A thread at work does not hold up the loop, and collections are short."""
 
+import gc
 import subprocess
 import sys
+import weakref
+
+from speaker import interpreter
 
 CODE = """
 import threading, time
@@ -34,3 +38,23 @@ def median_wait(tune: str) -> float:
 def test_what_wakes_up_gets_the_interpreter_back_at_once() -> None:
     """Against Python's own 5 ms, side by side, as machines differ."""
     assert median_wait("interpreter.tune()") < median_wait("") / 3
+
+
+def test_what_is_young_does_not_wait_for_a_great_collection() -> None:
+    class Knot:
+        """Refers to itself, so that only a collection frees it."""
+
+        def __init__(self) -> None:
+            self.knot = self
+
+    gc.disable()
+    try:
+        knot, kept = Knot(), Knot()
+        gone = weakref.ref(knot)
+        del knot
+        interpreter.tidy()
+        assert gone() is None
+        young = (*gc.get_objects(generation=0), *gc.get_objects(generation=1))
+        assert not any(found is kept for found in young)
+    finally:
+        gc.enable()
