@@ -48,9 +48,10 @@ STALL = 0.005 if FULL else 0.008
 """Seconds of its own CPU that one turn of the loop may take. Not of the clock: the API server has
 the same processors here. A machine that does other work, as it may in `make test`, has cold caches,
 and the same work takes longer."""
-STRAYS = 2
-"""How many turns of a phase may take up to twice that. The kernel handles the packets of the whole
-machine in whoever runs, and counts it as theirs, up to some milliseconds at a time."""
+STRAYS, STRAY = 2, 0.025
+"""How many turns of a phase may take longer, and how long. The kernel does its own work in whoever
+runs, such as freeing the memory of an API server that was killed, and counts it as theirs: now and
+then 5 ms of system time stand in a turn that made no system call."""
 CHANGES = 100
 LATENCY = 0.1
 """Seconds from a change's answer to its announcement, at the 99th percentile."""
@@ -69,7 +70,7 @@ class Stall(NamedTuple):
     @property
     def good(self) -> bool:
         """Whether the turns were short enough."""
-        return self.usual.cpu <= STALL and self.worst.cpu <= 2 * STALL
+        return self.usual.cpu <= STALL and self.worst.cpu <= STRAY
 
 
 class Api:
