@@ -13,6 +13,7 @@ So the request goes first, then both replies: the last one is for clients that k
 Clients that are known by name get the request of the last row, and answer it at once.
 """
 
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 import link.lean_scapy  # noqa: F401 - before scapy
@@ -22,6 +23,7 @@ from link.mac import BROADCAST, ZERO, format_mac
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Padding
 
+_CACHED_MACS = 64
 _REQUEST, _REPLY = 1, 2
 _SOURCE, _TYPE = 6, 12
 _SENDER_MAC, _SENDER_IP, _TARGET_MAC, _TARGET_IP, _PADDING = (
@@ -64,14 +66,25 @@ def gratuitous(mac: bytes, ip: IPv4Address) -> tuple[bytes, ...]:
 def _fill(
     operation: int, mac: bytes, sender: IPv4Address, target_mac: bytes, target: IPv4Address
 ) -> bytes:
-    # 0.3 to 2 ms for scapy to build a frame, 1 us to fill one in: 1,000 IPs must leave within
-    # 60 ms, and the loop may not stand still for more than 5.
+    start, between, end = _parts(operation, mac, target_mac)
+    return start + sender.packed + between + target.packed + end
+
+
+@lru_cache(maxsize=4 * _CACHED_MACS)
+def _parts(operation: int, mac: bytes, target_mac: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before, between and after the two IPs.
+
+    0.3 to 2 ms for scapy to build a frame, 1 us to fill one in: 1,000 IPs must leave within 60 ms,
+    and the loop may not stand still for more than 5.
+    """
     frame = bytearray(_TEMPLATES[operation])
     frame[_SOURCE:_TYPE] = frame[_SENDER_MAC:_SENDER_IP] = mac
-    frame[_SENDER_IP:_TARGET_MAC] = sender.packed
     frame[_TARGET_MAC:_TARGET_IP] = target_mac
-    frame[_TARGET_IP:_PADDING] = target.packed
-    return bytes(frame)
+    return (
+        bytes(frame[:_SENDER_IP]),
+        bytes(frame[_TARGET_MAC:_TARGET_IP]),
+        bytes(frame[_PADDING:]),
+    )
 
 
 def _template(operation: int) -> bytes:

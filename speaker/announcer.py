@@ -387,20 +387,26 @@ class Announcer:
         self._now = now
         for wanted in self._wanted.values():
             if version in (None, wanted.ip.version) and not wanted.quiet:
-                self._start_burst(wanted, index, echo=True)
+                self._start_burst(wanted, index, self._urgency(wanted.ip), echo=True)
 
     def _start_bursts(self, wanted: _Wanted) -> None:
         wanted.quiet = False
+        priority = self._urgency(wanted.ip)
         for index in self._interfaces:
-            self._start_burst(wanted, index)
+            self._start_burst(wanted, index, priority)
 
-    def _start_burst(self, wanted: _Wanted, index: int, echo: bool = False) -> None:
+    def _urgency(self, ip: IPAddress) -> _Priority:
+        asked = self._clients.any_of(ip, self._now)
+        return _Priority.WITH_CLIENTS if asked else _Priority.FIRST
+
+    def _start_burst(
+        self, wanted: _Wanted, index: int, priority: _Priority, echo: bool = False
+    ) -> None:
         interface, version = self._interfaces.get(index), wanted.ip.version
         if interface is None or (version == 6 and interface.link_local is None):
             return
         burst = wanted.bursts[index] = _Burst(wanted, index, _FIRST[version], echo)
-        asked = self._clients.any_of(wanted.ip, self._now)
-        self._queue(_Priority.WITH_CLIENTS if asked else _Priority.FIRST, burst, burst.first)
+        self._queue(priority, burst, burst.first)
 
     def _continue_rounds(self) -> None:
         """No more first frames may leave now, so there is time to prepare for the others."""

@@ -108,7 +108,7 @@ class Clients:
 
     def _recent(self, ip: IPAddress, now: float) -> OrderedDict[_Asker, _Seen]:
         """Return the askers of `ip` after dropping those of long ago, which come first."""
-        known = self._by_ip.get(ip)
+        known = self._by_ip.get(ip) if self._by_ip else None
         if known is None:
             return _NOBODY
         while known:

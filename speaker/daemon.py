@@ -594,7 +594,7 @@ class Daemon:
         fields.setdefault("owner", self._settings.node_name)
         at = time.time()
         for ip in ips:
-            self._lines.append((event, {"service": service, "ip": str(ip), **fields, "at": at}))
+            self._lines.append((event, {"service": service, "ip": ip, **fields, "at": at}))
 
     def _write_lines(self, most: int | None = None) -> None:
         """Write the oldest lines that wait, and note how long takeovers took."""
@@ -602,6 +602,7 @@ class Daemon:
             self._instruments.takeover.observe(self._takeovers.popleft())
         for _ in range(len(self._lines) if most is None else min(most, len(self._lines))):
             event, fields = self._lines.popleft()
+            fields["ip"] = str(fields["ip"])
             self._log.info(event, **fields)
 
     def _note_readiness(self) -> None:

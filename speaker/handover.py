@@ -71,7 +71,7 @@ class Handover:
 
     def cancel(self, service: str, ip: IPAddress) -> bool:
         """The IP is ours again, or nobody's; true where it was being handed over."""
-        item = self._yielding.get(ip)
+        item = self._yielding.get(ip) if self._yielding else None
         if item is None or service not in item.services:
             return False
         item.services.discard(service)

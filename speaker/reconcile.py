@@ -59,11 +59,11 @@ class Reconciler:
 
     def _announce(self, service: str, plan: ServicePlan, reason: str) -> list[Action]:
         before = self._announced.get(service)
-        wanted = (frozenset(plan.ips), plan.interfaces)
-        if before is not None and (frozenset(before.ips), before.interfaces) == wanted:
-            return []
         actions: list[Action] = []
         if before is not None:
+            wanted = (frozenset(plan.ips), plan.interfaces)
+            if (frozenset(before.ips), before.interfaces) == wanted:
+                return []
             gone = tuple(ip for ip in before.ips if ip not in plan.ips)
             if gone:
                 actions.append(Withdraw(service, gone, Withheld.IP_CHANGED))

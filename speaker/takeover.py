@@ -113,11 +113,12 @@ class Takeovers:
 
     def holds(self, ip: IPAddress) -> bool:
         """Tell whether the IP waits for a decision."""
-        return ip in self._pending
+        # Hashing an address takes longer than all else here, and mostly there are none.
+        return bool(self._pending) and ip in self._pending
 
     def quiet(self, ip: IPAddress) -> bool:
         """Tell whether the IP was taken over without a word."""
-        return ip in self._quiet
+        return bool(self._quiet) and ip in self._quiet
 
     @property
     def idle(self) -> bool:
