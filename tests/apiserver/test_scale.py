@@ -48,6 +48,8 @@ STALL = 0.005 if FULL else 0.008
 """Seconds of its own CPU that one turn of the loop may take. Not of the clock: the API server has
 the same processors here. A machine that does other work, as it may in `make test`, has cold caches,
 and the same work takes longer."""
+CROWDED = 2 * STALL
+"""The same while thousands of updates keep all processors busy."""
 STRAYS, STRAY = 2, 0.025
 """How many turns of a phase may take longer, and how long. The kernel does its own work in whoever
 runs, such as freeing the memory of an API server that was killed, and counts it as theirs: now and
@@ -67,10 +69,9 @@ class Stall(NamedTuple):
     held: stall_probe.Turn
     """The turn that stood still for longest, also as it waited for other threads."""
 
-    @property
-    def good(self) -> bool:
+    def good(self, limit: float) -> bool:
         """Whether the turns were short enough."""
-        return self.usual.cpu <= STALL and self.worst.cpu <= STRAY
+        return self.usual.cpu <= limit and self.worst.cpu <= STRAY
 
 
 class Api:
@@ -194,7 +195,9 @@ def test_memory_latency_and_stalls(big: tuple[Cluster, Api], tmp_path: Path) -> 
             assert resident <= MOST_RESIDENT
         assert after[1] - relisted[1] <= GROWTH
         assert slowest is not None, f"three times not within {LATENCY} s"
-        assert [name for name, stall in stalls.items() if not stall.good] == [], stalls
+        crowded = stalls.pop("updates")
+        assert crowded.good(CROWDED), crowded
+        assert [name for name, stall in stalls.items() if not stall.good(STALL)] == [], stalls
     finally:
         cluster.stop()
         limit.__exit__(None, None, None)
