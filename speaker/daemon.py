@@ -133,6 +133,8 @@ class Daemon:
         self._planned = asyncio.Event()
         self._failure: str | None = None
         self._health = Health()
+        if self._cluster is not None:
+            self._health.waiting_for = partial(getattr, self._cluster, "waiting_for")
         self._figures = self._make_figures()
         self._registry, self._instruments = make_registry(self._figures)
         self._witness.on_confirmed = self._instruments.confirmed.observe
@@ -608,8 +610,7 @@ class Daemon:
     def _note_readiness(self) -> None:
         self._figures.contact = not self._contact.held
         if not self._planned.is_set():
-            waiting = self._cluster.waiting_for if self._cluster is not None else None
-            self._health.not_ready = f"sources are not read yet: {waiting}".removesuffix(": None")
+            self._health.not_ready = "sources are not read yet"
         elif self._contact.held:
             self._health.not_ready = "no contact with another speaker yet"
         else:

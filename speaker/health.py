@@ -31,11 +31,19 @@ class Health:
     def __init__(self) -> None:
         self.not_ready: str | None = "starting"
         """Why the speaker is not ready; None when it is."""
+        self.waiting_for: Callable[[], str | None] = lambda: None
+        """What exactly it waits for, asked by the probe: it may change while the loop rests."""
         self._turned = time.monotonic()
 
     def turned(self) -> None:
         """The loop made a turn."""
         self._turned = time.monotonic()
+
+    def unready(self) -> str | None:
+        """Return why the speaker is not ready, as exactly as is known now."""
+        why = self.not_ready
+        waiting = None if why is None else self.waiting_for()
+        return f"{why}: {waiting}" if waiting else why
 
     def hung(self) -> str | None:
         """Return how long the loop has not turned, where that is too long."""
@@ -67,7 +75,7 @@ class HttpServer:
     def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
         routes: dict[str, Callable[[], str | None]] = {
             "/healthz": health.hung,
-            "/readyz": lambda: health.hung() or health.not_ready,
+            "/readyz": lambda: health.hung() or health.unready(),
         }
 
         def app(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
