@@ -79,21 +79,26 @@ class Announcing:
         self._remembered: dict[bytes, bytes | DropReason] = {}
         self._remembered_at = 0
         """What `Announcer.changes` was when the answers were remembered."""
+        self.election.set_plans(site.plans)
+        self.set_carrier(True, now)
+
+    def set_carrier(self, up: bool, now: float) -> None:
+        """Take the only link there is; as a cable has it, it stays up without carrier."""
         interface = Interface(
             LINK,
             "eth0",
-            site.mac,
+            self._mac,
             up=True,
-            carrier=True,
+            carrier=up,
             broadcast=True,
             noarp=False,
-            addresses=frozenset({site.address}),
-            gateways=frozenset({site.gateway}),
+            addresses=frozenset({self._site.address}),
+            gateways=frozenset({self._site.gateway}),
         )
+        self._unsettled = True
         self.announcer.set_interfaces({LINK: interface}, now)
         if self.failover is not None:
             self.failover.set_interfaces({LINK: interface}, now)
-        self.election.set_plans(site.plans)
 
     def tick(self, now: float) -> bool:
         """Note that the process runs; true where it stood still, and waiting frames are stale."""

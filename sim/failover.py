@@ -106,10 +106,18 @@ def _rolling(rng: "Random", cast: Cast) -> list[Fault]:
     ]
 
 
+def _uplink(rng: "Random", cast: Cast) -> list[Fault]:
+    """The announcing link of one node goes and comes back, seen by it and not, in quick turn."""
+    node, first = (rng.choice(cast.owners),), _when(rng)
+    kinds = (Kind.CARRIER_LOST, Kind.PORT_CUT, Kind.CARRIER_LOST)
+    return [Fault(first + 6.0 * turn, kind, node, 3.0) for turn, kind in enumerate(kinds)]
+
+
 SCENARIOS = {
     "power-off": Scenario(3, _one(Kind.POWER_OFF), 1.0, 1),
     "power-off-8": Scenario(8, _one(Kind.POWER_OFF), 1.0, 1),
     "cable-switch": Scenario(3, _one(Kind.PARTITION), 1.0, 1),
+    "uplink": Scenario(3, _uplink, 1.0, 6, dual=6),
     "half": Scenario(5, _several(2), 2.0, 2),
     "all-but-one": Scenario(5, _several(4), 2.0, 2),
     "kill": Scenario(3, _one(Kind.KILL), 2.0, 1),

@@ -45,6 +45,10 @@ class Kind(StrEnum):
     """Port 7946 is dropped between all nodes; frames pass."""
     SWITCH_PAUSE = "switch_pause"
     """The switch forwards nothing."""
+    PORT_CUT = "port_cut"
+    """The switch drops all frames of the nodes, which do not see it; gossip has another link."""
+    CARRIER_LOST = "carrier_lost"
+    """The same, and the nodes see it."""
     PARTITION = "partition"
     """The named nodes are cut off from all others."""
 
@@ -189,6 +193,22 @@ def _switch_pause(world: "World", _fault: Fault) -> Undo:
     return undo
 
 
+def _port_cut(world: "World", fault: Fault) -> Undo:
+    world.cut_port(fault.nodes, by=1)
+    return lambda: world.cut_port(fault.nodes, by=-1)
+
+
+def _carrier_lost(world: "World", fault: Fault) -> Undo:
+    world.cut_port(fault.nodes, by=1)
+    world.set_carrier(fault.nodes, up=False)
+
+    def undo() -> None:
+        world.cut_port(fault.nodes, by=-1)
+        world.set_carrier(fault.nodes, up=True)
+
+    return undo
+
+
 _ACTIONS: dict[Kind, Callable[["World", Fault], Undo]] = {
     Kind.POWER_OFF: _crash,
     Kind.KILL: _crash,
@@ -206,4 +226,6 @@ _ACTIONS: dict[Kind, Callable[["World", Fault], Undo]] = {
     Kind.STOP: _stop,
     Kind.GOSSIP_CUT: _gossip_cut,
     Kind.SWITCH_PAUSE: _switch_pause,
+    Kind.PORT_CUT: _port_cut,
+    Kind.CARRIER_LOST: _carrier_lost,
 }

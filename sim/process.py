@@ -170,6 +170,11 @@ class Process:
         if self.announcing.stirred:
             self._drain(now)
 
+    def set_carrier(self, up: bool, now: float) -> None:
+        """Hear from the kernel whether the announcing link has carrier."""
+        self.announcing.set_carrier(up, self._tick(now))
+        self._drain(now)
+
     def stop(self, now: float) -> None:
         """Begin to leave, as after SIGTERM; `handing_over` tells when that is done."""
         if not self.frozen:

@@ -1,5 +1,6 @@
 """The Ethernet segment that all nodes share, and a host on it that asks who has each service IP."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,12 @@ class Segment:
         self._network = network
         self._ports: dict[str, Receive] = {}
         self._hosts: dict[bytes, str] = {}
+        self._cut: Counter[str] = Counter()
+
+    def cut(self, host: str, by: int) -> None:
+        """Drop all frames from and to a host; `by=-1` takes one such fault back."""
+        self._cut[host] += by
+        self._cut += Counter()
 
     def plug(self, host: str, mac: bytes, receive: Receive) -> None:
         """Connect a host."""
@@ -43,7 +50,7 @@ class Segment:
         elif destination in self._hosts:
             host = self._hosts[destination]
             receive = self._ports[host]
-            for delay in self._network.copies(source, host):
+            for delay in self._copies(source, host):
                 self._heap.after(delay, partial(receive, (frame,)))
 
     def send_all(self, source: str, frames: Sequence[bytes]) -> None:
@@ -54,18 +61,24 @@ class Segment:
             for frame in frames:
                 self.send(source, frame)
             return
-        for delay in self._network.copies(source, host):
+        for delay in self._copies(source, host):
             self._heap.after(delay, partial(self._ports[host], frames))
 
     def flood(self, source: str, frames: Sequence[Frame]) -> None:
         """Carry broadcasts: a bridge has them at all ports at once, so that is one event."""
         heard = []
         for host, receive in self._ports.items():
-            if host != source:
+            if host != source and self._joined(source, host):
                 arrived = self._network.passing(source, host, frames)
                 if arrived:
                     heard.append((receive, arrived))
         self._heap.after(self._network.conditions.latency, partial(_flood, heard))
+
+    def _copies(self, source: str, host: str) -> tuple[float, ...]:
+        return self._network.copies(source, host) if self._joined(source, host) else ()
+
+    def _joined(self, source: str, host: str) -> bool:
+        return not self._cut or not (self._cut[source] or self._cut[host])
 
 
 def _flood(heard: list[tuple[Receive, Sequence[Frame]]]) -> None:

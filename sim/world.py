@@ -177,6 +177,18 @@ class World:
         self.heap.after(EXIT_POLL, partial(machine.kill, power=False))
         self.heap.after(FORWARDS_ON, partial(machine.kill, power=True))
 
+    def cut_port(self, names: Sequence[str], by: int) -> None:
+        """Drop the nodes' frames at the switch; `by=-1` takes one such fault back."""
+        for name in names:
+            self.segment.cut(name, by)
+
+    def set_carrier(self, names: Sequence[str], *, up: bool) -> None:
+        """Let the nodes see that their announcing link lost its carrier, or has it again."""
+        for name in names:
+            process = self.machines[name].process
+            if process is not None:
+                process.set_carrier(up, self.now)
+
     def thaw(self, name: str) -> None:
         """Let a node's process run again."""
         process = self.machines[name].process

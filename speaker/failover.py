@@ -82,6 +82,8 @@ class Failover:
         self._succession = Succession(node, self._roster, announcer, self._kernel, now)
         self._interfaces: Mapping[int, Interface] = {}
         self._needed: frozenset[str] | None = None
+        self._worked: frozenset[int] = frozenset()
+        """Those of the links in need that have had carrier, by index."""
         self._hello = Hello(())
         self._hello_at = _NEVER
         self._hello_left = 0
@@ -270,15 +272,19 @@ class Failover:
         return len(self._roster.clarions) > 1 or bool(self._inherited)
 
     def _take_links(self, now: float) -> None:
-        usable = {
+        needed = {
             index: interface
             for index, interface in self._interfaces.items()
-            if interface.carrier and (self._needed is None or interface.name in self._needed)
+            if self._needed is None or interface.name in self._needed
         }
+        usable = {index: link for index, link in needed.items() if link.carrier}
         self._flags.set_links(self._interfaces, self._needed, now)
         self._liveness.set_interfaces(usable)
         self._succession.set_interfaces(usable)
-        links = own_links(usable)
+        # A link that lost its carrier is told still: its witnesses are to miss us there, as our
+        # flags may not change yet, or bar us from other links too.
+        self._worked = (self._worked & needed.keys()) | usable.keys()
+        links = own_links({index: needed[index] for index in self._worked})
         if links != self._hello.links:
             self._hello = Hello(links)
             self._hello_at, self._hello_left = now, 3

@@ -132,12 +132,12 @@ class Roster:
 
 
 def own_links(interfaces: Mapping[int, Interface]) -> tuple[PeerLink, ...]:
-    """Describe our links to others, those with carrier, by name; link-local addresses say nothing
-    to somebody on another segment."""
+    """Describe links of ours to others, by name; link-local addresses say nothing to somebody on
+    another segment."""
     found = []
     for interface in sorted(interfaces.values(), key=lambda interface: interface.name):
         ips = [address.ip for address in interface.addresses if not address.is_link_local]
-        if interface.carrier and ips:
+        if ips:
             ips.sort(key=lambda ip: (ip.version, ip.packed))
             found.append(PeerLink(interface.name, interface.mac, tuple(ips)))
     return tuple(found)

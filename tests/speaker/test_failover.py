@@ -134,6 +134,22 @@ def test_flags_change_at_most_once_in_ten_seconds_but_leaving_at_once() -> None:
     assert "a" in node.core.bars().nodes
 
 
+def test_a_link_that_lost_its_carrier_is_told_still() -> None:
+    """Flags may not change again yet: then it takes witnesses to miss us there."""
+    node = Node()
+    node.meet()
+    fallen = replace(ETH0, carrier=False)
+    gossip = replace(ETH0, index=8, name="eth1", mac=b"\x02\0\0\0\1\x0a")
+    never = replace(fallen, index=9, name="eth2")
+    node.core.set_needed(frozenset({"eth0", "eth2"}), node.now)
+    node.links(fallen, gossip, never)
+    hello = of_kind(node.run(HELLO_REFRESH + 1.0), Kind.HELLO)[-1]
+    assert [link.name for link in letters.decode_hello(hello.payload).links] == ["eth0"]
+    node.links(gossip, never)
+    hello = of_kind(node.run(1.0), Kind.HELLO)[-1]
+    assert letters.decode_hello(hello.payload).links == ()
+
+
 # ---- whose word counts
 
 

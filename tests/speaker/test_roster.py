@@ -154,12 +154,11 @@ def test_nobody_is_met_who_has_not_told_its_links() -> None:
     assert roster(B).meet("b", ETH0) is None
 
 
-def test_own_links_are_those_with_carrier_and_an_address_that_others_can_use() -> None:
+def test_own_links_are_told_with_addresses_that_others_can_use() -> None:
     only_local = frozenset([ip_interface("fe80::2/64")])
     interfaces = [
         replace(ETH0, index=9, name="eth9"),
         ETH0,
-        replace(ETH0, index=1, name="cut", carrier=False),
         replace(ETH0, index=2, name="bare", addresses=only_local),
     ]
     ips = IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")
