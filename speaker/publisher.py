@@ -54,8 +54,15 @@ class Publisher:
         self.failures = 0
         self._client, self._source, self._scope = client, source, scope
         self._wanted, self._clock, self._log = wanted, clock, log
+        self._collection = f"{METALLB}/namespaces/{scope.namespace}/servicel2statuses"
         self._requests = Turns(REQUEST_INTERVAL)
         self._queue = KeyedQueue(self._write, self._on_failure)
+        self._deletions = KeyedQueue(self._delete, self._on_failure)
+        """By `name service`: nothing waits for a deletion."""
+        self._left_over: dict[str, asyncio.TimerHandle] = {}
+        """What is to be deleted later, if nobody else does it."""
+        self._doomed: set[str] = set()
+        """Objects whose deletion is on its way."""
         self._recorder = Recorder(scope.node)
         self._events: deque[Event] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -104,6 +111,9 @@ class Publisher:
     def close(self) -> None:
         """Stop writing."""
         self._queue.close()
+        self._deletions.close()
+        for timer in self._left_over.values():
+            timer.cancel()
         if self._sender is not None:
             self._sender.cancel()
 
@@ -117,41 +127,66 @@ class Publisher:
             self._early.add(key)
             return False
         interfaces = self._wanted(key)
-        found = self._source.statuses_of(key)
-        actions = status.reconcile(self._scope.node, key, interfaces, found)
-        by_name: dict[str, list[status.Action]] = {}
-        for action in actions:
-            by_name.setdefault(action.name, []).append(action)
-        chains = [self._do_all(chain, key, interfaces) for chain in by_name.values()]
-        results = await asyncio.gather(*chains, return_exceptions=True)
-        for result in results:
-            if result is not None:
-                raise result
-        return bool(actions)
-
-    async def _do_all(
-        self, chain: list[status.Action], service: str, interfaces: tuple[str, ...] | None
-    ) -> None:
-        """Do what there is to do with one object, as long as it is still wanted so."""
-        for action in chain:
+        acted = False
+        for action in self._actions(key):
+            if isinstance(action, status.Delete):
+                self._delete_soon(action, key)
+                continue
             await self._requests.take()
-            if self._wanted(service) != interfaces:
-                return
-            await self._do(action, service, interfaces or ())
+            if self._wanted(key) != interfaces:
+                # It is looked at again at once.
+                return False
+            await self._do(action, key, interfaces or ())
+            acted = True
+        return acted
 
-    async def _do(self, action: status.Action, service: str, interfaces: tuple[str, ...]) -> None:
-        collection = f"{METALLB}/namespaces/{self._scope.namespace}/servicel2statuses"
+    def _actions(self, service: str) -> list[status.Action]:
+        found, wanted = self._source.statuses_of(service), self._wanted(service)
+        return status.reconcile(self._scope.node, service, wanted, found, self._doomed)
+
+    async def _do(
+        self, action: status.Create | status.Write, service: str, interfaces: tuple[str, ...]
+    ) -> None:
         node = self._scope.node
         match action:
             case status.Create(name):
                 body = status.new_object(name, node, service, self._owners())
-                await _unless(_ALREADY_THERE, self._client.post(collection, body))
+                await _unless(_ALREADY_THERE, self._client.post(self._collection, body))
             case status.Write(name):
                 body = status.status_of(node, service, interfaces)
-                path = f"{collection}/{name}/status"
+                path = f"{self._collection}/{name}/status"
                 await _unless(_NOT_FOUND, self._client.merge(path, body))
-            case status.Delete(name):
-                await _unless(_NOT_FOUND, self._client.delete(f"{collection}/{name}"))
+
+    def _delete_soon(self, action: status.Delete, service: str) -> None:
+        key = f"{action.name} {service}"
+        if not action.after:
+            self._deletions.add(key)
+        elif key not in self._left_over:
+            loop = asyncio.get_running_loop()
+            self._left_over[key] = loop.call_later(action.after, self._clear_away, key)
+
+    def _clear_away(self, key: str) -> None:
+        del self._left_over[key]
+        self._deletions.add(key)
+
+    async def _delete(self, key: str) -> bool:
+        """Delete an object, if that is still what to do with it."""
+        name, _, service = key.partition(" ")
+        await self._requests.take()
+        if not any(
+            isinstance(action, status.Delete) and action.name == name
+            for action in self._actions(service)
+        ):
+            return False
+        self._doomed.add(name)
+        try:
+            await _unless(_NOT_FOUND, self._client.delete(f"{self._collection}/{name}"))
+        except ApiError:
+            self.look({service})
+            raise
+        finally:
+            self._doomed.discard(name)
+        return True
 
     def _owners(self) -> list[dict[str, Any]]:
         pod = self._source.own_pod()

@@ -17,6 +17,7 @@ from speaker.events import (
 )
 from speaker.reconcile import Announce
 from speaker.status import (
+    LEFT_OVER,
     Action,
     Create,
     Delete,
@@ -51,8 +52,8 @@ def _found(name: str, node: str, *interfaces: str, written: bool = True) -> L2St
         (("eth0", "eth1"), [_found(MINE, "a", "eth0", "eth1")], []),
         ((), [_found(MINE, "a", "eth0")], [Write(MINE)]),
         # The owner clears away what the last one left.
-        ((), [_found(THEIRS, "b")], [Delete(THEIRS), Create(MINE), Write(MINE)]),
-        ((), [_found(MINE, "a"), _found(THEIRS, "b")], [Delete(THEIRS)]),
+        ((), [_found(THEIRS, "b")], [Delete(THEIRS, LEFT_OVER), Create(MINE), Write(MINE)]),
+        ((), [_found(MINE, "a"), _found(THEIRS, "b")], [Delete(THEIRS, LEFT_OVER)]),
         # One under a name that MetalLB chose is as good; a second one is not.
         ((), [_found("l2-x7k2p", "a")], []),
         ((), [_found("l2-x7k2p", "a"), _found(MINE, "a")], [Delete("l2-x7k2p")]),
@@ -66,7 +67,19 @@ def test_the_owner_keeps_one_object(
 
 def test_an_object_whose_status_is_another_service_s_for_good_is_replaced() -> None:
     wrong = L2Status("metallb-system", MINE, "a", WEB, "1", ("a", "shop/other"))
-    assert reconcile("a", WEB, (), [wrong]) == [Delete(MINE), Create(MINE), Write(MINE)]
+    second = object_name("a", WEB, 1)
+    assert reconcile("a", WEB, (), [wrong]) == [Delete(MINE), Create(second), Write(second)]
+
+
+def test_what_is_being_deleted_is_gone_and_its_name_is_not_used() -> None:
+    doomed, second = {MINE}, object_name("a", WEB, 1)
+    assert reconcile("a", WEB, None, [_found(MINE, "a")], doomed) == []
+    anew = reconcile("a", WEB, (), [_found(MINE, "a")], doomed)
+    assert anew == [Create(second), Write(second)]
+    both = [_found(MINE, "a"), _found(second, "a")]
+    assert reconcile("a", WEB, (), both, doomed) == []
+    # The deletion failed: one is enough.
+    assert reconcile("a", WEB, (), both) == [Delete(second)]
 
 
 def test_whatever_the_start_two_rounds_give_exactly_one_object() -> None:
