@@ -9,10 +9,11 @@ import os
 import socket
 import ssl
 from asyncio import sslproto
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
@@ -30,6 +31,8 @@ BODY_TIMEOUT = 30.0
 MAX_CONNECTIONS = 48
 TLS_BUFFER = 32 * 1024
 """Bytes that asyncio sets aside for each TLS connection: 256 KiB by default, 12 MiB for all."""
+CLOSING_TURNS = 20
+"""Turns of the loop after which every socket that was shut down has been closed, and more."""
 MAX_REASON = 200
 
 
@@ -54,6 +57,7 @@ class Client:
         self._kubeconfig = kubeconfig
         self._configuration: Any = None
         self._session: aiohttp.ClientSession | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
         self._tls: ssl.SSLContext | bool = True
 
     async def open(self) -> None:
@@ -65,7 +69,7 @@ class Client:
             limit=MAX_CONNECTIONS,
             ttl_dns_cache=30,
             keepalive_timeout=5.0,
-            socket_factory=_socket,
+            socket_factory=self._socket,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -79,8 +83,11 @@ class Client:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
-            # Aborted TLS connections close their sockets in the loop's next turns.
-            for _ in range(3):
+            # A request that was given up has its TLS connection wait for the server's farewell.
+            _shut_down(self._sockets)
+            for _ in range(CLOSING_TURNS):
+                if all(opened.fileno() < 0 for opened in self._sockets):
+                    return
                 await asyncio.sleep(0)
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
@@ -136,6 +143,13 @@ class Client:
                     raise ApiError(0, f"response longer than {MAX_BODY} bytes")
                 pieces.append(piece)
 
+    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        made = _new_socket(info)
+        self._sockets.add(made)
+        if (here := _made_here.get()) is not None:
+            here.append(made)
+        return made
+
     @asynccontextmanager
     async def _request(
         self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str
@@ -156,9 +170,7 @@ class Client:
                     _hang_up(response)
         except TimeoutError:
             # asyncio would leave a connection open whose TLS handshake was given up.
-            for opened in made:
-                with suppress(OSError):
-                    opened.shutdown(socket.SHUT_RDWR)
+            _shut_down(made)
             raise ApiError(0, "no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ApiError(0, _plain(error)) from None
@@ -285,15 +297,19 @@ _made_here: ContextVar[list[socket.socket] | None] = ContextVar("made_here", def
 """The sockets that the request in hand has opened."""
 
 
-def _socket(info: aiohttp.AddrInfoType) -> socket.socket:
+def _shut_down(opened: Iterable[socket.socket]) -> None:
+    for one in opened:
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+
+
+def _new_socket(info: aiohttp.AddrInfoType) -> socket.socket:
     """Make a socket that notices within half a minute that the other machine is gone."""
     made = socket.socket(info[0], info[1], info[2])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
         made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
-    if (here := _made_here.get()) is not None:
-        here.append(made)
     return made
 
 

@@ -88,7 +88,7 @@ class ApiServer:
         self._server, self._etcd = binaries()
         self._data = tempfile.TemporaryDirectory(dir=_memory(), prefix="etcd-")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        _certificates(directory, self.ip)
+        certificates(directory, self.ip)
         (directory / "audit.yaml").write_text(_AUDIT)
         (directory / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n')
 
@@ -382,7 +382,7 @@ def _memory() -> Path | None:
     return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM else None
 
 
-def _certificates(directory: Path, ip: str) -> None:
+def certificates(directory: Path, ip: str) -> None:
     """Make a CA, the server's certificate and the key of service accounts."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
