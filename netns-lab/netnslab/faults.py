@@ -130,8 +130,10 @@ def _freeze(lab: Lab, strike: Strike) -> Injected:
     (victim,) = strike.victims
     victim.signal(signal.SIGSTOP)
     lab.pass_time(time.monotonic() + strike.duration)
+    # Before the signal, or what the speaker does at once would count as done while it was frozen.
+    thawed = time.monotonic()
     victim.signal(signal.SIGCONT)
-    return Injected(thawed=time.monotonic())
+    return Injected(thawed=thawed)
 
 
 def _start(_lab: Lab, strike: Strike) -> Injected:

@@ -4,7 +4,8 @@
 
 Heartbeats to all seeds stand for gossip; a node is alive for `ALIVE` seconds after one. Modes:
 right; idle: does nothing; never-takes-over: does nothing new; leaves-silently; nervous: gives
-others up at the second missing heartbeat; hasty: after a pause it goes on as if nothing were.
+others up at the second missing heartbeat; hasty: after a pause it goes on as if nothing were, and
+nobody speaks to the dead, so that it always hears of nobody until it has spoken itself.
 """
 
 import json
@@ -18,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from netnslab import arp, oracle
+from netnslab import arp, filters, oracle
 from netnslab.addresses import LINK
 from netnslab.instrument import packet_socket, received
 
@@ -43,8 +44,11 @@ class StandIn:
         self.gossip.bind((flags["ml-bindaddr"], 7946))
         self.gossip.setblocking(False)
         self.raw = packet_socket(LINK, arp.ETH_P_ARP)
+        # As a speaker's, or a storm would eat up its quota of CPU.
+        filters.neighbours(self.raw, self.ips)
         self.mac = self.raw.getsockname()[4]
         self.alive: dict[str, float] = {}
+        self.heard: dict[tuple[str, int], float] = {}
         self.owned: set[str] = set()
         self.again: dict[str, list[float]] = {}
         self.leaving = False
@@ -62,9 +66,11 @@ class StandIn:
         sys.exit(0)
 
     def beat(self) -> None:
-        claims = time.monotonic() - self.quiet_since > QUIET
-        message = json.dumps([self.name, self.leaving, claims]).encode()
+        now = time.monotonic()
+        message = json.dumps([self.name, self.leaving, now - self.quiet_since > QUIET]).encode()
         for seed in self.seeds:
+            if self.mode == "hasty" and now - self.heard.get(seed, now) > ALIVE:
+                continue
             try:
                 self.gossip.sendto(message, seed)
             except OSError:
@@ -73,11 +79,13 @@ class StandIn:
     def listen(self) -> None:
         while True:
             try:
-                name, leaving, claims = json.loads(self.gossip.recv(500))
+                message, sender = self.gossip.recvfrom(500)
+                name, leaving, claims = json.loads(message)
             except BlockingIOError:
                 return
             except OSError:
                 continue
+            self.heard[sender] = time.monotonic()
             if leaving:
                 self.alive.pop(name, None)
             elif claims or name == self.name:
@@ -115,14 +123,19 @@ class StandIn:
                 own = (self.mac, socket.inet_aton(packet.tpa))
                 self.raw.send(arp.encode(asker[0], self.mac, arp.REPLY, own, asker))
 
+    def wake(self, now: float) -> None:
+        self.heard.clear()
+        if self.mode != "hasty":
+            self.quiet_since, self.owned = now, set()
+            self.alive.clear()
+
     def run(self) -> None:
         self.say("ready")
         due = 0.0
         while True:
             now = time.monotonic()
-            if now - self.last > 1.0 and self.mode != "hasty":
-                self.quiet_since, self.owned = now, set()
-                self.alive.clear()
+            if now - self.last > 1.0:
+                self.wake(now)
             self.last = now
             self.listen()
             self.elect()
