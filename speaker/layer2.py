@@ -47,8 +47,8 @@ FRAMES_AT_ONCE = 4
 JOINS_A_TURN = 25
 """How many multicast groups are joined in one turn: some 1 ms."""
 REMEMBERED = 1.0
-"""Seconds for which the answer to a question is remembered."""
-MOST_REMEMBERED = 512
+"""Seconds for which the answer to a question is remembered, or why it gets none."""
+MOST_REMEMBERED = 1024
 LONGEST_REMEMBERED = 128
 """Bytes of a question: the longest usual one has 86."""
 RETRY_INTERVAL = 1.0
@@ -129,19 +129,24 @@ class _Answer:
     frame: bytes
 
 
+_Outcome = _Answer | DropReason
+
+
 @dataclass(slots=True)
 class _Remembered:
     """Answers by question: clients, and those who verify an entry, ask in the same bytes again.
+
+    So too why there is none: all nodes but one hear each question for nothing.
 
     Worked out anew whenever `changes` of the announcer differ, and after a second, so that
     `Clients` hears who is still asking.
     """
 
-    answers: dict[bytes, _Answer] = field(default_factory=dict)
+    answers: dict[bytes, _Outcome] = field(default_factory=dict)
     until: float = 0.0
     changes: int = -1
 
-    def current(self, changes: int, now: float) -> dict[bytes, _Answer]:
+    def current(self, changes: int, now: float) -> dict[bytes, _Outcome]:
         """Return the answers that still hold, to be added to."""
         if changes != self.changes or now >= self.until or len(self.answers) >= MOST_REMEMBERED:
             self.answers.clear()
@@ -375,7 +380,7 @@ class Layer2:
     # ---- frames come in
 
     def _readable(
-        self, link: _Link, used: PacketSocket, read: Callable[[_Link, bytes], _Answer | None]
+        self, link: _Link, used: PacketSocket, read: Callable[[_Link, bytes], _Outcome | None]
     ) -> None:
         self._now = self._clock()
         self._on_frames(self._now)
@@ -383,9 +388,9 @@ class Layer2:
             self.listener.frames(link.interface.index, self._now)
         known = link.remembered.current(self._announcer.changes, self._now)
         for data, packet_type in used.receive(FRAMES_A_TURN):
-            answer = known.get(data)
-            if answer is not None and packet_type != PACKET_OTHERHOST:
-                self._answer(used, answer)
+            outcome = known.get(data)
+            if outcome is not None and packet_type != PACKET_OTHERHOST:
+                self._act(used, outcome)
             elif data[6:12] in self._own_macs:
                 # Two links in one segment: one hears all that the other announces.
                 self.stats.dropped[DropReason.OWN_FRAME] += 1
@@ -393,13 +398,13 @@ class Layer2:
                 self.stats.dropped[DropReason.OTHER_HOST] += 1
             elif len(data) == LONGEST_FRAME:
                 self.stats.dropped[DropReason.OVERSIZED] += 1
-            elif (answer := read(link, data)) is not None:
-                self._answer(used, answer)
+            elif (outcome := read(link, data)) is not None:
+                self._act(used, outcome)
                 if len(data) <= LONGEST_REMEMBERED:
-                    known[data] = answer
+                    known[data] = outcome
 
-    def _read_arp(self, link: _Link, data: bytes) -> _Answer | None:
-        """Return the answer to a frame; None, and why is counted, where it gets none."""
+    def _read_arp(self, link: _Link, data: bytes) -> _Outcome | None:
+        """Return what a question gets; None, and why is counted, for any other frame."""
         mac = link.interface.mac
         asked = arp.read_question(data, mac)
         if isinstance(asked, DropReason):
@@ -411,11 +416,10 @@ class Layer2:
             self.stats.dropped[DropReason.ANNOUNCEMENT] += 1
             self._overhear(link, ip, asked.sender_mac)
             return None
-        if not self._asked(link, ip, asked.sender_ip, asked.sender_mac):
-            return None
-        return _Answer(self.stats.of(ip), arp.reply(asked, mac))
+        reason = self._asked(link, ip, asked.sender_ip, asked.sender_mac)
+        return reason or _Answer(self.stats.of(ip), arp.reply(asked, mac))
 
-    def _read_ndp(self, link: _Link, data: bytes) -> _Answer | None:
+    def _read_ndp(self, link: _Link, data: bytes) -> _Outcome | None:
         """The same for IPv6."""
         mac = link.interface.mac
         question = ndp.read_question(data, mac)
@@ -426,9 +430,10 @@ class Layer2:
             return None
         message, asker = question
         ip = message.target
-        if link.source is None or not self._asked(link, ip, message.source, asker):
+        if link.source is None:
             return None
-        return _Answer(self.stats.of(ip), ndp.advertise(question, link.source, mac))
+        reason = self._asked(link, ip, message.source, asker)
+        return reason or _Answer(self.stats.of(ip), ndp.advertise(question, link.source, mac))
 
     def _overhear(self, link: _Link, ip: IPAddress, mac: bytes) -> bool:
         """Somebody says where an IP is; tell whether that is a service IP."""
@@ -460,20 +465,23 @@ class Layer2:
         if self.listener is not None and ip in self._service_ips:
             self.listener.client_answered(ip, link.interface.index, client, self._now)
 
-    def _asked(self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes) -> bool:
-        """Remember who asked, whoever owns the IP; tell whether we answer."""
+    def _asked(
+        self, link: _Link, ip: IPAddress, client: IPAddress, mac: bytes
+    ) -> DropReason | None:
+        """Remember who asked, whoever owns the IP; return why we do not answer, if so."""
         if mac in self._own_macs:
-            self.stats.dropped[DropReason.OWN_FRAME] += 1
-            return False
+            return DropReason.OWN_FRAME
         if ip in self._service_ips:
             self._clients.heard(ip, link.interface, client, mac, self._now)
-        reason = self._announcer.answers(ip, link.interface.index)
-        if reason is not None:
-            self.stats.dropped[reason] += 1
-            return False
-        return True
+        return self._announcer.answers(ip, link.interface.index)
 
     # ---- frames go out
+
+    def _act(self, used: PacketSocket, outcome: _Outcome) -> None:
+        if isinstance(outcome, _Answer):
+            self._answer(used, outcome)
+        else:
+            self.stats.dropped[outcome] += 1
 
     def _answer(self, used: PacketSocket, answer: _Answer) -> None:
         answer.stats.requests += 1

@@ -1,16 +1,17 @@
 """What an heir asks the wire, who answers, and what is heard of it."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 import pytest
 import structlog
 
-from arp.gratuitous import reply
+from arp.gratuitous import reply, request_to_client
 from dualstack import Machine, dualstack, manifests
 from link.drop import DropReason
 from link.interface import Interface
@@ -22,7 +23,7 @@ from speaker.announcer import Announcer, IPAddress
 from speaker.clients import Clients
 from speaker.contact import Contact
 from speaker.layer2 import Layer2
-from speakers import Speaker, speaker
+from speakers import Speaker, speaker, wait_until
 
 pytestmark = [
     pytest.mark.root,
@@ -30,7 +31,7 @@ pytestmark = [
 ]
 
 VIP, VIP6 = ip_address("10.77.9.1"), ip_address("2001:db8:77::9:1")
-NOBODYS, NOBODYS6 = ip_address("10.77.9.2"), ip_address("2001:db8:77::9:2")
+NOBODYS, NOBODYS6 = IPv4Address("10.77.9.2"), ip_address("2001:db8:77::9:2")
 IPS = frozenset({VIP, VIP6, NOBODYS, NOBODYS6})
 PATIENCE, SILENCE = 5.0, 0.2
 """Seconds to wait for an answer, and for none."""
@@ -124,6 +125,35 @@ def test_an_announcement_is_counted_once(machines: dict[str, Machine], version: 
     ear = listen(machines["heir"], announce)
     assert ear.announced_to_us == [(ip, ear.index, mac)]
     assert ear.layer2.stats.dropped == {DropReason.ANNOUNCEMENT: 1}
+
+
+def test_why_there_is_no_answer_is_remembered_only_while_it_holds(
+    machines: dict[str, Machine],
+) -> None:
+    asker = machines["owner"]
+    frame = request_to_client(parse_mac(asker.mac), IPv4Address(asker.ip), NOBODYS, None)
+
+    async def course(ear: Ear, raw: socket.socket) -> None:
+        dropped, counted = ear.layer2.stats.dropped, ear.layer2.stats.of(NOBODYS)
+
+        async def send(reached: Callable[[], bool], what: str) -> None:
+            raw.send(frame)
+            await asyncio.to_thread(wait_until, reached, what, PATIENCE)
+
+        for times in (1, 2):
+            await send(lambda times=times: dropped[DropReason.NOT_ANNOUNCED] == times, "refused")
+        ear.announcer.announce(NOBODYS, "some/service", None, time.monotonic(), quiet=True)
+        await send(lambda: counted.responses == 1, "answered")
+        ear.overheard.set()
+
+    running: list[asyncio.Task[None]] = []
+    with asker.raw(0x0003) as raw:
+        ear = listen(
+            machines["heir"],
+            lambda ear: running.append(asyncio.get_running_loop().create_task(course(ear, raw))),
+        )
+    assert ear.overheard.is_set()
+    assert ear.layer2.stats.dropped == {DropReason.NOT_ANNOUNCED: 2}
 
 
 @pytest.fixture(scope="module")
