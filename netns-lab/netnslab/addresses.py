@@ -13,6 +13,9 @@ ECHO_PORT = 9000
 GOSSIP_PORT = 7946
 MOST_NODES = 50
 MOST_SERVICES = 1000
+# So many services cannot all be watched as closely as a few without the watching itself taking the
+# processors that the speakers need.
+MANY = 50
 GOSSIP_BRIDGE = "br1"
 GOSSIP_LINK = "eth1"
 # The storm asks from an address of its own, about addresses that nobody has.

@@ -5,6 +5,7 @@ import contextlib
 import select
 import socket
 import struct
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ ETH_P_IP = 0x0800
 SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 263, 1, 1
 # The first frames tell who announced; a storm must not fill the memory.
 MOST_FRAMES = 100_000
+GATHER = 0.002
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ class Gossiped(NamedTuple):
 class Capture:
     """Keeps, for each IP, the frames that speak for it; those beyond the limit are counted."""
 
-    def __init__(self, ips: list[str]) -> None:
+    def __init__(self, ips: list[str], asker: str) -> None:
+        """`asker`: the address of the second host, who asks but never speaks for an IP."""
         self.raw = packet_socket(BRIDGE, wire.ethertype(ips))
-        filters.neighbours(self.raw, ips)
+        filters.neighbours(self.raw, ips, but=(asker,))
         # A bridge hands itself only what is flooded, unless it is promiscuous.
         wanted = struct.pack("IHH8s", socket.if_nametoindex(BRIDGE), PACKET_MR_PROMISC, 0, b"")
         self.raw.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, wanted)
@@ -103,13 +106,16 @@ def _by_mac(seen: list[Seen], start: float) -> dict[str, Any]:
 
 def main() -> None:
     """Listens until the lab goes."""
-    capture = Capture(settings()["ips"])
+    given = settings()
+    capture = Capture(given["ips"], given["asker"])
     console = Console({"since": capture.since, "contact": capture.contact, "mark": capture.mark})
     sockets = (capture.raw.fileno(), capture.gossip.fileno())
     console.ready()
     while True:
         with contextlib.suppress(InterruptedError):
             ready, _, _ = select.select([0, *sockets], [], [])
+            # The kernel stamps what arrives, so it may gather a little and be read together.
+            time.sleep(GATHER)
             if ready != [0]:
                 capture.receive()
             if 0 in ready:

@@ -3,9 +3,13 @@
 import contextlib
 import select
 import socket
+import time
 
 from netnslab.instrument import Console, family_of, settings
 
+# Answers come up to that many seconds later: to be woken for each question would keep a machine
+# with many nodes busy with its instruments.
+BREATH = 0.001
 # Connections that a client has forgotten would fill a long run's memory.
 MOST_CONNECTIONS = 4096
 
@@ -87,11 +91,15 @@ def main() -> None:
     backend.poll.register(0, select.EPOLLIN)
     console.ready()
     while True:
-        for fd, _ in backend.poll.poll():
-            if fd == 0:
-                console.handle()
-            else:
-                backend.ready(fd)
+        events = backend.poll.poll()
+        while events:
+            for fd, _ in events:
+                if fd == 0:
+                    console.handle()
+                else:
+                    backend.ready(fd)
+            events = backend.poll.poll(0)
+        time.sleep(BREATH)
 
 
 if __name__ == "__main__":

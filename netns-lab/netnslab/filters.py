@@ -31,25 +31,32 @@ def _attach(raw: socket.socket, program: list[Instruction]) -> None:
     raw.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(attached))
 
 
-def neighbours(raw: socket.socket, ips: list[str]) -> None:
-    """ARP, or of IPv6 the neighbour messages, but for the storm's."""
+def neighbours(raw: socket.socket, ips: list[str], but: tuple[str, ...] = ()) -> None:
+    """ARP, or of IPv6 the neighbour messages, but for the storm's and those of `but`."""
     if wire.family(ips) == 4:
-        storm = int.from_bytes(socket.inet_aton(STORM_IP), "big")
-        _attach(raw, [(WORD, 0, 0, SPA), (IF_EQUAL, 1, 0, storm), ACCEPT, DROP])
+        deaf_to = [socket.inet_aton(ip) for ip in (STORM_IP, *but)]
+        _attach(raw, [(WORD, 0, 0, SPA), *_unless(deaf_to)])
         return
-    storm = int.from_bytes(socket.inet_pton(socket.AF_INET6, STORM_IP6)[-4:], "big")
+    deaf_to = [socket.inet_pton(socket.AF_INET6, ip)[-4:] for ip in (STORM_IP6, *but)]
+    sources = [(WORD, 0, 0, SOURCE6_END), *_unless(deaf_to)]
     program = [
         (BYTE, 0, 0, NEXT_HEADER),
-        (IF_EQUAL, 0, 6, 58),
+        (IF_EQUAL, 0, len(sources) + 2, 58),
         (BYTE, 0, 0, TYPE),
         (IF_EQUAL, 1, 0, ndp.SOLICITATION),
-        (IF_EQUAL, 0, 3, ndp.ADVERTISEMENT),
-        (WORD, 0, 0, SOURCE6_END),
-        (IF_EQUAL, 1, 0, storm),
-        ACCEPT,
-        DROP,
+        (IF_EQUAL, 0, len(sources) - 1, ndp.ADVERTISEMENT),
+        *sources,
     ]
     _attach(raw, program)
+
+
+def _unless(values: list[bytes]) -> list[Instruction]:
+    """Accepts, unless what is loaded is one of these."""
+    count = len(values)
+    tests = [
+        (IF_EQUAL, count - at, 0, int.from_bytes(value, "big")) for at, value in enumerate(values)
+    ]
+    return [*tests, ACCEPT, DROP]
 
 
 def gossip(raw: socket.socket) -> None:

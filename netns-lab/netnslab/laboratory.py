@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from netnslab import cgroups, manifests, oracle, sandbox
-from netnslab.addresses import ECHO_PORT, node_name, service_ip
+from netnslab.addresses import ECHO_PORT, MANY, node_name, service_ip
 from netnslab.cgroups import CpuGroup
 from netnslab.errors import LabError
 from netnslab.instrument import Instrument
@@ -74,10 +74,11 @@ class Lab:
         topology, second_host = self.topology, self.topology.observer
         own = second_host.ip6 if options.family == 6 else second_host.ip
         second = {"mac": second_host.mac, "ip": own, "ips": self.ips}
-        self.capture = Instrument("capture", topology.bridge_host, watched)
+        self.capture = Instrument("capture", topology.bridge_host, {**watched, "asker": own})
         self.observer = Instrument("observer", topology.observer, second)
         rate = options.rate or usual_rate(len(self.ips))
-        self.prober = Instrument("probe", topology.client, {**watched, "rate": rate})
+        asked = {**watched, "rate": rate, "icmp": len(self.ips) > MANY}
+        self.prober = Instrument("probe", topology.client, asked)
         self.tcp = Instrument("tcp", topology.client, watched)
 
     def _nodes(self) -> dict[str, Node]:
@@ -229,6 +230,10 @@ class Lab:
 
         if not self.wait_until(confirmed, self.options.converge_within):
             raise NotConvergedError("the owners do not answer the client's own unicast questions")
+
+    def focus(self, ips: list[str]) -> None:
+        """Has the second host look closely at these."""
+        self.observer.ask("focus", ips=ips)
 
     def mark(self, before: float) -> None:
         """Has the instruments forget what was before that moment."""

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from netnslab import verdict
 from netnslab.limits import Limits
-from netnslab.observer import interval
+from netnslab.observer import INTERVAL
 from netnslab.scenarios import Result
 from netnslab.verdict import Bystanders, Row
 
@@ -91,7 +91,7 @@ def as_json(given: dict[str, Any], limits: Limits, result: Result) -> str:
         **given,
         "settings": {
             "limits": {k: v for k, v in dataclasses.asdict(limits).items() if v is not None},
-            "question_interval_ms": 1000 * interval(given["services"]),
+            "question_interval_ms": 1000 * INTERVAL,
             "client": "entries confirmed just before each fault",
         },
         "machine": machine(),

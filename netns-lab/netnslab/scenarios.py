@@ -57,6 +57,7 @@ def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> Fault:
     without = oracle.owners(lab.ips, [node for node in lab.names if node not in victims])
     hit = [ip for ip in lab.ips if scenario.everyone or whole[ip] in victims]
     scenario.prepare(lab, strike)
+    lab.focus(hit)
     lab.warm(hit)
     now = time.monotonic()
     lab.mark(now - 1)

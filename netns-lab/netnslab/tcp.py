@@ -20,7 +20,7 @@ INTERVAL = 0.1
 # A lost SYN is repeated by the kernel after a second: that user has noticed.
 PATIENCE = 1.0
 # Of all IPs together; beyond this the client would measure itself.
-MOST_PER_SECOND = 400
+MOST_PER_SECOND = 200
 LINE = b"clarion\n"
 # Ends a connection without TIME_WAIT, or ports would run out.
 _ABORT = struct.pack("ii", 1, 0)
@@ -46,6 +46,7 @@ class Record:
         self.begun = array("d")
         self.took = array("d")
         self.resets = array("d")
+        """When each connection that ended had its last answer."""
 
     def begin(self) -> int:
         """A new connection; returns its number. Until it has ended it counts as failed."""
@@ -53,8 +54,13 @@ class Record:
         self.took.append(-1.0)
         return len(self.begun) - 1
 
-    def window(self, start: float, end: float) -> dict[str, float]:
-        """Counts those begun in [start, end] that had the time to fail; resets until now."""
+    def window(self, start: float, end: float, turn: float) -> dict[str, float]:
+        """Counts those begun in [start, end] that had the time to fail; and those that stayed,
+        worked when that began (one line a `turn`, read at the next), and were reset since.
+
+        One that broke before may hear of it much later: the kernel repeats a lost line after 0.2 s,
+        then 0.4 s and so on, and only an answer to that tells.
+        """
         last = bisect_right(self.begun, min(end, time.monotonic() - PATIENCE))
         span = slice(bisect_left(self.begun, start), max(last, bisect_left(self.begun, start)))
         took = self.took[span]
@@ -62,7 +68,7 @@ class Record:
             "tcp_connects": len(took),
             "tcp_failed": sum(one < 0 for one in took),
             "tcp_slowest_ms": round(1000 * max(took, default=0.0), 1) if took else 0.0,
-            "tcp_reset": sum(start <= at for at in self.resets),
+            "tcp_reset": sum(at >= start - 3 * turn for at in self.resets),
         }
 
 
@@ -75,8 +81,9 @@ class Client:
         self._records = {ip: Record() for ip in ips}
         self._open: dict[int, tuple[socket.socket, str, int]] = {}
         self._standing: dict[str, socket.socket | None] = dict.fromkeys(ips)
-        self._answered: set[str] = set()
+        self._answered: dict[str, float] = {}
         self._step = max(INTERVAL / len(ips), 1 / MOST_PER_SECOND)
+        self._turn = self._step * len(ips)
         self._at = 0
         self._next = time.monotonic()
 
@@ -142,25 +149,25 @@ class Client:
             made.send(LINE)
             if not made.recv(1 << 16):
                 raise ConnectionResetError
-            self._answered.add(ip)
+            self._answered[ip] = time.monotonic()
         except BlockingIOError:
             return  # still being made, or no answer yet
         except OSError:
             if ip in self._answered:
-                self._records[ip].resets.append(time.monotonic())
+                self._records[ip].resets.append(self._answered[ip])
             self._forget(ip)
 
     def _forget(self, ip: str) -> None:
         made = self._standing[ip]
         self._standing[ip] = None
-        self._answered.discard(ip)
+        self._answered.pop(ip, None)
         if made is not None:
             made.close()
 
     def window(self, question: dict[str, Any]) -> dict[str, Any]:
         """Rows by IP."""
         start, end = question["start"], question["end"]
-        return {ip: record.window(start, end) for ip, record in self._records.items()}
+        return {ip: record.window(start, end, self._turn) for ip, record in self._records.items()}
 
     def mark(self, _question: dict[str, Any]) -> bool:
         """Begins a measurement: forgets what has ended."""

@@ -2,6 +2,7 @@
 gossip over a second one."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from socket import AF_INET6
 from typing import Any
@@ -69,9 +70,12 @@ class Topology:
         self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, BRIDGE))
         if uplink:
             self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, GOSSIP_BRIDGE))
+        _as_a_switch(self.switch)
         self._rules = False
         self.bridge_host = Host("bridge", "", "", BRIDGE, self.switch)
         self.client = self._host("client", CLIENT_IP, 2)
+        # The prober may send echo requests without a raw socket.
+        self.client.namespace.sysctl("ipv4/ping_group_range", "0 0")
         self.observer = self._host("observer", OBSERVER_IP, 3)
         self.nodes = {
             name: self._node(name, number, uplink) for number, name in enumerate(nodes, 1)
@@ -178,6 +182,13 @@ class Topology:
                     netlink.neigh("replace", dst=ip, lladdr=mac, ifindex=index, state=NUD_PROBE)
 
         host.namespace.run(_with_netlink, probe)
+
+
+def _as_a_switch(namespace: Namespace) -> None:
+    """A switch looks at no IP header; where br_netfilter is loaded, a bridge does, at some cost."""
+    for family in ("iptables", "ip6tables", "arptables"):
+        with suppress(OSError):
+            namespace.sysctl(f"bridge/bridge-nf-call-{family}", 0)
 
 
 def _make_bridge(netlink: Any, name: str) -> None:
