@@ -44,6 +44,7 @@ from speaker.desired import Options, ServicePlan, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
 from speaker.health import Health, HttpServer
+from speaker.later import JOBS_A_TURN, Later
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures, make_registry
 from speaker.peers import Peers, describe
@@ -61,8 +62,6 @@ if TYPE_CHECKING:
 HASHES_A_TURN = 500
 BITE = 0.001
 """Seconds that one turn of the loop may spend on elections and changes."""
-LINES_A_TURN = 10
-"""How many log lines one turn may write, after all else: half a millisecond."""
 PLANS_A_TURN = 100
 """How many plans one turn takes over: half a millisecond."""
 HAND_OVER_WITHIN = 0.9
@@ -114,13 +113,12 @@ class Daemon:
         self._plans: dict[str, ServicePlan] = {}
         self._moves: deque[Move] = deque()
         self._dirty: dict[str, str] = {}
-        self._lines: deque[tuple[str, dict[str, Any]]] = deque()
+        self._later = Later(lambda: self._busy or self._announcer.urgent)
         self._previous: dict[str, str | None] = {}
         """Who owned a service before us, until we have taken it up."""
         self._unassigned: set[str] = set()
         """Services that this node has won, and of which the cluster is not told so yet."""
         self._decided: dict[IPAddress, float] = {}
-        self._takeovers: deque[float] = deque()
         self._failed_exchanges: dict[str, str] = {}
         self._problems: frozenset[Problem] = frozenset()
         self._cause = "start"
@@ -288,10 +286,7 @@ class Daemon:
         self._announcer.withdraw_all()
         for item in list(self._reconciler.announced().values()):
             self._log_ips("withdraw", item.service, item.ips, reason="leaving")
-        while self._lines:
-            self._write_lines(LINES_A_TURN)
-            await asyncio.sleep(0)
-        self._write_lines()
+        await self._later.finish()
 
     # ---- what comes in
 
@@ -385,7 +380,7 @@ class Daemon:
         levels = {Severity.ERROR: self._log.error, Severity.WARNING: self._log.warning}
         new = [problem for problem in problems if problem not in self._problems]
         for number, problem in enumerate(new, 1):
-            if number % LINES_A_TURN == 0:
+            if number % JOBS_A_TURN == 0:
                 await asyncio.sleep(0)
             log = levels.get(problem.severity, self._log.debug)
             log("source", problem=str(problem))
@@ -468,10 +463,7 @@ class Daemon:
             self._layer2.discard()
         self._note_readiness()
         self._schedule()
-        busy = self._electing or (self._dirty and not self._contact.held)
-        if not busy and not self._announcer.urgent:
-            self._write_lines(LINES_A_TURN)
-        if busy or self._lines or self._takeovers:
+        if self._busy:
             interpreter.tidy()
             self._wake()
         elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
@@ -556,6 +548,10 @@ class Daemon:
     def _electing(self) -> bool:
         return bool(self._election.pending or self._moves)
 
+    @property
+    def _busy(self) -> bool:
+        return self._electing or bool(self._dirty and not self._contact.held)
+
     def _mine(self, service: str) -> bool:
         return self._election.owner(service) == self._settings.node_name
 
@@ -589,23 +585,21 @@ class Daemon:
     def _first_frame(self, ip: IPAddress) -> None:
         decided = self._decided.pop(ip, None) if self._decided else None
         if decided is not None:
-            self._takeovers.append(clock() - decided)
+            self._later.add(partial(self._instruments.takeover.observe, clock() - decided))
 
     def _log_ips(self, event: str, service: str, ips: tuple[IPAddress, ...], **fields: Any) -> None:
-        """Log one line an IP: later, as a line takes as long as two frames on the wire."""
-        fields.setdefault("owner", self._settings.node_name)
-        at = time.time()
+        """Log one line an IP, later, with the time of now."""
+        fields = {
+            "owner": self._settings.node_name,
+            **fields,
+            "service": service,
+            "at": time.time(),
+        }
         for ip in ips:
-            self._lines.append((event, {"service": service, "ip": ip, **fields, "at": at}))
+            self._later.add(partial(self._log_ip, event, ip, fields))
 
-    def _write_lines(self, most: int | None = None) -> None:
-        """Write the oldest lines that wait, and note how long takeovers took."""
-        for _ in range(len(self._takeovers) if most is None else min(most, len(self._takeovers))):
-            self._instruments.takeover.observe(self._takeovers.popleft())
-        for _ in range(len(self._lines) if most is None else min(most, len(self._lines))):
-            event, fields = self._lines.popleft()
-            fields["ip"] = str(fields["ip"])
-            self._log.info(event, **fields)
+    def _log_ip(self, event: str, ip: IPAddress, fields: dict[str, Any]) -> None:
+        self._log.info(event, ip=str(ip), **fields)
 
     def _note_readiness(self) -> None:
         self._figures.contact = not self._contact.held

@@ -49,6 +49,7 @@ class Witness:
         self._sequence = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._settling = False
         self._flags = Flags.NONE
         self._bars = Bars()
         self.on_confirmed: Callable[[float], None] = lambda seconds: None
@@ -87,7 +88,10 @@ class Witness:
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """See `layer2.Listener`."""
         self.core.announced(ip, ifindex, mac, now)
-        self.settle()
+        # Where a node died all its heirs announce at once: then one turn reads many of them.
+        if not self._settling:
+            self._settling = True
+            asyncio.get_running_loop().call_soon(self._settle_once)
 
     def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         """See `layer2.Listener`."""
@@ -96,6 +100,11 @@ class Witness:
             self.on_confirmed(seconds)
 
     # ---- what goes out
+
+    def _settle_once(self) -> None:
+        self._settling = False
+        if self._timer_at > float("-inf"):
+            self.settle()
 
     def settle(self) -> None:
         """Send what the core wants sent, publish our flags, and ask for the next call."""

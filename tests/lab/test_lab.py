@@ -54,6 +54,15 @@ def test_a_right_speaker_passes(scenario: str, tmp_path: Path) -> None:
     assert bystanders == {"ips": 4 - len(result["runs"]), "lost": 0, "moves": 0, "silent_ms": 0.0}
 
 
+def test_many_ips_are_asked_of_the_nodes_kernels(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    done = lab("right", "run", "power-off", "--services", "60", *SLOW, "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = measured(file)["runs"]
+    assert len(rows) > 10
+    assert all(0 < row["lost"] < row["sent"] for row in rows)
+
+
 def test_a_fault_is_repeated_without_rebuilding(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     lab("right", "run", "power-off", *SLOW, "--runs", "2", "--json", str(file))
