@@ -101,8 +101,16 @@ class Plan:
         return [cell for cell in (SHORT if self.short else FULL) if fnmatch(cell.name, self.only)]
 
 
-def _attempt(cell: Cell, options: Options, file: Path) -> str:
-    """Runs one cell as a process of its own; `ok`, `failed` or `unusable`.
+@dataclass(frozen=True)
+class Attempt:
+    """`ok`, `failed` or `unusable`, and every way in which it failed."""
+
+    outcome: str
+    failures: tuple[str, ...] = ()
+
+
+def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
+    """Runs one cell as a process of its own.
 
     The file appears only when it is whole, so that an interrupted cell is repeated.
     """
@@ -115,25 +123,29 @@ def _attempt(cell: Cell, options: Options, file: Path) -> str:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if not partial.exists():
             sys.stderr.write(ended.stdout + ended.stderr)
-            return "unusable"
+            return Attempt("unusable")
         partial.replace(file)
-        return "ok" if ended.returncode == 0 else "failed"
+        if ended.returncode == 0:
+            return Attempt("ok")
+        return Attempt("failed", tuple(json.loads(file.read_text())["failures"]))
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _tries(cell: Cell, options: Options, plan: Plan) -> Iterator[str]:
+def _tries(cell: Cell, options: Options, plan: Plan) -> Iterator[Attempt]:
     for _ in range(1 + plan.retries):
-        outcome = _attempt(cell, options, plan.folder / f"{cell.name}.json")
-        yield outcome
-        if outcome == "ok":
+        attempt = _attempt(cell, options, plan.folder / f"{cell.name}.json")
+        yield attempt
+        if attempt.outcome == "ok":
             return
 
 
-def _say(console: Console, name: str, outcomes: list[str], seconds: float, folder: Path) -> None:
-    console.print(f"{name}: {', then '.join(outcomes)}, {seconds:.0f} s", markup=False)
-    if outcomes[-1] == "failed":
-        for failure in json.loads((folder / f"{name}.json").read_text())["failures"]:
+def _say(console: Console, name: str, attempts: list[Attempt], seconds: float) -> None:
+    """One line a cell; and what was wrong, also where a repetition was right."""
+    outcomes = ", then ".join(attempt.outcome for attempt in attempts)
+    console.print(f"{name}: {outcomes}, {seconds:.0f} s", markup=False)
+    for attempt in attempts:
+        for failure in attempt.failures:
             console.print(f"  {failure}", markup=False)
 
 
@@ -155,8 +167,8 @@ def run(options: Options, plan: Plan) -> bool:
             progress.update(task, description=cell.name)
             if not done(file, commit):
                 began = time.monotonic()
-                outcomes = list(_tries(cell, options, plan))
-                _say(console, cell.name, outcomes, time.monotonic() - began, plan.folder)
+                attempts = list(_tries(cell, options, plan))
+                _say(console, cell.name, attempts, time.monotonic() - began)
             good &= file.exists() and json.loads(file.read_text())["ok"]
             progress.advance(task)
     return good
