@@ -6,7 +6,7 @@ from typing import Any
 
 BEGIN, END = "<!-- made by: lab report -->", "<!-- end -->"
 HEAD = (
-    "| scenario | nodes, IPs | IP | faults | outage p50 / p99 ms | silent p50 / p99 ms | UDP lost "
+    "| scenario | nodes, IPs | IP | faults | outage p50 / p99 ms | silent p50 / p99 ms | lost "
     "| new TCP failed | TCP reset | most moves | dual ms | |\n"
     "|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 )
