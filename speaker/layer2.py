@@ -386,8 +386,9 @@ class Layer2:
         self._on_frames(self._now)
         if self.listener is not None:
             self.listener.frames(link.interface.index, self._now)
-        known = link.remembered.current(self._announcer.changes, self._now)
         for data, packet_type in used.receive(FRAMES_A_TURN):
+            # Anew for each frame: the one before may have told that the IP has another owner.
+            known = link.remembered.current(self._announcer.changes, self._now)
             outcome = known.get(data)
             if outcome is not None and packet_type != PACKET_OTHERHOST:
                 self._act(used, outcome)

@@ -43,6 +43,7 @@ class Ear:
 
     announced_to_us: list[tuple[IPAddress, int, bytes]] = field(default_factory=list)
     links: dict[int, Interface] = field(default_factory=dict)
+    gives_up: bool = False
 
     def __post_init__(self) -> None:
         clients, now = Clients(), time.monotonic()
@@ -57,7 +58,10 @@ class Ear:
 
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         self.announced_to_us.append((ip, ifindex, mac))
-        self.overheard.set()
+        if self.gives_up:
+            self.announcer.release(ip, ifindex)
+        else:
+            self.overheard.set()
 
     def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         raise AssertionError(f"{client} was not asked")
@@ -154,6 +158,38 @@ def test_why_there_is_no_answer_is_remembered_only_while_it_holds(
         )
     assert ear.overheard.is_set()
     assert ear.layer2.stats.dropped == {DropReason.NOT_ANNOUNCED: 2}
+
+
+def test_no_answer_is_remembered_past_the_announcement_of_another_owner(
+    machines: dict[str, Machine],
+) -> None:
+    asker = machines["owner"]
+    mac = parse_mac(asker.mac)
+    question = request_to_client(mac, IPv4Address(asker.ip), NOBODYS, None)
+
+    async def course(ear: Ear, raw: socket.socket) -> None:
+        ear.gives_up = True
+        ear.announcer.announce(NOBODYS, "some/service", None, time.monotonic(), quiet=True)
+        counted, dropped = ear.layer2.stats.of(NOBODYS), ear.layer2.stats.dropped
+        raw.send(question)
+        await asyncio.to_thread(wait_until, lambda: counted.responses == 1, "answered", PATIENCE)
+        # Both wait when the loop turns again, and are read in one go.
+        raw.send(reply(mac, NOBODYS))
+        raw.send(question)
+        await asyncio.to_thread(
+            wait_until, lambda: counted.requests + sum(dropped.values()) == 3, "read", PATIENCE
+        )
+        ear.overheard.set()
+
+    running: list[asyncio.Task[None]] = []
+    with asker.raw(0x0003) as raw:
+        ear = listen(
+            machines["heir"],
+            lambda ear: running.append(asyncio.get_running_loop().create_task(course(ear, raw))),
+        )
+    assert ear.overheard.is_set()
+    assert ear.layer2.stats.of(NOBODYS).responses == 1
+    assert ear.layer2.stats.dropped == {DropReason.ANNOUNCEMENT: 1, DropReason.HANDED_OVER: 1}
 
 
 @pytest.fixture(scope="module")
