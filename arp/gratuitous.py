@@ -67,7 +67,8 @@ def _fill(
     operation: int, mac: bytes, sender: IPv4Address, target_mac: bytes, target: IPv4Address
 ) -> bytes:
     start, between, end = _parts(operation, mac, target_mac)
-    return start + sender.packed + between + target.packed + end
+    packed = sender.packed
+    return start + packed + between + (packed if target is sender else target.packed) + end
 
 
 @lru_cache(maxsize=4 * _CACHED_MACS)

@@ -110,10 +110,26 @@ class _Burst:
         return self.wanted.bursts.get(self.index) is self
 
 
+_Waiting = deque[tuple[_Burst, Form, Client | None]]
+
+
 @dataclass(slots=True)
 class _Queue:
+    """What waits to leave one interface: by priority, and in it first come, first served."""
+
     pace: Pace
-    frames: list[tuple[_Priority, int, _Burst, Form, Client | None]] = field(default_factory=list)
+    frames: tuple[_Waiting, ...] = field(default_factory=lambda: tuple(deque() for _ in _Priority))
+
+    def __bool__(self) -> bool:
+        return any(self.frames)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.frames))
+
+    @property
+    def urgent(self) -> bool:
+        """Whether the first frame of some IP waits."""
+        return bool(self.frames[_Priority.WITH_CLIENTS] or self.frames[_Priority.FIRST])
 
 
 class Announcer:
@@ -310,9 +326,9 @@ class Announcer:
     def deadline(self) -> float | None:
         """When `handle_timeout`, and `transmits` after it, want to be called next."""
         times = [
-            queue.pace.deadline(min(len(queue.frames), FRAMES_A_WAKE), self._now)
+            queue.pace.deadline(min(len(queue), FRAMES_A_WAKE), self._now)
             for queue in self._queues.values()
-            if queue.frames
+            if queue
         ]
         if self._due:
             times.append(self._due[0][0])
@@ -325,10 +341,7 @@ class Announcer:
     @property
     def urgent(self) -> bool:
         """Whether the first frame of some IP waits for its turn, but not for the pace."""
-        return any(
-            queue.frames and queue.frames[0][0] <= _Priority.FIRST and queue.pace.ready(self._now)
-            for queue in self._queues.values()
-        )
+        return any(queue.urgent and queue.pace.ready(self._now) for queue in self._queues.values())
 
     def handle_timeout(self, now: float) -> None:
         """Queue the rounds that are due."""
@@ -347,7 +360,7 @@ class Announcer:
     def transmits(self, most: int = FRAMES_A_TURN) -> list[Announcement]:
         """Return announcements to send now, as the pace allows; one a link at least."""
         transmits: list[Announcement] = []
-        if not self._begun and not any(queue.frames for queue in self._queues.values()):
+        if not self._begun and not any(self._queues.values()):
             return transmits
         most = max(most, len(self._queues))
         # All links in turn: the first frames on one must not wait for all rounds on another.
@@ -355,7 +368,7 @@ class Announcer:
         for last, limit in ((_Priority.FIRST, share), (_Priority.LATER, most)):
             for index, queue in self._queues.items():
                 room = min(limit, most - len(transmits))
-                if queue.frames and room > 0:
+                if room > 0:
                     transmits += self._take_frames(index, queue, last, room)
             if len(transmits) == most:
                 break
@@ -366,22 +379,23 @@ class Announcer:
         self, index: int, queue: _Queue, last: _Priority, room: int
     ) -> Iterator[Announcement]:
         """Yield up to `room` frames of the queue whose priority is `last` or before."""
-        frames, interface = queue.frames, self._interfaces[index]
-        while frames and room:
-            priority, _, burst, form, client = frames[0]
-            if priority > last:
-                return
-            current = burst.current
-            if current and self._bar(burst.wanted, index) is None:
-                if not queue.pace.take(self._now):
+        interface = self._interfaces[index]
+        for frames in queue.frames[: last + 1]:
+            while frames:
+                if not room:
                     return
-                room -= 1
-                if client is not None:
-                    self._arrivals.sent(burst.wanted.ip, index, client, self._now)
-                yield Announcement(burst.wanted.ip, interface, form, client)
-            heapq.heappop(frames)
-            if current and form is burst.first:
-                self._begun.append((burst, self._now))
+                burst, form, client = frames[0]
+                current = burst.current
+                if current and self._bar(burst.wanted, index) is None:
+                    if not queue.pace.take(self._now):
+                        return
+                    room -= 1
+                    if client is not None:
+                        self._arrivals.sent(burst.wanted.ip, index, client, self._now)
+                    yield Announcement(burst.wanted.ip, interface, form, client)
+                frames.popleft()
+                if current and form is burst.first:
+                    self._begun.append((burst, self._now))
 
     def _announce_link(self, index: int, now: float, version: int | None = None) -> None:
         self._now = now
@@ -446,8 +460,7 @@ class Announcer:
     ) -> None:
         queue = self._queues.get(burst.index)
         if queue is not None:
-            self._number += 1
-            heapq.heappush(queue.frames, (priority, self._number, burst, form, client))
+            queue.frames[priority].append((burst, form, client))
 
     def _choose(self, wanted: _Wanted) -> None:
         """Unite what the services of an IP chose; one that names no interface means all."""
