@@ -36,7 +36,7 @@ from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from link.interface import Interface
 from link.monitor import Monitor
-from speaker import interpreter, logs
+from speaker import interpreter, logs, time_slice
 from speaker.announcer import Announcer, IPAddress
 from speaker.clients import Clients
 from speaker.contact import Contact, Held, HoldReason, Released
@@ -676,5 +676,6 @@ def run(settings: Settings) -> int:
     """Run a speaker until it is told to stop; return the exit status."""
 
     interpreter.tune()
+    time_slice.shorten()
     # Made before the loop turns: what it imports takes a quarter of a second.
     return asyncio.run(Daemon(settings, logs.logger()).run())
