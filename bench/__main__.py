@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "netns-lab"), str(ROOT / "tests" / "support"), str(ROOT)]
 
 from bench.announcing import announce_times  # noqa: E402
-from bench.client import Asker, processor_seconds, resident_mib, storm  # noqa: E402
+from bench.client import Asker, Latency, processor_seconds, resident_mib, storm  # noqa: E402
 from bench.limited import in_storm, while_busy  # noqa: E402
 from bench.turns import longest_turns  # noqa: E402
 from dualstack import Machine, dualstack, index_of, manifests  # noqa: E402
@@ -41,13 +42,16 @@ class Responder:
     name: str
     machines: dict[str, Machine]
     pid: int | None
-    latencies: dict[str, list[list[float]]] = field(
-        default_factory=lambda: {"idle": [], "storm": []}
-    )
+    latencies: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     lost: int = 0
     answers: list[float] = field(default_factory=list)
     per_answer: list[float] = field(default_factory=list)
     foreign: list[float] = field(default_factory=list)
+
+    def note(self, condition: str, found: list[Latency]) -> None:
+        """Take the latencies of one round."""
+        self.latencies[condition].append(sorted(latency.read for latency in found))
+        self.latencies[f"{condition}_wire"].append(sorted(latency.wire for latency in found))
 
 
 def service_ips(count: int) -> list[str]:
@@ -100,14 +104,14 @@ def measure(responder: Responder) -> None:
     count = 15 if responder.name == "scapy" else 500
     asker = Asker(responder.machines["client"], VIP)
     found, lost = asker.latencies(count, 0.0005)
-    responder.latencies["idle"].append(sorted(found))
+    responder.note("idle", found)
     child = storm(responder.machines["stranger"], STORM, STORM_SECONDS)
     before = used(responder)
     os.waitpid(child, 0)
     responder.foreign.append((used(responder) - before) / (STORM * STORM_SECONDS) * 100_000)
     child = storm(responder.machines["stranger"], STORM, STORM_SECONDS)
     found, lost_in_storm = asker.latencies(count, 0.0005)
-    responder.latencies["storm"].append(sorted(found))
+    responder.note("storm", found)
     os.waitpid(child, 0)
     before = used(responder)
     answers = asker.throughput(THROUGHPUT_SECONDS)
@@ -154,9 +158,9 @@ def main() -> None:
         rows = {responder.name: summary(responder) for responder in found}
     ips = service_ips(SERVICES)
     more = {
-        "announcing": announce_times(ips),
+        "announcing": announce_times(ips, rounds),
         "longest_turns": longest_turns(ips),
-        "limited_in_storm": in_storm(ips),
+        "limited_in_storm": in_storm(ips, rounds),
         "limited_while_busy": while_busy(ips),
     }
     result = {

@@ -1,16 +1,20 @@
 """The asking side: one raw socket that sends questions and times answers."""
 
 import contextlib
+import fcntl
 import os
 import socket
+import struct
 import time
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import NamedTuple
 
 from dualstack import Machine
 
 _ARP = 0x0806
 _LOST_AFTER = 0.2
+_SIOCGSTAMPNS = 0x8907
 WINDOW = 32
 Frame = bytes
 
@@ -23,6 +27,14 @@ def question(machine: Machine, ip: str) -> Frame:
     return (head + own + sender + bytes(6) + target).ljust(60, b"\0")
 
 
+class Latency(NamedTuple):
+    """Seconds from a question to its answer: to its arrival on the asker's link as the kernel
+    stamped it, and until the asker, which waits for a processor like all others, had read it."""
+
+    wire: float
+    read: float
+
+
 class Asker:
     """Asks for one IP from the machine `client`."""
 
@@ -31,20 +43,29 @@ class Asker:
         self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         self._frame = question(client, ip)
         self._answer = b"\0\2", IPv4Address(ip).packed
+        # The first look turns stamping on.
+        with contextlib.suppress(OSError):
+            self._arrival()
 
-    def latencies(self, count: int, pause: float) -> tuple[list[float], int]:
-        """Return the seconds each of `count` answers took, and how many never came."""
+    def latencies(self, count: int, pause: float) -> tuple[list[Latency], int]:
+        """Return what each of `count` answers took, and how many never came."""
         found, lost = [], 0
         for _ in range(count):
             self._flush()
-            began = time.perf_counter()
+            sent, began = time.time(), time.perf_counter()
             self._raw.send(self._frame)
             if self._wait(began + _LOST_AFTER):
-                found.append(time.perf_counter() - began)
+                read = time.perf_counter() - began
+                found.append(Latency(self._arrival() - sent, read))
             else:
                 lost += 1
             time.sleep(pause)
         return found, lost
+
+    def _arrival(self) -> float:
+        """When the kernel received the frame that was read last."""
+        seconds, nanoseconds = struct.unpack("qq", fcntl.ioctl(self._raw, _SIOCGSTAMPNS, bytes(16)))
+        return float(seconds + nanoseconds / 1e9)
 
     def throughput(self, seconds: float) -> int:
         """Return how many answers come with a window of open questions."""
