@@ -93,6 +93,7 @@ class Daemon:
             self._failover, self._announcer, self._layer2, self._peers, clock, self._wake, log
         )
         self._witness.on_handed_over = self._publish
+        self._witness.on_void = self._settle
         self._layer2.listener = self._witness
         self._members_changed = True
         self._election = Election()

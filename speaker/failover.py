@@ -79,7 +79,7 @@ class Failover:
         self._roster = Roster(node)
         self._flags = OwnFlags(now)
         self._liveness = Liveness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
-        self._succession = Succession(node, self._roster, announcer, self._kernel, now)
+        self._succession = Succession(node, self._roster, announcer, self._kernel, self._hears, now)
         self._interfaces: Mapping[int, Interface] = {}
         self._needed: frozenset[str] | None = None
         self._worked: frozenset[int] = frozenset()
@@ -296,6 +296,9 @@ class Failover:
 
     def _kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
         return self._liveness.kernel(name, ifindexes, now)
+
+    def _hears(self, ifindex: int, now: float) -> bool:
+        return self._contact.open(ifindex) and self._liveness.hears(ifindex, now)
 
     def _lost_its_owner(self, name: str) -> bool:
         """Tell whether the last owner is gone without a word: dead, or judged so."""

@@ -169,6 +169,10 @@ class Liveness:
                 return kind
         return Kernel.SILENT
 
+    def hears(self, ifindex: int, now: float) -> bool:
+        """Tell whether this node hears others on the link, as far as there are any."""
+        return self._watch.hears(ifindex, now)
+
     def check(self, name: str, now: float) -> None:
         """Ask a node's kernel now."""
         self._watch.check(name, now)

@@ -44,14 +44,17 @@ class Succession:
         roster: Roster,
         announcer: Announcer,
         kernel: Callable[[str, Collection[int], float], Kernel],
+        hears: Callable[[int, float], bool],
         now: float,
     ) -> None:
-        """`kernel(node, links, now)` tells what another node's machine does."""
+        """`kernel(node, links, now)` tells what another node's machine does, `hears(link, now)`
+        whether this node would have heard an announcement."""
         self._node = node
         self._roster = roster
         self._announcer = announcer
         self._now = now
         self._kernel = kernel
+        self._hears = hears
         self._takeovers = Takeovers(self._kernel_of)
         self._handover = Handover()
         self._interfaces: Mapping[int, Interface] = {}
@@ -105,8 +108,16 @@ class Succession:
         self._takeovers.part(ip)
         # What is lost is answered for, but not announced any more.
         self._announcer.hush(ip)
-        links = self._announcer.indexes(ip)
-        foreign = peer.start_id is None
+        links, foreign = self._announcer.indexes(ip), peer.start_id is None
+        # Where we heard nobody for a while the winner may have announced itself unheard. One of
+        # MetalLB's has not: it knows no verdict that was quicker than memberlist's.
+        deaf = {ifindex for ifindex in links if not foreign and not self._hears(ifindex, now)}
+        if deaf and deaf.issuperset(links):
+            self.withdraw(service, ip)
+            return
+        for ifindex in deaf:
+            self._announcer.release(ip, ifindex)
+        links = tuple(ifindex for ifindex in links if ifindex not in deaf)
         self._handover.begin(service, ip, peer.name, links, now, foreign=foreign)
         for ifindex in links:
             claim = self._claims.get((ip, ifindex))

@@ -213,6 +213,11 @@ class Watch:
         found = list(self._targets.items())
         return frozenset(key for key, target in found if target.missing and not target.gateway)
 
+    def hears(self, ifindex: int, now: float) -> bool:
+        """Tell whether somebody was heard on the link lately, or nobody owes us an answer there."""
+        lately = now - self._proof.get(ifindex, now) <= self._timing.isolated
+        return lately or not self._asking(ifindex)
+
     def kernel(self, name: str, ifindex: int, now: float) -> Kernel:
         """Tell what the node's kernel does on the link, as far as we know."""
         target = self._targets.get(TargetKey(name, ifindex))

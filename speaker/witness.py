@@ -56,6 +56,8 @@ class Witness:
         """Called with the seconds that a client took to confirm its move."""
         self.on_handed_over: Callable[[frozenset[str]], None] = lambda services: None
         """Called with services of which an IP was taken or given up by itself."""
+        self.on_void: Callable[[], None] = lambda: None
+        """Called where an announcement has changed who may own, before the next frame is read."""
 
     def close(self) -> None:
         """Stop, and close the sockets."""
@@ -88,6 +90,11 @@ class Witness:
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """See `layer2.Listener`."""
         self.core.announced(ip, ifindex, mac, now)
+        if self.core.bars() != self._bars:
+            # Who was taken for gone answers again: a question that waits behind this frame is its.
+            self.settle()
+            self.on_void()
+            return
         # Where a node died all its heirs announce at once: then one turn reads many of them.
         if not self._settling:
             self._settling = True

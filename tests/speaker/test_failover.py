@@ -219,6 +219,22 @@ def test_an_announcement_proves_that_a_process_runs() -> None:
     assert node.core.bars().named == frozenset()
 
 
+@pytest.mark.parametrize("deaf", [True, False])
+def test_who_learns_of_its_cut_after_it_answers_for_nothing_it_lost(deaf: bool) -> None:
+    """Its heirs announced themselves while it could not hear them."""
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    node.core.won("ns/a", VIP, None, None, node.now)
+    assert node.answers()
+    if deaf:
+        node.answering.clear()
+        node.run(0.4)
+    node.letter(Kind.GONE, "b", b"eth0", about="a")
+    node.core.lost("ns/a", VIP, "b", node.now)
+    assert node.answers() is not deaf
+
+
 def test_a_new_life_voids_the_verdict_on_the_last() -> None:
     node = Node()
     node.peers(B, C)

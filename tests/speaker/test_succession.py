@@ -45,6 +45,7 @@ class Node:
     announced: list[float] = field(default_factory=list)
     """When VIP was announced."""
     kernels_asked: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
+    deaf: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         interfaces = {index: link(index) for index in range(self.links)}
@@ -55,13 +56,19 @@ class Node:
         self.roster.set_peers([B, FOREIGN])
         ips = [(IPv4Address(f"192.0.{index}.2"),) for index in interfaces]
         self.roster.set_links("b", tuple(PeerLink("ens", MAC_B, each) for each in ips))
-        self.core = Succession("a", self.roster, self.announcer, self._kernel, self.now)
+        self.core = Succession(
+            "a", self.roster, self.announcer, self._kernel, self._hears, self.now
+        )
         self.core.set_interfaces(interfaces)
 
     def _kernel(self, node: str, links: Collection[int], now: float) -> Kernel:
         assert now == self.now
         self.kernels_asked.add((node, tuple(links)))
         return self.kernel
+
+    def _hears(self, ifindex: int, now: float) -> bool:
+        assert now == self.now
+        return ifindex not in self.deaf
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
@@ -291,6 +298,35 @@ def test_each_link_is_given_up_by_itself() -> None:
     assert node.answers(ETH1)
     node.core.heard(VIP, ETH1, MAC_B, node.now)
     assert node.announcer.answers(VIP, ETH1) is DropReason.NOT_ANNOUNCED
+
+
+def test_who_heard_nobody_for_a_while_stops_at_once() -> None:
+    """The winner may have announced itself meanwhile: it would be two that answer."""
+    node = owning(links=2)
+    node.deaf = {ETH0}
+    node.lost("b")
+    assert (node.answers(ETH0), node.answers(ETH1)) == (False, True)
+    node.core.heard(VIP, ETH1, MAC_B, node.now)
+    assert not node.answers(ETH1)
+    assert not node.core.pending(foreign=True)
+
+    node = owning()
+    node.deaf = {ETH0}
+    node.lost("b")
+    assert not node.answers()
+    assert not node.core.pending(foreign=True)
+    node.deaf.clear()
+    node.won()
+    node.drain()
+    assert node.answers()
+    assert node.announced
+
+
+def test_for_a_foreign_winner_the_deaf_answer_on() -> None:
+    node = owning()
+    node.deaf = {ETH0}
+    node.lost("m")
+    assert node.answers()
 
 
 def test_a_claim_of_the_winner_is_as_good_as_its_announcement() -> None:

@@ -1,0 +1,80 @@
+"""What the witness does with an announcement that it overhears, before the next frame is read."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Interface
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import structlog
+
+from gossip.courier import Letter
+from gossip.mark import Flags
+from gossip.wire.messages import State
+from link.interface import Interface
+from speaker import letters
+from speaker.announcer import Announcer
+from speaker.contact import Contact
+from speaker.failover import Failover
+from speaker.letters import Hello, Kind, PeerLink
+from speaker.roster import Peer
+from speaker.watch import Timing
+from speaker.witness import Witness
+
+VIP = IPv4Address("198.51.100.1")
+NOW = 50.0
+LINK_B = PeerLink("ens1", b"\x02\0\0\0\0\x0b", (IPv4Address("192.0.2.2"),))
+ETH0 = Interface(
+    7,
+    "eth0",
+    b"\x02\0\0\0\0\x0a",
+    up=True,
+    carrier=True,
+    broadcast=True,
+    noarp=False,
+    addresses=frozenset({IPv4Interface("192.0.2.1/24")}),
+)
+
+
+def make_witness(on_change: Callable[[], None]) -> Witness:
+    """Node `a`, which knows `b` and `c`; what it sends goes nowhere."""
+    contact = Contact(NOW)
+    contact.exchanged(None, NOW)
+    contact.events()
+    announcer = Announcer(contact)
+    core = Failover("a", Timing.of(0.35), announcer, contact, random.Random(1), NOW)
+    core.set_interfaces({ETH0.index: ETH0}, NOW)
+    core.set_peers(
+        (Peer("b", 1, Flags.NONE, State.ALIVE), Peer("c", 2, Flags.NONE, State.ALIVE)), NOW
+    )
+    hello = letters.encode_hello(Hello((LINK_B,)))
+    core.letter(Letter(Kind.HELLO, "b", "b", 1, hello), NOW)
+    layer2 = SimpleNamespace(usable=dict, ask=lambda ip, ifindex: None)
+    peers = SimpleNamespace(send=lambda letter: None, set_flags=lambda flags: None)
+    log = structlog.get_logger()
+    return Witness(
+        core, announcer, cast(Any, layer2), cast(Any, peers), lambda: NOW, on_change, log
+    )
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_an_announcement_that_voids_a_verdict_is_acted_upon_at_once(gone: bool) -> None:
+    """The heir of a node that is back must not answer the question behind its announcement."""
+
+    async def overhear() -> list[frozenset[str]]:
+        witness = make_witness(lambda: None)
+        if gone:
+            witness.letter(Letter(Kind.GONE, "c", "b", 1, b"ens1"))
+            assert witness.core.bars().named == {"b"}
+        else:
+            witness.settle()
+        named: list[frozenset[str]] = []
+        witness.on_void = lambda: named.append(frozenset(witness.core.bars().named))
+        witness.announced(VIP, ETH0.index, LINK_B.mac, NOW)
+        witness.announced(VIP, ETH0.index, LINK_B.mac, NOW)
+        witness.close()
+        return named
+
+    assert asyncio.run(overhear()) == ([frozenset()] if gone else [])
