@@ -116,6 +116,8 @@ class Daemon:
         self._dirty: dict[str, str] = {}
         self._later = Later(lambda: self._busy or self._announcer.urgent)
         self._previous: dict[str, str | None] = {}
+        self._caught_up = False
+        """Whether this turn has read what was asked before it took an IP from a living owner."""
         """Who owned a service before us, until we have taken it up."""
         self._unassigned: set[str] = set()
         """Services that this node has won, and of which the cluster is not told so yet."""
@@ -448,7 +450,7 @@ class Daemon:
             asyncio.get_running_loop().call_soon(self._settle)
 
     def _settle(self) -> None:
-        self._settling = False
+        self._settling = self._caught_up = False
         if self._leaving:
             return
         now = clock()
@@ -570,6 +572,11 @@ class Daemon:
 
     def _announce(self, action: Announce, now: float) -> None:
         previous = self._previous.pop(action.service, None)
+        if previous is not None and not self._caught_up:
+            # Not where it died: whoever asked it in vain waits for us.
+            self._caught_up = not self._failover.lost_its_owner(previous)
+            if self._caught_up:
+                self._layer2.catch_up()
         for ip in action.ips:
             self._decided.setdefault(ip, now)
             self._failover.won(action.service, ip, action.interfaces, previous, now)

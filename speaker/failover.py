@@ -130,7 +130,7 @@ class Failover:
         now: float,
     ) -> None:
         """Own an IP from now on; `previous` is who did, as far as this node knew."""
-        heir_of = previous if previous is not None and self._lost_its_owner(previous) else None
+        heir_of = previous if previous is not None and self.lost_its_owner(previous) else None
         self._succession.won(service, ip, interfaces, heir_of, now)
         if heir_of is not None:
             self._retarget(now)
@@ -195,6 +195,16 @@ class Failover:
         if not self._flags.published:
             return bars
         return Bars(bars.nodes | {self._node}, bars.links, bars.clarion)
+
+    def lost_its_owner(self, name: str) -> bool:
+        """Tell whether the last owner is gone without a word: dead, or judged so."""
+        peer = self._roster.peer(name)
+        if peer is None or peer.start_id is None:
+            return False
+        if not peer.living:
+            return peer.died
+        bars = self._liveness.bars()
+        return name in bars.named and not peer.flags & BARRING
 
     @property
     def flags(self) -> Flags:
@@ -299,16 +309,6 @@ class Failover:
 
     def _hears(self, ifindex: int, now: float) -> bool:
         return self._contact.open(ifindex) and self._liveness.hears(ifindex, now)
-
-    def _lost_its_owner(self, name: str) -> bool:
-        """Tell whether the last owner is gone without a word: dead, or judged so."""
-        peer = self._roster.peer(name)
-        if peer is None or peer.start_id is None:
-            return False
-        if not peer.living:
-            return peer.died
-        bars = self._liveness.bars()
-        return name in bars.named and not peer.flags & BARRING
 
     def _said(self) -> Bars:
         """Without the fast verdict only nodes' own words bar."""

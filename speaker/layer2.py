@@ -259,6 +259,13 @@ class Layer2:
                 break
         self.stats.clients = len(self._clients)
 
+    def catch_up(self) -> None:
+        """Read what waits: what was asked before our announcement is the last owner's to answer."""
+        for link in list(self._links.values()):
+            self._readable(link, link.arp, self._read_arp)
+            if link.ndp is not None:
+                self._readable(link, link.ndp, self._read_ndp)
+
     def discard(self) -> None:
         """Throw away frames that waited while the process stood still."""
         for link in self._links.values():

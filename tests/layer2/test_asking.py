@@ -192,6 +192,35 @@ def test_no_answer_is_remembered_past_the_announcement_of_another_owner(
     assert ear.layer2.stats.dropped == {DropReason.ANNOUNCEMENT: 1, DropReason.HANDED_OVER: 1}
 
 
+@pytest.mark.parametrize("caught_up", [True, False])
+def test_what_was_asked_before_an_ip_came_is_its_last_owners_to_answer(
+    machines: dict[str, Machine], caught_up: bool
+) -> None:
+    asker = machines["owner"]
+    question = request_to_client(parse_mac(asker.mac), IPv4Address(asker.ip), NOBODYS, None)
+
+    async def course(ear: Ear, raw: socket.socket) -> None:
+        counted, dropped = ear.layer2.stats.of(NOBODYS), ear.layer2.stats.dropped
+        raw.send(question)
+        if caught_up:
+            ear.layer2.catch_up()
+        ear.announcer.announce(NOBODYS, "some/service", None, time.monotonic(), quiet=True)
+        await asyncio.to_thread(
+            wait_until, lambda: counted.requests + sum(dropped.values()), "read", PATIENCE
+        )
+        ear.overheard.set()
+
+    running: list[asyncio.Task[None]] = []
+    with asker.raw(0x0003) as raw:
+        ear = listen(
+            machines["heir"],
+            lambda ear: running.append(asyncio.get_running_loop().create_task(course(ear, raw))),
+        )
+    assert ear.overheard.is_set()
+    assert ear.layer2.stats.of(NOBODYS).responses == (not caught_up)
+    assert ear.layer2.stats.dropped[DropReason.NOT_ANNOUNCED] == caught_up
+
+
 @pytest.fixture(scope="module")
 def owner(
     machines: dict[str, Machine], tmp_path_factory: pytest.TempPathFactory
