@@ -93,7 +93,7 @@ class Daemon:
             self._failover, self._announcer, self._layer2, self._peers, clock, self._wake, log
         )
         self._witness.on_handed_over = self._publish
-        self._witness.on_void = self._settle
+        self._witness.on_void = self._settle_at_once
         self._layer2.listener = self._witness
         self._members_changed = True
         self._election = Election()
@@ -116,9 +116,9 @@ class Daemon:
         self._dirty: dict[str, str] = {}
         self._later = Later(lambda: self._busy or self._announcer.urgent)
         self._previous: dict[str, str | None] = {}
-        self._caught_up = False
-        """Whether this turn has read what was asked before it took an IP from a living owner."""
         """Who owned a service before us, until we have taken it up."""
+        self._turning = self._caught_up = False
+        """Whether this turn has read what was asked before it took an IP from a living owner."""
         self._unassigned: set[str] = set()
         """Services that this node has won, and of which the cluster is not told so yet."""
         self._decided: dict[IPAddress, float] = {}
@@ -451,9 +451,18 @@ class Daemon:
 
     def _settle(self) -> None:
         self._settling = self._caught_up = False
-        if self._leaving:
-            return
-        now = clock()
+        if not self._leaving:
+            self._turning = True
+            self._turn(clock())
+            self._turning = False
+            self._settled.set()
+
+    def _settle_at_once(self) -> None:
+        """Not within a turn, which may be what has read the frame: the next one is near."""
+        if not self._turning:
+            self._settle()
+
+    def _turn(self, now: float) -> None:
         self._tick(now)
         released = self._take_contact_events(now)
         self._elect(now + BITE)
@@ -471,7 +480,6 @@ class Daemon:
             self._wake()
         elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
             self._cluster.settled()
-        self._settled.set()
 
     def _take_contact_events(self, now: float) -> bool:
         """Log holds and releases; true where answers flow again somewhere."""
