@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address
@@ -105,6 +105,25 @@ def machines() -> Iterator[dict[str, Machine]]:
         yield made
 
 
+def converse(
+    machines: dict[str, Machine], course: Callable[[Ear, socket.socket], Awaitable[None]]
+) -> Ear:
+    """Let the heir be all ears while `course` sends frames from a raw socket of the owner's."""
+    running: list[asyncio.Task[None]] = []
+    with machines["owner"].raw(0x0003) as raw:
+
+        async def whole(ear: Ear) -> None:
+            await course(ear, raw)
+            ear.overheard.set()
+
+        def begin(ear: Ear) -> None:
+            running.append(asyncio.get_running_loop().create_task(whole(ear)))
+
+        ear = listen(machines["heir"], begin)
+    assert ear.overheard.is_set()
+    return ear
+
+
 @pytest.mark.parametrize("ip", [NOBODYS, NOBODYS6], ids=["ipv4", "ipv6"])
 def test_nobody_answers_for_what_nobody_owns(machines: dict[str, Machine], ip: IPAddress) -> None:
     ear = listen(machines["heir"], lambda ear: ear.layer2.ask(ip, ear.index), SILENCE)
@@ -148,15 +167,8 @@ def test_why_there_is_no_answer_is_remembered_only_while_it_holds(
             await send(lambda times=times: dropped[DropReason.NOT_ANNOUNCED] == times, "refused")
         ear.announcer.announce(NOBODYS, "some/service", None, time.monotonic(), quiet=True)
         await send(lambda: counted.responses == 1, "answered")
-        ear.overheard.set()
 
-    running: list[asyncio.Task[None]] = []
-    with asker.raw(0x0003) as raw:
-        ear = listen(
-            machines["heir"],
-            lambda ear: running.append(asyncio.get_running_loop().create_task(course(ear, raw))),
-        )
-    assert ear.overheard.is_set()
+    ear = converse(machines, course)
     assert ear.layer2.stats.dropped == {DropReason.NOT_ANNOUNCED: 2}
 
 
@@ -179,15 +191,8 @@ def test_no_answer_is_remembered_past_the_announcement_of_another_owner(
         await asyncio.to_thread(
             wait_until, lambda: counted.requests + sum(dropped.values()) == 3, "read", PATIENCE
         )
-        ear.overheard.set()
 
-    running: list[asyncio.Task[None]] = []
-    with asker.raw(0x0003) as raw:
-        ear = listen(
-            machines["heir"],
-            lambda ear: running.append(asyncio.get_running_loop().create_task(course(ear, raw))),
-        )
-    assert ear.overheard.is_set()
+    ear = converse(machines, course)
     assert ear.layer2.stats.of(NOBODYS).responses == 1
     assert ear.layer2.stats.dropped == {DropReason.ANNOUNCEMENT: 1, DropReason.HANDED_OVER: 1}
 
@@ -208,15 +213,8 @@ def test_what_was_asked_before_an_ip_came_is_its_last_owners_to_answer(
         await asyncio.to_thread(
             wait_until, lambda: counted.requests + sum(dropped.values()), "read", PATIENCE
         )
-        ear.overheard.set()
 
-    running: list[asyncio.Task[None]] = []
-    with asker.raw(0x0003) as raw:
-        ear = listen(
-            machines["heir"],
-            lambda ear: running.append(asyncio.get_running_loop().create_task(course(ear, raw))),
-        )
-    assert ear.overheard.is_set()
+    ear = converse(machines, course)
     assert ear.layer2.stats.of(NOBODYS).responses == (not caught_up)
     assert ear.layer2.stats.dropped[DropReason.NOT_ANNOUNCED] == caught_up
 

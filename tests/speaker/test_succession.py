@@ -103,6 +103,14 @@ def owning(links: int = 1) -> Node:
     return node
 
 
+def quiet_heir() -> Node:
+    """It has had VIP for a second, as b's speaker died on a machine that lives."""
+    node = Node(kernel=Kernel.ANSWERS)
+    node.won(heir_of="b")
+    node.run(1.0)
+    return node
+
+
 # ---- beginning
 
 
@@ -158,9 +166,7 @@ def test_quiet_where_only_the_process_died_and_loud_when_the_machine_is_gone_too
 
 def test_a_quiet_ip_whose_service_is_changed_stays_quiet() -> None:
     """Somebody edits the service, or a second one shares the IP: no reason to tear connections."""
-    node = Node(kernel=Kernel.ANSWERS)
-    node.won(heir_of="b")
-    node.run(1.0)
+    node = quiet_heir()
     node.won()
     node.won(service="ns/b")
     node.run(1.0)
@@ -169,9 +175,7 @@ def test_a_quiet_ip_whose_service_is_changed_stays_quiet() -> None:
 
 
 def test_a_quiet_ip_is_announced_when_its_old_owner_is_back_and_ours_still() -> None:
-    node = Node(kernel=Kernel.ANSWERS)
-    node.won(heir_of="b")
-    node.run(1.0)
+    node = quiet_heir()
     node.core.owner_back("b", node.now)
     node.run(BACK_GRACE - 0.1)
     assert node.announced == []
@@ -181,9 +185,7 @@ def test_a_quiet_ip_is_announced_when_its_old_owner_is_back_and_ours_still() -> 
 
 def test_a_quiet_ip_stays_so_when_its_owner_dies_again_before_it_was_heard() -> None:
     """It was back for a moment: connections through its kernel still live."""
-    node = Node(kernel=Kernel.ANSWERS)
-    node.won(heir_of="b")
-    node.run(1.0)
+    node = quiet_heir()
     node.lost("b")
     node.run(1.0)
     node.won(heir_of="b")
@@ -196,9 +198,7 @@ def test_a_quiet_ip_stays_so_when_its_owner_dies_again_before_it_was_heard() -> 
 
 
 def test_what_an_owner_gives_back_by_itself_is_announced() -> None:
-    node = Node(kernel=Kernel.ANSWERS)
-    node.won(heir_of="b")
-    node.run(1.0)
+    node = quiet_heir()
     node.lost("b")
     node.run(1.0)
     node.won()
@@ -207,9 +207,7 @@ def test_what_an_owner_gives_back_by_itself_is_announced() -> None:
 
 
 def test_what_was_taken_quietly_and_given_back_leaves_no_trace() -> None:
-    node = Node(kernel=Kernel.ANSWERS)
-    node.won(heir_of="b")
-    node.run(1.0)
+    node = quiet_heir()
     node.lost("b")
     node.core.heard(VIP, ETH0, MAC_B, node.now)
     assert not node.answers()
@@ -402,9 +400,7 @@ def test_an_ip_that_no_service_wants_is_not_handed_over() -> None:
 
 
 def test_a_quiet_heir_whose_owner_is_back_answers_until_it_hears_it() -> None:
-    node = Node(kernel=Kernel.ANSWERS)
-    node.won(heir_of="b")
-    node.run(1.0)
+    node = quiet_heir()
     node.lost("b")
     node.run(0.2)
     assert node.answers()
