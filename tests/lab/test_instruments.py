@@ -29,7 +29,7 @@ def let_in(frames: list[bytes], family: int, but: tuple[str, ...]) -> list[bytes
         filters.neighbours(inner, [VIP[family]], but)
         for frame in frames:
             outer.send(frame)
-        arrived = []
+        arrived: list[bytes] = []
         while len(arrived) < len(frames):
             try:
                 arrived.append(inner.recv(2048))

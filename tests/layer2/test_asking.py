@@ -6,7 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, ip_address
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 import structlog
@@ -31,7 +32,7 @@ pytestmark = [
 ]
 
 VIP, VIP6 = ip_address("10.77.9.1"), ip_address("2001:db8:77::9:1")
-NOBODYS, NOBODYS6 = IPv4Address("10.77.9.2"), ip_address("2001:db8:77::9:2")
+NOBODYS, NOBODYS6 = IPv4Address("10.77.9.2"), IPv6Address("2001:db8:77::9:2")
 IPS = frozenset({VIP, VIP6, NOBODYS, NOBODYS6})
 PATIENCE, SILENCE = 5.0, 0.2
 """Seconds to wait for an answer, and for none."""
@@ -138,7 +139,7 @@ def test_a_link_that_is_gone_is_not_asked_on(machines: dict[str, Machine]) -> No
 @pytest.mark.parametrize("version", [4, 6])
 def test_an_announcement_is_counted_once(machines: dict[str, Machine], version: int) -> None:
     other, ip = machines["owner"], NOBODYS if version == 4 else NOBODYS6
-    mac, own = parse_mac(other.mac), ip_address(other.ip6)
+    mac, own = parse_mac(other.mac), IPv6Address(other.ip6)
 
     def announce(_ear: Ear) -> None:
         frame = reply(mac, NOBODYS) if version == 4 else advertisement(mac, own, NOBODYS6)
@@ -159,12 +160,15 @@ def test_why_there_is_no_answer_is_remembered_only_while_it_holds(
     async def course(ear: Ear, raw: socket.socket) -> None:
         dropped, counted = ear.layer2.stats.dropped, ear.layer2.stats.of(NOBODYS)
 
+        def refused(times: int) -> bool:
+            return dropped[DropReason.NOT_ANNOUNCED] == times
+
         async def send(reached: Callable[[], bool], what: str) -> None:
             raw.send(frame)
             await asyncio.to_thread(wait_until, reached, what, PATIENCE)
 
         for times in (1, 2):
-            await send(lambda times=times: dropped[DropReason.NOT_ANNOUNCED] == times, "refused")
+            await send(partial(refused, times), "refused")
         ear.announcer.announce(NOBODYS, "some/service", None, time.monotonic(), quiet=True)
         await send(lambda: counted.responses == 1, "answered")
 

@@ -21,11 +21,15 @@ def test_posts_of_another_thread_come_in_order_and_in_the_loops_thread() -> None
             if number == 999:
                 done.set()
 
+        def post_all() -> None:
+            for number in range(1, 1_000):
+                box.post(take, number)
+
         box.post(take, 0)
         assert came == []
         box.open()
         assert came == [0]
-        await asyncio.to_thread(lambda: [box.post(take, number) for number in range(1, 1_000)])
+        await asyncio.to_thread(post_all)
         await done.wait()
 
     asyncio.run(run())

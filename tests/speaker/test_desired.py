@@ -558,13 +558,13 @@ def test_without_gossip_v0_14_announces_nothing() -> None:
 @pytest.mark.parametrize(
     ("release", "expected"),
     [
-        (Release.V0_14, {IRIS1}),
-        (Release.V0_15, {IRIS1, IRIS2}),
-        (Release.V0_16, {IRIS1, IRIS2}),
-        (Release.HEAD, {IRIS1, IRIS2}),
+        (Release.V0_14, frozenset({IRIS1})),
+        (Release.V0_15, frozenset({IRIS1, IRIS2})),
+        (Release.V0_16, frozenset({IRIS1, IRIS2})),
+        (Release.HEAD, frozenset({IRIS1, IRIS2})),
     ],
 )
-def test_a_cordon_counts_in_v0_14_9_only(release: Release, expected: set[str]) -> None:
+def test_a_cordon_counts_in_v0_14_9_only(release: Release, expected: frozenset[str]) -> None:
     cordoned = _node(IRIS2) + "spec: {unschedulable: true}\n"
     parts = "---\n".join((POOL, _ad(), _node(IRIS1), cordoned, _service("10.20.30.1"), ANY))
     assert _planned(parts, release).candidates == expected

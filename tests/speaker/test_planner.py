@@ -35,8 +35,10 @@ def _config(pools: list[str], node_side: str | None, service_side: str | None) -
 
 @st.composite
 def services(draw: Any) -> Service:
+    namespace, name = draw(st.sampled_from(NAMES)).split("/")
     return Service(
-        *draw(st.sampled_from(NAMES)).split("/"),
+        namespace,
+        name,
         type=draw(st.sampled_from(["LoadBalancer", "LoadBalancer", "ClusterIP"])),
         labels={"side": draw(st.sampled_from(SIDES))},
         load_balancer_class=draw(st.sampled_from([None, None, "other"])),

@@ -123,7 +123,7 @@ def _name_callbacks(selector: ProbedSelector) -> None:
 def turns(file: Path) -> list[Turn]:
     """The noted turns."""
     lines = [line.split(" ", 3) for line in file.read_text().splitlines()]
-    return [Turn(*map(float, numbers), ran) for *numbers, ran in lines]
+    return [Turn(float(wall), float(held), float(cpu), ran) for wall, held, cpu, ran in lines]
 
 
 def main() -> None:
