@@ -36,7 +36,9 @@ class Config:
     """Expect nodes to die together; false: memberlist's own course (docs/adr/0005)."""
     udp_buffer_size: int = 1400
     dead_node_reclaim_time: float = 0.0
-    rejoin_interval: float = 60.0
+    rejoin_interval: float = 5.0
+    """Between dials to seeds that are no members. Two halves of a cluster that was parted learn of
+    each other by them; MetalLB's 60 s would mean two owners of every IP for a minute."""
     lonely_interval: float = 1.0
     leave_timeout: float = 1.0
     cidrs_allowed: tuple[Network, ...] | None = None

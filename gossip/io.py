@@ -97,11 +97,14 @@ class Updated:
 class Exchanged:
     """A whole push/pull was done and merged with the peer at this address, in either role.
 
-    `began` is when we dialled, None where the peer dialled us: its words may have waited.
+    `began` is when we dialled, None where the peer dialled us: its words may have waited. `known`:
+    the peer's table had us, living, at our address; a joiner is in no table yet, and one whose name
+    another node has never will be.
     """
 
     peer: Address
     began: float | None
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +138,11 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class NameConflict:
-    """Another address claims the name of a living member; it was ignored."""
+    """Another address claims the name of a member, at this incarnation; it was ignored."""
 
     member: MemberView
     claimed: Address
+    incarnation: int
 
 
 @dataclass(frozen=True, slots=True)

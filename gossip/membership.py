@@ -103,6 +103,15 @@ class Membership:
                 news.append(row)
         return news
 
+    def defend(self, rows: Sequence[NodeState], now: float) -> None:
+        """Answer what a peer's table says against us, before it gets ours: so one exchange mends
+        what a cut has broken."""
+        own = self._table.own
+        for row in rows:
+            accused = row.name == own.name and row.state in (State.DEAD, State.SUSPECT)
+            if accused and row.incarnation >= own.incarnation and not self.leaving:
+                self._refute(row.incarnation, now)
+
     def announce_self(self) -> None:
         """Queue our own alive."""
         own = self._table.own
@@ -147,7 +156,7 @@ class Membership:
         moved = (member.addr, member.port) != (message.addr, port)
         if moved and not self._may_move(member, now):
             claimed = Address(to_text(message.addr) or "", port)
-            self._core.events.add(NameConflict(member.view(), claimed))
+            self._core.events.add(NameConflict(member.view(), claimed, message.incarnation))
             return Ignored.NAME_CONFLICT
         if member.own:
             return self._alive_about_self(message, now)

@@ -50,14 +50,16 @@ class Merger:
         message: PushPull,
         peer: Address,
         began: float | None,
+        known: bool,
         now: float,
         then: Callable[[], None],
     ) -> None:
-        """Take the table of `peer`; `then` is called when all of it is applied."""
+        """Take the table of `peer`; `then` is called when all of it is applied. `began` and `known`
+        are for the event `Exchanged`."""
 
         def finish() -> None:
             self._core.stats.exchanges += 1
-            self._core.events.add(Exchanged(peer, began))
+            self._core.events.add(Exchanged(peer, began, known))
             if message.user_state:
                 self._core.events.add(UserState(message.user_state, peer))
             then()

@@ -1,5 +1,6 @@
 """Exchanging whole member tables over TCP: joining, and mending what gossip missed."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,9 @@ from gossip.wire.messages import (
 IPV4_BYTES = 4
 _SCALE_FROM = 32
 _AFTER_STALL = 3
+_MOST_AGAIN = 3
+"""Conversations with one seed at a time, where fresh news is wanted: that of an earlier dial may
+wait until its SYN is sent again."""
 _LONELY_SHARE = 4
 _JITTER = 0.2
 _SILENT = (StreamFailure.REFUSED, StreamFailure.TIMEOUT, StreamFailure.CLOSED)
@@ -122,6 +126,12 @@ class Exchanges:
         else:
             self._join(now, again=True)
 
+    def call(self, to: Address, now: float) -> None:
+        """Exchange with whoever is at an address, member or not, unless we do so already."""
+        busy = {dialled.to for dialled in self._dialled.values()}
+        if to != self._core.table.own.address and to not in busy and not self._membership.leaving:
+            self._dial(to, self._core.config.tcp_timeout / _LONELY_SHARE, now, join=True)
+
     def owns(self, dial: int) -> bool:
         """Tell whether a conversation is ours."""
         return dial in self._dialled
@@ -142,16 +152,25 @@ class Exchanges:
             self._replied(dialled, message, now)
 
     def _replied(self, dialled: _Dialled, message: PushPull, now: float) -> None:
+        known = frozenset[str]()
         if dialled.join:
-            known = {member.name for member in self._core.table if member.living}
-            then: Callable[[], None] = partial(self._introduce, dialled, known)
-        else:
-            then = _do_nothing
+            known = frozenset(member.name for member in self._core.table if member.living)
+        then = partial(self._merged, dialled, known, self._core.table.own.incarnation)
         if reason := self._merge(message, dialled.to, dialled.began, now, then):
             self._fail(dialled, reason.value, silent=False)
 
+    def _merged(self, dialled: _Dialled, known: frozenset[str], incarnation: int) -> None:
+        """All of the reply to an exchange of ours is applied."""
+        own = self._core.table.own
+        if own.incarnation > incarnation and not self._membership.leaving:
+            # It held us dead, and may be dead to us until it hears this: no shout reaches it.
+            self._core.outbox.send(dialled.to, own.alive())
+        if dialled.join:
+            self._introduce(dialled, known)
+
     def requested(self, message: PushPull, source: Address, now: float) -> bytes:
         """Answer a peer's exchange, then merge it: so a joiner never sees itself in the reply."""
+        self._membership.defend(message.nodes, now)
         reply = self._core.outbox.reply(self._state(join=message.join))
         self._merge(message, _dialler(message, source), None, now)
         return reply
@@ -165,9 +184,10 @@ class Exchanges:
         # A lonely node gives up a silent seed early: what matters is who answers first.
         timeout = config.tcp_timeout / _LONELY_SHARE if lonely else config.tcp_timeout
         known = {member.address for member in self._core.table if self._may_be_seed(member)}
-        busy = {dialled.to for dialled in self._dialled.values()}
+        busy = Counter(dialled.to for dialled in self._dialled.values())
+        most = _MOST_AGAIN if again else 1
         for seed in self._seeds:
-            if seed not in busy and (again or seed not in known):
+            if busy[seed] < most and (again or seed not in known):
                 self._dial(seed, timeout, now, join=True)
         self._retry = self._next_retry(now)
 
@@ -179,9 +199,11 @@ class Exchanges:
     def _next_retry(self, now: float) -> float | None:
         if not self._seeds:
             return None
-        if self._core.table.living_peers:
-            return now + self._core.config.rejoin_interval
-        return now + self._core.config.lonely_interval * (1 + _JITTER * self._core.rng.random())
+        config = self._core.config
+        interval = (
+            config.rejoin_interval if self._core.table.living_peers else config.lonely_interval
+        )
+        return now + interval * (1 + _JITTER * self._core.rng.random())
 
     def watch_loneliness(self, now: float) -> None:
         """Try the seeds soon when the last living peer was lost."""
@@ -212,10 +234,19 @@ class Exchanges:
             return self._core.ignore(Ignored.INCOMPATIBLE)
         if not self._core.hooks.may_merge(message, peer):
             return self._core.ignore(Ignored.HOOK)
-        self._merger.begin(message, peer, began, now, then)
+        self._merger.begin(message, peer, began, self._knows_us(message), now, then)
         return None
 
-    def _introduce(self, dialled: _Dialled, known: set[str]) -> None:
+    def _knows_us(self, message: PushPull) -> bool:
+        """Tell whether the peer has us in its table, living, at our address."""
+        own = self._core.table.own
+        living = (State.ALIVE, State.SUSPECT)
+        row = next((row for row in message.nodes if row.name == own.name), None)
+        if row is None or row.state not in living or row.port != own.port:
+            return False
+        return to_text(row.addr) == own.address.ip
+
+    def _introduce(self, dialled: _Dialled, known: frozenset[str]) -> None:
         """Tell those whom a join made us know that we are here, before gossip gets to them."""
         if self._membership.leaving:
             return

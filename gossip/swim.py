@@ -22,6 +22,7 @@ from gossip.outbox import Outbox
 from gossip.probe import Prober
 from gossip.pushpull import Exchanges
 from gossip.relay import Relays
+from gossip.reunion import Reunion
 from gossip.rotation import Rotation
 from gossip.stats import Ignored, Stats
 from gossip.table import Table
@@ -127,6 +128,7 @@ class Swim:
         self._membership = Membership(self._core)
         self._prober = Prober(self._core, self._membership, now)
         self._relays = Relays(self._core)
+        self._reunion = Reunion(self._core)
         self._gossiper = Gossiper(self._core, now)
         self._exchanges = Exchanges(self._core, self._membership, now)
         self._rotation = Rotation(self._core, keyring)
@@ -222,6 +224,11 @@ class Swim:
     def exchange(self, now: float) -> None:
         """Push/pull now with up to three living peers, with all seeds where there are none."""
         self._exchanges.exchange(now)
+        self._after(now)
+
+    def call(self, address: Address, now: float) -> None:
+        """Push/pull now with whoever is at this address, a member or one held dead."""
+        self._exchanges.call(address, now)
         self._after(now)
 
     def set_meta(self, meta: bytes, now: float) -> None:
@@ -353,7 +360,7 @@ class Swim:
     def _dispatch(self, message: Message, source: Address, now: float) -> None:
         match message:
             case Ping():
-                self._ping(message, source)
+                self._ping(message, source, now)
             case IndirectPing():
                 self._indirect_ping(message, source, now)
             case Ack():
@@ -362,7 +369,7 @@ class Swim:
                 if not self._prober.nack(message.seq_no, source):
                     self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
             case Suspect():
-                self._membership.suspect(message, now)
+                self._suspect(message, source, now)
             case Alive():
                 self._membership.alive(message, now)
             case Dead():
@@ -372,7 +379,14 @@ class Swim:
             case _:
                 self._core.ignore(Ignored.UNEXPECTED)
 
-    def _ping(self, ping: Ping, source: Address) -> None:
+    def _suspect(self, message: Suspect, source: Address, now: float) -> None:
+        refused = self._membership.suspect(message, now)
+        if message.node == self._core.name and refused is None:
+            self._reunion.refuted(message.sender, source, now)
+
+    def _ping(self, ping: Ping, source: Address, now: float) -> None:
+        if ping.source_node:
+            self._reunion.spoke(ping.source_node, _return_address(ping, source), now)
         if ping.node and ping.node != self._core.name:
             self._core.ignore(Ignored.WRONG_NAME)
             return
