@@ -16,45 +16,31 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gossip.io import (
-    Event,
-    Exchanged,
-    ExchangeFailed,
-    Gone,
-    Joined,
-    KeyBlocked,
-    KeyDropped,
-    KeyUsed,
-    NameConflict,
-    Recovered,
-    Suspected,
-    Updated,
-    UserMessage,
-)
-from gossip.wire.messages import State
-from kube.problem import Problem, Severity
-from kube.snapshot import Snapshot
+from gossip.io import Event
 from link.interface import Interface
 from link.monitor import Monitor
 from speaker import interpreter, logs, time_slice
 from speaker.announcer import Announcer, IPAddress
+from speaker.changes import Changes
 from speaker.clients import Clients
+from speaker.configuration import Configuration
 from speaker.contact import Contact, Held, HoldReason, Released
 from speaker.desired import Options, ServicePlan, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
 from speaker.health import Health, HttpServer
-from speaker.later import JOBS_A_TURN, Later
-from speaker.layer2 import Layer2, prepare
+from speaker.later import Later
+from speaker.layer2 import Layer2
+from speaker.members import Members
 from speaker.metrics import Figures, make_registry
-from speaker.peers import Peers, describe
+from speaker.peers import Peers
 from speaker.planner import Planner
 from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
 from speaker.status import where
 from speaker.watch import Timing
-from speaker.witness import Witness, links_needed
+from speaker.witness import Witness
 
 if TYPE_CHECKING:
     from speaker.cluster import Cluster
@@ -62,8 +48,6 @@ if TYPE_CHECKING:
 HASHES_A_TURN = 500
 BITE = 0.001
 """Seconds that one turn of the loop may spend on elections and changes."""
-PLANS_A_TURN = 100
-"""How many plans one turn takes over: half a millisecond."""
 HAND_OVER_WITHIN = 0.9
 """Seconds for the heirs to be heard when we leave, and once more for those that are no Clarion."""
 EXIT_FAILURE = 1
@@ -95,25 +79,13 @@ class Daemon:
         self._witness.on_handed_over = self._publish
         self._witness.on_void = self._settle_at_once
         self._layer2.listener = self._witness
-        self._members_changed = True
+        self._changes = Changes(self._wake)
+        self._members = Members(
+            self._peers, self._contact, self._witness, self._changes, clock, log
+        )
         self._election = Election()
         self._reconciler = Reconciler()
-        self._snapshot: Snapshot | None = None
-        self._planning: asyncio.Task[None] | None = None
-        self._source_problems: tuple[Problem, ...] = ()
-        self._cluster = self._make_cluster() if settings.source is None else None
-        self._options = Options(
-            own_node=settings.node_name,
-            lb_class=settings.lb_class,
-            ignore_exclude_lb=settings.ignore_exclude_lb,
-            release=settings.release,
-            gossips=settings.gossips,
-            addresses_from_annotations=settings.source is not None,
-        )
-        self._planner = Planner(self._options)
-        self._plans: dict[str, ServicePlan] = {}
         self._moves: deque[Move] = deque()
-        self._dirty: dict[str, str] = {}
         self._later = Later(lambda: self._busy or self._announcer.urgent)
         self._previous: dict[str, str | None] = {}
         """Who owned a service before us, until we have taken it up."""
@@ -122,21 +94,20 @@ class Daemon:
         self._unassigned: set[str] = set()
         """Services that this node has won, and of which the cluster is not told so yet."""
         self._decided: dict[IPAddress, float] = {}
-        self._failed_exchanges: dict[str, str] = {}
-        self._problems: frozenset[Problem] = frozenset()
-        self._cause = "start"
         self._settling = False
         self._settled = asyncio.Event()
         self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._stop = asyncio.Event()
-        self._planned = asyncio.Event()
         self._failure: str | None = None
         self._health = Health()
-        if self._cluster is not None:
-            self._health.waiting_for = partial(getattr, self._cluster, "waiting_for")
         self._figures = self._make_figures()
+        self._configuration = self._make_configuration()
+        self._figures.plans = self._configuration.plans
+        self._cluster = self._make_cluster() if settings.source is None else None
+        if self._cluster is not None:
+            self._watch_cluster(self._cluster)
         self._registry, self._instruments = make_registry(self._figures)
         self._witness.on_confirmed = self._instruments.confirmed.observe
 
@@ -152,24 +123,43 @@ class Daemon:
         )
 
     def _make_figures(self) -> Figures:
-        figures = Figures(
+        return Figures(
             node=self._settings.node_name,
             layer2=self._layer2.stats,
             announced=self._reconciler.announced(),
             serves=self._announcer.serves,
             owners=self._election.owners,
-            plans=self._plans,
             members=self._peers.states,
             refusals=self._peers.refusals,
             gossip_health=self._peers.health,
             key_unproved=self._peers.unproved,
             failover=self._failover.stats,
         )
-        if self._cluster is not None:
-            cluster = self._cluster
-            figures.api_behind = lambda: cluster.behind
-            figures.api_failed_writes = lambda: cluster.failed_writes
-        return figures
+
+    def _make_configuration(self) -> Configuration:
+        settings, failover = self._settings, self._failover
+        options = Options(
+            own_node=settings.node_name,
+            lb_class=settings.lb_class,
+            ignore_exclude_lb=settings.ignore_exclude_lb,
+            release=settings.release,
+            gossips=settings.gossips,
+            addresses_from_annotations=settings.source is not None,
+        )
+        return Configuration(
+            Planner(options),
+            self._changes,
+            self._layer2,
+            self._election,
+            self._figures,
+            lambda links: failover.set_needed(links, clock()),
+            self._log,
+        )
+
+    def _watch_cluster(self, cluster: "Cluster") -> None:
+        self._health.waiting_for = lambda: cluster.waiting_for
+        self._figures.api_behind = lambda: cluster.behind
+        self._figures.api_failed_writes = lambda: cluster.failed_writes
 
     async def run(self) -> int:
         """Start every part, wait for a signal or a fatal error, stop every part."""
@@ -204,9 +194,9 @@ class Daemon:
         reading = loop.create_task(source.run())
         reading.add_done_callback(self._on_source_end)
         parts.callback(reading.cancel)
-        parts.callback(lambda: self._planning and self._planning.cancel())
+        parts.callback(self._configuration.close)
         # Heirs step back as soon as we are alive to them: first know the services, then join.
-        await first_of(self._planned, self._stop)
+        await first_of(self._configuration.planned, self._stop)
         if not self._stop.is_set():
             await self._peers.start()
             parts.push_async_callback(self._peers.close)
@@ -220,7 +210,7 @@ class Daemon:
         settings = self._settings
         assert settings.source is not None  # noqa: S101 - without one there is a cluster
         return FileSource(
-            settings.source, settings.namespace, partial(self._on_snapshot, changed=None)
+            settings.source, settings.namespace, partial(self._configuration.take, changed=None)
         )
 
     def _make_cluster(self) -> "Cluster":
@@ -237,7 +227,7 @@ class Daemon:
             pod=settings.pod_name,
             lb_class=settings.lb_class,
         )
-        return Cluster(from_environment(), scope, clock, self._on_snapshot, self._log)
+        return Cluster(from_environment(), scope, clock, self._configuration.take, self._log)
 
     def _publish(self, services: Iterable[str]) -> None:
         """Tell the cluster where these services are announced now, as far as it is true."""
@@ -270,7 +260,7 @@ class Daemon:
         await self._handed_over(foreign=False)
         leaving = asyncio.create_task(self._peers.leave())
         await asyncio.sleep(0)
-        self._members_changed = True
+        self._changes.members = True
         self._settle()
         await self._handed_over(foreign=True)
         await self._withdraw_everything()
@@ -280,7 +270,11 @@ class Daemon:
         """Wait until the winners of all our IPs were heard, or the time for that is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(HAND_OVER_WITHIN):
-                while self._electing or self._dirty or self._failover.handing_over(foreign=foreign):
+                while (
+                    self._electing
+                    or self._changes.dirty
+                    or self._failover.handing_over(foreign=foreign)
+                ):
                     self._settled.clear()
                     await self._settled.wait()
 
@@ -322,119 +316,8 @@ class Daemon:
         self._publish([item.service for item in announced if item.interfaces is not None])
         self._wake()
 
-    def _on_snapshot(
-        self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
-    ) -> None:
-        self._snapshot, self._source_problems = snapshot, problems
-        self._planner.take(snapshot, changed)
-        self._note_configuration(problems)
-        if self._planning is None or self._planning.done():
-            self._planning = asyncio.create_task(self._plan())
-
-    async def _plan(self) -> None:
-        """Plan what waits, in bites; then teach the filters the IPs, and then have it elected."""
-        while True:
-            different: dict[str, ServicePlan | None] = {}
-            while self._planner.pending:
-                different |= self._planner.advance()
-                await asyncio.sleep(0)
-            await self._filter(different)
-            await self._take_plans(different)
-            await self._report([*self._source_problems, *self._planner.problems()])
-            if not self._planned.is_set():
-                interpreter.started()
-                self._planned.set()
-            self._wake()
-            if not self._planner.pending:
-                return
-
-    async def _filter(self, different: Mapping[str, ServicePlan | None]) -> None:
-        """Let questions for new IPs pass: what the filter keeps out gets no answer."""
-        if all(_same_ips(self._plans.get(key), item) for key, item in different.items()):
-            return
-        ips = self._planner.ips()
-        await asyncio.to_thread(prepare, ips)
-        self._layer2.set_service_ips(ips)
-
-    async def _take_plans(self, different: Mapping[str, ServicePlan | None]) -> None:
-        self._cause = "configuration"
-        for number, (service, item) in enumerate(different.items(), 1):
-            if number % PLANS_A_TURN == 0:
-                await asyncio.sleep(0)
-            self._dirty.setdefault(service, "configuration")
-            self._election.set_plan(service, item)
-            if item is None:
-                self._plans.pop(service, None)
-            else:
-                self._plans[service] = item
-        choices = (item.interfaces for item in self._plans.values() if item.withheld is None)
-        self._failover.set_needed(links_needed(choices), clock())
-
-    def _note_configuration(self, problems: tuple[Problem, ...]) -> None:
-        figures = self._figures
-        broken = any(problem.severity is Severity.ERROR for problem in problems)
-        figures.updates += 1
-        figures.update_errors += broken
-        figures.config_loaded = self._snapshot is not None and self._snapshot.config is not None
-        figures.config_stale = broken
-
-    async def _report(self, problems: list[Problem]) -> None:
-        """Log each problem once, as long as it lasts."""
-        levels = {Severity.ERROR: self._log.error, Severity.WARNING: self._log.warning}
-        new = [problem for problem in problems if problem not in self._problems]
-        for number, problem in enumerate(new, 1):
-            if number % JOBS_A_TURN == 0:
-                await asyncio.sleep(0)
-            log = levels.get(problem.severity, self._log.debug)
-            log("source", problem=str(problem))
-        self._problems = frozenset(problems)
-        self._figures.problems.clear()
-        self._figures.problems.update(problem.severity.value for problem in problems)
-
     def _on_gossip(self, event: Event) -> None:
-        if isinstance(event, UserMessage):
-            letter = self._peers.take(event.data)
-            if letter is not None:
-                self._witness.letter(letter)
-        else:
-            self._on_member(event)
-
-    def _on_member(self, event: Event) -> None:
-        self._members_changed = True
-        match event:
-            case Joined(member):
-                self._cause = "member_joined"
-                self._log.info("member", **describe(member))
-            case Gone(member):
-                self._cause = "member_left" if member.state is State.LEFT else "member_dead"
-                self._log.info("member", **describe(member))
-            case Suspected(member) | Recovered(member) | Updated(member):
-                self._log.info("member", **describe(member))
-            case NameConflict(member, claimed):
-                self._log.warning("name_conflict", node=member.name, claimed=claimed.ip)
-            case Exchanged(peer, began):
-                self._failed_exchanges.pop(peer.ip, None)
-                self._contact.exchanged(began, clock())
-            case ExchangeFailed(peer, reason, silent, join):
-                self._log_failed_exchange(peer.ip, reason, join)
-                if not silent:
-                    self._contact.spoke(clock())
-            case KeyUsed():
-                self._log.info("secret", state="used")
-            case KeyDropped(count):
-                self._log.info("secret", state="old_dropped", count=count)
-            case KeyBlocked(names):
-                self._log.warning("secret", state="waiting", unproved=names)
-            case _:
-                return
-        self._wake()
-
-    def _log_failed_exchange(self, peer: str, reason: str, join: bool) -> None:
-        """Log the first failure with a peer, and each other reason, but the same not again."""
-        if self._failed_exchanges.get(peer) != reason:
-            self._failed_exchanges[peer] = reason
-            hint = _VERSION_HINT if reason == "incompatible" else None
-            self._log.warning("exchange_failed", peer=peer, reason=reason, join=join, hint=hint)
+        self._members.take(event)
 
     def _tick(self, now: float) -> None:
         if self._contact.tick(now):
@@ -478,7 +361,7 @@ class Daemon:
         if self._busy:
             interpreter.tidy()
             self._wake()
-        elif self._cluster is not None and self._planned.is_set() and not self._contact.held:
+        elif self._cluster is not None and self._ready:
             self._cluster.settled()
 
     def _take_contact_events(self, now: float) -> bool:
@@ -500,12 +383,13 @@ class Daemon:
     def _elect(self, until: float) -> None:
         live = self._peers.live()
         if live is None:
-            nodes = self._snapshot.nodes if self._snapshot else {}
+            snapshot = self._configuration.snapshot
+            nodes = snapshot.nodes if snapshot else {}
             live = frozenset(nodes) | {self._settings.node_name}
-        if self._members_changed:
-            self._members_changed = False
+        if self._changes.members:
+            self._changes.members = False
             self._failover.set_peers(self._peers.others(), clock())
-        self._election.set_members(live, self._cause)
+        self._election.set_members(live, self._changes.cause)
         self._election.set_bars(self._failover.bars(), "bars")
         if not self._moves:
             self._moves.extend(self._election.advance(HASHES_A_TURN))
@@ -516,15 +400,15 @@ class Daemon:
 
     def _take_move(self, move: Move) -> None:
         self._figures.moves[move.reason] += 1
-        if move.service not in self._dirty:
+        if move.service not in self._changes.dirty:
             # Of several moves that come together, only the first left somebody who answered.
             self._previous[move.service] = move.before
-        self._dirty[move.service] = move.reason
+        self._changes.dirty[move.service] = move.reason
         own = self._settings.node_name
         if own not in (move.before, move.after) and self._failover.handing_over(foreign=True):
-            for ip in planned_ips(self._plans, move.service):
+            for ip in planned_ips(self._configuration.plans, move.service):
                 self._failover.moved(move.service, ip, move.after, clock())
-        planned = self._plans.get(move.service)
+        planned = self._configuration.plans.get(move.service)
         self._log_ips(
             "leader",
             move.service,
@@ -536,7 +420,7 @@ class Daemon:
 
     def _reconcile(self, now: float, until: float) -> None:
         """Announce and withdraw; while contact is missing nothing new is taken up."""
-        due = tuple(self._dirty)
+        due = tuple(self._changes.dirty)
         if self._contact.held or self._electing:
             announced = self._reconciler.announced()
             due = tuple(service for service in due if service in announced)
@@ -546,8 +430,8 @@ class Daemon:
                 return
 
     def _reconcile_one(self, service: str, now: float) -> None:
-        reason, mine = self._dirty.pop(service), self._mine(service)
-        plan = self._plans.get(service)
+        reason, mine = self._changes.dirty.pop(service), self._mine(service)
+        plan = self._configuration.plans.get(service)
         for action in self._reconciler.reconcile(service, plan, mine, reason):
             if isinstance(action, Announce):
                 self._announce(action, now)
@@ -561,7 +445,11 @@ class Daemon:
 
     @property
     def _busy(self) -> bool:
-        return self._electing or bool(self._dirty and not self._contact.held)
+        return self._electing or bool(self._changes.dirty and not self._contact.held)
+
+    @property
+    def _ready(self) -> bool:
+        return self._configuration.planned.is_set() and not self._contact.held
 
     def _mine(self, service: str) -> bool:
         return self._election.owner(service) == self._settings.node_name
@@ -619,7 +507,7 @@ class Daemon:
 
     def _note_readiness(self) -> None:
         self._figures.contact = not self._contact.held
-        if not self._planned.is_set():
+        if not self._configuration.planned.is_set():
             self._health.not_ready = "sources are not read yet"
         elif self._contact.held:
             self._health.not_ready = "no contact with another speaker yet"
@@ -664,10 +552,6 @@ def planned_ips(plans: Mapping[str, ServicePlan], service: str) -> tuple[IPAddre
     return () if item is None else item.ips
 
 
-def _same_ips(before: ServicePlan | None, after: ServicePlan | None) -> bool:
-    return (before.ips if before else ()) == (after.ips if after else ())
-
-
 async def first_of(*events: asyncio.Event) -> None:
     """Wait until one of the events is set."""
     waiting = [asyncio.create_task(event.wait()) for event in events]
@@ -676,7 +560,6 @@ async def first_of(*events: asyncio.Event) -> None:
         task.cancel()
 
 
-_VERSION_HINT = "the ring's delegate versions differ: see CLARION_ML_DELEGATE_VERSION"
 _NO_RIGHT = "packet sockets: permission denied: the speaker needs root or the capability NET_RAW"
 
 

@@ -1,0 +1,95 @@
+"""What gossip tells: who comes and goes, with whom we had contact, and letters."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gossip.io import (
+    Event,
+    Exchanged,
+    ExchangeFailed,
+    Gone,
+    Joined,
+    KeyBlocked,
+    KeyDropped,
+    KeyUsed,
+    NameConflict,
+    Recovered,
+    Suspected,
+    Updated,
+    UserMessage,
+)
+from gossip.wire.messages import State
+from speaker.changes import Changes
+from speaker.contact import Contact
+from speaker.peers import Peers, describe
+from speaker.witness import Witness
+
+_VERSION_HINT = "the ring's delegate versions differ: see CLARION_ML_DELEGATE_VERSION"
+
+
+class Members:
+    """Takes gossip's events and passes on what they mean."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        contact: Contact,
+        witness: Witness,
+        changes: Changes,
+        clock: Callable[[], float],
+        log: Any,
+    ) -> None:
+        self._peers = peers
+        self._contact = contact
+        self._witness = witness
+        self._changes = changes
+        self._clock = clock
+        self._log = log
+        self._failed_exchanges: dict[str, str] = {}
+
+    def take(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, UserMessage):
+            letter = self._peers.take(event.data)
+            if letter is not None:
+                self._witness.letter(letter)
+        else:
+            self._on_member(event)
+
+    def _on_member(self, event: Event) -> None:
+        self._changes.members = True
+        match event:
+            case Joined(member):
+                self._changes.cause = "member_joined"
+                self._log.info("member", **describe(member))
+            case Gone(member):
+                left = member.state is State.LEFT
+                self._changes.cause = "member_left" if left else "member_dead"
+                self._log.info("member", **describe(member))
+            case Suspected(member) | Recovered(member) | Updated(member):
+                self._log.info("member", **describe(member))
+            case NameConflict(member, claimed):
+                self._log.warning("name_conflict", node=member.name, claimed=claimed.ip)
+            case Exchanged(peer, began):
+                self._failed_exchanges.pop(peer.ip, None)
+                self._contact.exchanged(began, self._clock())
+            case ExchangeFailed(peer, reason, silent, join):
+                self._log_failed_exchange(peer.ip, reason, join)
+                if not silent:
+                    self._contact.spoke(self._clock())
+            case KeyUsed():
+                self._log.info("secret", state="used")
+            case KeyDropped(count):
+                self._log.info("secret", state="old_dropped", count=count)
+            case KeyBlocked(names):
+                self._log.warning("secret", state="waiting", unproved=names)
+            case _:
+                return
+        self._changes.wake()
+
+    def _log_failed_exchange(self, peer: str, reason: str, join: bool) -> None:
+        """Log the first failure with a peer, and each other reason, but the same not again."""
+        if self._failed_exchanges.get(peer) != reason:
+            self._failed_exchanges[peer] = reason
+            hint = _VERSION_HINT if reason == "incompatible" else None
+            self._log.warning("exchange_failed", peer=peer, reason=reason, join=join, hint=hint)
