@@ -9,7 +9,7 @@ from arp.gratuitous import request_to_client
 from arp.packet import ArpPacket, Operation
 from arp.responder import respond
 from gossip.courier import Letter
-from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined, Recovered, Suspected, Updated
+from gossip.io import Event, Exchanged, ExchangeFailed
 from link.drop import DropReason
 from link.interface import Interface
 from sim.kernel import read_arp
@@ -121,10 +121,9 @@ class Announcing:
 
     def take(self, event: Event, now: float) -> None:
         """Take what happened in gossip."""
-        self._unsettled = True
+        # Every one, as in the daemon: some change the table without a word of their own.
+        self._unsettled = self._members_changed = True
         match event:
-            case Joined() | Gone() | Updated() | Suspected() | Recovered():
-                self._members_changed = True
             case Exchanged(_, began):
                 self.contact.exchanged(began, now)
             case ExchangeFailed(_, _, silent, _) if not silent:
