@@ -9,18 +9,19 @@ from arp.gratuitous import request_to_client
 from arp.packet import ArpPacket, Operation
 from arp.responder import respond
 from gossip.courier import Letter
-from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined, Recovered, Suspected, Updated
+from gossip.io import Event, Exchanged, ExchangeFailed
 from link.drop import DropReason
 from link.interface import Interface
 from sim.kernel import read_arp
-from speaker.announcer import Announcer, IPAddress
+from speaker.announcer import Announcer
 from speaker.bars import Bars
+from speaker.clients import Clients
 from speaker.contact import LONGEST_GAP, Contact, Held, HoldReason, Released
-from speaker.desired import ServicePlan
+from speaker.desired import ServicePlan, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
 from speaker.frames import build
-from speaker.reconcile import Announce, Reconciler
+from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.roster import Peer
 from speaker.watch import Timing
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 LINK = 1
 FIRST_SERVICE = IPv4Address("192.0.2.1")
 _ALL = 1_000_000
+REMEMBERED = 1.0
+"""As in `layer2`: seconds for which the answer to a question is remembered."""
 
 
 def make_plans(services: int, first: int = 0) -> dict[str, ServicePlan]:
@@ -61,30 +64,39 @@ class Announcing:
         self._plans = site.plans
         self._ips = frozenset(ip for plan in site.plans.values() for ip in plan.ips)
         self.contact = Contact(now)
-        self.announcer = Announcer(self.contact)
+        self._clients = Clients()
+        self.announcer = Announcer(self.contact, self._clients)
         self.failover: Failover | None = None
         if site.failover_after is not None:
             timing = Timing.of(site.failover_after)
             self.failover = Failover(site.node, timing, self.announcer, self.contact, rng, now)
         self.election = Election()
         self._reconciler = Reconciler()
-        self._dirty: dict[str, str | None] = {}
+        self._dirty: dict[str, str] = {}
+        self._previous: dict[str, str | None] = {}
+        """Who owned a service before us, until we have taken it up."""
+        self._holds: set[int | None] = set()
+        """Where contact holds answers back, as far as `settle` was told: heartbeats end holds."""
         self._members_changed = True
         self.wants_exchange = False
         self._unsettled = True
         self._seen = now
         self._announcer_due = self._failover_due = float("inf")
         self._bars = Bars()
+        self.voided = False
+        """Whether a frame has changed who may own, which the driver looks at before the next."""
         self._contact_changes = 0
         self._remembered: dict[bytes, bytes | DropReason] = {}
         self._remembered_at = 0
         """What `Announcer.changes` was when the answers were remembered."""
+        self._remembered_until = now
+        self._interface: Interface
         self.election.set_plans(site.plans)
         self.set_carrier(True, now)
 
     def set_carrier(self, up: bool, now: float) -> None:
         """Take the only link there is; as a cable has it, it stays up without carrier."""
-        interface = Interface(
+        self._interface = interface = Interface(
             LINK,
             "eth0",
             self._mac,
@@ -110,21 +122,20 @@ class Announcing:
     def run_up_to(self, now: float) -> None:
         """Note that the process ran all the time up to now, when something happens.
 
-        Heartbeats change nothing by themselves unless contact is held, which leaves us unsettled:
-        so as few as will do are made up for here. As events of their own they would be most of a
-        run.
+        Heartbeats change nothing by themselves unless contact holds something back, here or on a
+        link: so as few as will do are made up for here. As events of their own they would be most
+        of a run.
         """
         while now - self._seen > LONGEST_GAP:
             self.tick(self._seen + LONGEST_GAP)
-        if self.contact.held:
+        if self._holds:
             self.tick(now)
 
     def take(self, event: Event, now: float) -> None:
         """Take what happened in gossip."""
-        self._unsettled = True
+        # Every one, as in the daemon: some change the table without a word of their own.
+        self._unsettled = self._members_changed = True
         match event:
-            case Joined() | Gone() | Updated() | Suspected() | Recovered():
-                self._members_changed = True
             case Exchanged(_, began):
                 self.contact.exchanged(began, now)
             case ExchangeFailed(_, _, silent, _) if not silent:
@@ -154,17 +165,20 @@ class Announcing:
         if self.failover is not None:
             self.failover.leave(now)
 
+    def left(self) -> None:
+        """Note that gossip was told that we go: who lives has changed."""
+        self._unsettled = self._members_changed = True
+
+    def withdraw_all(self) -> None:
+        """Answer for nothing any more: the last step before the end."""
+        self.announcer.withdraw_all()
+
     def settle(
         self, members: frozenset[str] | None, peers: Iterable[Peer], now: float
     ) -> list[Move]:
         """Bring announcements in line; gives what the election moved, by service."""
-        self._unsettled = False
-        for event in self.contact.events():
-            if isinstance(event, Released):
-                self.announcer.released(event.ifindex, now)
-            elif isinstance(event, Held):
-                self.wants_exchange |= event.reason is not HoldReason.START
-        self._contact_changes = self.contact.changes
+        self._unsettled = self.voided = False
+        self._take_contact_events(now)
         if members is not None:
             self._members_changed = False
             self.election.set_members(members, "members")
@@ -176,6 +190,16 @@ class Announcing:
         self.announcer.handle_timeout(now)
         return moves
 
+    def _take_contact_events(self, now: float) -> None:
+        for event in self.contact.events():
+            if isinstance(event, Released):
+                self._holds.discard(event.ifindex)
+                self.announcer.released(event.ifindex, now)
+            elif isinstance(event, Held):
+                self._holds.add(event.ifindex)
+                self.wants_exchange |= event.reason is not HoldReason.START
+        self._contact_changes = self.contact.changes
+
     def _elect(self, now: float) -> list[Move]:
         if self.failover is not None:
             if self.failover.deadline() <= now:
@@ -186,8 +210,10 @@ class Announcing:
             return []
         moves = sorted(self.election.advance(_ALL), key=lambda move: move.service)
         for move in moves:
-            self._dirty.setdefault(move.service, move.before)
-        for move in moves:
+            if move.service not in self._dirty:
+                # Of several moves that come together, only the first left somebody who answered.
+                self._previous[move.service] = move.before
+            self._dirty[move.service] = move.reason
             if self.failover is not None and self._node not in (move.before, move.after):
                 for ip in self._plans[move.service].ips:
                     self.failover.moved(move.service, ip, move.after, now)
@@ -200,9 +226,12 @@ class Announcing:
 
     def answer(self, frame: bytes, now: float) -> bytes | DropReason:
         """Answer an ARP frame, or say why not."""
-        if self._remembered_at != self.announcer.changes:
+        # After a second anew, so that `Clients` hears who is still asking.
+        changed = self._remembered_at != self.announcer.changes
+        if changed or now >= self._remembered_until:
             self._remembered.clear()
             self._remembered_at = self.announcer.changes
+            self._remembered_until = now + REMEMBERED
         answer = self._remembered.get(frame)
         if answer is None:
             answer = self._answer_anew(frame, now)
@@ -216,15 +245,23 @@ class Announcing:
         ):
             self._overhear(heard, now)
             return DropReason.ANNOUNCEMENT
+        if heard is not None and heard.target_ip in self._ips:
+            self._clients.heard(
+                heard.target_ip, self._interface, heard.sender_ip, heard.sender_mac, now
+            )
         answer = respond(frame, self._mac, lambda ip: self.announcer.answers(ip, LINK))
         self._remembered[frame] = answer
         return answer
 
     def _overhear(self, heard: ArpPacket, now: float) -> None:
+        if heard.sender_ip not in self._ips:
+            self.announcer.confirmed(heard.target_ip, LINK, heard.sender_ip, now)
+            return
         if self.failover is None:
             return
-        if heard.sender_ip in self._ips and heard.sender_mac != self._mac:
+        if heard.sender_mac != self._mac:
             self.failover.announced(heard.sender_ip, LINK, heard.sender_mac, now)
+            self.voided = self.failover.bars() != self._bars
         self._unsettled = True
 
     def frames(self) -> list[bytes]:
@@ -268,40 +305,44 @@ class Announcing:
 
     def deadline(self) -> float:
         """When the process has to run next, if nothing comes in."""
+        if self._unsettled:
+            # What was sent has brought something up that nobody has looked at yet.
+            return self._seen
         due = min(self._announcer_due, self._failover_due)
-        if self.contact.held:
+        if self._holds:
             return min(self.contact.deadline(), due)
         return due
 
     def _reconcile(self, now: float) -> None:
-        for service in sorted(self._dirty):
-            mine = self.election.owner(service) == self._node
-            if mine and self.contact.held and service not in self._reconciler.announced():
-                continue
-            previous = self._dirty.pop(service)
-            plan = self._plans[service]
-            for action in self._reconciler.reconcile(service, plan, mine, "moved"):
-                for ip in action.ips:
-                    if isinstance(action, Announce):
-                        self._begin(service, ip, action.interfaces, previous, now)
-                    else:
-                        self._stop(service, ip, now)
+        """Announce and withdraw; while contact is missing nothing new is taken up."""
+        due = sorted(self._dirty)
+        if self.contact.held:
+            announced = self._reconciler.announced()
+            due = [service for service in due if service in announced]
+        for service in due:
+            reason, mine = self._dirty.pop(service), self.election.owner(service) == self._node
+            plan = self._plans.get(service)
+            for action in self._reconciler.reconcile(service, plan, mine, reason):
+                if isinstance(action, Announce):
+                    self._begin(action, now)
+                else:
+                    self._give_up(action, now)
 
-    def _begin(
-        self,
-        service: str,
-        ip: IPAddress,
-        interfaces: frozenset[str] | None,
-        previous: str | None,
-        now: float,
-    ) -> None:
-        if self.failover is None:
-            self.announcer.announce(ip, service, interfaces, now)
-        else:
-            self.failover.won(service, ip, interfaces, previous, now)
+    def _begin(self, action: Announce, now: float) -> None:
+        previous = self._previous.pop(action.service, None)
+        for ip in action.ips:
+            if self.failover is None:
+                self.announcer.announce(ip, action.service, action.interfaces, now)
+            else:
+                self.failover.won(action.service, ip, action.interfaces, previous, now)
 
-    def _stop(self, service: str, ip: IPAddress, now: float) -> None:
-        if self.failover is None:
-            self.announcer.withdraw(ip, service)
-        else:
-            self.failover.lost(service, ip, self.election.owner(service), now)
+    def _give_up(self, action: Withdraw, now: float) -> None:
+        lost = action.reason == Withheld.NOT_OWNER
+        winner = self.election.owner(action.service) if lost else None
+        for ip in action.ips:
+            if self.failover is None:
+                self.announcer.withdraw(ip, action.service)
+            elif winner is None:
+                self.failover.withdraw(action.service, ip)
+            else:
+                self.failover.lost(action.service, ip, winner, now)

@@ -156,7 +156,8 @@ class Process:
             for frame in frames:
                 self.inbox.add_frame(frame)
             return
-        self._answer(frames, self._tick(now))
+        self._tick(now)
+        self._answer(frames, now)
         if self.announcing.stirred:
             self._drain(now)
 
@@ -185,13 +186,13 @@ class Process:
         """Leave gossip, all IPs being handed over; the process ends after that."""
         if not self.frozen:
             self.swim.leave(self._tick(now))
+            self.announcing.left()
             self._drain(now)
 
-    @property
-    def handing_over(self) -> bool:
-        """Whether IPs still wait for their heirs."""
+    def handing_over(self, *, foreign: bool) -> bool:
+        """Tell whether IPs still wait for their heirs; without `foreign`, for Clarions."""
         failover = self.announcing.failover
-        return failover is not None and failover.handing_over(foreign=True) > 0
+        return failover is not None and failover.handing_over(foreign=foreign) > 0
 
     def wake(self, when: float, now: float) -> None:
         """Let the timers fire that are due; `when` is the time this was asked for."""
@@ -231,7 +232,7 @@ class Process:
             reply(self.swim.handle_stream(data, source, clock))
         # Only a process that stood still for long throws waiting frames away, as `Layer2` does.
         if inbox.frames and not self.announcing.contact.held:
-            self._answer(inbox.frames, clock)
+            self._answer(inbox.frames, now)
         for echo in inbox.echoes:
             self.announcing.echoed(echo.source, echo.payload, clock)
         deadline = self.swim.deadline()
@@ -257,10 +258,16 @@ class Process:
         self.announcing.run_up_to(clock)
         return clock
 
-    def _answer(self, frames: Iterable[bytes], clock: float) -> None:
-        self.announcing.hear(clock)
-        answer = self.announcing.answer
-        answers = [found for frame in frames if isinstance(found := answer(frame, clock), bytes)]
+    def _answer(self, frames: Iterable[bytes], now: float) -> None:
+        clock, announcing, answers = now + self.offset, self.announcing, list[bytes]()
+        announcing.hear(clock)
+        for frame in frames:
+            found = announcing.answer(frame, clock)
+            if isinstance(found, bytes):
+                answers.append(found)
+            elif announcing.voided:
+                # A question that waits behind this frame is for who was taken for gone.
+                self._drain(now)
         if answers:
             self._outside.send_frames(answers)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address
 
-from arp import packet
+from arp import packet, responder
 from arp.packet import ArpPacket, Operation
 from link import frame as ethernet
 from link.frame import EthernetFrame, EtherType
@@ -163,6 +163,11 @@ class Observer:
         seen = None if heard is None else self.seen.get(heard.sender_ip)
         if heard is None or seen is None:
             return
+        if heard.operation is Operation.REQUEST and heard.target_ip == OBSERVER_IP:
+            # Its kernel answers whoever asks for it, an heir that wants to be sure too.
+            answer = responder.respond(frame, OBSERVER_MAC, lambda _: None)
+            if isinstance(answer, bytes):
+                self._segment.send(OBSERVER, answer)
         if seen.believed != heard.sender_mac:
             seen.believed = heard.sender_mac
             self.on_change(heard.sender_ip, heard.sender_mac.hex(":"))

@@ -26,10 +26,11 @@ from gossip.wire.packet import MAX_STREAM
 from gossip.wire.streambody import decode_stream, encode_stream
 from sim.announcing import make_plans
 from sim.chance import make_rng
-from sim.clock import EventHeap
+from sim.clock import Action, EventHeap
 from sim.faults import Fault, apply
 from sim.machine import Machine, identify
 from sim.network import Network
+from sim.process import Process
 from sim.segment import OBSERVER_IP, OBSERVER_MAC, Observer, Segment
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ EPOCH = 1_800_000_000.0
 """The time of the start: incarnations are Unix seconds."""
 SEEDS = 3
 ASK_INTERVAL = 1.0
-HAND_OVER_WITHIN, EXIT_POLL, FORWARDS_ON = 0.9, 0.01, 0.5
-"""Seconds that a stopped speaker may take, between looks whether it is done, and for which its
-machine goes on after it."""
+HAND_OVER_WITHIN, LEAVE_WITHIN, EXIT_POLL, FORWARDS_ON = 0.9, 1.0, 0.01, 0.5
+"""Seconds that a stopped speaker may take for its heirs to be heard, and for its goodbye, between
+looks whether it is done, and for which its machine goes on after it."""
 
 MemberEvent = Joined | Suspected | Recovered | Gone | Updated
 
@@ -163,19 +164,7 @@ class World:
         process = self.machines[name].process
         if process is not None:
             process.stop(self.now)
-            self._await_exit(name, process.life, self.now + HAND_OVER_WITHIN)
-
-    def _await_exit(self, name: str, life: int, until: float) -> None:
-        machine = self.machines[name]
-        process = machine.process
-        if process is None or process.life != life:
-            return
-        if process.handing_over and self.now < until:
-            self.heap.after(EXIT_POLL, partial(self._await_exit, name, life, until))
-            return
-        process.leave(self.now)
-        self.heap.after(EXIT_POLL, partial(machine.kill, power=False))
-        self.heap.after(FORWARDS_ON, partial(machine.kill, power=True))
+            _Exit(self, self.machines[name], process).hand_over()
 
     def cut_port(self, names: Sequence[str], by: int) -> None:
         """Drop the nodes' frames at the switch; `by=-1` takes one such fault back."""
@@ -277,6 +266,46 @@ class World:
                 # The table is what an exchange would have brought.
                 contact.exchanged(self.now, self.now)
             machine.process.start(self.now)
+
+
+class _Exit:
+    """The end of a speaker that was told to go: the steps of `Daemon._leave`, looked at often."""
+
+    def __init__(self, world: World, machine: Machine, process: Process) -> None:
+        self._world = world
+        self._machine = machine
+        self._process = process
+        self._until = 0.0
+
+    def hand_over(self) -> None:
+        """Answer on until the heirs are heard, or their time is over; first the Clarions."""
+        busy = partial(self._process.handing_over, foreign=False)
+        self._within(HAND_OVER_WITHIN, busy, self._leave_gossip)
+
+    def _leave_gossip(self) -> None:
+        self._process.leave(self._world.now)
+        busy = partial(self._process.handing_over, foreign=True)
+        self._within(HAND_OVER_WITHIN, busy, self._withdraw)
+
+    def _withdraw(self) -> None:
+        self._process.announcing.withdraw_all()
+        self._within(LEAVE_WITHIN, lambda: not self._process.swim.left, self._end)
+
+    def _end(self) -> None:
+        self._machine.kill(power=False)
+        self._world.heap.after(FORWARDS_ON, partial(self._machine.kill, power=True))
+
+    def _within(self, seconds: float, busy: Callable[[], bool], then: Action) -> None:
+        self._until = self._world.now + seconds
+        self._look(busy, then)
+
+    def _look(self, busy: Callable[[], bool], then: Action) -> None:
+        if self._machine.process is not self._process:
+            return
+        if busy() and self._world.now < self._until:
+            self._world.heap.after(EXIT_POLL, partial(self._look, busy, then))
+        else:
+            then()
 
 
 class _Conversation:
