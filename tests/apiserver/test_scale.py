@@ -26,6 +26,7 @@ import yaml
 
 import cluster as clusters
 import limits
+import machine
 import netns
 import stall_probe
 from apiserver import ADMIN, object_path
@@ -45,9 +46,9 @@ MOST_RESIDENT = 126.0
 GROWTH = 4.0
 """MiB that the updates may add: what the allocator keeps."""
 STALL = 0.005 if FULL else 0.008
-"""Seconds of its own CPU that one turn of the loop may take. Not of the clock: the API server has
-the same processors here. A machine that does other work, as it may in `make test`, has cold caches,
-and the same work takes longer."""
+"""Seconds of its own CPU that one turn of the loop may take, longer on slow processors. Not of the
+clock: the API server has the same ones here. A machine that does other work, as it may in
+`make test`, has cold caches, and the same work takes longer."""
 CROWDED = 2 * STALL
 """The same while thousands of updates keep all processors busy."""
 STRAYS, STRAY = 2, 0.025
@@ -69,9 +70,9 @@ class Stall(NamedTuple):
     held: stall_probe.Turn
     """The turn that stood still for longest, also as it waited for other threads."""
 
-    def good(self, limit: float) -> bool:
-        """Whether the turns were short enough."""
-        return self.usual.cpu <= limit and self.worst.cpu <= STRAY
+    def good(self, limit: float, slow: float) -> bool:
+        """Whether the turns were short enough for processors that are so slow."""
+        return self.usual.cpu <= limit * slow and self.worst.cpu <= STRAY * slow
 
 
 class Api:
@@ -177,7 +178,8 @@ def test_memory_latency_and_stalls(big: tuple[Cluster, Api], tmp_path: Path) -> 
         stalls = {"load": _longest(probe)}
         # The best of three tries: others use the machine too.
         tries = (_nearly_slowest(_delays(cluster, api, attempt)) for attempt in range(3))
-        slowest = next((found for found in tries if found < LATENCY), None)
+        slow = machine.slowness()
+        slowest = next((found for found in tries if found < LATENCY * slow), None)
         stalls["changes"] = _longest(probe)
         _relist(cluster, speaker)
         api.forget()
@@ -194,10 +196,10 @@ def test_memory_latency_and_stalls(big: tuple[Cluster, Api], tmp_path: Path) -> 
             assert anonymous <= MOST_ANONYMOUS
             assert resident <= MOST_RESIDENT
         assert after[1] - relisted[1] <= GROWTH
-        assert slowest is not None, f"three times not within {LATENCY} s"
+        assert slowest is not None, f"three times not within {LATENCY * slow} s"
         crowded = stalls.pop("updates")
-        assert crowded.good(CROWDED), crowded
-        assert [name for name, stall in stalls.items() if not stall.good(STALL)] == [], stalls
+        assert crowded.good(CROWDED, slow), crowded
+        assert [name for name, stall in stalls.items() if not stall.good(STALL, slow)] == [], stalls
     finally:
         cluster.stop()
         limit.__exit__(None, None, None)
@@ -280,7 +282,7 @@ def _delays(cluster: Cluster, api: Api, attempt: int) -> list[float]:
             status, text = api.one("PATCH", path, patch, "application/merge-patch+json")
             answered = time.monotonic()
             assert status == 200, text
-            wait_until(partial(seen.__contains__, ip), f"the announcement of {ip}", 5)
+            wait_until(partial(seen.__contains__, ip), f"the announcement of {ip}", 20)
             delays.append(seen[ip] - answered)
     finally:
         stop.set()

@@ -105,7 +105,7 @@ def test_nobody_else_can_take_an_ipv6_address_in_use(
 
     third.netlink(lambda nl: nl.addr("add", index=index_of(nl, "eth0"), address=VIP6, prefixlen=64))
     try:
-        wait_until(lambda: third.netlink(flags) & 0x08, "the address is found to be in use", 5)
+        wait_until(lambda: third.netlink(flags) & 0x08, "the address is found to be in use")
     finally:
         third.netlink(
             lambda nl: nl.addr("del", index=index_of(nl, "eth0"), address=VIP6, prefixlen=64)
@@ -150,7 +150,7 @@ def test_frames_that_are_dropped_and_counted(
     before = dropped(running, reason)
     with client.raw(_ETH_P_ALL) as raw:
         raw.send(frame)
-    wait_until(lambda: dropped(running, reason) == before + 1, f"counted as {reason}", 3)
+    wait_until(lambda: dropped(running, reason) == before + 1, f"counted as {reason}")
 
 
 def test_filter_falls_back_when_the_kernel_has_no_room(
@@ -220,7 +220,7 @@ def test_a_tap_link(machines: dict[str, Machine], running: Speaker) -> None:
         os.write(tap, arp_request("10.77.0.99", VIP, "02:00:00:00:00:99"))
         os.set_blocking(tap, False)
         is_answer = bytes.fromhex("0200000000990200000000cc0806")
-        wait_until(lambda: next_frame(tap).startswith(is_answer), "an answer on the tap", 3)
+        wait_until(lambda: next_frame(tap).startswith(is_answer), "an answer on the tap")
     finally:
         os.close(tap)
 

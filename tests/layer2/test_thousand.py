@@ -11,6 +11,7 @@ from bench.__main__ import service_ips
 from bench.client import Asker, processor_seconds, storm
 from dualstack import Machine, dualstack, manifests
 from limits import resident
+from machine import slowness
 from netns import missing_right
 from speakers import Speaker, speaker, wait_until
 
@@ -67,7 +68,7 @@ def test_questions_about_other_ips_cost_it_nothing(
         os.waitpid(storm(machines["stranger"], FOREIGN, 1.0), 0)
 
     more = [used(flood) - used(lambda: time.sleep(1.0)) for _ in range(3)]
-    assert min(more) / FOREIGN * 100_000 <= MOST_SECONDS
+    assert min(more) / FOREIGN * 100_000 <= MOST_SECONDS * slowness()
     asker = Asker(machines["client"], IPS[-1])
     flooding = storm(machines["stranger"], FOREIGN, 1.0)
     found, lost = asker.latencies(300, 0.001)

@@ -15,7 +15,9 @@ from arp.packet import ArpPacket, Operation, decode, encode
 from link import frame
 from link.frame import EthernetFrame, EtherType
 from link.mac import BROADCAST, ZERO, parse_mac
+from machine import slowness
 from netns import Host, missing_right, segment
+from speaker.contact import START_SILENCE
 from speakers import MANIFEST, Speaker, speaker, wait_until
 
 pytestmark = [
@@ -106,17 +108,17 @@ def test_sigterm_stops_answering_and_exits_with_0_within_2_s(
     lone: Speaker, hosts: dict[str, Host]
 ) -> None:
     status, seconds = lone.stop()
-    assert (status, seconds <= 2.0) == (0, True)
+    assert (status, seconds <= 2.0 * slowness()) == (0, True)
     assert ask(hosts["node-2"], VIP) is None
     assert lone.events("withdraw")[-1]["reason"] == "leaving"
 
 
-def test_an_edit_is_seen_within_a_second(lone: Speaker, source: Path) -> None:
+def test_an_edit_is_seen(lone: Speaker, source: Path) -> None:
     second = MANIFEST.format(name="second", ip="10.77.9.2").split("---\n", 2)[2]
     (source / "b.yaml").write_text(second)
-    lone.wait_for("announce", timeout=1.5, ip="10.77.9.2")
+    lone.wait_for("announce", ip="10.77.9.2")
     (source / "b.yaml").unlink()
-    lone.wait_for("withdraw", timeout=1.5, ip="10.77.9.2", reason="serviceDeleted")
+    lone.wait_for("withdraw", ip="10.77.9.2", reason="serviceDeleted")
 
 
 def test_a_broken_file_keeps_the_last_good_state_and_says_where(
@@ -153,7 +155,7 @@ def test_contact_before_claim(hosts: dict[str, Host], source: Path, log: Path) -
         assert running.get("/readyz")[0] == 503
         made = running.wait_for("contact", state="made")
         assert made["by"] == "silence"
-        assert made["waited"] == pytest.approx(3.0, abs=0.3)
+        assert START_SILENCE <= made["waited"] < 2 * START_SILENCE
         wait_until(lambda: ask(hosts["node-2"], VIP) == hosts["node-1"].mac, "an answer")
 
 

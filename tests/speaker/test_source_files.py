@@ -14,6 +14,7 @@ import pytest
 
 from kube.problem import Problem
 from kube.snapshot import Snapshot
+from machine import cost
 from speaker import source_files
 from speaker.source_files import FileSource, SourceError, _Directory
 
@@ -290,7 +291,7 @@ def test_reload_does_not_wait_for_the_next_look(
 
 
 def test_parsing_a_thousand_services_leaves_the_loop_its_turns(tmp_path: Path) -> None:
-    """Between two turns of the loop lies at most about one switch interval, not the whole parse."""
+    """Between two turns of the loop lies a small part of the parse, on a machine of any speed."""
     items = [
         {
             "apiVersion": "v1",
@@ -302,8 +303,9 @@ def test_parsing_a_thousand_services_leaves_the_loop_its_turns(tmp_path: Path) -
     ]
     whole = {"apiVersion": "v1", "kind": "List", "items": items}
     (tmp_path / "list.json").write_text(json.dumps(whole))
+    whole_parse = cost(_Directory(tmp_path, "metallb-system").load)
 
-    async def scenario() -> tuple[float, list[float]]:
+    async def scenario() -> list[float]:
         done, turns = asyncio.Event(), [time.monotonic()]
         source = FileSource(tmp_path, "metallb-system", lambda *_: done.set())
         running = asyncio.create_task(source.run())
@@ -312,11 +314,15 @@ def test_parsing_a_thousand_services_leaves_the_loop_its_turns(tmp_path: Path) -
             turns.append(time.monotonic())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        return turns[-1] - turns[0], sorted(after - before for before, after in pairwise(turns))
+        return [after - before for before, after in pairwise(turns)]
 
-    # A machine busy with other things takes turns away too, but not in each of five tries; a parse
-    # in one block is a single long gap in every one of them.
-    tries = [asyncio.run(scenario()) for _ in range(5)]
-    assert all(took > 0.05 for took, _ in tries)
-    assert min(gaps[len(gaps) // 2] for _, gaps in tries) <= 2 * sys.getswitchinterval()
-    assert min(gaps[-1] / took for took, gaps in tries) < 1 / 2
+    # As a part of the parse, which is shorter than Python's own interval on a fast machine.
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(whole_parse / 100)
+    try:
+        # A machine busy with other things takes turns away too, but not in each of five tries; a
+        # parse in one block is a single long gap in every one of them.
+        longest = min(max(asyncio.run(scenario())) for _ in range(5))
+    finally:
+        sys.setswitchinterval(before)
+    assert longest < whole_parse / 4, f"{longest / whole_parse:.0%} of the parse in one go"

@@ -51,7 +51,7 @@ class Cluster:
         """Those still running."""
         return [peer for peer in self.foreign + self.ours if peer.alive]
 
-    def join(self, within: float = 3.0) -> None:
+    def join(self, within: float = 10.0) -> None:
         """Bring all together: ours through theirs, theirs through ours. Raises Silence."""
         self.tried = True
         for peer in self.peers:

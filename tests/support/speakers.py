@@ -90,7 +90,7 @@ class Speaker:
                 return float(line.split()[-1])
         return None
 
-    def stop(self, timeout: float = 5.0) -> tuple[int, float]:
+    def stop(self, timeout: float = 20.0) -> tuple[int, float]:
         """Send SIGTERM; return the exit status and the seconds it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)

@@ -1,6 +1,5 @@
 """Whole datagrams: layers in order, one bad part, hostile nesting, and what is never sent."""
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -201,12 +200,10 @@ def test_nesting_ends_at_three(wrap: Callable[[bytes], bytes]) -> None:
 
 
 def test_the_decompressed_size_is_capped_for_all_parts_together() -> None:
-    begun = time.perf_counter()
     assert refusal_of(PLAIN, bomb(1_000_000)) is Refusal.TOO_LONG
     opened = PLAIN.open(compound.pack([bomb(60_000)] * 200))
     assert len(opened.messages) == 1
     assert set(opened.refusals) == {Refusal.TOO_LONG}
-    assert time.perf_counter() - begun < 2
 
 
 def test_the_number_of_messages_is_capped() -> None:
