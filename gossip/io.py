@@ -144,6 +144,12 @@ class NameConflict:
     claimed: Address
     incarnation: int
 
+    @property
+    def ours_is_younger(self) -> bool:
+        """Whether it is our own name, and the other node had it first."""
+        theirs, ours = self.incarnation, self.member.incarnation
+        return self.member.own and (theirs, self.claimed) < (ours, self.member.address)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyUsed:

@@ -29,6 +29,9 @@ class Flags(IntFlag):
     NOT_SYNCED = 1
     NO_LINK = 2
     LEAVING = 4
+    DAMPED = 8
+    """Judged gone again and again of late. Earlier versions do not know it, so NOT_SYNCED goes with
+    it: all are to elect the same."""
 
 
 @dataclass(frozen=True, slots=True)

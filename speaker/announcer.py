@@ -9,7 +9,7 @@ first frames of all IPs leave before the second of any, those with recent client
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -160,6 +160,8 @@ class Announcer:
         self._number = 0
         self._changes = 0
         self._arrivals = Arrivals()
+        self.hears: Callable[[int, float], bool] = lambda ifindex, now: True
+        """Whether this node hears anybody on a link: one that is cut off announces nothing there."""
 
     @property
     def changes(self) -> int:
@@ -296,6 +298,11 @@ class Announcer:
         names = {interface.name for interface in self._interfaces.values()}
         return choice is None or not choice.isdisjoint(names)
 
+    def services(self, ip: IPAddress) -> frozenset[str]:
+        """Name the services on behalf of which `ip` is answered for."""
+        wanted = self._wanted.get(ip)
+        return frozenset() if wanted is None else frozenset(wanted.services)
+
     def wants(self, ip: IPAddress) -> bool:
         """Tell whether `announced` holds `ip`, in no time."""
         return ip in self._wanted
@@ -380,13 +387,14 @@ class Announcer:
     ) -> Iterator[Announcement]:
         """Yield up to `room` frames of the queue whose priority is `last` or before."""
         interface = self._interfaces[index]
+        deaf = not self.hears(index, self._now)
         for frames in queue.frames[: last + 1]:
             while frames:
                 if not room:
                     return
                 burst, form, client = frames[0]
                 current = burst.current
-                if current and self._bar(burst.wanted, index) is None:
+                if current and not deaf and self._bar(burst.wanted, index) is None:
                     if not queue.pace.take(self._now):
                         return
                     room -= 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gossip.mark import Flags
 from speaker.verdict import Subject
 
-BARRING = Flags.NOT_SYNCED | Flags.NO_LINK | Flags.LEAVING
+BARRING = Flags.NOT_SYNCED | Flags.NO_LINK | Flags.LEAVING | Flags.DAMPED
 """The flags that keep a node from owning; what a later version may add does not."""
 
 

@@ -1,8 +1,10 @@
 """Contact before claim: a speaker that may be behind the times answers for nothing.
 
-At start, after the process stood still, and on a link that had no carrier, what this node believes
-about ownership may be old: others may have taken its IPs over. It keeps quiet until it has
-exchanged state with one peer, or until nobody has spoken for a while, so that nobody is there.
+At start, after the process stood still, and on a link that had no carrier or on which nobody was
+heard, what this node believes about ownership may be old: others may have taken its IPs over. It
+keeps quiet until a peer that it asked has it in its table, or until nobody has spoken for a while,
+so that nobody is there. Being answered is not enough: peers answer one whom they hold dead, too, and
+one whose name belongs to another node.
 """
 
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ LONGEST_GAP = 1.0
 """A gap in one's own clock, or in the carrier, longer than this makes one's knowledge old."""
 HEARTBEAT = 0.25
 """How often a healthy loop passes by here, so that a gap is one of the process, not of traffic."""
+SEEK_INTERVAL, SEEK_SLOWLY, QUICK_SEEKS = 0.1, 1.0, 5
+"""Seconds between two exchanges that are sought while held, and how many of them are so close."""
+SEEK_AGAIN = 0.02
+"""The same after an exchange in which a peer did not know us: by our own request it does now."""
 
 
 class HoldReason(StrEnum):
@@ -28,6 +34,8 @@ class HoldReason(StrEnum):
     CARRIER = "carrier"
     ISOLATED = "isolated"
     """Nobody was heard on the link for long enough that others may have taken over."""
+    NAME_TAKEN = "name_taken"
+    """An older node has our name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class _Hold:
     since: float
     silent_at: float
     silence: float
+    seek_at: float
+    sought: int = 0
 
 
 class Contact:
@@ -74,12 +84,14 @@ class Contact:
         """Grows whenever `open` may say something else than before."""
         if not alone:
             self._hold(None, HoldReason.START, 0.0, float("inf"), now)
+            self._holds[None].seek_at = float("inf")
 
     def seeking(self, now: float) -> None:
         """The seeds are asked from now on: their silence counts."""
         hold = self._holds.get(None)
         if hold is not None and hold.reason is HoldReason.START:
             hold.silence, hold.silent_at = START_SILENCE, now + START_SILENCE
+            hold.seek_at = now + SEEK_INTERVAL
 
     def tick(self, now: float) -> bool:
         """Note that the process runs; every entry point calls this before anything else.
@@ -104,22 +116,43 @@ class Contact:
     def link_returned(self, ifindex: int, gap: float, now: float) -> None:
         """We heard nobody on the link for `gap` seconds, although we asked, and now do again."""
         if not self._alone and ifindex not in self._holds:
-            self._hold(ifindex, HoldReason.ISOLATED, gap, BRIEF_SILENCE, now)
+            silence = BRIEF_SILENCE if gap <= LONGEST_GAP else SILENCE
+            self._hold(ifindex, HoldReason.ISOLATED, gap, silence, now)
 
-    def exchanged(self, began: float | None, now: float) -> None:
-        """A state exchange was done that we began at `began`, or that a peer began (None).
+    def name_taken(self, now: float) -> None:
+        """An older node has our name, so that peers mean it by what they say of us."""
+        hold = self._holds.get(None)
+        if hold is None or hold.reason is not HoldReason.NAME_TAKEN:
+            self._hold(None, HoldReason.NAME_TAKEN, 0.0, START_SILENCE, now)
+        else:
+            self.spoke(now)
+
+    def exchanged(self, began: float | None, known: bool, now: float) -> None:
+        """A state exchange was done that we began at `began`, or that a peer began (None); `known`:
+        the peer had us in its table, living, at our address.
 
         One begun before a hold is old news, and so may be what a peer sent into our sleep.
         """
         for key, hold in list(self._holds.items()):
-            fresh = hold.reason is HoldReason.START if began is None else began >= hold.since
-            if fresh:
+            if known and began is not None and began >= hold.since:
                 self._release(key, "exchange", now)
+            elif began is not None and hold.sought <= QUICK_SEEKS:
+                hold.seek_at = min(hold.seek_at, now + SEEK_AGAIN)
+        self.spoke(now)
 
     def spoke(self, now: float) -> None:
         """Somebody answered without an exchange of state: it is not silent out there."""
         for hold in self._holds.values():
             hold.silent_at = max(hold.silent_at, now + hold.silence)
+
+    def seeks(self, now: float) -> bool:
+        """Tell whether an exchange is to be begun now; true once each time one is due."""
+        due = [hold for hold in self._holds.values() if now >= hold.seek_at]
+        for hold in due:
+            hold.sought += 1
+            slow = hold.sought > QUICK_SEEKS
+            hold.seek_at = now + (SEEK_SLOWLY if slow else SEEK_INTERVAL)
+        return bool(due)
 
     def open(self, ifindex: int) -> bool:
         """Tell whether answers may flow on the link.
@@ -131,15 +164,15 @@ class Contact:
         return None not in keys and ifindex not in keys
 
     @property
-    def held(self) -> bool:
-        """Whether the whole process keeps quiet."""
-        return None in self._holds
+    def held(self) -> HoldReason | None:
+        """Why the whole process keeps quiet; None where it does not."""
+        hold = self._holds.get(None)
+        return None if hold is None else hold.reason
 
     def deadline(self) -> float:
-        """When `tick` wants to be called next."""
-        return min(
-            self._seen + HEARTBEAT, *(hold.silent_at for hold in self._holds.values()), float("inf")
-        )
+        """When `tick`, and `seeks` after it, want to be called next."""
+        times = (min(hold.silent_at, hold.seek_at) for hold in self._holds.values())
+        return min(self._seen + HEARTBEAT, *times, float("inf"))
 
     def events(self) -> list[ContactEvent]:
         """Return what happened since the last call."""
@@ -153,7 +186,7 @@ class Contact:
         self, key: int | None, reason: HoldReason, gap: float, silence: float, now: float
     ) -> None:
         self.changes += 1
-        self._holds[key] = _Hold(reason, now, now + silence, silence)
+        self._holds[key] = _Hold(reason, now, now + silence, silence, seek_at=now)
         self._events.append(Held(reason, key, gap))
 
     def _expire(self, now: float) -> None:

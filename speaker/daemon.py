@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,14 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+@dataclass(slots=True)
+class _Decided:
+    """When this node won an IP, and for which services, with the reasons."""
+
+    at: float
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
 class Daemon:
     """One speaker. `run` returns the exit status."""
 
@@ -78,6 +87,7 @@ class Daemon:
         )
         self._witness.on_handed_over = self._publish
         self._witness.on_void = self._settle_at_once
+        self._witness.on_quiet = self._answered_quietly
         self._layer2.listener = self._witness
         self._changes = Changes(self._wake)
         self._members = Members(
@@ -93,7 +103,8 @@ class Daemon:
         """Whether this turn has read what was asked before it took an IP from a living owner."""
         self._unassigned: set[str] = set()
         """Services that this node has won, and of which the cluster is not told so yet."""
-        self._decided: dict[IPAddress, float] = {}
+        self._decided: dict[IPAddress, _Decided] = {}
+        """What this node has won and not announced yet."""
         self._settling = False
         self._settled = asyncio.Event()
         self._leaving = False
@@ -371,14 +382,17 @@ class Daemon:
             match event:
                 case Held(reason, ifindex, gap):
                     self._log.info("contact", state="held", reason=reason, gap=round(gap, 3))
-                    if reason is not HoldReason.START:
-                        self._peers.exchange()
                 case Released(reason, ifindex, by, waited):
                     waited = round(waited, 3)
                     self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
                     self._announcer.released(ifindex, now)
                     released = True
+        self._seek(now)
         return released
+
+    def _seek(self, now: float) -> None:
+        if self._contact.seeks(now):
+            self._peers.exchange()
 
     def _elect(self, until: float) -> None:
         live = self._peers.live()
@@ -404,10 +418,9 @@ class Daemon:
             # Of several moves that come together, only the first left somebody who answered.
             self._previous[move.service] = move.before
         self._changes.dirty[move.service] = move.reason
-        own = self._settings.node_name
-        if own not in (move.before, move.after) and self._failover.handing_over(foreign=True):
-            for ip in planned_ips(self._configuration.plans, move.service):
-                self._failover.moved(move.service, ip, move.after, clock())
+        now = clock()
+        for ip in planned_ips(self._configuration.plans, move.service):
+            self._failover.moved(move.service, ip, move.before, move.after, now)
         planned = self._configuration.plans.get(move.service)
         self._log_ips(
             "leader",
@@ -459,11 +472,15 @@ class Daemon:
         self._unassigned.discard(service)
         lost = action.reason == Withheld.NOT_OWNER
         winner = self._election.owner(service) if lost else None
+        surely = winner is not None
+        if not surely:
+            winner = self._election.elsewhere(service)
         for ip in action.ips:
+            self._decided.pop(ip, None)
             if winner is None:
                 self._failover.withdraw(service, ip)
             else:
-                self._failover.lost(service, ip, winner, now)
+                self._failover.lost(service, ip, winner, now, surely=surely)
         self._log_ips("withdraw", service, action.ips, reason=action.reason)
 
     def _announce(self, action: Announce, now: float) -> None:
@@ -474,11 +491,12 @@ class Daemon:
             if self._caught_up:
                 self._layer2.catch_up()
         for ip in action.ips:
-            self._decided.setdefault(ip, now)
+            # Said when it is true: a takeover asks the old owner first.
+            decided = self._decided.setdefault(ip, _Decided(now))
+            decided.reasons[action.service] = action.reason
             self._failover.won(action.service, ip, action.interfaces, previous, now)
-        self._log_ips("announce", action.service, action.ips, reason=action.reason)
         if self._cluster is not None:
-            # Said when it is true: a takeover asks the old owner first, and links may be missing.
+            # Links may be missing, too.
             self._unassigned.add(action.service)
         if action.interfaces is not None and not action.interfaces & self._layer2.names():
             wanted = sorted(action.interfaces)
@@ -489,7 +507,17 @@ class Daemon:
     def _first_frame(self, ip: IPAddress) -> None:
         decided = self._decided.pop(ip, None) if self._decided else None
         if decided is not None:
-            self._later.add(partial(self._instruments.takeover.observe, clock() - decided))
+            self._later.add(partial(self._instruments.takeover.observe, clock() - decided.at))
+            self._log_announced(ip, decided)
+
+    def _answered_quietly(self, ip: IPAddress) -> None:
+        decided = self._decided.get(ip)
+        if decided is not None:
+            self._log_announced(ip, decided, quiet=True)
+
+    def _log_announced(self, ip: IPAddress, decided: "_Decided", **fields: Any) -> None:
+        for service, reason in decided.reasons.items():
+            self._log_ips("announce", service, (ip,), reason=reason, **fields)
 
     def _log_ips(self, event: str, service: str, ips: tuple[IPAddress, ...], **fields: Any) -> None:
         """Log one line an IP, later, with the time of now."""
@@ -506,11 +534,11 @@ class Daemon:
         self._log.info(event, ip=str(ip), **fields)
 
     def _note_readiness(self) -> None:
-        self._figures.contact = not self._contact.held
+        self._figures.contact = self._contact.held is None
         if not self._configuration.planned.is_set():
             self._health.not_ready = "sources are not read yet"
-        elif self._contact.held:
-            self._health.not_ready = "no contact with another speaker yet"
+        elif self._contact.held is not None:
+            self._health.not_ready = why_held(self._contact.held)
         else:
             if self._health.not_ready is not None:
                 self._log.info("ready")
@@ -539,6 +567,7 @@ class Daemon:
         """Look up only: most times a heartbeat of contact is all that was due."""
         now, before = clock(), self._contact.changes
         self._tick(now)
+        self._seek(now)
         announcing = self._announcer.deadline()
         if self._contact.changes != before or (announcing is not None and announcing <= now):
             self._wake()
@@ -550,6 +579,13 @@ def planned_ips(plans: Mapping[str, ServicePlan], service: str) -> tuple[IPAddre
     """Return the IPs of a service, none where there is no plan for it."""
     item = plans.get(service)
     return () if item is None else item.ips
+
+
+def why_held(reason: HoldReason) -> str:
+    """Return for people why a speaker answers for nothing."""
+    if reason is HoldReason.NAME_TAKEN:
+        return "another node has this node's name: see --node-name"
+    return "no contact with another speaker yet"
 
 
 async def first_of(*events: asyncio.Event) -> None:

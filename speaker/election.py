@@ -101,6 +101,17 @@ class Election:
         """Give a live, read-only view of all owners by service."""
         return MappingProxyType(self._owners)
 
+    def elsewhere(self, service: str) -> str | None:
+        """Name who owns a service that our plan withholds from this node alone: others may."""
+        plan = self._plans.get(service)
+        if plan is None or plan.withheld not in _NOT_HERE:
+            return None
+        ranking = sorted(
+            self._alive(plan.candidates),
+            key=lambda node: _rank(node, plan.hash_ip, plan.scores),
+        )
+        return self._bars.first(ranking, None)[0]
+
     def set_plans(self, plans: Mapping[str, ServicePlan]) -> None:
         """Take all plans at once: a service that is not among them is gone."""
         for service in self._plans.keys() - plans.keys():
@@ -261,6 +272,7 @@ def _rank(node: str, ip: str, scores: Mapping[str, int]) -> bytes:
 
 
 _MAX_SCORE = 0xFFFFFFFF
+_NOT_HERE = (Withheld.NO_MATCHING_ADVERTISEMENT, Withheld.NOT_OWNER)
 
 
 def _electorate(plan: ServicePlan) -> tuple[str, frozenset[str] | None, Mapping[str, int], bool]:

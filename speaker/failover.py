@@ -9,22 +9,24 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from gossip.courier import Letter
+from gossip.io import Address
 from gossip.mark import Flags
 from link.interface import Interface
 from speaker import letters
 from speaker.announcer import Announcer
 from speaker.bars import BARRING, Bars
+from speaker.calls import Calls
 from speaker.contact import Contact
 from speaker.flags import OwnFlags
-from speaker.letters import Hello, Kind, LetterError, Send
+from speaker.letters import Hello, Kind, LetterError, Quiet, Send
 from speaker.liveness import Liveness
 from speaker.roster import Peer, Roster, own_links
-from speaker.succession import Succession
-from speaker.takeover import Ask
+from speaker.succession import ForeignAnswer, Succession
+from speaker.takeover import Ask, Contest
 from speaker.verdict import Subject
 from speaker.watch import EchoRequest, Kernel, Timing
 
@@ -37,6 +39,11 @@ HELLO_REFRESH = 60.0
 """A node tells its links to all so often, and whenever they change; one lost is asked for."""
 HELLO_RETRY = 1.0
 HELLO_REPEAT = 0.3
+TIDY = 10.0
+"""Seconds between looks at whom to forget."""
+PLAN_GRACE = 5.0
+"""Seconds for which an IP that our own plan takes from us is answered for, until the winner has the
+same plan."""
 _NEVER = float("inf")
 
 
@@ -56,6 +63,8 @@ class FailoverStats:
     contested: int = 0
     yielding: int = 0
     conflicts: int = 0
+    filtered: int = 0
+    """How often a node was found to answer no echo request though it lives."""
     refused: Mapping[LetterRefusal, int] = field(default_factory=dict)
     """Letters."""
 
@@ -79,7 +88,11 @@ class Failover:
         self._roster = Roster(node)
         self._flags = OwnFlags(now)
         self._liveness = Liveness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
-        self._succession = Succession(node, self._roster, announcer, self._kernel, self._hears, now)
+        self._succession = Succession(node, self._roster, announcer, self, now)
+        announcer.hears = self._liveness.hears
+        self._calls = Calls()
+        self._tidy_at = now + TIDY
+        self._filtered = 0
         self._interfaces: Mapping[int, Interface] = {}
         self._needed: frozenset[str] | None = None
         self._worked: frozenset[int] = frozenset()
@@ -109,12 +122,17 @@ class Failover:
 
     def set_peers(self, peers: Iterable[Peer], now: float) -> None:
         """Take all other members, dead and left ones too."""
-        known = self._roster.clarions
-        for name in self._roster.set_peers(peers):
+        known, dead = (
+            self._roster.clarions,
+            {name: self._roster.peer(name) for name in self._dead()},
+        )
+        for name in self._roster.set_peers(peers, now):
             self._liveness.new_life(name)
         for name in self._roster.clarions - known:
             self._succession.owner_back(name, now)
             self._ask_at = min(self._ask_at, now)
+            self._calls.living(name)
+            self._greet_back(name, dead.get(name))
         for name in known - self._roster.clarions:
             self._succession.owner_gone(name)
         self._retarget(now)
@@ -130,19 +148,26 @@ class Failover:
         now: float,
     ) -> None:
         """Own an IP from now on; `previous` is who did, as far as this node knew."""
-        heir_of = previous if previous is not None and self.lost_its_owner(previous) else None
-        self._succession.won(service, ip, interfaces, heir_of, now)
-        if heir_of is not None:
-            self._retarget(now)
-            self._liveness.check(heir_of, now)
+        self._succession.won(service, ip, interfaces, previous, now)
+        if self._succession.holds(ip):
+            # Who is cut off takes nothing over: to hear somebody, all are asked.
+            self._liveness.probe(now)
+            if self._inherited != self._succession.inherited_from():
+                self._retarget(now)
 
-    def lost(self, service: str, ip: IPAddress, winner: str | None, now: float) -> None:
-        """Own it no more; None: nobody does, so this node stops at once."""
-        self._succession.lost(service, ip, winner, now)
+    def lost(
+        self, service: str, ip: IPAddress, winner: str | None, now: float, *, surely: bool = True
+    ) -> None:
+        """Own it no more; None: nobody does, so this node stops at once. Not `surely`: by our own
+        plan, which others may not have."""
+        within = _NEVER if surely else PLAN_GRACE
+        self._succession.lost(service, ip, winner, now, within)
 
-    def moved(self, service: str, ip: IPAddress, winner: str | None, now: float) -> None:
-        """The owner has changed among others; it matters while this node is handing over."""
-        self._succession.moved(service, ip, winner, now)
+    def moved(
+        self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
+    ) -> None:
+        """The owner has changed among others."""
+        self._succession.moved(service, ip, before, winner, now)
 
     def withdraw(self, service: str, ip: IPAddress) -> None:
         """Nobody is to announce it for this service any more."""
@@ -156,27 +181,37 @@ class Failover:
 
     def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
-        known = self._liveness.echoed(ifindex, ip, token, now)
+        name = self._liveness.echoed(ifindex, ip, token, now)
         self._take_returned(now)
-        return known
+        if name is not None:
+            self._call(name, now)
+        return name is not None
 
     def frames(self, ifindex: int, now: float) -> None:
         """Somebody's frames came in by the link: call this before they are answered."""
-        self._liveness.heard(ifindex, None, now)
+        self._liveness.heard(ifindex, now)
         self._take_returned(now)
 
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
-        """Somebody else announced a service IP on the link, or answered for it."""
+        """Somebody else announced a service IP on the link, or answered for it.
+
+        That proves that it sends, not that it hears: if it is missed, it is asked.
+        """
         name = self._roster.owner_of(mac)
-        self._liveness.heard(ifindex, name, now)
-        if name is not None:
-            self._liveness.announced(name, now)
+        self._liveness.heard(ifindex, now)
         self._succession.heard(ip, ifindex, mac, now)
-        if name is not None and self._succession.holds(ip):
-            self._liveness.check(name, now)
+        if name is not None:
+            self._call(name, now)
+            self._liveness.check_missing(name, now)
+            if self._succession.holds(ip):
+                self._liveness.check(name, now)
 
     def letter(self, letter: Letter, now: float) -> None:
         """Take a letter that the courier has let through."""
+        self._call(letter.sender, now)
+        peer = self._roster.peer(letter.sender)
+        if peer is not None and peer.address is not None:
+            self._liveness.spoke(letter.sender, ip_address(peer.address.ip), now)
         try:
             kind = Kind(letter.kind)
         except ValueError:
@@ -195,6 +230,20 @@ class Failover:
         if not self._flags.published:
             return bars
         return Bars(bars.nodes | {self._node}, bars.links, bars.clarion)
+
+    # ---- what `Succession` asks
+
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+        """See `succession.World`."""
+        return self._liveness.kernel(name, ifindexes, now)
+
+    def hears(self, ifindex: int, now: float) -> bool:
+        """See `succession.World`."""
+        return self._contact.open(ifindex) and self._liveness.hears(ifindex, now)
+
+    def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
+        """See `succession.World`."""
+        return any(self._liveness.heard_since(ifindex, at) for ifindex in ifindexes)
 
     def lost_its_owner(self, name: str) -> bool:
         """Tell whether the last owner is gone without a word: dead, or judged so."""
@@ -224,6 +273,28 @@ class Failover:
         """Drain the services of which this node has taken or given up an IP by itself."""
         return self._succession.changed()
 
+    def calls(self) -> list[Address]:
+        """Drain the addresses to exchange state with now: of those held dead that were heard."""
+        return self._calls.drain()
+
+    def filtered(self) -> list[str]:
+        """Drain the names of nodes that answer no echo request any more though they live."""
+        names = sorted({key.who for key in self._liveness.filtered()})
+        self._filtered += len(names)
+        return names
+
+    def quiet_takes(self) -> list[IPAddress]:
+        """Drain the IPs that are answered for from now on without being announced."""
+        return self._succession.quiet_takes()
+
+    def contests(self) -> list[tuple[Contest, bytes | None]]:
+        """Drain who keeps us from what is ours, with the MAC that answers for it if one does."""
+        return self._succession.contests()
+
+    def foreign_answers(self) -> list[ForeignAnswer]:
+        """Drain which kernels answer for IPs of ours without their speakers."""
+        return self._succession.foreign_answers()
+
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
         return self._liveness.requests()
@@ -247,6 +318,7 @@ class Failover:
             contested=self._succession.contested,
             yielding=self._succession.pending(foreign=True),
             conflicts=self._succession.conflicts,
+            filtered=self._filtered,
             refused=dict(self._refused),
         )
 
@@ -258,6 +330,7 @@ class Failover:
             self._flags.deadline(),
             self._hello_at,
             self._ask_at,
+            self._tidy_at if self._roster.dead() else _NEVER,
         )
 
     def handle_timeout(self, now: float) -> None:
@@ -269,6 +342,9 @@ class Failover:
             self._succession.owner_gone(name)
         self._take_returned(now)
         self._succession.handle_timeout(now)
+        if self._succession.unheard():
+            self._liveness.probe(now)
+        self._tidy(now)
         if self._inherited != self._succession.inherited_from():
             self._retarget(now)
         self._greet(now)
@@ -279,7 +355,7 @@ class Failover:
     def _watches(self) -> bool:
         """Whether there is anybody whose machine matters. Those that gossip takes for dead count:
         in a cut of gossip all others are, and own their IPs still."""
-        return len(self._roster.clarions) > 1 or bool(self._inherited)
+        return self._roster.others_live or bool(self._inherited) or bool(self._roster.dead())
 
     def _take_links(self, now: float) -> None:
         needed = {
@@ -304,11 +380,33 @@ class Failover:
         self._inherited = self._succession.inherited_from()
         self._liveness.retarget(self._inherited, now)
 
-    def _kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
-        return self._liveness.kernel(name, ifindexes, now)
+    def _dead(self) -> frozenset[str]:
+        return self._roster.dead()
 
-    def _hears(self, ifindex: int, now: float) -> bool:
-        return self._contact.open(ifindex) and self._liveness.hears(ifindex, now)
+    def _call(self, name: str, now: float) -> None:
+        """Exchange state with a node that was heard, if gossip holds it dead."""
+        peer = self._roster.peer(name)
+        if peer is not None and peer.died and peer.start_id is not None:
+            self._calls.heard(name, peer.address, now)
+
+    def _greet_back(self, name: str, dead: Peer | None) -> None:
+        """Tell one that was held dead for a while, and lived, that it was."""
+        peer = self._roster.peer(name)
+        same = dead is not None and peer is not None and dead.start_id == peer.start_id
+        if same and name in self._roster.watched():
+            self._letters.append(Send(Kind.BACK, name, to=(name,)))
+
+    def _tidy(self, now: float) -> None:
+        """Forget whom gossip has forgotten, and whose machine has been silent for long."""
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + TIDY
+
+        def matters(name: str) -> bool:
+            return name in self._inherited or self._liveness.answers(name, now)
+
+        if self._roster.forget_late(matters, now):
+            self._retarget(now)
 
     def _said(self) -> Bars:
         """Without the fast verdict only nodes' own words bar."""
@@ -335,10 +433,27 @@ class Failover:
             case Kind.GONE:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
                 self._liveness.gone(subject, now)
+            case Kind.BACK:
+                if letter.about == self._node:
+                    self._flags.struck(now)
             case Kind.YOURS:
                 self._succession.asked(letters.decode_ips(payload), sender, now)
+            case Kind.QUIET:
+                self._take_quiet(letters.decode_quiet(payload), sender, now)
+            case Kind.ASK:
+                self._succession.questioned(letters.decode_ips(payload), sender)
             case Kind.CLAIM:
-                self._succession.claimed(letters.decode_ips(payload))
+                self._succession.claimed(letters.decode_ips(payload), sender, now)
+            case Kind.DENY:
+                self._succession.denied(letters.decode_ips(payload), sender, now)
+
+    def _take_quiet(self, quiet: Quiet, sender: str, now: float) -> None:
+        """Somebody hands IPs over that it took over quietly, perhaps from one we never knew."""
+        self._roster.remember(quiet.owner, quiet.links, now)
+        dead = frozenset({quiet.owner}) if self.lost_its_owner(quiet.owner) else frozenset()
+        self._succession.asked(quiet.ips, sender, now, dead)
+        if dead:
+            self._retarget(now)
 
     # ---- telling our links
 

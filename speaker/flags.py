@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from gossip.mark import Flags
 from link.interface import Interface
+from speaker.damping import Damping
 
 INTERVAL = 10.0
 """Seconds between two changes, so that a link that flaps does not move IPs each time; leaving
@@ -18,6 +19,9 @@ class OwnFlags:
 
     def __init__(self, now: float) -> None:
         self.published = Flags.NONE
+        self._damping = Damping()
+        self._said = Flags.NONE
+        """What the links make us say, as of the last change."""
         self._wanted = Flags.NONE
         self._may_change = now
         self._hold_until = now
@@ -41,6 +45,11 @@ class OwnFlags:
             self._hold_until, self._may_blip = now + BLIP, now + INTERVAL
         self._publish(now)
 
+    def struck(self, now: float) -> None:
+        """Others had judged us gone, and know that we are back."""
+        self._damping.struck(now)
+        self._publish(now)
+
     def leave(self, now: float) -> None:
         """We are going."""
         self._leaving = True
@@ -52,12 +61,20 @@ class OwnFlags:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        waiting = not self._leaving and self._wanted != self.published
-        return max(self._may_change, self._hold_until) if waiting else float("inf")
+        if self._leaving:
+            return float("inf")
+        waiting = self._wanted != self._said
+        due = max(self._may_change, self._hold_until) if waiting else float("inf")
+        return min(due, self._damping.deadline())
 
     def _publish(self, now: float) -> None:
         if self._leaving:
-            self.published = self._wanted | Flags.LEAVING
-        elif self._wanted != self.published and now >= max(self._may_change, self._hold_until):
-            self.published = self._wanted
+            self._said = self._wanted
+        elif self._wanted != self._said and now >= max(self._may_change, self._hold_until):
+            self._said = self._wanted
             self._may_change = now + INTERVAL
+        self.published = self._said
+        if self._leaving:
+            self.published |= Flags.LEAVING
+        if self._damping.barred(now):
+            self.published |= Flags.DAMPED | Flags.NOT_SYNCED

@@ -9,10 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from speaker.takeover import Ask
+
 IPAddress = IPv4Address | IPv6Address
 
 ASK_INTERVAL = 0.1
 FOREIGN_GRACE = 2.0
+FOREIGN_ASK = 0.05
+"""Seconds between questions on the wire to a winner that is no Clarion: one that never lost the IP,
+say as it stood still, does not announce it, but answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,10 @@ class Handover:
         now: float,
         *,
         foreign: bool,
+        within: float = float("inf"),
     ) -> None:
-        """Lose `ip` to `winner`; `links` are those on which we answer for it."""
+        """Lose `ip` to `winner`; `links` are those on which we answer for it, `within` so many
+        seconds at most."""
         known = self._yielding.get(ip)
         if known is not None and known.winner == winner:
             known.services.add(service)
@@ -66,7 +73,7 @@ class Handover:
         if known is not None:
             links = known.links
         services = {service} | (known.services if known is not None else set())
-        until = now + FOREIGN_GRACE if foreign else float("inf")
+        until = now + (min(FOREIGN_GRACE, within) if foreign else within)
         self._yielding[ip] = _Yielding(services, winner, foreign, set(links), now, until)
 
     def cancel(self, service: str, ip: IPAddress) -> bool:
@@ -83,6 +90,11 @@ class Handover:
         """Tell whether the IP is being handed over (on behalf of this service)."""
         item = self._yielding.get(ip)
         return item is not None and service in (None, *item.services)
+
+    def services(self, ip: IPAddress) -> frozenset[str]:
+        """Name the services on behalf of which the IP is being handed over."""
+        item = self._yielding.get(ip)
+        return frozenset() if item is None else frozenset(item.services)
 
     def pending(self) -> int:
         """Return how many IPs are being handed over."""
@@ -118,7 +130,7 @@ class Handover:
         return released
 
     def handle_timeout(self, now: float) -> list[Released]:
-        """Give up what a foreign winner has had its time for."""
+        """Give up what a winner has had its time for."""
         if not self._yielding:
             return []
         late = [ip for ip, item in self._yielding.items() if now >= item.until]
@@ -135,11 +147,20 @@ class Handover:
                 by_winner.setdefault(item.winner, set()).add(ip)
         return [Yours(winner, frozenset(ips)) for winner, ips in by_winner.items()]
 
+    def wire_asks(self, now: float) -> list[Ask]:
+        """Return the questions to winners that understand no letter, as far as they are due."""
+        asks = list[Ask]()
+        for ip, item in self._yielding.items():
+            if item.foreign and now >= item.ask_at:
+                item.ask_at = now + FOREIGN_ASK
+                asks += [Ask(ip, ifindex) for ifindex in sorted(item.links)]
+        return asks
+
     def deadline(self) -> float:
-        """When `handle_timeout` and `asks` want to be called next."""
+        """When `handle_timeout`, `asks` and `wire_asks` want to be called next."""
         if not self._yielding:
             return float("inf")
-        return min(item.until if item.foreign else item.ask_at for item in self._yielding.values())
+        return min(min(item.until, item.ask_at) for item in self._yielding.values())
 
     def _finish(self, ip: IPAddress) -> list[Released]:
         item = self._yielding.pop(ip)

@@ -9,8 +9,12 @@ names the life of the node that a letter is about.
 | HELLO     | sender   | all           | these are my links: name, MAC, addresses |
 | MISSING   | the node | all           | I miss it: its kernel on a link, or its process |
 | GONE      | the node | all           | two of us miss it: the heirs may take over |
+| BACK      | the node | itself        | it was gone, and is back: its link, or its process |
 | YOURS     | sender   | the winner    | I answer for these IPs until I hear you |
+| QUIET     | sender   | the winner    | the same; and I took them over quietly from a node that is dead |
+| ASK       | sender   | a node        | do you answer for these IPs? |
 | CLAIM     | sender   | who asked     | I answer for these IPs |
+| DENY      | sender   | who asked     | I do not answer for these IPs |
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,6 +30,8 @@ MOST_LINKS = 8
 MOST_ADDRESSES = 4
 """How many links of a node, and addresses of a link, others are told."""
 IPS_A_LETTER = 24
+QUIET_LINKS, QUIET_IPS = 2, 4
+"""Links of a dead node, and IPs of it, in one letter beside its name of up to 253 bytes."""
 _MAC = 6
 _LONGEST_NAME = 15
 """IFNAMSIZ without its last zero."""
@@ -40,6 +46,10 @@ class Kind(IntEnum):
     GONE = 4
     YOURS = 5
     CLAIM = 6
+    QUIET = 7
+    ASK = 8
+    DENY = 9
+    BACK = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,32 @@ def decode_hello(payload: bytes) -> Hello:
     return Hello(tuple(links), bool(asks))
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """IPs that were taken over without a word from a node whose process died; and its links, as the
+    reader may never have known it."""
+
+    owner: str
+    links: tuple[PeerLink, ...]
+    ips: frozenset[IPAddress]
+
+
+def encode_quiet(quiet: Quiet) -> Iterator[bytes]:
+    """Write owner, links and some of the IPs, as many payloads as they need."""
+    links = encode_hello(Hello(quiet.links[:QUIET_LINKS]))
+    head = _counted(quiet.owner.encode()) + _counted(links)
+    for part in encode_ips(sorted(quiet.ips, key=lambda ip: ip.packed), QUIET_IPS):
+        yield head + part
+
+
+def decode_quiet(payload: bytes) -> Quiet:
+    """Read one payload; raise LetterError."""
+    reader = _Reader(payload)
+    owner = _text(reader.take(reader.number()))
+    links = decode_hello(reader.take(reader.number())).links
+    return Quiet(owner, links, decode_ips(reader.rest()))
+
+
 def encode_link_name(name: str) -> bytes:
     """Write which link of a node is missed; empty: its process."""
     return name.encode()
@@ -119,11 +155,11 @@ def decode_link_name(payload: bytes) -> str:
     return _text(payload)
 
 
-def encode_ips(ips: Iterable[IPAddress]) -> Iterator[bytes]:
-    """Write IPs, as many payloads as they need."""
+def encode_ips(ips: Iterable[IPAddress], most: int = IPS_A_LETTER) -> Iterator[bytes]:
+    """Write IPs, as many payloads of at most so many as they need."""
     parts = [_counted(ip.packed) for ip in ips]
-    for start in range(0, len(parts), IPS_A_LETTER):
-        yield b"".join(parts[start : start + IPS_A_LETTER])
+    for start in range(0, len(parts), most):
+        yield b"".join(parts[start : start + most])
 
 
 def decode_ips(payload: bytes) -> frozenset[IPAddress]:
@@ -161,6 +197,9 @@ class _Reader:
             raise LetterError("truncated")
         taken, self._at = self._data[self._at : end], end
         return taken
+
+    def rest(self) -> bytes:
+        return self.take(len(self._data) - self._at)
 
     def number(self) -> int:
         return self.take(1)[0]

@@ -65,6 +65,8 @@ class Liveness:
         self._repeated: list[_Repeated] = []
         self._letters: list[Send] = []
         self._bars, self._bars_of = Bars(), -1
+        self._accused_at = float("-inf")
+        """When somebody missed one of our links last, so that we may be the one that is cut off."""
 
     @property
     def verdicts(self) -> Mapping[str, int]:
@@ -95,7 +97,7 @@ class Liveness:
                 gateways[TargetKey(str(gateway), interface.index)] = gateway
         watched = frozenset(roster.watched())
         self._watch.set_targets(nodes, gateways, now)
-        self._watch.watch(watched | frozenset(inherited))
+        self._watch.watch(watched | frozenset(inherited), roster.mourned(), lonely=roster.lonely)
         self._beats = {name: at for name, at in self._beats.items() if name in watched}
 
     def new_life(self, name: str) -> None:
@@ -106,40 +108,44 @@ class Liveness:
 
     # ---- what is seen
 
-    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
-        """Take an echo reply; false where nobody asked for it."""
+    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> str | None:
+        """Take an echo reply; return who it is from, None where nobody asked for it."""
         found = self._watch.echoed(ifindex, ip, token, now)
         if found is None:
-            return False
+            return None
         key, at = found
-        self._alive(key, at)
-        return True
+        self._alive(key, at, now)
+        # It has heard us there, so our own link works both ways.
+        interface = self._interfaces.get(key.ifindex)
+        if interface is not None and not self._verdicts.idle:
+            self._verdicts.alive(Subject(self._node, interface.name), at)
+        return key.who
 
-    def heard(self, ifindex: int, name: str | None, now: float) -> None:
-        """A frame came in by the link, from the node `name` if it is one."""
+    def heard(self, ifindex: int, now: float) -> None:
+        """A frame of somebody came in by the link."""
         self._watch.heard(ifindex, now)
-        if name is not None:
-            self._watch.spoke(name, ifindex, now)
-            self._alive(TargetKey(name, ifindex), now)
+
+    def spoke(self, name: str, ip: IPAddress, now: float) -> None:
+        """A sealed letter came from a node, which gossips at this address."""
+        for key in self._watch.spoke(name, ip, now):
+            self._alive(key, now, now)
+
+    def filtered(self) -> list[TargetKey]:
+        """Drain those that answer no echo request any more though they live."""
+        return self._watch.filtered()
 
     def beat(self, name: str, now: float) -> None:
         """A node's process says that it runs."""
         self._beats[name] = now
         subject = Subject(name, PROCESS)
         self._verdicts.withdraw(subject, self._node)
-        self._verdicts.alive(subject, now)
-
-    def announced(self, name: str, now: float) -> None:
-        """A node announced a service IP: only its speaker does that, so its process runs."""
-        if name in self._beats:
-            self._beats[name] = now
-        subject = Subject(name, PROCESS)
-        self._verdicts.withdraw(subject, self._node)
-        self._verdicts.alive(subject, now)
+        if self._verdicts.alive(subject, now):
+            self._tell_back(subject)
 
     def missed(self, subject: Subject, witness: str, now: float) -> None:
         """Another node misses somebody."""
         if subject.node == self._node:
+            self._note_accusation(subject, now)
             self._protest(subject, now)
             return
         self._verdicts.report(subject, witness, now)
@@ -149,6 +155,7 @@ class Liveness:
     def gone(self, subject: Subject, now: float) -> None:
         """Another node has reached a verdict."""
         if subject.node == self._node:
+            self._note_accusation(subject, now)
             self._protest(subject, now)
             if subject.link == PROCESS:
                 return
@@ -167,7 +174,23 @@ class Liveness:
         for kind in (Kernel.SILENT, Kernel.UNKNOWN, Kernel.ANSWERS):
             if kind in found:
                 return kind
-        return Kernel.SILENT
+        return Kernel.UNKNOWN
+
+    def heard_since(self, ifindex: int, at: float) -> bool:
+        """Tell whether anybody was heard on the link after `at`, as far as there is anybody."""
+        return self._watch.heard_since(ifindex, at) or not self._watch.expects(ifindex)
+
+    def probe(self, now: float) -> None:
+        """Ask everybody once, to hear somebody."""
+        self._watch.probe(now)
+
+    def answers(self, name: str, now: float) -> bool:
+        """Tell whether a node's kernel answers on any link that we share."""
+        return any(
+            self._watch.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            for key in self._link_names
+            if key.who == name
+        )
 
     def hears(self, ifindex: int, now: float) -> bool:
         """Tell whether this node hears others on the link, as far as there are any."""
@@ -176,6 +199,12 @@ class Liveness:
     def check(self, name: str, now: float) -> None:
         """Ask a node's kernel now."""
         self._watch.check(name, now)
+
+    def check_missing(self, name: str, now: float) -> None:
+        """Ask it now where it is missed, or judged gone."""
+        gone = any(subject.node == name for subject in self._verdicts.gone())
+        if gone or any(key.who == name for key in self._watch.missing()):
+            self._watch.check(name, now)
 
     def bars(self) -> Bars:
         """Return who is barred, by own word and by verdict."""
@@ -236,14 +265,28 @@ class Liveness:
 
     # ---- inside
 
-    def _alive(self, key: TargetKey, at: float) -> None:
-        """The node answers on that link of ours: so that link of its works, and ours does."""
+    def _alive(self, key: TargetKey, at: float, now: float) -> None:
+        """The node answers, or speaks, on that link of ours: so that link of its works."""
         name = self._link_names.get(key)
-        if name is not None and not self._verdicts.idle:
-            self._verdicts.withdraw(Subject(key.who, name), self._node)
-            if self._verdicts.alive(Subject(key.who, name), at) and key.who in self._beats:
-                self._beats[key.who] = at
-            self._verdicts.alive(Subject(self._node, self._interfaces[key.ifindex].name), at)
+        if name is None or self._verdicts.idle:
+            return
+        subject = Subject(key.who, name)
+        self._verdicts.withdraw(subject, self._node)
+        if self._verdicts.alive(subject, at):
+            self._tell_back(subject)
+            if key.who in self._beats:
+                # No beat could come either.
+                self._beats[key.who] = now
+
+    def _tell_back(self, subject: Subject) -> None:
+        """Only its watchers do: it is to know that it was judged, as often as it was."""
+        if subject.node in self._roster.watched():
+            payload = letters.encode_link_name(subject.link)
+            self._letters.append(Send(Kind.BACK, subject.node, payload, (subject.node,)))
+
+    def _note_accusation(self, subject: Subject, now: float) -> None:
+        if subject.link != PROCESS and not self._contradicted(subject, now):
+            self._accused_at = now
 
     def _protest(self, subject: Subject, now: float) -> None:
         """We are being missed. Our process says itself that it runs, to everybody; of a link of
@@ -275,7 +318,10 @@ class Liveness:
             self._due = _NEVER
         for subject in mine:
             self._verdicts.report(subject, self._node, now)
-        for reached in () if self._verdicts.idle else self._verdicts.judge(self._able(), now):
+        if self._verdicts.idle:
+            return
+        alone = now - self._accused_at > REPORT_LASTS
+        for reached in self._verdicts.judge(self._able(), now, alone=alone):
             self._tell(reached.subject, now)
             self._check_others(reached.subject, now)
 
@@ -290,19 +336,12 @@ class Liveness:
             for name, at in self._beats.items()
             if now - at > BEAT_PATIENCE
             and name in self._roster.clarions
-            and self._machine_lives(name, now)
+            # One whose machine is silent too is another matter.
+            and self.answers(name, now)
         }
         if mine and self._due == _NEVER:
             self._due = now
         return frozenset(mine)
-
-    def _machine_lives(self, name: str, now: float) -> bool:
-        """Only a process is missed alone: one whose machine is silent too is another matter."""
-        return any(
-            self._watch.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
-            for key in self._link_names
-            if key.who == name
-        )
 
     def _able(self) -> frozenset[str]:
         """Name the others that could report: neither missed by us nor judged."""
@@ -311,7 +350,13 @@ class Liveness:
         return self._roster.clarions - lost - {self._node}
 
     def _contradicted(self, subject: Subject, now: float) -> bool:
-        """Tell whether we know better: the node has just answered us."""
+        """Tell whether we know better: the node has just answered us, or somebody us on our own
+        link."""
+        if subject.node == self._node:
+            return any(
+                interface.name == subject.link and self._watch.reached(ifindex, now)
+                for ifindex, interface in self._interfaces.items()
+            )
         if subject.link == PROCESS:
             return now - self._beats.get(subject.node, -_NEVER) <= BEAT_PATIENCE
         return any(

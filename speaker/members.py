@@ -70,9 +70,11 @@ class Members:
                 self._log.info("member", **describe(member))
             case NameConflict(member, claimed):
                 self._log.warning("name_conflict", node=member.name, claimed=claimed.ip)
-            case Exchanged(peer, began):
+                if event.ours_is_younger:
+                    self._contact.name_taken(self._clock())
+            case Exchanged(peer, began, known):
                 self._failed_exchanges.pop(peer.ip, None)
-                self._contact.exchanged(began, self._clock())
+                self._contact.exchanged(began, known, self._clock())
             case ExchangeFailed(peer, reason, silent, join):
                 self._log_failed_exchange(peer.ip, reason, join)
                 if not silent:

@@ -100,6 +100,12 @@ class Peers:
             self.agent.swim.exchange(self._clock())
             self.agent.poke()
 
+    def call(self, address: Address) -> None:
+        """Exchange state with whoever is at this address now."""
+        if self.agent is not None:
+            self.agent.swim.call(address, self._clock())
+            self.agent.poke()
+
     def send(self, letter: Send) -> None:
         """Send a letter of ours to other Clarions; about a node that gossip knows."""
         if self.agent is None or self.courier is None:
@@ -129,7 +135,7 @@ class Peers:
             if not member.own:
                 its = mark.decode(member.meta)
                 start_id, flags = (None, Flags.NONE) if its is None else (its.start_id, its.flags)
-                found.append(Peer(member.name, start_id, flags, member.state))
+                found.append(Peer(member.name, start_id, flags, member.state, member.address))
         return found
 
     def set_flags(self, flags: Flags) -> None:

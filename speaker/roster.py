@@ -1,11 +1,13 @@
 """Who the other nodes are: their lives, their links, and who watches whom. Pure."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
+from gossip.io import Address
 from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.interface import Interface
@@ -14,7 +16,13 @@ from speaker.letters import PeerLink
 IPAddress = IPv4Address | IPv6Address
 
 WITNESSES = 3
-"""How many nodes watch each one."""
+"""How many nodes watch each one, living or dead."""
+MOST_LATE = 256
+"""Of those that gossip has forgotten, so many are remembered here."""
+REMEMBERED = 3_600.0
+"""Seconds for which one of them is, after its kernel was silent last."""
+MOST_MOURNED = 16
+"""A node that is cut off mourns for all others: it asks so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,8 @@ class Peer:
     start_id: int | None
     flags: Flags
     state: State
+    address: Address | None = None
+    """Where it gossips."""
 
     @property
     def living(self) -> bool:
@@ -38,25 +48,36 @@ class Peer:
 
 
 class Roster:
-    """The other members, and what they told of their links. Those of the dead are kept: whoever
-    inherits from them has to know their MACs."""
+    """The other members, and what they told of their links. Those of the dead are kept, beyond what
+    gossip remembers of them: whoever inherits from them has to know their MACs, and they may be cut
+    off, not dead, and come back."""
 
     def __init__(self, node: str) -> None:
         self._node = node
         self._peers: dict[str, Peer] = {}
+        self._late: dict[str, tuple[Peer, float]] = {}
+        """Those that died without leaving and that gossip has forgotten; and since when their kernel
+        was not heard."""
         self._links: dict[str, tuple[PeerLink, ...]] = {}
         self._by_mac: dict[bytes, str] = {}
+        self._told: Counter[IPAddress] = Counter()
+        """How many links have each address."""
         self._ring: list[tuple[bytes, str]] = []
         self.clarions: frozenset[str] = frozenset({node})
         """The living ones, this node among them."""
         self.version = 0
         """Grows whenever a member may have changed."""
 
-    def set_peers(self, peers: Iterable[Peer]) -> frozenset[str]:
+    def set_peers(self, peers: Iterable[Peer], now: float) -> frozenset[str]:
         """Take all other members; return those of which the life known so far is over."""
         self.version += 1
         before, self._peers = self._peers, {peer.name: peer for peer in peers}
-        for name in self._links.keys() - self._peers.keys():
+        for name in before.keys() - self._peers.keys():
+            if before[name].state is not State.LEFT and before[name].start_id is not None:
+                self._late[name] = before[name], now
+        for name in self._late.keys() & self._peers.keys():
+            del self._late[name]
+        for name in self._links.keys() - self._peers.keys() - self._late.keys():
             self._forget_links(name)
         self.clarions = frozenset(
             peer.name for peer in self._peers.values() if peer.living and peer.start_id is not None
@@ -73,22 +94,60 @@ class Roster:
         self._forget_links(name)
         self._links[name] = links
         self._by_mac.update((link.mac, name) for link in links)
+        self._told += Counter(ip for link in links for ip in set(link.ips))
+
+    def remember(self, name: str, links: tuple[PeerLink, ...], now: float) -> None:
+        """Take what another node knows of one that is dead and unknown here."""
+        if self.peer(name) is None and name != self._node:
+            self._late[name] = Peer(name, 0, Flags.NONE, State.DEAD), now
+            self.set_links(name, links)
+
+    def forget_late(self, alive: Callable[[str], bool], now: float) -> bool:
+        """Forget those that were silent for long; `alive` are those that matter still or whose
+        kernel answers. Return whether there were any."""
+        for name, (peer, _) in list(self._late.items()):
+            if alive(name):
+                self._late[name] = peer, now
+        by_age = sorted(self._late, key=lambda name: self._late[name][1], reverse=True)
+        gone = [name for name in by_age if now - self._late[name][1] > REMEMBERED]
+        gone += by_age[MOST_LATE:]
+        for name in dict.fromkeys(gone):
+            del self._late[name]
+            self._forget_links(name)
+        return bool(gone)
 
     def peer(self, name: str) -> Peer | None:
-        """Return a member, living or not."""
-        return self._peers.get(name)
+        """Return a member, living or not, or one that gossip has forgotten."""
+        found = self._peers.get(name)
+        if found is None and name in self._late:
+            return self._late[name][0]
+        return found
 
     def peers(self) -> Iterable[Peer]:
         """Return all other members."""
         return self._peers.values()
 
     def dead(self) -> frozenset[str]:
-        """Name the Clarions that were declared dead, as long as gossip remembers them."""
-        return frozenset(
-            name
-            for name in self._links
-            if (peer := self._peers.get(name)) is not None and peer.died
-        )
+        """Name the Clarions that were declared dead and have not come back."""
+        died = {name for name in self._links if (peer := self._peers.get(name)) and peer.died}
+        return frozenset(died | self._late.keys())
+
+    @property
+    def others_live(self) -> bool:
+        """Whether there is another living Clarion."""
+        return len(self.clarions) > 1
+
+    @property
+    def lonely(self) -> bool:
+        """Whether all Clarions that there were are dead, or only this one is cut off."""
+        return len(self.clarions) == 1 and bool(self.dead())
+
+    def mourned(self) -> frozenset[str]:
+        """Name the dead that this node asks whether they are back: it is one of the living ones
+        that would watch them."""
+        places = {name: step for name in self.dead() if (step := self._place_before(name))}
+        nearest = sorted(places, key=lambda name: (places[name], name))
+        return frozenset(nearest[:MOST_MOURNED])
 
     def links(self, name: str) -> tuple[PeerLink, ...]:
         """Return the links of a node, none where it has not told yet."""
@@ -112,12 +171,25 @@ class Roster:
 
     def meet(self, name: str, interface: Interface) -> tuple[PeerLink, IPAddress] | None:
         """Return the link of a node that shares a segment with `interface`, and its address there:
-        the lowest of IPv4, else of IPv6, so that all witnesses ask the same."""
+        that of its gossip, else the first that it told, so that all witnesses ask the same. One that
+        another node has told as well floats between them, and says nothing of either."""
+        peer = self.peer(name)
+        gossips_at = None if peer is None or peer.address is None else peer.address.ip
         for link in self._links.get(name, ()):
-            near = [ip for ip in link.ips if interface.reaches(ip)]
+            near = [ip for ip in link.ips if self._told[ip] == 1 and interface.reaches(ip)]
             if near:
-                return link, min(near, key=lambda ip: (ip.version, ip.packed))
+                return link, next((ip for ip in near if str(ip) == gossips_at), near[0])
         return None
+
+    def _place_before(self, name: str) -> int:
+        """Return how many of the living are between a dead node and this one, this one counted; 0
+        where they are more than watch it."""
+        size = len(self._ring)
+        there = bisect_left(self._ring, (sha256(name.encode()).digest(), name))
+        for place in range(1, min(WITNESSES, size) + 1):
+            if self._ring[(there - place) % size][1] == self._node:
+                return place
+        return 0
 
     def _next(self, step: int) -> tuple[str, ...]:
         size = len(self._ring)
@@ -127,20 +199,27 @@ class Roster:
 
     def _forget_links(self, name: str) -> None:
         for link in self._links.pop(name, ()):
+            self._told.subtract(set(link.ips))
             if self._by_mac.get(link.mac) == name:
                 del self._by_mac[link.mac]
 
 
 def own_links(interfaces: Mapping[int, Interface]) -> tuple[PeerLink, ...]:
-    """Describe links of ours to others, by name; link-local addresses say nothing to somebody on
-    another segment."""
+    """Describe links of ours to others, by name. Link-local addresses say nothing to somebody on
+    another segment; those without a subnet come last, as they may float between nodes."""
     found = []
     for interface in sorted(interfaces.values(), key=lambda interface: interface.name):
-        ips = [address.ip for address in interface.addresses if not address.is_link_local]
-        if ips:
-            ips.sort(key=lambda ip: (ip.version, ip.packed))
+        addresses = [address for address in interface.addresses if not address.is_link_local]
+        if addresses:
+            addresses.sort(key=lambda address: (_floats(address), address.version, address.packed))
+            ips = dict.fromkeys(address.ip for address in addresses)
             found.append(PeerLink(interface.name, interface.mac, tuple(ips)))
     return tuple(found)
+
+
+def _floats(address: IPv4Interface | IPv6Interface) -> bool:
+    """Tell whether an address belongs to no subnet: a virtual IP is set up so as a rule."""
+    return address.network.prefixlen == address.max_prefixlen
 
 
 def _same_life(before: Peer, after: Peer | None) -> bool:

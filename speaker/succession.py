@@ -1,26 +1,30 @@
 """How IPs change hands: from the election's word to what is answered and announced. Pure.
 
 The election says who should own. `Succession` says when this node begins (`takeover`) and when it
-stops (`handover`), and tells the announcer. Its letters are YOURS and CLAIM.
+stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, CLAIM and DENY.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol, TypeVar
 
 from link.interface import Interface
 from speaker import letters
 from speaker.announcer import Announcer
-from speaker.handover import Handover, Released
-from speaker.letters import Kind, Send
+from speaker.handover import Handover, Released, Yours
+from speaker.letters import Kind, Quiet, Send
 from speaker.roster import Roster
-from speaker.takeover import Ask, Mode, Take, Takeovers
+from speaker.takeover import Ask, Contest, Mode, Take, Takeovers
 from speaker.watch import Kernel
 
 IPAddress = IPv4Address | IPv6Address
 
 CLAIM_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""
+GRANT_KEPT = 1.0
+"""The same of a loser's letter: it may come before our own election has seen that we won."""
 AGAIN_AFTER = 0.1
 """A winner that is asked announces again, but not more often than each so many seconds."""
 MOST_CLAIMS = 8_192
@@ -35,6 +39,43 @@ class Claim:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    sender: str
+    dead: frozenset[str]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignAnswer:
+    """The kernel of `node` answers for `ip`, though its speaker does not claim it."""
+
+    ip: IPAddress
+    node: str
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+_FOREVER = float("inf")
+
+
+class World(Protocol):
+    """What `Succession` asks of the watch on other nodes."""
+
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+        """Tell what another node's machine does on links of ours."""
+
+    def hears(self, ifindex: int, now: float) -> bool:
+        """Tell whether this node would have heard an announcement."""
+
+    def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
+        """Tell whether anybody was heard there, as far as there is anybody."""
+
+    def lost_its_owner(self, name: str) -> bool:
+        """Tell whether a node is gone without a word."""
+
+
 class Succession:
     """Takeovers and hand-overs of one node."""
 
@@ -43,27 +84,29 @@ class Succession:
         node: str,
         roster: Roster,
         announcer: Announcer,
-        kernel: Callable[[str, Collection[int], float], Kernel],
-        hears: Callable[[int, float], bool],
+        world: World,
         now: float,
     ) -> None:
-        """`kernel(node, links, now)` tells what another node's machine does, `hears(link, now)`
-        whether this node would have heard an announcement."""
+        """`world` tells what is known of other nodes and of our own links."""
         self._node = node
         self._roster = roster
         self._announcer = announcer
         self._now = now
-        self._kernel = kernel
-        self._hears = hears
-        self._takeovers = Takeovers(self._kernel_of)
+        self._world = world
+        self._takeovers = Takeovers(self._kernel_of, self._heard_since)
         self._handover = Handover()
         self._interfaces: Mapping[int, Interface] = {}
         self._waiting: dict[IPAddress, dict[str, frozenset[str] | None]] = {}
         """What takeovers have not decided yet: services and where they are announced."""
         self._claims: dict[tuple[IPAddress, int], Claim] = {}
+        self._grants: dict[IPAddress, _Grant] = {}
+        self._dead: dict[IPAddress, frozenset[str]] = {}
+        """Who owned an IP and died: connections may go through their machines still."""
         self._announced_again: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
         self._changed: set[str] = set()
+        self._foreign: list[ForeignAnswer] = []
+        self._quiet_takes: list[IPAddress] = []
         self.conflicts = 0
         """How often somebody else announced an IP that is ours and that nobody hands over."""
 
@@ -78,55 +121,69 @@ class Succession:
         service: str,
         ip: IPAddress,
         interfaces: frozenset[str] | None,
-        heir_of: str | None,
+        previous: str | None,
         now: float,
     ) -> None:
-        """Own an IP; `heir_of` names the node that did, if it did not part with it by itself."""
+        """Own an IP; `previous` is who did, as far as this node knew."""
         self._now = now
+        if previous is not None:
+            self._note_owner(ip, previous)
+        dead = self._dead_owners(ip)
         yielded = self._handover.cancel(service, ip)
         if yielded:
-            self._takeovers.keep(ip, heir_of)
+            self._takeovers.keep(ip, dead)
         was_ours = yielded or self._announcer.wants(ip)
-        links = self._shared_links(heir_of, interfaces) if heir_of and not was_ours else ()
+        links = () if was_ours else self._links_to_ask(dead, previous, interfaces)
         if not links and not self._takeovers.holds(ip):
             quiet = self._takeovers.quiet(ip)
             self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
             return
         self._waiting.setdefault(ip, {})[service] = interfaces
-        if heir_of and not self._takeovers.holds(ip):
-            self._takeovers.begin(ip, heir_of, links, now)
+        if not self._takeovers.holds(ip):
+            self._takeovers.begin(ip, dead, self._living(previous), links, now)
+            self._use_grant(ip, now)
 
-    def lost(self, service: str, ip: IPAddress, winner: str | None, now: float) -> None:
-        """Own it no more, as `winner` does; None: stop at once."""
+    def lost(
+        self, service: str, ip: IPAddress, winner: str | None, now: float, within: float = _FOREVER
+    ) -> None:
+        """Own it no more, as `winner` does; None: stop at once. A winner that is not heard `within`
+        so many seconds does not know that it is one."""
         self._now = now
         if self._stop_waiting(service, ip):
             return
         peer = self._roster.peer(winner) if winner is not None else None
-        if peer is None or not peer.living:
+        others = self._announcer.services(ip) - self._handover.services(ip) - {service}
+        if peer is None or not peer.living or others:
+            # Where another service of ours shares the IP, it stays answered for.
             self.withdraw(service, ip)
             return
+        self._remember_quiet(ip)
         self._takeovers.part(ip)
         # What is lost is answered for, but not announced any more.
         self._announcer.hush(ip)
         links, foreign = self._announcer.indexes(ip), peer.start_id is None
         # Where we heard nobody for a while the winner may have announced itself unheard. One of
         # MetalLB's has not: it knows no verdict that was quicker than memberlist's.
-        deaf = {ifindex for ifindex in links if not foreign and not self._hears(ifindex, now)}
+        deaf = {index for index in links if not foreign and not self._world.hears(index, now)}
         if deaf and deaf.issuperset(links):
             self.withdraw(service, ip)
             return
         for ifindex in deaf:
             self._announcer.release(ip, ifindex)
         links = tuple(ifindex for ifindex in links if ifindex not in deaf)
-        self._handover.begin(service, ip, peer.name, links, now, foreign=foreign)
+        self._handover.begin(service, ip, peer.name, links, now, foreign=foreign, within=within)
         for ifindex in links:
             claim = self._claims.get((ip, ifindex))
             if claim is not None and now - claim.at <= CLAIM_KEPT:
                 self._hear(ip, ifindex, self._roster.owner_of(claim.mac))
 
-    def moved(self, service: str, ip: IPAddress, winner: str | None, now: float) -> None:
-        """Another node than the last winner owns an IP that this one is still handing over."""
-        if self._handover.yielding(ip, service):
+    def moved(
+        self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
+    ) -> None:
+        """The owner has changed among others, perhaps while this node is handing over."""
+        if before is not None:
+            self._note_owner(ip, before)
+        if winner != self._node and self._handover.yielding(ip, service):
             self.lost(service, ip, winner, now)
 
     def withdraw(self, service: str, ip: IPAddress) -> None:
@@ -135,6 +192,7 @@ class Succession:
             self._handover.cancel(service, ip)
             self._announcer.withdraw(ip, service)
             if not self._announcer.wants(ip):
+                self._remember_quiet(ip)
                 self._takeovers.cancel(ip)
 
     def owner_back(self, name: str, now: float) -> None:
@@ -157,13 +215,21 @@ class Succession:
             self._hear(ip, ifindex, name)
         elif self._announcer.wants(ip):
             self._note_conflict(ip, ifindex, mac, now)
-        self._keep_claim(ip, ifindex, Claim(mac, now))
+        self._keep(self._claims, (ip, ifindex), Claim(mac, now))
 
-    def asked(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
-        """Another node answers for IPs that are ours, until it hears us."""
+    def asked(
+        self, ips: Iterable[IPAddress], sender: str, now: float, dead: frozenset[str] = frozenset()
+    ) -> None:
+        """Another node answers for IPs that are ours, until it hears us; it took them over quietly
+        from those that are `dead`."""
         ips = tuple(ips)
         for ip in ips:
-            self._apply(self._takeovers.granted(ip, sender), now)
+            if dead:
+                self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
+            takes = self._takeovers.granted(ip, sender, dead)
+            self._apply(takes, now)
+            if not takes and not self._announcer.wants(ip):
+                self._keep(self._grants, ip, _Grant(sender, dead, now))
         mine = [
             ip
             for ip in ips
@@ -183,9 +249,30 @@ class Succession:
         for payload in letters.encode_ips(mine):
             self._letters.append(Send(Kind.CLAIM, self._node, payload, (sender,)))
 
-    def claimed(self, ips: Iterable[IPAddress]) -> None:
+    def questioned(self, ips: Iterable[IPAddress], sender: str) -> None:
+        """Another node asks whether we answer for these IPs. What we hand over to it needs no reply:
+        it is told that by another letter."""
+        mine, others = list[IPAddress](), list[IPAddress]()
+        for ip in sorted(ips, key=lambda ip: ip.packed):
+            if self._handover.yielding(ip):
+                continue
+            answered = self._announcer.wants(ip) and self._announcer.interface_names(ip)
+            (mine if answered else others).append(ip)
+        for kind, found in ((Kind.CLAIM, mine), (Kind.DENY, others)):
+            for payload in letters.encode_ips(found):
+                self._letters.append(Send(kind, self._node, payload, (sender,)))
+
+    def claimed(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node says that it answers for these IPs."""
+        for ip in ips:
+            self._takeovers.claimed(ip, sender, now)
         self._release(self._handover.claimed(ips))
+
+    def denied(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
+        """Another node says that it does not."""
+        for ip in ips:
+            if self._takeovers.denied(ip, sender, now):
+                self._foreign.append(ForeignAnswer(ip, sender))
 
     # ---- what follows
 
@@ -213,17 +300,38 @@ class Succession:
         return changed
 
     def asks(self) -> list[tuple[Interface, Ask]]:
-        """Drain the questions to old owners, with the link to ask on."""
+        """Drain the questions to owners on the wire, with the link to ask on."""
         return [
             (self._interfaces[ask.ifindex], ask)
-            for ask in self._takeovers.asks()
+            for ask in (*self._takeovers.asks(), *self._handover.wire_asks(self._now))
             if ask.ifindex in self._interfaces
         ]
 
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
+        for node, ips in self._takeovers.questions().items():
+            for payload in letters.encode_ips(ips):
+                self._letters.append(Send(Kind.ASK, self._node, payload, (node,)))
         waiting, self._letters = self._letters, []
         return waiting
+
+    def quiet_takes(self) -> list[IPAddress]:
+        """Drain the IPs that are answered for from now on without being announced."""
+        takes, self._quiet_takes = self._quiet_takes, []
+        return takes
+
+    def contests(self) -> list[tuple[Contest, bytes | None]]:
+        """Drain who keeps us from what is ours, with the MAC that answers, if one was heard."""
+        return [(contest, self._mac_for(contest.ip)) for contest in self._takeovers.contests()]
+
+    def foreign_answers(self) -> list[ForeignAnswer]:
+        """Drain which kernels answer for IPs of ours without their speakers."""
+        foreign, self._foreign = self._foreign, []
+        return foreign
+
+    def unheard(self) -> bool:
+        """Tell once whether somebody has to be heard for a takeover to go on."""
+        return self._takeovers.unheard()
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
@@ -235,10 +343,64 @@ class Succession:
         self._apply(self._takeovers.handle_timeout(now), now)
         self._release(self._handover.handle_timeout(now))
         for ask in self._handover.asks(now):
-            for payload in letters.encode_ips(sorted(ask.ips, key=lambda ip: ip.packed)):
-                self._letters.append(Send(Kind.YOURS, self._node, payload, (ask.winner,)))
+            self._tell_winner(ask)
 
     # ---- inside
+
+    def _tell_winner(self, yours: Yours) -> None:
+        """Remind a winner; of what was taken over quietly, from whom."""
+        by_owner = defaultdict[str, set[IPAddress]](set)
+        for ip in yours.ips:
+            for owner in self._takeovers.quiet_from(ip) - {yours.winner}:
+                by_owner[owner].add(ip)
+        plain = yours.ips.difference(*by_owner.values())
+        for payload in letters.encode_ips(sorted(plain, key=lambda ip: ip.packed)):
+            self._letters.append(Send(Kind.YOURS, self._node, payload, (yours.winner,)))
+        for owner, ips in by_owner.items():
+            quiet = Quiet(owner, self._roster.links(owner), frozenset(ips))
+            for payload in letters.encode_quiet(quiet):
+                self._letters.append(Send(Kind.QUIET, self._node, payload, (yours.winner,)))
+
+    def _note_owner(self, ip: IPAddress, name: str) -> None:
+        if name != self._node and self._world.lost_its_owner(name):
+            self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | {name})
+
+    def _dead_owners(self, ip: IPAddress) -> frozenset[str]:
+        """Name those who owned the IP and are dead, as far as they still are."""
+        known = self._dead.get(ip) if self._dead else None
+        if known is None:
+            return frozenset()
+        dead = frozenset(name for name in known if self._world.lost_its_owner(name))
+        if dead:
+            self._dead[ip] = dead
+        else:
+            del self._dead[ip]
+        return dead
+
+    def _remember_quiet(self, ip: IPAddress) -> None:
+        """Who owns it next, and we once more, asks the same kernels."""
+        if dead := self._takeovers.quiet_from(ip):
+            self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
+
+    def _living(self, name: str | None) -> str | None:
+        """Return the name if it is that of a living Clarion, which hands over what it lost."""
+        peer = self._roster.peer(name) if name is not None else None
+        if peer is None or not peer.living or peer.start_id is None:
+            return None
+        return name
+
+    def _use_grant(self, ip: IPAddress, now: float) -> None:
+        grant = self._grants.pop(ip, None)
+        if grant is not None and now - grant.at <= GRANT_KEPT:
+            self._apply(self._takeovers.granted(ip, grant.sender, grant.dead), now)
+
+    def _heard_since(self, links: Collection[int], at: float) -> bool:
+        return self._world.heard_since(links, at)
+
+    def _mac_for(self, ip: IPAddress) -> bytes | None:
+        found = [self._claims.get((ip, ifindex)) for ifindex in self._interfaces]
+        latest = max((claim for claim in found if claim), key=lambda claim: claim.at, default=None)
+        return None if latest is None else latest.mac
 
     def _kernel_of(self, node: str, links: Collection[int]) -> Kernel:
         """Ask only where we are neighbours: who answers may share fewer links than the owner."""
@@ -248,16 +410,32 @@ class Succession:
             for link in links
             if link in interfaces and self._roster.meet(node, interfaces[link]) is not None
         ]
-        return self._kernel(node, met, self._now)
+        return self._world.kernel(node, met, self._now)
 
-    def _shared_links(self, owner: str, interfaces: frozenset[str] | None) -> tuple[int, ...]:
-        """Give our links that matter for a service and that another node is a neighbour on."""
-        return tuple(
-            index
+    def _links_to_ask(
+        self, dead: frozenset[str], previous: str | None, interfaces: frozenset[str] | None
+    ) -> tuple[int, ...]:
+        """Give our links that matter for a service and on which somebody may answer for it still.
+
+        One of MetalLB's that is known to have owned it needs no question: it stops by itself.
+        """
+        peer = self._roster.peer(previous) if previous is not None else None
+        parted = peer is not None and (peer.start_id is None or not (peer.living or peer.died))
+        if not dead and (parted or not self._roster.others_live):
+            return ()
+        chosen = {
+            index: interface
             for index, interface in self._interfaces.items()
-            if (interfaces is None or interface.name in interfaces)
-            and self._roster.meet(owner, interface) is not None
+            if interfaces is None or interface.name in interfaces
+        }
+        names = dead | ({previous} if previous is not None else frozenset())
+        met = tuple(
+            index
+            for index, interface in chosen.items()
+            if any(self._roster.meet(name, interface) is not None for name in names)
         )
+        # Who comes back knows of nobody before it: all that answer are asked.
+        return met if names else tuple(chosen)
 
     def _stop_waiting(self, service: str, ip: IPAddress) -> bool:
         """End a takeover that was not decided yet; true where there was one."""
@@ -273,6 +451,8 @@ class Succession:
     def _apply(self, takes: list[Take], now: float) -> None:
         for take in takes:
             quiet = take.mode is Mode.QUIET
+            if quiet:
+                self._quiet_takes.append(take.ip)
             for service, interfaces in self._waiting.pop(take.ip, {}).items():
                 self._changed.add(service)
                 self._announcer.announce(take.ip, service, interfaces, now, quiet=quiet)
@@ -296,8 +476,10 @@ class Succession:
         if known is None or known.mac != mac or now - known.at > CONFLICT_EVERY:
             self.conflicts += 1
 
-    def _keep_claim(self, ip: IPAddress, ifindex: int, claim: Claim) -> None:
-        self._claims.pop((ip, ifindex), None)
-        self._claims[ip, ifindex] = claim
-        if len(self._claims) > MOST_CLAIMS:
-            del self._claims[next(iter(self._claims))]
+    @staticmethod
+    def _keep(table: dict[Key, Value], key: Key, value: Value) -> None:
+        """Put a value into a table that forgets the oldest."""
+        table.pop(key, None)
+        table[key] = value
+        if len(table) > MOST_CLAIMS:
+            del table[next(iter(table))]

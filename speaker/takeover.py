@@ -1,11 +1,13 @@
 """An heir's first steps: ask the wire for the old owner, then take over aloud or quietly. Pure.
 
-Whatever told us that the owner is gone, an answer on the wire is better: the IP is asked for
-once, by an ARP request or a solicitation to all. If a node answers, and its kernel too, nothing is
-taken over; the question is repeated every now and then. If only the owner's kernel is alive, its
-process has died or hangs: traffic of warm clients still gets through that machine, and any
-announcement would tear their connections. The heir then only answers questions, until the machine
-is gone too.
+Whatever told us that an IP is ours, an answer on the wire is better: the IP is asked for once, by
+an ARP request or a solicitation to all, and those that may still own it by letter. If a node answers
+whose kernel answers too, or that claims the IP by letter, nothing is taken over until it grants it;
+the question is repeated every now and then. If only the kernel of a dead process lives, traffic of
+warm clients still gets through that machine, and any announcement would tear their connections. The
+heir then only answers questions, until the machine is gone too.
+
+A node that hears nobody takes nothing over: it is the one that is cut off.
 """
 
 from collections.abc import Callable, Collection
@@ -24,12 +26,15 @@ ASKS, ASK_ONCE_MORE = 3, 0.04
 many seconds apart, before anybody answers in its place."""
 KNOWN_WITHIN = 0.5
 """Seconds in which the owner's kernel has answered an echo, or has not."""
+CLAIM_COUNTS = 1.5
+"""Seconds for which a claim by letter stands for an echo: longer than until it is asked again."""
 BACK_GRACE = 4.0
 """Seconds for the election to give an IP back to an owner whose process runs again. So long that
 one that dies once more within 2 s is found out before: until then it beats 1.6 s too late."""
 ASK_AGAIN = 1.0
 ASKS_A_SECOND = 5
 """Switches that inspect ARP shut a port at 15 a second; these repeats can wait."""
+_NEVER = float("-inf")
 
 
 class Mode(StrEnum):
@@ -55,16 +60,33 @@ class Take:
     mode: Mode
 
 
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """`ip` is ours, but the node `by` answers for it and does not let go."""
+
+    ip: IPAddress
+    by: str
+
+
 @dataclass(slots=True)
 class _Pending:
-    owner: str
+    dead: frozenset[str]
+    """Nodes whose processes died, and whose kernels may forward still."""
     links: Collection[int]
-    """Our links on which the IP is announced and the owner is a neighbour."""
+    """Our links on which the IP is announced."""
     since: float
     decide_at: float
     answered_by: str | None = None
+    claimed_at: float = _NEVER
+    """When `answered_by` said by letter that the IP is its own."""
+    questioned_at: float = _NEVER
+    """When it was asked for that, being contested."""
+    denied_by: set[str] = field(default_factory=set)
+    """Whose speakers do not claim the IP, though their kernels may answer for it."""
     asked: int = 1
     contested: bool = False
+    told: str | None = None
+    """Whom the last contest was told of."""
     loud_at: float = float("inf")
 
 
@@ -72,24 +94,37 @@ class _Pending:
 class Takeovers:
     """IPs that we have inherited, from the decision to the announcement.
 
-    `kernel(owner, links)` tells whether the owner's machine answers on those links of ours.
+    `kernel(node, links)` tells whether a node's machine answers on those links of ours,
+    `hears(links, since)` whether this node has heard anybody there since then.
     """
 
     kernel: Callable[[str, Collection[int]], Kernel]
+    hears: Callable[[Collection[int], float], bool]
     contested: int = 0
     """How many IPs are not taken over as their owner answers: a gauge."""
     _pending: dict[IPAddress, _Pending] = field(default_factory=dict)
     _quiet: dict[IPAddress, _Pending] = field(default_factory=dict)
     _parted: dict[IPAddress, _Pending] = field(default_factory=dict)
-    """Taken over quietly, and on the way back to the owner."""
+    """Taken over quietly, and on the way to another owner."""
     _asks: list[Ask] = field(default_factory=list)
-    _may_ask: float = float("-inf")
+    _questions: dict[str, list[IPAddress]] = field(default_factory=dict)
+    _contests: list[Contest] = field(default_factory=list)
+    _may_ask: float = _NEVER
+    _unheard: bool = False
 
-    def begin(self, ip: IPAddress, owner: str, links: Collection[int], now: float) -> None:
-        """Inherit `ip` from `owner`."""
+    def begin(
+        self,
+        ip: IPAddress,
+        dead: frozenset[str],
+        living: str | None,
+        links: Collection[int],
+        now: float,
+    ) -> None:
+        """Inherit `ip`, from nodes whose processes are dead, or from a `living` one that lets go of
+        it; neither is known where this node has just come."""
         self._quiet.pop(ip, None)
-        self._pending[ip] = _Pending(owner, links, now, now + ANSWER_WITHIN)
-        self._asks += [Ask(ip, ifindex) for ifindex in links]
+        item = self._pending[ip] = _Pending(dead, links, now, now + ANSWER_WITHIN)
+        self._ask(ip, item, dead if living is None else dead | {living})
 
     def cancel(self, ip: IPAddress) -> None:
         """The IP is not ours any more."""
@@ -103,11 +138,11 @@ class Takeovers:
         if item is not None:
             self._parted[ip] = item
 
-    def keep(self, ip: IPAddress, owner: str | None) -> None:
-        """The IP is ours again before its winner was heard: quietly, where that is the `owner` from
-        whom it was taken so, gone once more."""
+    def keep(self, ip: IPAddress, dead: frozenset[str]) -> None:
+        """The IP is ours again before its winner was heard: quietly, where one of those from whom
+        it was taken so is dead once more."""
         item = self._parted.pop(ip, None)
-        if item is not None and item.owner == owner:
+        if item is not None and item.dead & dead:
             item.loud_at = float("inf")
             self._quiet[ip] = item
 
@@ -120,6 +155,11 @@ class Takeovers:
         """Tell whether the IP was taken over without a word."""
         return bool(self._quiet) and ip in self._quiet
 
+    def quiet_from(self, ip: IPAddress) -> frozenset[str]:
+        """Name the nodes from which the IP was taken so, also while it goes to another owner."""
+        item = self._quiet.get(ip) or self._parted.get(ip)
+        return frozenset() if item is None else item.dead
+
     @property
     def idle(self) -> bool:
         """Whether nothing is being taken over, nor was taken over without a word."""
@@ -129,35 +169,75 @@ class Takeovers:
         """Return the nodes whose machines matter still: old owners, and who answers."""
         if self.idle:
             return frozenset()
-        items = (*self._quiet.values(), *self._pending.values())
-        answering = {item.answered_by for item in items if item.answered_by is not None}
-        return frozenset(answering | {item.owner for item in items})
+        found = set[str]()
+        for items in (self._quiet, self._pending):
+            for item in items.values():
+                found |= item.dead
+                if item.answered_by is not None:
+                    found.add(item.answered_by)
+        return frozenset(found)
+
+    # ---- what others say
 
     def answered(self, ip: IPAddress, name: str) -> None:
         """The node `name` answers for the IP, or announces it."""
         item = self._pending.get(ip)
-        if item is not None:
-            item.answered_by = name
+        if item is None or name in item.denied_by:
+            return
+        if item.answered_by != name:
+            # Its kernel may do so without its speaker.
+            self._questions.setdefault(name, []).append(ip)
+            item.claimed_at = _NEVER
+        item.answered_by = name
 
-    def granted(self, ip: IPAddress, name: str) -> list[Take]:
-        """The node `name` answers for the IP only until it hears us."""
+    def claimed(self, ip: IPAddress, name: str, now: float) -> None:
+        """The speaker of the node `name` says that it answers for the IP."""
+        item = self._pending.get(ip)
+        if item is not None:
+            item.answered_by, item.claimed_at = name, now
+            item.denied_by.discard(name)
+
+    def denied(self, ip: IPAddress, name: str, now: float) -> bool:
+        """It says that it does not; true where its kernel answers for the IP all the same."""
+        item = self._pending.get(ip)
+        if item is None or name in item.denied_by:
+            return False
+        item.denied_by.add(name)
+        item.dead -= {name}
+        if item.answered_by != name:
+            return False
+        item.answered_by, item.claimed_at = None, _NEVER
+        if item.contested:
+            item.contested, item.since, item.decide_at = False, now, now
+        return True
+
+    def granted(self, ip: IPAddress, name: str, dead: frozenset[str]) -> list[Take]:
+        """The node `name` answers for the IP only until it hears us; it has taken it over quietly
+        from those that are `dead`."""
         item = self._pending.get(ip)
         if item is None or item.answered_by not in (None, name):
             return []
         del self._pending[ip]
-        return [Take(ip, Mode.LOUD)]
+        item.dead = (item.dead | dead) - {name}
+        item.answered_by, item.contested = None, False
+        if not dead and self._kernel_of(item) is not Kernel.ANSWERS:
+            return [Take(ip, Mode.LOUD)]
+        self._quiet[ip] = item
+        return [Take(ip, Mode.QUIET)]
 
     def owner_back(self, owner: str, now: float) -> None:
-        """The owner's process runs again: what stays ours all the same is announced in a while."""
+        """An owner's process runs again: what stays ours all the same is announced in a while."""
         for item in self._quiet.values():
-            if item.owner == owner:
+            if owner in item.dead:
                 item.loud_at = min(item.loud_at, now + BACK_GRACE)
 
     def owner_gone(self, owner: str) -> None:
-        """The owner's process is gone once more."""
+        """An owner's process is gone once more."""
         for item in self._quiet.values():
-            if item.owner == owner:
+            if owner in item.dead:
                 item.loud_at = float("inf")
+
+    # ---- what follows
 
     def handle_timeout(self, now: float) -> list[Take]:
         """Decide what is due."""
@@ -166,7 +246,9 @@ class Takeovers:
             self.contested = 0
             return takes
         for ip, item in list(self._pending.items()):
-            if now >= item.decide_at:
+            if item.contested and self._let_go(item, now):
+                takes += self._decide(ip, item, now)
+            elif now >= item.decide_at:
                 decide = self._repeat if item.contested else self._decide
                 takes += decide(ip, item, now)
         for ip, item in list(self._quiet.items()):
@@ -177,9 +259,24 @@ class Takeovers:
         return takes
 
     def asks(self) -> list[Ask]:
-        """Drain the questions to send."""
+        """Drain the questions to send on the wire."""
         asks, self._asks = self._asks, []
         return asks
+
+    def questions(self) -> dict[str, list[IPAddress]]:
+        """Drain the questions to send by letter, by node."""
+        questions, self._questions = self._questions, {}
+        return questions
+
+    def contests(self) -> list[Contest]:
+        """Drain who keeps us from what is ours, each time it begins."""
+        contests, self._contests = self._contests, []
+        return contests
+
+    def unheard(self) -> bool:
+        """Tell once whether somebody has to be heard for a takeover to go on."""
+        unheard, self._unheard = self._unheard, False
+        return unheard
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
@@ -189,25 +286,42 @@ class Takeovers:
         times += [item.loud_at for item in self._quiet.values()]
         return min(times, default=float("inf"))
 
+    # ---- inside
+
+    def _ask(self, ip: IPAddress, item: _Pending, nodes: Collection[str]) -> None:
+        self._asks += [Ask(ip, ifindex) for ifindex in item.links]
+        for node in nodes:
+            self._questions.setdefault(node, []).append(ip)
+
     def _kernel_of(self, item: _Pending) -> Kernel:
-        return self.kernel(item.owner, item.links)
+        """Tell what the machines of the dead do: one that lives still decides."""
+        found = {self.kernel(node, item.links) for node in item.dead}
+        for kind in (Kernel.ANSWERS, Kernel.UNKNOWN):
+            if kind in found:
+                return kind
+        return Kernel.SILENT
 
     def _decide(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
         kernel, answerer = self._kernel_of(item), Kernel.SILENT
         if item.answered_by is not None:
             answerer = self.kernel(item.answered_by, item.links)
-            if answerer is Kernel.ANSWERS:
+            if answerer is Kernel.ANSWERS or now - item.claimed_at <= CLAIM_COUNTS:
                 # It is the owner on the wire, whoever gossip took for it: where members are
                 # declared dead one by one, that is an heir that never took over.
-                item.owner, item.answered_by = item.answered_by, None
+                if item.told != item.answered_by:
+                    item.told = item.answered_by
+                    self._contests.append(Contest(ip, item.answered_by))
                 item.contested, item.decide_at = True, now + ASK_AGAIN
                 return []
         if Kernel.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN
             return []
+        if not self.hears(item.links, item.since):
+            self._unheard, item.decide_at = True, now + ANSWER_WITHIN
+            return []
         if kernel is Kernel.ANSWERS and item.asked < ASKS:
             item.asked, item.decide_at = item.asked + 1, now + ASK_ONCE_MORE
-            self._asks += [Ask(ip, ifindex) for ifindex in item.links]
+            self._ask(ip, item, ())
             return []
         del self._pending[ip]
         if kernel is not Kernel.ANSWERS:
@@ -215,15 +329,33 @@ class Takeovers:
         self._quiet[ip] = item
         return [Take(ip, Mode.QUIET)]
 
+    def _let_go(self, item: _Pending, now: float) -> bool:
+        """Tell whether the machine of who contested an IP has fallen silent, and its letters."""
+        contester = item.answered_by
+        if contester is None or now - item.claimed_at <= CLAIM_COUNTS:
+            return False
+        if self.kernel(contester, item.links) is not Kernel.SILENT:
+            return False
+        item.dead |= {contester}
+        item.contested, item.answered_by, item.since = False, None, now
+        return True
+
     def _repeat(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
         """The time of a contested IP: ask once more, as the rate allows, and decide again."""
-        if self._kernel_of(item) is Kernel.SILENT:
-            return self._decide(ip, item, now)
+        contester = item.answered_by
+        if contester is not None and now - item.questioned_at >= ASK_AGAIN:
+            item.questioned_at = now
+            self._questions.setdefault(contester, []).append(ip)
         if now < self._may_ask:
             item.decide_at = self._may_ask
             return []
         self._may_ask = now + 1 / ASKS_A_SECOND
+        if contester is not None:
+            # If it does not answer any more although its machine does, its process has died.
+            item.dead |= {contester}
         item.contested, item.since, item.decide_at = False, now, now + ANSWER_WITHIN
         item.asked = 1
-        self._asks += [Ask(ip, ifindex) for ifindex in item.links]
+        if now - item.claimed_at > CLAIM_COUNTS:
+            item.answered_by = None
+        self._ask(ip, item, ())
         return []

@@ -62,13 +62,14 @@ class Verdicts:
         """Whether nobody is missed and no verdict stands."""
         return not self._reports and not self._gone
 
-    def judge(self, able: AbstractSet[str], now: float) -> list[Reached]:
-        """Return new verdicts; `able` are the others that could say whether they miss somebody."""
+    def judge(self, able: AbstractSet[str], now: float, *, alone: bool = True) -> list[Reached]:
+        """Return new verdicts; `able` are the others that could say whether they miss somebody.
+        Unless `alone` two are needed even where nobody else could: we may be the one cut off."""
         reached = []
         for subject, reports in list(self._reports.items()):
             fresh = {witness for witness, at in reports.items() if now - at <= self.lasts}
             others = able - {subject.node, self.own}
-            needed = NEEDED if others else 1
+            needed = NEEDED if others or not alone else 1
             if subject not in self._gone and len(fresh) >= needed:
                 self._set(subject, now, "reached")
                 reached.append(Reached(subject))

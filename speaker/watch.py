@@ -6,6 +6,10 @@ request that stays unanswered for `retry` puts its target in doubt: it is asked 
 and the link's gateways with it, since our own link may be what failed. A target is *missing* when
 all requests of `patience` seconds went unanswered while somebody else was heard on that link.
 
+A kernel may also stop answering because a firewall drops echo requests or a limit is reached. Who
+speaks otherwise meanwhile, in sealed letters from that very address, is *filtered*, not missing: it
+is not missed at all for a while, longer each time.
+
 Times are those of sending: an answer read late still proves that its sender lived when we asked,
 and a process that stood still asked nobody, so that time does not count.
 """
@@ -27,6 +31,14 @@ FEWEST_REQUESTS = 5
 TOKEN = 8
 """Random bytes in each request: nobody off the path can answer."""
 MOST_OUTSTANDING = 32
+FEWEST_IN_VAIN = 2
+"""Requests after which a kernel that never answered any is taken for one that does not."""
+SLOWEST = 60.0
+"""Seconds between requests to such a kernel, after ever longer pauses."""
+LONG_DOUBT = 6
+"""So many times `patience` after its first unanswered request nobody is asked in a hurry any more."""
+DISARMED, LONGEST_DISARMED = 10.0, 600.0
+"""Seconds for which a filtered kernel is not missed, at first and at most."""
 MOST_CHECKS = 64
 """How many targets that are not watched may be asked in one turn: some 3 ms."""
 
@@ -39,6 +51,8 @@ class Timing:
     patience: float
     retry: float
     isolated: float
+    mourning: float
+    """Between requests to those that gossip holds dead: a partition may heal."""
 
     @classmethod
     def of(cls, failover_after: float) -> "Timing":
@@ -50,6 +64,7 @@ class Timing:
             retry=failover_after / 14,
             # Less than the shortest time in which others can have missed us.
             isolated=failover_after * 5 / 7,
+            mourning=failover_after * 5 / 7,
         )
 
 
@@ -58,9 +73,9 @@ class Kernel(Enum):
 
     ANSWERS = auto()
     SILENT = auto()
-    """Missing, or it never answered anybody here."""
+    """Missing, or it never answered, although it was asked."""
     UNKNOWN = auto()
-    """Not asked lately: ask by `check`."""
+    """Not asked lately, or we do not know where it is."""
 
 
 class TargetKey(NamedTuple):
@@ -94,7 +109,14 @@ class _Target:
     armed: bool = False
     """Whether it ever answered an echo request: else it may never do so."""
     heard: float = float("-inf")
-    """When the latest request was sent that was answered."""
+    """When the latest request was sent that was answered, or when it spoke otherwise."""
+    echoed: float = float("-inf")
+    """The former alone."""
+    spoke_unanswered: bool = False
+    """Whether it spoke while it left requests unanswered, and has answered none since."""
+    filtered: int = 0
+    """How often it was found so."""
+    disarmed_until: float = float("-inf")
     since: float | None = None
     """When the run of unanswered requests began."""
     asked: float = float("-inf")
@@ -108,7 +130,7 @@ class _Target:
     @property
     def owes(self) -> bool:
         """Whether it should have answered by now, as far as anybody knows."""
-        return self.armed and not self.gateway and not self.missing and self.since is not None
+        return self.armed and not self.missing and self.since is not None
 
 
 class Watch:
@@ -121,6 +143,9 @@ class Watch:
         self._at: dict[tuple[int, IPAddress], list[TargetKey]] = {}
         """Who is at an address: a gateway may be a node."""
         self._watched: frozenset[str] = frozenset()
+        self._mourned: frozenset[str] = frozenset()
+        self._lonely = False
+        self._filtered: list[TargetKey] = []
         self._proof: dict[int, float] = {}
         self._requests: list[EchoRequest] = []
         self._returned: list[LinkReturned] = []
@@ -152,28 +177,42 @@ class Watch:
         for ifindex in self._proof.keys() - links:
             del self._proof[ifindex]
 
-    def watch(self, names: frozenset[str]) -> None:
-        """Ask these nodes all the time."""
-        self._watched = names
+    def watch(
+        self,
+        names: frozenset[str],
+        mourned: frozenset[str] = frozenset(),
+        *,
+        lonely: bool = False,
+    ) -> None:
+        """Ask these nodes all the time, and now and then the `mourned`, whom gossip holds dead.
+
+        A `lonely` node has nobody else, so it asks the gateways all the time: if they fall silent,
+        it is cut off itself.
+        """
+        self._watched, self._mourned, self._lonely = names, mourned, lonely
+        for key, target in self._targets.items():
+            if target.since is not None and not target.gateway and not self._wanted(key, target):
+                # It is not asked any more, so it owes us nothing.
+                _forget_run(target)
 
     def check(self, name: str, now: float) -> None:
         """Ask a node now, as somebody else misses it."""
         for key, target in self._targets.items():
-            if key.who == name and not target.check and not target.missing:
+            if key.who == name and not target.check:
                 target.check = True
                 self._due = min(self._due, now)
 
     def check_all(self, now: float) -> None:
         """Ask every node once: where one is gone others may be."""
-        for key, target in self._targets.items():
-            if not target.gateway:
-                self.check(key.who, now)
+        for target in self._targets.values():
+            target.check = target.check or not target.gateway
+        self._due = min(self._due, now)
 
     def recheck(self, name: str) -> None:
         """Forget that a node was ever missing: a new life of it has begun."""
         for key, target in self._targets.items():
             if key.who == name:
-                target.missing = False
+                target.missing = target.spoke_unanswered = False
                 _forget_run(target)
 
     # ---- what is seen
@@ -186,8 +225,10 @@ class Watch:
             target = self._targets[key]
             at = _take(target, token, self._awake)
             if at is not None:
-                # Not by other signs of life: a firewall may drop echo requests alone.
-                target.armed = True
+                # Not by other signs of life: a firewall may drop echo requests alone. Nor soon
+                # after it was found to: one that answers ten a second does so now and then.
+                target.armed = target.armed or now >= target.disarmed_until
+                target.echoed, target.spoke_unanswered = max(target.echoed, at), False
                 self._alive(key, target, at, now)
                 return key, at
         return None
@@ -197,13 +238,20 @@ class Watch:
         if ifindex in self._proof:
             self._prove(ifindex, now, now)
 
-    def spoke(self, name: str, ifindex: int, now: float) -> None:
-        """Note a sign of life of a node itself on the link, other than an echo."""
-        target = self._targets.get(TargetKey(name, ifindex))
-        if target is not None:
+    def spoke(self, name: str, ip: IPAddress, now: float) -> list[TargetKey]:
+        """Note a sealed letter that a node sent from this address; return the targets it is."""
+        spoken = [
+            key for key, target in self._targets.items() if key.who == name and target.ip == ip
+        ]
+        for key in spoken:
+            target = self._targets[key]
+            doubted = target.since is not None and now - target.since >= self._timing.patience / 2
+            if target.missing or (doubted and target.unanswered >= FEWEST_REQUESTS - 1):
+                target.spoke_unanswered = True
             # What it left unanswered before is of no account any more.
             _forget_run(target)
-            self._alive(TargetKey(name, ifindex), target, now, now)
+            self._alive(key, target, now, now)
+        return spoken
 
     # ---- what follows
 
@@ -213,6 +261,33 @@ class Watch:
         found = list(self._targets.items())
         return frozenset(key for key, target in found if target.missing and not target.gateway)
 
+    def filtered(self) -> list[TargetKey]:
+        """Drain those that were found to answer no echo request though they live."""
+        filtered, self._filtered = self._filtered, []
+        return filtered
+
+    def reached(self, ifindex: int, now: float) -> bool:
+        """Tell whether anybody has answered a request of ours on the link just now: so what we send
+        there arrives."""
+        return any(
+            key.ifindex == ifindex and now - target.echoed <= self._timing.patience
+            for key, target in self._targets.items()
+        )
+
+    def probe(self, now: float) -> None:
+        """Ask everybody once, gateways too: somebody has to be heard."""
+        for target in self._targets.values():
+            target.check = True
+        self._due = min(self._due, now)
+
+    def expects(self, ifindex: int) -> bool:
+        """Tell whether anybody on the link ever answered, and so may be heard."""
+        return any(key.ifindex == ifindex and item.armed for key, item in self._targets.items())
+
+    def heard_since(self, ifindex: int, at: float) -> bool:
+        """Tell whether anybody was heard on the link after `at`."""
+        return self._proof.get(ifindex, float("-inf")) > at
+
     def hears(self, ifindex: int, now: float) -> bool:
         """Tell whether somebody was heard on the link lately, or nobody owes us an answer there."""
         lately = now - self._proof.get(ifindex, now) <= self._timing.isolated
@@ -221,11 +296,14 @@ class Watch:
     def kernel(self, name: str, ifindex: int, now: float) -> Kernel:
         """Tell what the node's kernel does on the link, as far as we know."""
         target = self._targets.get(TargetKey(name, ifindex))
-        if target is None or target.missing:
+        if target is None:
+            return Kernel.UNKNOWN
+        if target.missing:
             return Kernel.SILENT
         if now - target.heard <= self._timing.patience:
             return Kernel.ANSWERS
-        return Kernel.UNKNOWN if target.armed else Kernel.SILENT
+        in_vain = not target.armed and target.unanswered >= FEWEST_IN_VAIN
+        return Kernel.SILENT if in_vain else Kernel.UNKNOWN
 
     def requests(self) -> list[EchoRequest]:
         """Drain the requests to send."""
@@ -281,14 +359,20 @@ class Watch:
 
     def _owing(self) -> bool:
         """Tell whether anybody owes us an answer."""
-        return any(target.since is not None and target.owes for target in self._targets.values())
+        return any(self._owes(target) for target in self._targets.values())
+
+    def _owes(self, target: _Target) -> bool:
+        # First what is mostly false: there may be a thousand targets.
+        return target.since is not None and target.owes and (self._lonely or not target.gateway)
 
     def _asking(self, ifindex: int) -> bool:
         """Tell whether somebody on the link owes us an answer who ever gave one.
 
         Whom we miss does not count: it took proof of our link to miss them.
         """
-        return any(key.ifindex == ifindex and target.owes for key, target in self._targets.items())
+        return any(
+            key.ifindex == ifindex and self._owes(target) for key, target in self._targets.items()
+        )
 
     def _forgive(self, late: float, now: float) -> None:
         """We stood still: the time counts for nobody's silence, nor for our own isolation."""
@@ -300,13 +384,24 @@ class Watch:
 
     def _judge(self, now: float) -> None:
         for key, target in self._targets.items():
-            if target.since is None or not target.owes:
+            if target.since is None or target.gateway or not target.owes:
                 continue
             silent = now - target.since >= self._timing.patience
             proof = self._proof[key.ifindex]
             if silent and target.unanswered >= FEWEST_REQUESTS and proof > target.since:
-                target.missing = True
                 target.check = False
+                if target.spoke_unanswered:
+                    self._disarm(key, target, now)
+                else:
+                    target.missing = True
+
+    def _disarm(self, key: TargetKey, target: _Target, now: float) -> None:
+        """It lives, but answers no echo requests any more."""
+        lasts = min(DISARMED * 2**target.filtered, LONGEST_DISARMED)
+        target.armed, target.disarmed_until = False, now + lasts
+        target.filtered = min(target.filtered + 1, 16)
+        target.spoke_unanswered = False
+        self._filtered.append(key)
 
     def _ask(self, now: float) -> None:
         timing, targets = self._timing, self._targets.items()
@@ -317,11 +412,12 @@ class Watch:
         checks = 0
         for key, target in targets:
             if target.gateway:
-                wanted = key.ifindex in doubted
-                every = timing.interval / 2
+                wanted = key.ifindex in doubted or self._lonely or target.check
+                every = timing.interval if self._lonely else timing.interval / 2
+                every = timing.retry if target.check else every
             else:
                 wanted = self._wanted(key, target)
-                every = self._pace(target, now) - early if wanted else 0.0
+                every = self._pace(key, target, now) - early if wanted else 0.0
             if not wanted or now - target.asked < every * 0.999:
                 continue
             if target.check and key.who not in self._watched:
@@ -331,24 +427,35 @@ class Watch:
             self._request(key, target, now)
 
     def _wanted(self, key: TargetKey, target: _Target) -> bool:
-        return key.who in self._watched or target.check or target.missing or not target.armed
+        if key.who in self._watched or key.who in self._mourned or target.check:
+            return True
+        return target.missing or not target.armed
 
-    def _pace(self, target: _Target, now: float) -> float:
+    def _pace(self, key: TargetKey, target: _Target, now: float) -> float:
+        timing = self._timing
         if not target.armed:
-            return 10 * self._timing.interval
-        if target.missing:
-            return self._timing.interval
-        return self._timing.retry if self._doubtful(target, now) else self._timing.interval
+            # Everybody asks it: with a thousand nodes that is a million requests a round.
+            pauses = 2.0 ** min(max(0, target.unanswered - FEWEST_REQUESTS), 10)
+            return min(10 * timing.interval * pauses, SLOWEST)
+        if target.check and target.missing:
+            return timing.retry
+        if key.who in self._mourned and key.who not in self._watched and not target.check:
+            return timing.mourning
+        return timing.retry if self._doubtful(target, now) else timing.interval
 
     def _doubtful(self, target: _Target, now: float) -> bool:
-        if target.since is None or not target.owes:
+        if not self._owes(target) or target.since is None:
             return False
-        return now - target.since >= self._timing.retry * 0.999
+        timing, silent = self._timing, now - target.since
+        return timing.retry * 0.999 <= silent < LONG_DOUBT * timing.patience
 
     def _request(self, key: TargetKey, target: _Target, now: float) -> None:
         token = self._rng.getrandbits(8 * TOKEN).to_bytes(TOKEN, "big")
         target.outstanding.append((now, token))
         target.asked = now
+        if target.missing or target.gateway:
+            # Asked once, out of turn.
+            target.check = False
         if target.since is None:
             target.since, target.unanswered = now, 0
         target.unanswered += 1
@@ -357,15 +464,21 @@ class Watch:
     def _next(self, now: float) -> float:
         """Call again in time for the next retry of anybody, else for the next round."""
         timing = self._timing
-        if self._owing():
+        if any(self._hurried(target, now) for target in self._targets.values()):
             return now + timing.retry
         # From when they were asked: the retries above are no part of the interval.
         rounds = [
-            target.asked + self._pace(target, now)
+            target.asked + self._pace(key, target, now)
             for key, target in self._targets.items()
             if not target.gateway and self._wanted(key, target)
         ]
         return max(now + timing.retry, min([*rounds, now + timing.interval]))
+
+    def _hurried(self, target: _Target, now: float) -> bool:
+        """Tell whether its next request, or the verdict on it, may be due soon."""
+        if not self._owes(target) or target.since is None:
+            return False
+        return now - target.since < LONG_DOUBT * self._timing.patience
 
 
 def _take(target: _Target, token: bytes, awake: float) -> float | None:

@@ -14,8 +14,13 @@ from speaker.bars import Bars
 from speaker.failover import Failover
 from speaker.layer2 import Layer2
 from speaker.peers import Peers
+from speaker.succession import ForeignAnswer
 from speaker.watch import EchoRequest
 
+_ECHO_HINT = "allow ICMP echo between nodes, or its failure is found by gossip alone, seconds later"
+FOREIGN_HINT = (
+    "on that node: sysctl net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"
+)
 REPLIES_A_TURN = 64
 WORTH_A_TIMER = 0.005
 """Seconds by which a timer may be early; to set another costs less than a call in vain."""
@@ -56,6 +61,10 @@ class Witness:
         """Called with the seconds that a client took to confirm its move."""
         self.on_handed_over: Callable[[frozenset[str]], None] = lambda services: None
         """Called with services of which an IP was taken or given up by itself."""
+        self.on_quiet: Callable[[IPAddress], None] = lambda ip: None
+        """Called with an IP that is answered for from now on, but not announced."""
+        self.on_foreign_answer: Callable[[ForeignAnswer], None] = lambda answer: None
+        """Called where another node's kernel answers for an IP of ours, but not its speaker."""
         self.on_void: Callable[[], None] = lambda: None
         """Called where an announcement has changed who may own, before the next frame is read."""
 
@@ -121,6 +130,9 @@ class Witness:
             self._peers.send(letter)
         for interface, ask in self.core.asks():
             self._layer2.ask(ask.ip, interface.index)
+        for address in self.core.calls():
+            self._peers.call(address)
+        self._tell()
         if self.core.flags != self._flags:
             self._flags = self.core.flags
             self._log.info("flags", flags=_names(self._flags))
@@ -134,6 +146,20 @@ class Witness:
             self._on_change()
         self._heed_links()
         self._schedule()
+
+    def _tell(self) -> None:
+        """Log what keeps us from an IP, and who answers no echo request though it lives."""
+        for name in self.core.filtered():
+            self._log.warning("echo_filtered", node=name, hint=_ECHO_HINT)
+        for ip in self.core.quiet_takes():
+            self.on_quiet(ip)
+        for contest, mac in self.core.contests():
+            answered = mac.hex(":") if mac else None
+            self._log.warning("contested", ip=str(contest.ip), node=contest.by, mac=answered)
+        for foreign in self.core.foreign_answers():
+            ip_text = str(foreign.ip)
+            self._log.warning("foreign_answer", ip=ip_text, node=foreign.node, hint=FOREIGN_HINT)
+            self.on_foreign_answer(foreign)
 
     def _heed_links(self) -> None:
         """A link that came back is held: the daemon has to seek contact."""
