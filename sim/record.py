@@ -30,6 +30,10 @@ class Outcome:
     moves: int
     dual: int
     broken: tuple[str, ...]
+    outage: float = 0.0
+    """Seconds for which what a client with a warm entry sent got nowhere."""
+    told: int = 0
+    """How often an announcement moved such a client."""
 
 
 class RecordError(Exception):
@@ -99,7 +103,10 @@ class Record:
         return [outcome for _, outcome in sorted(self.outcomes.items()) if outcome.broken]
 
     def _as_json(self) -> dict[str, Any]:
-        runs = [(o.seed, round(o.silent, 6), o.moves, o.dual) for o in self.outcomes.values()]
+        runs = [
+            (o.seed, round(o.silent, 6), o.moves, o.dual, round(o.outage, 6), o.told)
+            for o in self.outcomes.values()
+        ]
         return {
             "scenario": self.scenario,
             "code": self.code,
@@ -116,9 +123,11 @@ class Record:
             if known["code"] != self.code:
                 why = f"{path}: of other code ({known['commit']}): choose another folder"
                 raise RecordError(why)
-            for seed, silent, moves, dual in known["runs"]:
+            for seed, silent, moves, dual, outage, told in known["runs"]:
                 broken = tuple(known["broken"].get(str(seed), ()))
-                self.outcomes[seed] = Outcome(self.scenario, seed, silent, moves, dual, broken)
+                self.outcomes[seed] = Outcome(
+                    self.scenario, seed, silent, moves, dual, broken, outage, told
+                )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path}: no results: {error}") from None
 
