@@ -34,6 +34,10 @@ FAILOVER_AFTER = 0.35
 ASK_INTERVAL = 0.05
 MANY = 100_000
 """From so many IPs those of a run are drawn, so that each seed has owners and heirs of its own."""
+MEDIAN_HEALED_WITHIN = 6
+"""Questions in 0.3 s: as `HEALED_WITHIN`, but for the median over all seeds."""
+MOST_SHOWN = 3
+"""IPs of a run of which is told what was broken."""
 BLOCK = 20
 """Seeds of one scenario before the next one's turn comes, and runs between two saves."""
 
@@ -123,6 +127,21 @@ def _save(records: Mapping[str, Record]) -> None:
         record.save()
 
 
+def slow_to_heal(record: Record) -> Iterator[str]:
+    """Say where two sides that met again both answered for longer than they may as a rule."""
+    median = record.median_dual()
+    if SCENARIOS[record.scenario].heals and median > MEDIAN_HEALED_WITHIN:
+        seconds = median * ASK_INTERVAL
+        yield f"{record.scenario}: two answers for {seconds:.2f} s, the median of all seeds"
+
+
+def _broken_line(outcome: Outcome) -> str:
+    shown = list(outcome.broken[:MOST_SHOWN])
+    if len(outcome.broken) > MOST_SHOWN:
+        shown.append(f"and {len(outcome.broken) - MOST_SHOWN} IPs more")
+    return f"BROKEN {outcome.scenario} seed {outcome.seed}: {'; '.join(shown)}"
+
+
 @click.command()
 @click.option("--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)))
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True)
@@ -146,8 +165,11 @@ def main(
     broken = [outcome for record in records.values() for outcome in record.broken()]
     click.echo("\n".join(table(records.values(), limits)))
     for outcome in broken:
-        click.echo(f"BROKEN {outcome.scenario} seed {outcome.seed}: {'; '.join(outcome.broken)}")
-    raise SystemExit(1 if broken else 0)
+        click.echo(_broken_line(outcome))
+    slow = [text for record in records.values() for text in slow_to_heal(record)]
+    for text in slow:
+        click.echo(f"BROKEN {text}")
+    raise SystemExit(1 if broken or slow else 0)
 
 
 if __name__ == "__main__":

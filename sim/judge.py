@@ -78,12 +78,13 @@ class Judge:
         )
 
     def broken(self) -> tuple[str, ...]:
-        """Say what was not kept, the IP first."""
-        return tuple(
-            f"{ip}: {what}"
-            for ip, seen in self._seen.items()
-            for what in (*self._limits(ip, seen), *self._frames_of(ip), *self._in_the_end(ip))
-        )
+        """Say what was not kept, by IP."""
+        found = []
+        for ip, seen in self._seen.items():
+            texts = (*self._limits(ip, seen), *self._frames_of(ip), *self._in_the_end(ip))
+            if texts:
+                found.append(f"{ip}: {', '.join(texts)}")
+        return tuple(found)
 
     def _limits(self, ip: IPv4Address, seen: "Seen") -> Iterator[str]:
         scenario, owner = self._scenario, self._cast.orders[ip][0]
@@ -95,7 +96,7 @@ class Judge:
             who = "of a bystander "
             if not scenario.heals:
                 dual = row = 0
-        told = 0 if strikes <= _SERVES_ON else moves
+        told = 0 if strikes <= _SERVES_ON else _TOLD_WHILE_HEALING if scenario.heals else moves
         for what, value, limit in (
             ("silent", seen.silent, silent),
             ("outage", seen.outage, silent),
@@ -143,3 +144,5 @@ class Judge:
 
 
 _ROUNDING = 1e-6
+_TOLD_WHILE_HEALING = 1_000
+"""No limit: where two sides answer each may announce, which the time for that bounds."""

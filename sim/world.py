@@ -29,7 +29,7 @@ from sim.chance import make_rng
 from sim.clock import Action, EventHeap
 from sim.faults import Fault, apply
 from sim.machine import Identity, Machine, identify
-from sim.network import Network
+from sim.network import DATA_RETRY, SYN_RETRY, Network
 from sim.observer import Observer
 from sim.process import Process
 from sim.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
@@ -282,12 +282,12 @@ class World:
         """Open a conversation: refused by a kernel, accepted by a process even if it is frozen."""
         conversation = _Conversation(self, machine, dial, life)
         self.heap.after(dial.timeout, conversation.give_up)
+        conversation.begin()
+
+    def stream_to(self, dial: Dial) -> Machine | None:
+        """Give the machine that a conversation is for, as far as there is one that can take it."""
         target = self._by_ip.get(dial.to.ip)
-        if target is None or self.gossip_cut:
-            return
-        delay = self.network.round_trip(machine.name, target.name)
-        if delay is not None:
-            self.heap.after(delay, partial(conversation.reach, target))
+        return None if self.gossip_cut or target is None or not target.powered else target
 
     def _add(self, identity: Identity) -> Machine:
         machine = Machine(self, identity, self.setup.config)
@@ -388,17 +388,38 @@ class _Conversation:
         """The dialler's own deadline."""
         self._finish(StreamFailure.TIMEOUT)
 
-    def reach(self, target: Machine) -> None:
+    def begin(self, wait: float = SYN_RETRY) -> None:
+        """Send the SYN; what gets nowhere is sent again, each time after twice as long."""
+        target = self._world.stream_to(self._dial)
+        if target is not None:
+            delay = self._world.network.round_trip(self._dialler.name, target.name)
+            if delay is not None:
+                self._world.heap.after(delay, partial(self._reach, target))
+                return
+        if self._open:
+            self._world.heap.after(wait, partial(self.begin, 2 * wait))
+
+    def _reach(self, target: Machine) -> None:
         """The SYN has arrived."""
         process = target.process
         if not target.powered:
             return
         if process is None:
             self._finish(StreamFailure.REFUSED)
-            return
-        delay = self._world.network.stream(self._dialler.name, target.name)
+        else:
+            self._carry(self._dialler, target, partial(self._ask, target, process.life))
+
+    def _carry(
+        self, source: Machine, target: Machine, then: Action, wait: float = DATA_RETRY
+    ) -> None:
+        """Carry one direction; where it is cut, data are sent again as the SYN is."""
+        delay = None
+        if self._world.stream_to(self._dial) is not None:
+            delay = self._world.network.stream(source.name, target.name)
         if delay is not None:
-            self._world.heap.after(delay, partial(self._ask, target, process.life))
+            self._world.heap.after(delay, then)
+        elif self._open:
+            self._world.heap.after(wait, partial(self._carry, source, target, then, 2 * wait))
 
     def _ask(self, target: Machine, life: int) -> None:
         process = target.process
@@ -410,11 +431,9 @@ class _Conversation:
             self._finish(StreamFailure.CLOSED)
 
     def _answer(self, target: Machine, data: bytes | None) -> None:
-        delay = self._world.network.stream(target.name, self._dialler.name)
         target.streamed(data or b"")
-        if delay is not None:
-            outcome = StreamFailure.CLOSED if data is None else data
-            self._world.heap.after(delay, partial(self._finish, outcome))
+        outcome = StreamFailure.CLOSED if data is None else data
+        self._carry(target, self._dialler, partial(self._finish, outcome))
 
     def _finish(self, outcome: bytes | StreamFailure) -> None:
         if self._open:

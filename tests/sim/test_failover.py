@@ -41,7 +41,7 @@ def test_a_death_is_noticed_at_all() -> None:
 def test_an_interrupted_campaign_goes_on(tmp_path: Path) -> None:
     record = Record.open("stop", "code", tmp_path)
     record.add(Outcome("stop", 3, 0.05, 1, 0, ()))
-    record.add(Outcome("stop", 1, 0.4, 2, 7, ("dual 7 is over 1",)))
+    record.add(Outcome("stop", 1, 0.4, 2, 7, ("dual 7 is over 1",), outage=0.45, told=1))
     record.save()
     again = Record.open("stop", "code", tmp_path)
     assert again.outcomes == record.outcomes
@@ -52,7 +52,8 @@ def test_an_interrupted_campaign_goes_on(tmp_path: Path) -> None:
         ("kill", 3),
     ]
     assert json.loads((tmp_path / "stop.json").read_text())["broken"] == {"1": ["dual 7 is over 1"]}
-    assert table([again], {"stop": 0.1})[-1] == "| stop | 2 | 50 / 400 / 400 | 100 | 2 | 7 | 1 |"
+    row = "| stop | 2 | 50 / 400 / 400 | 100 | 450 | 2 | 1 | 0 / 7 | 1 |"
+    assert table([again], {"stop": 0.1})[-1] == row
 
 
 @pytest.mark.parametrize(
