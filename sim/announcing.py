@@ -1,7 +1,7 @@
 """The speaker's own cores of one simulated node, wired as the daemon wires them. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ class Announcing:
         self._site = site
         self._node = site.node
         self._mac = site.mac
-        self._plans = site.plans
+        self._plans = dict(site.plans)
         self._ips = frozenset(ip for plan in site.plans.values() for ip in plan.ips)
         self.contact = Contact(now)
         self._clients = Clients()
@@ -90,23 +90,44 @@ class Announcing:
         self._remembered_at = 0
         """What `Announcer.changes` was when the answers were remembered."""
         self._remembered_until = now
-        self._interface: Interface
-        self.election.set_plans(site.plans)
-        self.set_carrier(True, now)
-
-    def set_carrier(self, up: bool, now: float) -> None:
-        """Take the only link there is; as a cable has it, it stays up without carrier."""
-        self._interface = interface = Interface(
+        self._interface = Interface(
             LINK,
             "eth0",
             self._mac,
             up=True,
-            carrier=up,
+            carrier=True,
             broadcast=True,
             noarp=False,
-            addresses=frozenset({self._site.address}),
-            gateways=frozenset({self._site.gateway}),
+            addresses=frozenset({site.address}),
+            gateways=frozenset({site.gateway}),
         )
+        self.election.set_plans(site.plans)
+        self._take_link(now)
+
+    def set_carrier(self, up: bool, now: float) -> None:
+        """Take what became of the only link there is; as a cable has it, it stays up without."""
+        self._interface = replace(self._interface, carrier=up)
+        self._take_link(now)
+
+    def set_floating(self, addresses: frozenset[IPv4Interface], now: float) -> None:
+        """Take the addresses that the link has beside its own."""
+        own = frozenset({self._site.address})
+        self._interface = replace(self._interface, addresses=own | addresses)
+        self._take_link(now)
+
+    def set_candidates(self, nodes: frozenset[str], now: float) -> None:
+        """Take a configuration in which these nodes may own, as `Daemon._take_plans` does."""
+        selected = self._node in nodes
+        withheld = None if selected else Withheld.NO_MATCHING_ADVERTISEMENT
+        for service, known in self._plans.items():
+            plan = replace(known, candidates=nodes, withheld=withheld)
+            self._dirty.setdefault(service, "configuration")
+            self.election.set_plan(service, plan)
+            self._plans[service] = plan
+        self._unsettled = True
+
+    def _take_link(self, now: float) -> None:
+        interface = self._interface
         self._unsettled = True
         self.announcer.set_interfaces({LINK: interface}, now)
         if self.failover is not None:

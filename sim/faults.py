@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from sim.segment import OBSERVER
@@ -51,6 +52,23 @@ class Kind(StrEnum):
     """The same, and the nodes see it."""
     PARTITION = "partition"
     """The named nodes are cut off from all others."""
+    ECHO_LIMITED = "echo_limited"
+    """The nodes' kernels (none named: all) answer `amount` echo requests a second, 0: none."""
+    ECHO_REPLIES_LOST = "echo_replies_lost"
+    """The nodes' kernels drop the echo replies that come in; they answer requests."""
+    VM_PAUSE = "vm_pause"
+    """Process and kernel stand still, and so does their clock: it never learns of `lasts`."""
+    NEW_ADDRESS = "new_address"
+    """As POWER_OFF, but the machine comes back with another IP."""
+    SAME_NAME = "same_name"
+    """Another machine starts whose speaker has the node's name."""
+    FLOATING_ADDRESS = "floating_address"
+    """An address below all others moves to the node, from whoever had it."""
+    FOREIGN_KERNEL = "foreign_kernel"
+    """The node's kernel answers ARP for `ips`, whatever its speaker does."""
+    NOT_ADMITTED = "not_admitted"
+    """The nodes may own nothing by a new configuration, which each speaker reads at a time of its
+    own within `amount` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +80,7 @@ class Fault:
     nodes: tuple[str, ...] = ()
     lasts: float | None = None
     amount: float = 0.0
+    ips: tuple[IPv4Address, ...] = ()
 
     @property
     def ends(self) -> float:
@@ -209,6 +228,72 @@ def _carrier_lost(world: "World", fault: Fault) -> Undo:
     return undo
 
 
+def _echo_limited(world: "World", fault: Fault) -> Undo:
+    kernels = [world.machines[name].kernel for name in fault.nodes or world.machines]
+
+    def limit(rate: float | None) -> None:
+        for kernel in kernels:
+            kernel.limit_echoes(rate)
+
+    limit(fault.amount)
+    return lambda: limit(None)
+
+
+def _echo_replies_lost(world: "World", fault: Fault) -> Undo:
+    def change(by: int) -> None:
+        for name in fault.nodes:
+            world.machines[name].echo_deaf += by
+
+    change(1)
+    return lambda: change(-1)
+
+
+def _vm_pause(world: "World", fault: Fault) -> Undo:
+    for name in fault.nodes:
+        world.machines[name].pause()
+
+    def undo() -> None:
+        for name in fault.nodes:
+            world.machines[name].resume(fault.lasts or 0.0)
+
+    return undo
+
+
+def _new_address(world: "World", fault: Fault) -> Undo:
+    for name in fault.nodes:
+        world.machines[name].kill(power=True)
+
+    def undo() -> None:
+        for name in fault.nodes:
+            world.renumber(name)
+            world.restart(name)
+
+    return undo
+
+
+def _same_name(world: "World", fault: Fault) -> Undo:
+    for name in fault.nodes:
+        world.double(name)
+    return None
+
+
+def _floating_address(world: "World", fault: Fault) -> Undo:
+    (name,) = fault.nodes
+    world.move_address(name)
+    return None
+
+
+def _foreign_kernel(world: "World", fault: Fault) -> Undo:
+    (name,) = fault.nodes
+    world.squat(name, fault.ips)
+    return None
+
+
+def _not_admitted(world: "World", fault: Fault) -> Undo:
+    world.admit(frozenset(world.machines) - frozenset(fault.nodes), fault.amount)
+    return None
+
+
 _ACTIONS: dict[Kind, Callable[["World", Fault], Undo]] = {
     Kind.POWER_OFF: _crash,
     Kind.KILL: _crash,
@@ -228,4 +313,12 @@ _ACTIONS: dict[Kind, Callable[["World", Fault], Undo]] = {
     Kind.SWITCH_PAUSE: _switch_pause,
     Kind.PORT_CUT: _port_cut,
     Kind.CARRIER_LOST: _carrier_lost,
+    Kind.ECHO_LIMITED: _echo_limited,
+    Kind.ECHO_REPLIES_LOST: _echo_replies_lost,
+    Kind.VM_PAUSE: _vm_pause,
+    Kind.NEW_ADDRESS: _new_address,
+    Kind.SAME_NAME: _same_name,
+    Kind.FLOATING_ADDRESS: _floating_address,
+    Kind.FOREIGN_KERNEL: _foreign_kernel,
+    Kind.NOT_ADMITTED: _not_admitted,
 }

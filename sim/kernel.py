@@ -14,7 +14,10 @@ from arp.packet import ArpPacket, Operation
 from link import frame as ethernet
 from link.drop import DecodeError, DropReason
 from link.frame import EtherType
+from speaker.pace import Pace
 
+ECHO_BURST = 5
+"""Answers at once where they are limited: that of nftables' `limit rate`."""
 _FRAMES = 4_096
 
 
@@ -48,31 +51,53 @@ def read_arp(frame: bytes) -> ArpPacket | None:
 
 
 class Kernel:
-    """Answers for `ip`, and forwards what is meant for `services`, whose backends answer."""
+    """Answers for its own addresses, and forwards what is meant for `services`, whose backends
+    answer."""
 
     def __init__(self, mac: bytes, ip: IPv4Address, services: Collection[IPv4Address]) -> None:
         self._mac = mac
-        self._ip = ip
+        self.ips = {ip}
         self._services = frozenset(services)
         self.forwarded = 0
+        self.packed: frozenset[bytes] = frozenset({ip.packed})
+        """Its addresses as they stand in frames."""
+        self._echoes: float | None = None
+        self._pace = Pace()
+
+    def add_address(self, ip: IPv4Address) -> None:
+        """Take one more address of its own."""
+        self.ips.add(ip)
+        self.packed = frozenset(own.packed for own in self.ips)
+
+    def remove_address(self, ip: IPv4Address) -> None:
+        """Give an address up."""
+        self.ips.discard(ip)
+        self.packed = frozenset(own.packed for own in self.ips)
+
+    def limit_echoes(self, rate: float | None) -> None:
+        """Answer so many echo requests a second at most, 0: none, None: all."""
+        self._echoes = rate
+        self._pace = Pace(rate or 0.0, ECHO_BURST)
 
     def answer_arp(self, frame: bytes) -> bytes | None:
-        """Give the reply to a question about the node's own IP."""
+        """Give the reply to a question about an address of the node's own."""
         heard = read_arp(frame)
-        if heard is None or heard.operation is not Operation.REQUEST or heard.target_ip != self._ip:
+        if heard is None or heard.operation is not Operation.REQUEST:
             return None
         reply = responder.respond(frame, self._mac, self._owns)
         return reply if isinstance(reply, bytes) else None
 
-    def answer_echo(self, asked: Echo) -> Echo | None:
+    def answer_echo(self, asked: Echo, now: float) -> Echo | None:
         """Give the reply to an echo request, the node's own or that of a backend."""
         if not asked.request or asked.to_mac != self._mac:
             return None
-        if asked.target != self._ip:
+        if asked.target not in self.ips:
             if asked.target not in self._services:
                 return None
             self.forwarded += 1
+        elif self._echoes is not None and not (self._echoes and self._pace.take(now)):
+            return None
         return asked.reply()
 
     def _owns(self, ip: IPv4Address) -> DropReason | None:
-        return None if ip == self._ip else DropReason.NOT_ANNOUNCED
+        return None if ip in self.ips else DropReason.NOT_ANNOUNCED

@@ -1,7 +1,7 @@
 """One node: its kernel, and the speaker process on it, which may come and go."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
@@ -32,11 +32,13 @@ PREFIX = 16
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a node is."""
+    """Who a node is: `name` is its host's, the only one of that name; `node` is what its speaker
+    calls itself."""
 
     name: str
     ip: str
     mac: bytes
+    node: str
 
     @property
     def address(self) -> Address:
@@ -48,7 +50,8 @@ def identify(index: int) -> Identity:
     """Name the node with this number, from 0."""
     number = index + 1
     low = number.to_bytes(2, "big")
-    return Identity(f"n{number}", f"10.0.{low[0]}.{low[1]}", b"\x02\x00\x00\x00" + low)
+    name = f"n{number}"
+    return Identity(name, f"10.0.{low[0] + 1}.{low[1]}", b"\x02\x00\x00\x00" + low, name)
 
 
 class Machine:
@@ -58,6 +61,8 @@ class Machine:
         self.identity = identity
         self.name = identity.name
         self.powered = True
+        self.echo_deaf = 0
+        """Above 0: a filter drops the echo replies that come in."""
         self.process: Process | None = None
         self.lives = 0
         self.bytes_sent = 0
@@ -70,11 +75,10 @@ class Machine:
         self._heap = world.heap
         self._config = config
         services = [plan.ips[0] for plan in world.plans.values()]
+        self._services = [ip for ip in services if isinstance(ip, IPv4Address)]
         self._ip = IPv4Address(identity.ip)
-        self._packed_ip = self._ip.packed
-        self.kernel = Kernel(
-            identity.mac, self._ip, [ip for ip in services if isinstance(ip, IPv4Address)]
-        )
+        self.kernel = Kernel(identity.mac, self._ip, self._services)
+        self._squatted: frozenset[bytes] = frozenset()
 
     @property
     def running(self) -> bool:
@@ -91,7 +95,7 @@ class Machine:
         fast = self._world.setup.failover_after
         swim = Swim(
             self._config,
-            name=self.name,
+            name=self.identity.node,
             address=self.identity.address,
             keyring=self._world.keyring(),
             rng=rng,
@@ -101,7 +105,7 @@ class Machine:
             meta=self.meta(self.lives),
         )
         site = Site(
-            self.name,
+            self.identity.node,
             self.identity.mac,
             IPv4Interface(f"{self.identity.ip}/{PREFIX}"),
             OBSERVER_IP,
@@ -121,6 +125,42 @@ class Machine:
     def _start_id(self, life: int) -> int:
         rng = self._world.rng(self.name, life, "start")
         return rng.getrandbits(mark.START_ID_BITS)
+
+    def renumber(self, ip: str) -> None:
+        """Have another address from the next start on."""
+        self.identity = replace(self.identity, ip=ip)
+        self._ip = IPv4Address(ip)
+        self.kernel = Kernel(self.identity.mac, self._ip, self._services)
+
+    def set_floating(self, ip: IPv4Address, *, here: bool) -> None:
+        """Take an address that moves between nodes, or give it up: a /32, as with VRRP."""
+        if here:
+            self.kernel.add_address(ip)
+        else:
+            self.kernel.remove_address(ip)
+        if self.process is not None:
+            floating = frozenset({IPv4Interface(ip)}) if here else frozenset[IPv4Interface]()
+            self.process.set_floating(floating, self._world.now)
+
+    def squat(self, ips: Sequence[IPv4Address]) -> None:
+        """Let the kernel answer for service IPs, as one does that has them on another link; the
+        speaker hears the questions all the same."""
+        for ip in ips:
+            self.kernel.add_address(ip)
+        self._squatted = frozenset(ip.packed for ip in ips)
+
+    def pause(self) -> None:
+        """Stand still with everything, as a virtual machine does."""
+        self.powered = False
+        if self.process is not None:
+            self.process.freeze(self._world.now)
+
+    def resume(self, seconds: float) -> None:
+        """Go on after so many seconds, of which the machine's clock knows nothing."""
+        self.powered = True
+        if self.process is not None:
+            self.process.hold_back(seconds)
+            self.process.thaw(self._world.now)
 
     def kill(self, *, power: bool) -> None:
         """End the process at once, with `power` the machine too."""
@@ -180,7 +220,7 @@ class Machine:
 
     def receive_datagram(self, data: bytes, source: Address) -> None:
         """Take a UDP packet; without a process the kernel's ICMP error is ignored by all."""
-        if self.process is not None:
+        if self.process is not None and self.powered:
             self.process.datagram(data, source, self._heap.now)
 
     def receive_reply(self, life: int, dial: int, outcome: bytes | StreamFailure) -> None:
@@ -196,7 +236,10 @@ class Machine:
         for frame in frames:
             if isinstance(frame, Echo):
                 self._receive_echo(frame)
-            elif frame[_TARGET_IP] != self._packed_ip or not self._answer(frame):
+                continue
+            target = frame[_TARGET_IP]
+            own = target in self.kernel.packed and self._answer(frame)
+            if not own or target in self._squatted:
                 heard.append(frame)
         if heard and self.process is not None:
             self.process.frames(heard, self._heap.now)
@@ -209,10 +252,10 @@ class Machine:
 
     def _receive_echo(self, echo: Echo) -> None:
         if echo.request:
-            answer = self.kernel.answer_echo(echo)
+            answer = self.kernel.answer_echo(echo, self._heap.now)
             if answer is not None:
                 self.send_frame(answer)
-        elif self.process is not None and echo.to_mac == self.identity.mac:
+        elif self.process is not None and echo.to_mac == self.identity.mac and not self.echo_deaf:
             self.process.echo(echo, self._heap.now)
 
     def _wake(self, when: float, life: int) -> None:

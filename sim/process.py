@@ -6,7 +6,7 @@ As the real driver does, it reads all that has arrived before it lets a timer fi
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Protocol
 
 from gossip import mark
@@ -176,6 +176,21 @@ class Process:
         self.announcing.set_carrier(up, self._tick(now))
         self._drain(now)
 
+    def set_floating(self, addresses: frozenset[IPv4Interface], now: float) -> None:
+        """Hear from the kernel which further addresses the link has."""
+        self.announcing.set_floating(addresses, self._tick(now))
+        self._drain(now)
+
+    def set_candidates(self, nodes: frozenset[str], now: float) -> None:
+        """Read a change of the configuration: these nodes may own, and no others."""
+        self.announcing.set_candidates(nodes, self._tick(now))
+        self._drain(now)
+
+    def set_seeds(self, seeds: Sequence[Address], now: float) -> None:
+        """Learn where there are speakers to join through."""
+        self.swim.set_seeds(seeds, self._tick(now))
+        self._drain(now)
+
     def stop(self, now: float) -> None:
         """Begin to leave, as after SIGTERM; `handing_over` tells when that is done."""
         if not self.frozen:
@@ -240,6 +255,10 @@ class Process:
             self.swim.handle_timeout(clock)
         self._wake_at = float("inf")
         self._drain(now)
+
+    def hold_back(self, seconds: float) -> None:
+        """Let the clock know nothing of that time, which the process has stood still for."""
+        self.offset -= seconds
 
     def jump(self, seconds: float, now: float) -> None:
         """Put the clock forward."""

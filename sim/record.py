@@ -30,6 +30,10 @@ class Outcome:
     moves: int
     dual: int
     broken: tuple[str, ...]
+    outage: float = 0.0
+    """Seconds for which what a client with a warm entry sent got nowhere."""
+    told: int = 0
+    """How often an announcement moved such a client."""
 
 
 class RecordError(Exception):
@@ -94,12 +98,19 @@ class Record:
         silent = [1000 * outcome.silent for outcome in self.outcomes.values()]
         return {name: round(percentile(silent, at) or 0.0) for name, at in _PERCENTILES.items()}
 
+    def median_dual(self) -> float:
+        """Give the median over all runs of the questions that got two answers."""
+        return percentile([outcome.dual for outcome in self.outcomes.values()], 0.5) or 0.0
+
     def broken(self) -> list[Outcome]:
         """Give the runs in which a rule was broken, by seed."""
         return [outcome for _, outcome in sorted(self.outcomes.items()) if outcome.broken]
 
     def _as_json(self) -> dict[str, Any]:
-        runs = [(o.seed, round(o.silent, 6), o.moves, o.dual) for o in self.outcomes.values()]
+        runs = [
+            (o.seed, round(o.silent, 6), o.moves, o.dual, round(o.outage, 6), o.told)
+            for o in self.outcomes.values()
+        ]
         return {
             "scenario": self.scenario,
             "code": self.code,
@@ -116,9 +127,11 @@ class Record:
             if known["code"] != self.code:
                 why = f"{path}: of other code ({known['commit']}): choose another folder"
                 raise RecordError(why)
-            for seed, silent, moves, dual in known["runs"]:
+            for seed, silent, moves, dual, outage, told in known["runs"]:
                 broken = tuple(known["broken"].get(str(seed), ()))
-                self.outcomes[seed] = Outcome(self.scenario, seed, silent, moves, dual, broken)
+                self.outcomes[seed] = Outcome(
+                    self.scenario, seed, silent, moves, dual, broken, outage, told
+                )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path}: no results: {error}") from None
 
@@ -126,8 +139,9 @@ class Record:
 def table(records: Iterable[Record], limits: dict[str, float]) -> list[str]:
     """Summarize by scenario, as a Markdown table; `limits` of silence in seconds."""
     lines = [
-        "| scenario | runs | silent p50 / p99 / max, ms | limit | moves, most | dual | broken |",
-        "|---|---|---|---|---|---|---|",
+        "| scenario | runs | silent p50 / p99 / max, ms | limit | outage, most | moves, most "
+        "| told, most | dual p50 / max | broken |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     return lines + [_row(item, limits[item.scenario]) for item in records if item.outcomes]
 
@@ -135,6 +149,15 @@ def table(records: Iterable[Record], limits: dict[str, float]) -> list[str]:
 def _row(record: Record, limit: float) -> str:
     outcomes: Sequence[Outcome] = list(record.outcomes.values())
     silent = " / ".join(f"{value:.0f}" for value in record.silent_ms().values())
-    moves, dual = max(o.moves for o in outcomes), max(o.dual for o in outcomes)
-    cells = (record.scenario, len(outcomes), silent, f"{1000 * limit:.0f}", moves, dual)
-    return f"| {' | '.join(map(str, cells))} | {len(record.broken())} |"
+    cells = (
+        record.scenario,
+        len(outcomes),
+        silent,
+        f"{1000 * limit:.0f}",
+        f"{1000 * max(o.outage for o in outcomes):.0f}",
+        max(o.moves for o in outcomes),
+        max(o.told for o in outcomes),
+        f"{record.median_dual():.0f} / {max(o.dual for o in outcomes)}",
+        len(record.broken()),
+    )
+    return f"| {' | '.join(map(str, cells))} |"

@@ -1,18 +1,12 @@
-"""The Ethernet segment that all nodes share, and a host on it that asks who has each service IP."""
+"""The Ethernet segment that all nodes share. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address
 
-from arp import packet, responder
-from arp.packet import ArpPacket, Operation
-from link import frame as ethernet
-from link.frame import EthernetFrame, EtherType
-from link.mac import BROADCAST, ZERO
 from sim.clock import EventHeap
-from sim.kernel import Echo, Frame, read_arp
+from sim.kernel import Echo, Frame
 from sim.network import Network
 
 OBSERVER = "observer"
@@ -74,6 +68,11 @@ class Segment:
                     heard.append((receive, arrived))
         self._heap.after(self._network.conditions.latency, partial(_flood, heard))
 
+    def joins(self, host: str, other: str) -> bool:
+        """Tell whether frames get from each of two hosts to the other."""
+        both = self._network.connects(host, other) and self._network.connects(other, host)
+        return both and self._joined(host, other)
+
     def _copies(self, source: str, host: str) -> tuple[float, ...]:
         return self._network.copies(source, host) if self._joined(source, host) else ()
 
@@ -84,103 +83,3 @@ class Segment:
 def _flood(heard: list[tuple[Receive, Sequence[Frame]]]) -> None:
     for receive, frames in heard:
         receive(frames)
-
-
-@dataclass(slots=True)
-class Seen:
-    """What a client has seen of one service IP; MACs are 6 raw bytes, times in seconds."""
-
-    silent: float = 0.0
-    """The longest time without an answer."""
-    dual: int = 0
-    """Questions that more than one node answered."""
-    dual_run: int = 0
-    """The most of them in a row: one alone may have crossed the announcement of a new owner."""
-    moves: int = 0
-    """How often another MAC alone answered than the one that did so before."""
-    believed: bytes | None = None
-    """The MAC that was told last."""
-    judged: frozenset[bytes] = frozenset()
-    """Who answered the last question that was judged."""
-    answers: set[bytes] = field(default_factory=set)
-    answered_at: float | None = None
-    alone: bytes | None = None
-    _row: int = 0
-
-    def judge(self, now: float) -> None:
-        """Take the answers to a question as all that will come."""
-        answers = self.answers
-        if len(answers) == 1:
-            (mac,) = answers
-            self.moves += self.alone not in (None, mac)
-            self.alone = mac
-        elif answers:
-            self.dual += 1
-        self._row = self._row + 1 if len(answers) > 1 else 0
-        self.dual_run = max(self.dual_run, self._row)
-        if answers:
-            self.answered_at = now
-        elif self.answered_at is not None:
-            self.silent = max(self.silent, now - self.answered_at)
-        if answers != self.judged:
-            self.judged = frozenset(answers)
-        answers.clear()
-
-
-class Observer:
-    """Asks for every IP by broadcast, and keeps who answered each question: `seen`, by IP."""
-
-    def __init__(self, heap: EventHeap, segment: Segment, ips: list[IPv4Address]) -> None:
-        self._heap = heap
-        self._segment = segment
-        self._questions = [_question(ip) for ip in ips]
-        self.seen = {ip: Seen() for ip in ips}
-        self.on_change: Callable[[IPv4Address, str], None] = lambda ip, answer: None
-        segment.plug(OBSERVER, OBSERVER_MAC, self.receive)
-
-    def ask(self, interval: float) -> None:
-        """Judge the answers to the last question, and ask again every `interval` seconds."""
-        now = self._heap.now
-        for seen in self.seen.values():
-            seen.judge(now)
-        self._segment.flood(OBSERVER, self._questions)
-        self._heap.after(interval, partial(self.ask, interval))
-
-    def answering(self, ip: IPv4Address) -> frozenset[bytes]:
-        """Give the MACs that answered the last question that was judged."""
-        return self.seen[ip].judged
-
-    def receive(self, frames: Sequence[Frame]) -> None:
-        """Take what a client hears: answers, and announcements, which it believes."""
-        for frame in frames:
-            if isinstance(frame, Echo):
-                self._answer_echo(frame)
-            else:
-                self._hear(frame)
-
-    def _hear(self, frame: bytes) -> None:
-        heard = read_arp(frame)
-        seen = None if heard is None else self.seen.get(heard.sender_ip)
-        if heard is None or seen is None:
-            return
-        if heard.operation is Operation.REQUEST and heard.target_ip == OBSERVER_IP:
-            # Its kernel answers whoever asks for it, an heir that wants to be sure too.
-            answer = responder.respond(frame, OBSERVER_MAC, lambda _: None)
-            if isinstance(answer, bytes):
-                self._segment.send(OBSERVER, answer)
-        if seen.believed != heard.sender_mac:
-            seen.believed = heard.sender_mac
-            self.on_change(heard.sender_ip, heard.sender_mac.hex(":"))
-        if heard.operation is Operation.REPLY and frame[:6] == OBSERVER_MAC:
-            seen.answers.add(heard.sender_mac)
-
-    def _answer_echo(self, asked: Echo) -> None:
-        """It is the nodes' default gateway, whose kernel answers."""
-        if asked.request and asked.target == OBSERVER_IP:
-            self._segment.send(OBSERVER, asked.reply())
-
-
-def _question(ip: IPv4Address) -> bytes:
-    request = ArpPacket(Operation.REQUEST, OBSERVER_MAC, OBSERVER_IP, ZERO, ip)
-    frame = EthernetFrame(BROADCAST, OBSERVER_MAC, EtherType.ARP, packet.encode(request))
-    return ethernet.encode(frame)

@@ -1,7 +1,7 @@
 """The whole simulation: nodes, wire, faults, and what is noted of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from ipaddress import IPv4Address
@@ -28,10 +28,11 @@ from sim.announcing import make_plans
 from sim.chance import make_rng
 from sim.clock import Action, EventHeap
 from sim.faults import Fault, apply
-from sim.machine import Machine, identify
-from sim.network import Network
+from sim.machine import Identity, Machine, identify
+from sim.network import DATA_RETRY, SYN_RETRY, Network
+from sim.observer import Observer
 from sim.process import Process
-from sim.segment import OBSERVER_IP, OBSERVER_MAC, Observer, Segment
+from sim.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
 
 if TYPE_CHECKING:
     from random import Random
@@ -43,6 +44,10 @@ ASK_INTERVAL = 1.0
 HAND_OVER_WITHIN, LEAVE_WITHIN, EXIT_POLL, FORWARDS_ON = 0.9, 1.0, 0.01, 0.5
 """Seconds that a stopped speaker may take for its heirs to be heard, and for its goodbye, between
 looks whether it is done, and for which its machine goes on after it."""
+
+FLOATING = IPv4Address("10.0.0.1")
+"""An address that moves between nodes, below all of theirs."""
+RENUMBERED_BY = 0x8000
 
 MemberEvent = Joined | Suspected | Recovered | Gone | Updated
 
@@ -61,6 +66,8 @@ class Setup:
     failover_after: float | None = None
     """Seconds, with witnesses; None: memberlist's verdicts alone, and a tenth of the events."""
     ask_interval: float = ASK_INTERVAL
+    seeds: int = SEEDS
+    """So many nodes, the first ones, are those through which all join."""
     secret: bytes | None = None
     """None: gossip in plaintext, for speed, where keys do not matter."""
 
@@ -103,12 +110,15 @@ class World:
         self.on_event: Callable[[Machine, MemberEvent], None] = lambda machine, event: None
         self.machines: dict[str, Machine] = {}
         self._by_ip: dict[str, Machine] = {}
+        self._by_mac: dict[bytes, Machine] = {}
         self._macs = {OBSERVER_IP: OBSERVER_MAC}
+        self.admitted: frozenset[str] | None = None
+        """The nodes that may own by the latest configuration; None: all."""
         self.gossip_cut = 0
         """Above 0: port 7946 is dropped between all nodes."""
         for index in range(setup.nodes):
-            self._add(index)
-        self.observer = Observer(self.heap, self.segment, self.service_ips)
+            self._add(identify(index))
+        self.observer = Observer(self.heap, self.segment, self.service_ips, self.forwards)
         self.observer.on_change = lambda ip, mac: self.note("observer", f"believes {ip} {mac}")
 
     @property
@@ -143,6 +153,13 @@ class World:
         """Give the nodes whose speaker takes steps."""
         return [machine for machine in self.machines.values() if machine.running]
 
+    def forwards(self, mac: bytes) -> bool:
+        """Tell whether the machine with this MAC takes what clients send, and they hear of it."""
+        machine = self._by_mac.get(mac)
+        return (
+            machine is not None and machine.powered and self.segment.joins(OBSERVER, machine.name)
+        )
+
     # ---- what faults do
 
     def restart(self, name: str) -> None:
@@ -165,6 +182,50 @@ class World:
         if process is not None:
             process.stop(self.now)
             _Exit(self, self.machines[name], process).hand_over()
+
+    def renumber(self, name: str) -> None:
+        """Give a node that is down another address; speakers learn of it as of any seed."""
+        machine = self.machines[name]
+        old = IPv4Address(machine.identity.ip)
+        new = old + RENUMBERED_BY
+        del self._by_ip[str(old)], self._macs[old]
+        machine.renumber(str(new))
+        self._by_ip[str(new)], self._macs[new] = machine, machine.identity.mac
+        for other in self.machines.values():
+            if other.process is not None:
+                other.process.set_seeds(self._seeds(), self.now)
+
+    def double(self, name: str) -> None:
+        """Start another machine whose speaker has the name of this one's."""
+        index = len(self.machines)
+        twin = replace(identify(index), name=f"{name}'", node=name)
+        self._begin(self._add(twin), ())
+
+    def move_address(self, name: str) -> None:
+        """Move the floating address to a node, from whoever has it."""
+        for machine in self.machines.values():
+            if FLOATING in machine.kernel.ips:
+                machine.set_floating(FLOATING, here=False)
+        self._macs[FLOATING] = self.machines[name].identity.mac
+        self.machines[name].set_floating(FLOATING, here=True)
+
+    def squat(self, name: str, ips: Sequence[IPv4Address]) -> None:
+        """Let a node's kernel answer for service IPs."""
+        machine = self.machines[name]
+        machine.squat(ips)
+        for ip in ips:
+            self.observer.seen[ip].squatters.add(machine.identity.mac)
+
+    def admit(self, nodes: frozenset[str], within: float) -> None:
+        """Let only these nodes own from now on: each speaker reads it at a time of its own."""
+        self.admitted, rng = nodes, self.rng("admit", self.elapsed)
+        for name in self.machines:
+            self.heap.after(rng.random() * within, partial(self._admit, name, nodes))
+
+    def _admit(self, name: str, nodes: frozenset[str]) -> None:
+        process = self.machines[name].process
+        if process is not None:
+            process.set_candidates(nodes, self.now)
 
     def cut_port(self, names: Sequence[str], by: int) -> None:
         """Drop the nodes' frames at the switch; `by=-1` takes one such fault back."""
@@ -221,18 +282,24 @@ class World:
         """Open a conversation: refused by a kernel, accepted by a process even if it is frozen."""
         conversation = _Conversation(self, machine, dial, life)
         self.heap.after(dial.timeout, conversation.give_up)
-        target = self._by_ip.get(dial.to.ip)
-        if target is None or self.gossip_cut:
-            return
-        delay = self.network.round_trip(machine.name, target.name)
-        if delay is not None:
-            self.heap.after(delay, partial(conversation.reach, target))
+        conversation.begin()
 
-    def _add(self, index: int) -> None:
-        machine = Machine(self, identify(index), self.setup.config)
-        self.machines[machine.name] = self._by_ip[machine.identity.ip] = machine
-        self._macs[IPv4Address(machine.identity.ip)] = machine.identity.mac
-        self.segment.plug(machine.name, machine.identity.mac, machine.receive_frames)
+    def stream_to(self, dial: Dial) -> Machine | None:
+        """Give the machine that a conversation is for, as far as there is one that can take it."""
+        target = self._by_ip.get(dial.to.ip)
+        return None if self.gossip_cut or target is None or not target.powered else target
+
+    def _add(self, identity: Identity) -> Machine:
+        machine = Machine(self, identity, self.setup.config)
+        self.machines[machine.name] = self._by_ip[identity.ip] = machine
+        self._by_mac[identity.mac] = machine
+        self._macs[IPv4Address(identity.ip)] = identity.mac
+        self.segment.plug(machine.name, identity.mac, machine.receive_frames)
+        return machine
+
+    def _seeds(self) -> list[Address]:
+        machines = list(self.machines.values())[: self.setup.seeds]
+        return [machine.identity.address for machine in machines]
 
     def _rows(self) -> tuple[NodeState, ...]:
         vsn = self.setup.config.vsn
@@ -255,10 +322,9 @@ class World:
     def _begin(self, machine: Machine, rows: Sequence[NodeState]) -> None:
         self.note(machine.name, "start")
         swim = machine.start()
-        seeds = [other.identity.address for other in self.machines.values()][:SEEDS]
         if rows:
             swim.adopt(rows, self.now)
-        swim.set_seeds(seeds, self.now)
+        swim.set_seeds(self._seeds(), self.now)
         if machine.process is not None:
             contact = machine.process.announcing.contact
             contact.seeking(self.now)
@@ -322,17 +388,38 @@ class _Conversation:
         """The dialler's own deadline."""
         self._finish(StreamFailure.TIMEOUT)
 
-    def reach(self, target: Machine) -> None:
+    def begin(self, wait: float = SYN_RETRY) -> None:
+        """Send the SYN; what gets nowhere is sent again, each time after twice as long."""
+        target = self._world.stream_to(self._dial)
+        if target is not None:
+            delay = self._world.network.round_trip(self._dialler.name, target.name)
+            if delay is not None:
+                self._world.heap.after(delay, partial(self._reach, target))
+                return
+        if self._open:
+            self._world.heap.after(wait, partial(self.begin, 2 * wait))
+
+    def _reach(self, target: Machine) -> None:
         """The SYN has arrived."""
         process = target.process
         if not target.powered:
             return
         if process is None:
             self._finish(StreamFailure.REFUSED)
-            return
-        delay = self._world.network.stream(self._dialler.name, target.name)
+        else:
+            self._carry(self._dialler, target, partial(self._ask, target, process.life))
+
+    def _carry(
+        self, source: Machine, target: Machine, then: Action, wait: float = DATA_RETRY
+    ) -> None:
+        """Carry one direction; where it is cut, data are sent again as the SYN is."""
+        delay = None
+        if self._world.stream_to(self._dial) is not None:
+            delay = self._world.network.stream(source.name, target.name)
         if delay is not None:
-            self._world.heap.after(delay, partial(self._ask, target, process.life))
+            self._world.heap.after(delay, then)
+        elif self._open:
+            self._world.heap.after(wait, partial(self._carry, source, target, then, 2 * wait))
 
     def _ask(self, target: Machine, life: int) -> None:
         process = target.process
@@ -344,11 +431,9 @@ class _Conversation:
             self._finish(StreamFailure.CLOSED)
 
     def _answer(self, target: Machine, data: bytes | None) -> None:
-        delay = self._world.network.stream(target.name, self._dialler.name)
         target.streamed(data or b"")
-        if delay is not None:
-            outcome = StreamFailure.CLOSED if data is None else data
-            self._world.heap.after(delay, partial(self._finish, outcome))
+        outcome = StreamFailure.CLOSED if data is None else data
+        self._carry(target, self._dialler, partial(self._finish, outcome))
 
     def _finish(self, outcome: bytes | StreamFailure) -> None:
         if self._open:

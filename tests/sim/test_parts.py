@@ -129,7 +129,7 @@ def test_dial_of_a_running_process_is_answered() -> None:
 def test_kernel_answers_echo_for_itself_and_forwards_for_services() -> None:
     kernel = Kernel(MAC, IP, [VIP])
     for target in (IP, VIP):
-        answer = kernel.answer_echo(Echo(MAC, OTHER_MAC, CLIENT, target, True, b"payload"))
+        answer = kernel.answer_echo(Echo(MAC, OTHER_MAC, CLIENT, target, True, b"payload"), 0.0)
         assert answer == Echo(OTHER_MAC, MAC, target, CLIENT, False, b"payload")
     assert kernel.forwarded == 1
 
@@ -144,7 +144,7 @@ def test_kernel_answers_echo_for_itself_and_forwards_for_services() -> None:
     ids=["for another IP", "a reply", "for another machine"],
 )
 def test_kernel_ignores_other_echoes(echo: Echo) -> None:
-    assert Kernel(MAC, IP, []).answer_echo(echo) is None
+    assert Kernel(MAC, IP, []).answer_echo(echo, 0.0) is None
 
 
 def test_kernel_answers_only_questions_for_its_own_ip() -> None:
