@@ -10,6 +10,9 @@ from gossip.wire.messages import CURRENT_VSN
 from gossip.wire.packet import WireConfig
 
 VSN_LENGTH = 6
+RECLAIM_AFTER = 5.0
+"""Seconds after which a speaker lets a dead node come back under another address; memberlist's own
+default waits until the node is forgotten, half a minute or more, and each member for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,9 +127,10 @@ class Exchanges:
             self._join(now, again=True)
 
     def call(self, to: Address, now: float) -> None:
-        """Exchange with whoever is at an address, member or not, unless we do so already."""
-        busy = {dialled.to for dialled in self._dialled.values()}
-        if to != self._core.table.own.address and to not in busy and not self._membership.leaving:
+        """Exchange with whoever is at an address, member or not."""
+        busy = sum(dialled.to == to for dialled in self._dialled.values())
+        ours = to == self._core.table.own.address
+        if busy < _MOST_AGAIN and not ours and not self._membership.leaving:
             self._dial(to, self._core.config.tcp_timeout / _LONELY_SHARE, now, join=True)
 
     def owns(self, dial: int) -> bool:

@@ -9,14 +9,14 @@ from arp.gratuitous import request_to_client
 from arp.packet import ArpPacket, Operation
 from arp.responder import respond
 from gossip.courier import Letter
-from gossip.io import Event, Exchanged, ExchangeFailed
+from gossip.io import Event, Exchanged, ExchangeFailed, NameConflict
 from link.drop import DropReason
 from link.interface import Interface
 from sim.kernel import read_arp
 from speaker.announcer import Announcer
 from speaker.bars import Bars
 from speaker.clients import Clients
-from speaker.contact import LONGEST_GAP, Contact, Held, HoldReason, Released
+from speaker.contact import LONGEST_GAP, Contact, Held, Released
 from speaker.desired import ServicePlan, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
@@ -157,8 +157,10 @@ class Announcing:
         # Every one, as in the daemon: some change the table without a word of their own.
         self._unsettled = self._members_changed = True
         match event:
-            case Exchanged(_, began):
-                self.contact.exchanged(began, now)
+            case Exchanged(_, began, known):
+                self.contact.exchanged(began, known, now)
+            case NameConflict() if event.ours_is_younger:
+                self.contact.name_taken(now)
             case ExchangeFailed(_, _, silent, _) if not silent:
                 self.contact.spoke(now)
             case _:
@@ -218,7 +220,7 @@ class Announcing:
                 self.announcer.released(event.ifindex, now)
             elif isinstance(event, Held):
                 self._holds.add(event.ifindex)
-                self.wants_exchange |= event.reason is not HoldReason.START
+        self.wants_exchange |= self.contact.seeks(now)
         self._contact_changes = self.contact.changes
 
     def _elect(self, now: float) -> list[Move]:
@@ -235,9 +237,9 @@ class Announcing:
                 # Of several moves that come together, only the first left somebody who answered.
                 self._previous[move.service] = move.before
             self._dirty[move.service] = move.reason
-            if self.failover is not None and self._node not in (move.before, move.after):
+            if self.failover is not None:
                 for ip in self._plans[move.service].ips:
-                    self.failover.moved(move.service, ip, move.after, now)
+                    self.failover.moved(move.service, ip, move.before, move.after, now)
         return moves
 
     def hear(self, now: float) -> None:
@@ -318,7 +320,11 @@ class Announcing:
         """Whether what came in has changed more than deadlines, which with echoes is rare."""
         if self._unsettled or self.contact.changes != self._contact_changes:
             return True
-        return self.failover is not None and self.failover.bars() is not self._bars
+        if self._holds and self.contact.deadline() <= self._seen:
+            return True
+        if self.failover is None:
+            return False
+        return self.failover.calling or self.failover.bars() is not self._bars
 
     def busy(self, now: float) -> bool:
         """Tell whether `settle`, and `frames` after it, have anything to do."""
@@ -360,10 +366,13 @@ class Announcing:
     def _give_up(self, action: Withdraw, now: float) -> None:
         lost = action.reason == Withheld.NOT_OWNER
         winner = self.election.owner(action.service) if lost else None
+        surely = winner is not None
+        if not surely:
+            winner = self.election.elsewhere(action.service)
         for ip in action.ips:
             if self.failover is None:
                 self.announcer.withdraw(ip, action.service)
             elif winner is None:
                 self.failover.withdraw(action.service, ip)
             else:
-                self.failover.lost(action.service, ip, winner, now)
+                self.failover.lost(action.service, ip, winner, now, surely=surely)

@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gossip.config import LAN
+from gossip.config import LAN, RECLAIM_AFTER
 from gossip.wire.packet import WireConfig
 from sim.chance import make_rng
 from sim.failover_scenarios import BEGIN, SCENARIOS, Cast
@@ -50,10 +50,11 @@ def play(name: str, seed: int) -> Outcome:
         seed=seed,
         services=scenario.services or scenario.nodes + 1,
         first_service=make_rng(seed, "services").randrange(MANY),
-        config=replace(LAN, wire=WireConfig(compress=False)),
+        config=replace(LAN, wire=WireConfig(compress=False), dead_node_reclaim_time=RECLAIM_AFTER),
         failover_after=FAILOVER_AFTER,
         ask_interval=ASK_INTERVAL,
         seeds=scenario.nodes,
+        uplink=scenario.uplink,
     )
     world = World(setup)
     cast = _cast(world)

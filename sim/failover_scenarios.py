@@ -54,6 +54,8 @@ class Scenario:
     moves: int
     dual: int = 0
     row: int = 1
+    uplink: bool = False
+    """Gossip has a link of its own."""
     services: int | None = None
     """One more than nodes where None."""
     after: float = AFTER
@@ -191,7 +193,7 @@ SCENARIOS = {
     "power-off": Scenario(3, _one(Kind.POWER_OFF), 1.0, 1),
     "power-off-8": Scenario(8, _one(Kind.POWER_OFF), 1.0, 1),
     "cable-switch": Scenario(3, _one(Kind.PARTITION), 1.0, 1),
-    "uplink": Scenario(3, _uplink, 1.0, 6, dual=6),
+    "uplink": Scenario(3, _uplink, 1.0, 6, dual=6, uplink=True),
     "half": Scenario(5, _several(2), 2.0, 2),
     "all-but-one": Scenario(5, _several(4), 2.0, 2),
     "kill": Scenario(3, _one(Kind.KILL), 2.0, 1),

@@ -39,6 +39,8 @@ class Identity:
     ip: str
     mac: bytes
     node: str
+    link_ip: str = ""
+    """Its address on the segment, where that is not the one by which it gossips."""
 
     @property
     def address(self) -> Address:
@@ -51,7 +53,8 @@ def identify(index: int) -> Identity:
     number = index + 1
     low = number.to_bytes(2, "big")
     name = f"n{number}"
-    return Identity(name, f"10.0.{low[0] + 1}.{low[1]}", b"\x02\x00\x00\x00" + low, name)
+    ip = f"10.0.{low[0] + 1}.{low[1]}"
+    return Identity(name, ip, b"\x02\x00\x00\x00" + low, name, ip)
 
 
 class Machine:
@@ -76,7 +79,7 @@ class Machine:
         self._config = config
         services = [plan.ips[0] for plan in world.plans.values()]
         self._services = [ip for ip in services if isinstance(ip, IPv4Address)]
-        self._ip = IPv4Address(identity.ip)
+        self._ip = IPv4Address(identity.link_ip)
         self.kernel = Kernel(identity.mac, self._ip, self._services)
         self._squatted: frozenset[bytes] = frozenset()
 
@@ -107,7 +110,7 @@ class Machine:
         site = Site(
             self.identity.node,
             self.identity.mac,
-            IPv4Interface(f"{self.identity.ip}/{PREFIX}"),
+            IPv4Interface(f"{self.identity.link_ip}/{PREFIX}"),
             OBSERVER_IP,
             self._world.plans,
             fast,
@@ -128,7 +131,7 @@ class Machine:
 
     def renumber(self, ip: str) -> None:
         """Have another address from the next start on."""
-        self.identity = replace(self.identity, ip=ip)
+        self.identity = replace(self.identity, ip=ip, link_ip=ip)
         self._ip = IPv4Address(ip)
         self.kernel = Kernel(self.identity.mac, self._ip, self._services)
 

@@ -338,6 +338,8 @@ class Process:
 
     def _watch(self, failover: Failover, clock: float) -> None:
         """Send what the failover core wants sent."""
+        for address in failover.calls():
+            self.swim.call(address, clock)
         for request in failover.requests():
             if isinstance(request.ip, IPv4Address):
                 self._outside.send_echo(request.ip, request.token)
@@ -362,7 +364,7 @@ class Process:
             if not member.own:
                 its = mark.decode(member.meta)
                 start_id, flags = (None, Flags.NONE) if its is None else (its.start_id, its.flags)
-                found.append(Peer(member.name, start_id, flags, member.state))
+                found.append(Peer(member.name, start_id, flags, member.state, member.address))
         return found
 
     def _schedule(self, now: float) -> None:

@@ -67,6 +67,8 @@ class Setup:
     """Seconds, with witnesses; None: memberlist's verdicts alone, and a tenth of the events."""
     ask_interval: float = ASK_INTERVAL
     seeds: int = SEEDS
+    uplink: bool = False
+    """Gossip has a link of its own, so that a fault of the segment leaves it alone."""
     """So many nodes, the first ones, are those through which all join."""
     secret: bytes | None = None
     """None: gossip in plaintext, for speed, where keys do not matter."""
@@ -117,7 +119,10 @@ class World:
         self.gossip_cut = 0
         """Above 0: port 7946 is dropped between all nodes."""
         for index in range(setup.nodes):
-            self._add(identify(index))
+            identity = identify(index)
+            if setup.uplink:
+                identity = replace(identity, ip=identity.ip.replace("10.0.", "10.9.", 1))
+            self._add(identity)
         self.observer = Observer(self.heap, self.segment, self.service_ips, self.forwards)
         self.observer.on_change = lambda ip, mac: self.note("observer", f"believes {ip} {mac}")
 
@@ -293,7 +298,7 @@ class World:
         machine = Machine(self, identity, self.setup.config)
         self.machines[machine.name] = self._by_ip[identity.ip] = machine
         self._by_mac[identity.mac] = machine
-        self._macs[IPv4Address(identity.ip)] = identity.mac
+        self._macs[IPv4Address(identity.link_ip)] = identity.mac
         self.segment.plug(machine.name, identity.mac, machine.receive_frames)
         return machine
 
@@ -330,7 +335,7 @@ class World:
             contact.seeking(self.now)
             if rows:
                 # The table is what an exchange would have brought.
-                contact.exchanged(self.now, self.now)
+                contact.exchanged(self.now, True, self.now)
             machine.process.start(self.now)
 
 

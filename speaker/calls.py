@@ -46,6 +46,11 @@ class Calls:
         """Gossip knows that the node lives."""
         self._called.pop(name, None)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody is to be called."""
+        return bool(self._waiting)
+
     def drain(self) -> list[Address]:
         """Return whom to call now."""
         waiting, self._waiting = self._waiting, []

@@ -101,6 +101,7 @@ class Failover:
         self._hello_at = _NEVER
         self._hello_left = 0
         self._ask_at = now
+        self._strangers: frozenset[str] = frozenset()
         self._letters: list[Send] = []
         self._inherited: frozenset[str] = frozenset()
         self._disturbed = False
@@ -129,12 +130,17 @@ class Failover:
         for name in self._roster.set_peers(peers, now):
             self._liveness.new_life(name)
         for name in self._roster.clarions - known:
+            # It was missed while it was dead; whether it still is has to be found out anew.
+            self._liveness.new_life(name)
             self._succession.owner_back(name, now)
-            self._ask_at = min(self._ask_at, now)
             self._calls.living(name)
             self._greet_back(name, dead.get(name))
         for name in known - self._roster.clarions:
             self._succession.owner_gone(name)
+        strangers = frozenset(self._roster.strangers())
+        if strangers - self._strangers:
+            self._ask_at = min(self._ask_at, now)
+        self._strangers = strangers
         self._retarget(now)
 
     # ---- what the election says
@@ -209,9 +215,6 @@ class Failover:
     def letter(self, letter: Letter, now: float) -> None:
         """Take a letter that the courier has let through."""
         self._call(letter.sender, now)
-        peer = self._roster.peer(letter.sender)
-        if peer is not None and peer.address is not None:
-            self._liveness.spoke(letter.sender, ip_address(peer.address.ip), now)
         try:
             kind = Kind(letter.kind)
         except ValueError:
@@ -272,6 +275,11 @@ class Failover:
     def handed_over(self) -> frozenset[str]:
         """Drain the services of which this node has taken or given up an IP by itself."""
         return self._succession.changed()
+
+    @property
+    def calling(self) -> bool:
+        """Whether `calls` has something, which an echo alone may have brought about."""
+        return self._calls.waiting
 
     def calls(self) -> list[Address]:
         """Drain the addresses to exchange state with now: of those held dead that were heard."""
@@ -417,10 +425,13 @@ class Failover:
     def _take_returned(self, now: float) -> None:
         for link in self._liveness.returned(now):
             self._contact.link_returned(link.ifindex, link.gap, now)
+            self._succession.link_returned(now)
             self._disturbed = True
 
     def _read(self, kind: Kind, letter: Letter, now: float) -> None:
         sender, payload = letter.sender, letter.payload
+        if kind in _ANSWERS:
+            self._hear_answer(sender, now)
         match kind:
             case Kind.BEAT:
                 self._liveness.beat(sender, now)
@@ -433,6 +444,10 @@ class Failover:
             case Kind.GONE:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
                 self._liveness.gone(subject, now)
+            case Kind.HEAR:
+                self._letters.append(Send(Kind.HEARD, self._node, to=(sender,)))
+            case Kind.HEARD:
+                pass
             case Kind.BACK:
                 if letter.about == self._node:
                     self._flags.struck(now)
@@ -447,6 +462,12 @@ class Failover:
             case Kind.DENY:
                 self._succession.denied(letters.decode_ips(payload), sender, now)
 
+    def _hear_answer(self, sender: str, now: float) -> None:
+        """It has heard us, and we it, by way of the link on which it gossips."""
+        peer = self._roster.peer(sender)
+        if peer is not None and peer.address is not None:
+            self._liveness.spoke(sender, ip_address(peer.address.ip), now)
+
     def _take_quiet(self, quiet: Quiet, sender: str, now: float) -> None:
         """Somebody hands IPs over that it took over quietly, perhaps from one we never knew."""
         self._roster.remember(quiet.owner, quiet.links, now)
@@ -458,8 +479,9 @@ class Failover:
     # ---- telling our links
 
     def _take_hello(self, name: str, hello: Hello, now: float) -> None:
-        if hello.links != self._roster.links(name):
-            self._roster.set_links(name, hello.links)
+        changed = hello.links != self._roster.links(name)
+        self._roster.set_links(name, hello.links)
+        if changed:
             self._retarget(now)
         if hello.asks:
             self._tell_links((name,))
@@ -480,5 +502,7 @@ class Failover:
             self._hello_at = now + (HELLO_REPEAT if self._hello_left else HELLO_REFRESH)
 
 
+_ANSWERS = frozenset({Kind.HEARD, Kind.CLAIM, Kind.DENY})
+"""Letters that are sent only to who has asked for them."""
 _SLOW = 0.35
 """Without fast verdicts kernels are watched all the same, for the quiet takeover."""

@@ -9,6 +9,8 @@ names the life of the node that a letter is about.
 | HELLO     | sender   | all           | these are my links: name, MAC, addresses |
 | MISSING   | the node | all           | I miss it: its kernel on a link, or its process |
 | GONE      | the node | all           | two of us miss it: the heirs may take over |
+| HEAR      | sender   | who is silent | do you hear me? (empty) |
+| HEARD     | sender   | who asked     | I do (empty) |
 | BACK      | the node | itself        | it was gone, and is back: its link, or its process |
 | YOURS     | sender   | the winner    | I answer for these IPs until I hear you |
 | QUIET     | sender   | the winner    | the same; and I took them over quietly from a node that is dead |
@@ -50,6 +52,8 @@ class Kind(IntEnum):
     ASK = 8
     DENY = 9
     BACK = 10
+    HEAR = 11
+    HEARD = 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ class Liveness:
         self._repeated: list[_Repeated] = []
         self._letters: list[Send] = []
         self._bars, self._bars_of = Bars(), -1
-        self._accused_at = float("-inf")
-        """When somebody missed one of our links last, so that we may be the one that is cut off."""
+        self._accused: dict[str, float] = {}
+        """By link of ours, when somebody missed it last: what we send there may not arrive."""
 
     @property
     def verdicts(self) -> Mapping[str, int]:
@@ -126,7 +126,7 @@ class Liveness:
         self._watch.heard(ifindex, now)
 
     def spoke(self, name: str, ip: IPAddress, now: float) -> None:
-        """A sealed letter came from a node, which gossips at this address."""
+        """A node, which gossips at this address, has answered a letter of ours."""
         for key in self._watch.spoke(name, ip, now):
             self._alive(key, now, now)
 
@@ -177,7 +177,10 @@ class Liveness:
         return Kernel.UNKNOWN
 
     def heard_since(self, ifindex: int, at: float) -> bool:
-        """Tell whether anybody was heard on the link after `at`, as far as there is anybody."""
+        """Tell whether anybody was heard on the link after `at`, as far as there is anybody, and
+        nobody has missed us there since somebody heard us."""
+        if self._unheard(ifindex):
+            return False
         return self._watch.heard_since(ifindex, at) or not self._watch.expects(ifindex)
 
     def probe(self, now: float) -> None:
@@ -243,6 +246,9 @@ class Liveness:
 
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
+        for name in self._watch.doubted():
+            if name in self._roster.clarions:
+                self._letters.append(Send(Kind.HEAR, self._node, to=(name,)))
         waiting, self._letters = self._letters, []
         return waiting
 
@@ -285,8 +291,15 @@ class Liveness:
             self._letters.append(Send(Kind.BACK, subject.node, payload, (subject.node,)))
 
     def _note_accusation(self, subject: Subject, now: float) -> None:
-        if subject.link != PROCESS and not self._contradicted(subject, now):
-            self._accused_at = now
+        names = {interface.name for interface in self._interfaces.values()}
+        if subject.link in names and not self._contradicted(subject, now):
+            self._accused[subject.link] = now
+
+    def _unheard(self, ifindex: int) -> bool:
+        """Tell whether others have missed us on the link since anybody answered us there."""
+        interface = self._interfaces.get(ifindex)
+        accused = self._accused.get(interface.name) if interface is not None else None
+        return accused is not None and accused > self._watch.reached(ifindex)
 
     def _protest(self, subject: Subject, now: float) -> None:
         """We are being missed. Our process says itself that it runs, to everybody; of a link of
@@ -320,7 +333,7 @@ class Liveness:
             self._verdicts.report(subject, self._node, now)
         if self._verdicts.idle:
             return
-        alone = now - self._accused_at > REPORT_LASTS
+        alone = not any(map(self._unheard, self._interfaces))
         for reached in self._verdicts.judge(self._able(), now, alone=alone):
             self._tell(reached.subject, now)
             self._check_others(reached.subject, now)
@@ -354,7 +367,7 @@ class Liveness:
         link."""
         if subject.node == self._node:
             return any(
-                interface.name == subject.link and self._watch.reached(ifindex, now)
+                interface.name == subject.link and self._watch.reaches(ifindex, now)
                 for ifindex, interface in self._interfaces.items()
             )
         if subject.link == PROCESS:

@@ -59,6 +59,8 @@ class Roster:
         """Those that died without leaving and that gossip has forgotten; and since when their kernel
         was not heard."""
         self._links: dict[str, tuple[PeerLink, ...]] = {}
+        self._told_in: dict[str, int | None] = {}
+        """The life of a node in which it told its links."""
         self._by_mac: dict[bytes, str] = {}
         self._told: Counter[IPAddress] = Counter()
         """How many links have each address."""
@@ -92,7 +94,7 @@ class Roster:
     def set_links(self, name: str, links: tuple[PeerLink, ...]) -> None:
         """Take what a node told of its links."""
         self._forget_links(name)
-        self._links[name] = links
+        self._links[name], self._told_in[name] = links, self._start_id(name)
         self._by_mac.update((link.mac, name) for link in links)
         self._told += Counter(ip for link in links for ip in set(link.ips))
 
@@ -158,8 +160,12 @@ class Roster:
         return self._by_mac.get(mac)
 
     def strangers(self) -> tuple[str, ...]:
-        """Name the living Clarions that have not told their links."""
-        return tuple(sorted(self.clarions - self._links.keys() - {self._node}))
+        """Name the living Clarions that have not told their links, or only in an earlier life: they
+        may have other addresses now."""
+        told = {
+            name for name, start_id in self._told_in.items() if self._start_id(name) == start_id
+        }
+        return tuple(sorted(self.clarions - told - {self._node}))
 
     def watched(self) -> tuple[str, ...]:
         """Name the nodes that this one watches: the next of the ring of hashed names."""
@@ -197,7 +203,12 @@ class Roster:
         places = range(1, min(WITNESSES, size - 1) + 1)
         return tuple(self._ring[(here + step * place) % size][1] for place in places)
 
+    def _start_id(self, name: str) -> int | None:
+        peer = self.peer(name)
+        return None if peer is None else peer.start_id
+
     def _forget_links(self, name: str) -> None:
+        self._told_in.pop(name, None)
         for link in self._links.pop(name, ()):
             self._told.subtract(set(link.ips))
             if self._by_mac.get(link.mac) == name:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gossip.config import LAN, WAN, Config
+from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
 from speaker.desired import Release
@@ -169,6 +169,7 @@ def gossip_config(wan: bool, tuning: GossipTuning, file: Path) -> Config:
     base = WAN if wan else LAN
     if file.exists():
         base = _from_file(file)
+    base = replace(base, dead_node_reclaim_time=RECLAIM_AFTER)
     changes = {
         name: getattr(tuning, name)
         for name in GossipTuning.__dataclass_fields__

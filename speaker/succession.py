@@ -25,8 +25,9 @@ CLAIM_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""
 GRANT_KEPT = 1.0
 """The same of a loser's letter: it may come before our own election has seen that we won."""
-AGAIN_AFTER = 0.1
-"""A winner that is asked announces again, but not more often than each so many seconds."""
+SETTLED_AFTER = 0.05
+"""Seconds after which a winner that is asked announces again: where a partition heals, it may learn
+within a moment of a better one, and clients were told twice."""
 MOST_CLAIMS = 8_192
 CONFLICT_EVERY = 10.0
 
@@ -102,7 +103,7 @@ class Succession:
         self._grants: dict[IPAddress, _Grant] = {}
         self._dead: dict[IPAddress, frozenset[str]] = {}
         """Who owned an IP and died: connections may go through their machines still."""
-        self._announced_again: dict[IPAddress, float] = {}
+        self._announce_again_at: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
         self._changed: set[str] = set()
         self._foreign: list[ForeignAnswer] = []
@@ -195,6 +196,10 @@ class Succession:
                 self._remember_quiet(ip)
                 self._takeovers.cancel(ip)
 
+    def link_returned(self, now: float) -> None:
+        """We were cut off, and hear others again."""
+        self._takeovers.restart(now)
+
     def owner_back(self, name: str, now: float) -> None:
         """The process of a node runs again."""
         self._takeovers.owner_back(name, now)
@@ -230,22 +235,11 @@ class Succession:
             self._apply(takes, now)
             if not takes and not self._announcer.wants(ip):
                 self._keep(self._grants, ip, _Grant(sender, dead, now))
-        mine = [
-            ip
-            for ip in ips
-            if self._announcer.wants(ip)
-            and not self._handover.yielding(ip)
-            and not self._takeovers.holds(ip)
-            and self._announcer.interface_names(ip)
-        ]
-        self._announced_again = {
-            ip: at for ip, at in self._announced_again.items() if now - at < AGAIN_AFTER
-        }
+        mine = [ip for ip in ips if self._mine(ip)]
         for ip in mine:
             # What was taken over quietly stays so: the letter below says it as well.
-            if ip not in self._announced_again and not self._takeovers.quiet(ip):
-                self._announced_again[ip] = now
-                self._announcer.loud(ip, now)
+            if not self._takeovers.quiet(ip):
+                self._announce_again_at.setdefault(ip, now + SETTLED_AFTER)
         for payload in letters.encode_ips(mine):
             self._letters.append(Send(Kind.CLAIM, self._node, payload, (sender,)))
 
@@ -335,17 +329,34 @@ class Succession:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        return min(self._takeovers.deadline(), self._handover.deadline())
+        again = min(self._announce_again_at.values(), default=_FOREVER)
+        return min(self._takeovers.deadline(), self._handover.deadline(), again)
 
     def handle_timeout(self, now: float) -> None:
         """Decide takeovers that are due, and remind winners."""
         self._now = now
         self._apply(self._takeovers.handle_timeout(now), now)
         self._release(self._handover.handle_timeout(now))
+        self._announce_again(now)
         for ask in self._handover.asks(now):
             self._tell_winner(ask)
 
     # ---- inside
+
+    def _announce_again(self, now: float) -> None:
+        """Announce what others asked us to, and let a while pass before the next time."""
+        for ip, at in list(self._announce_again_at.items()):
+            if now < at:
+                continue
+            del self._announce_again_at[ip]
+            if self._mine(ip) and not self._takeovers.quiet(ip):
+                self._announcer.loud(ip, now)
+
+    def _mine(self, ip: IPAddress) -> bool:
+        """Tell whether we answer for the IP now, and go on to."""
+        if self._handover.yielding(ip) or self._takeovers.holds(ip):
+            return False
+        return self._announcer.wants(ip) and bool(self._announcer.interface_names(ip))
 
     def _tell_winner(self, yours: Yours) -> None:
         """Remind a winner; of what was taken over quietly, from whom."""

@@ -177,6 +177,13 @@ class Takeovers:
                     found.add(item.answered_by)
         return frozenset(found)
 
+    def restart(self, now: float) -> None:
+        """We were cut off, and hear others again: what they own meanwhile is to be asked anew."""
+        for ip, item in self._pending.items():
+            item.contested, item.answered_by, item.asked = False, None, 1
+            item.since, item.decide_at = now, now + ANSWER_WITHIN
+            self._ask(ip, item, item.dead)
+
     # ---- what others say
 
     def answered(self, ip: IPAddress, name: str) -> None:

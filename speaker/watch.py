@@ -6,9 +6,12 @@ request that stays unanswered for `retry` puts its target in doubt: it is asked 
 and the link's gateways with it, since our own link may be what failed. A target is *missing* when
 all requests of `patience` seconds went unanswered while somebody else was heard on that link.
 
-A kernel may also stop answering because a firewall drops echo requests or a limit is reached. Who
-speaks otherwise meanwhile, in sealed letters from that very address, is *filtered*, not missing: it
-is not missed at all for a while, longer each time.
+A kernel may also stop answering because a firewall drops echo requests or a limit is reached. So
+whoever is in doubt is asked by letter, too. One that answers letters at that very address, twice
+without an echo in between, is *filtered*, not missing: it is not missed at all for a while, longer
+each time. That it speaks is not enough: one that hears nobody speaks as well.
+
+Frames that come in prove that our own link receives; only answers prove that it sends.
 
 Times are those of sending: an answer read late still proves that its sender lived when we asked,
 and a process that stood still asked nobody, so that time does not count.
@@ -64,7 +67,7 @@ class Timing:
             retry=failover_after / 14,
             # Less than the shortest time in which others can have missed us.
             isolated=failover_after * 5 / 7,
-            mourning=failover_after * 5 / 7,
+            mourning=failover_after * 2 / 7,
         )
 
 
@@ -146,6 +149,9 @@ class Watch:
         self._mourned: frozenset[str] = frozenset()
         self._lonely = False
         self._filtered: list[TargetKey] = []
+        self._doubted: set[str] = set()
+        self._reached: dict[int, float] = {}
+        """By link, when the latest request was sent that anybody answered there."""
         self._proof: dict[int, float] = {}
         self._requests: list[EchoRequest] = []
         self._returned: list[LinkReturned] = []
@@ -173,9 +179,9 @@ class Watch:
             self._at.setdefault((key.ifindex, ip), []).append(key)
         links = {key.ifindex for key in wanted}
         for ifindex in links - self._proof.keys():
-            self._proof[ifindex] = now
+            self._proof[ifindex] = self._reached[ifindex] = now
         for ifindex in self._proof.keys() - links:
-            del self._proof[ifindex]
+            del self._proof[ifindex], self._reached[ifindex]
 
     def watch(
         self,
@@ -223,12 +229,14 @@ class Watch:
         """Take an echo reply; return whose it is and when we asked, or None if we did not."""
         for key in self._at.get((ifindex, ip), ()):
             target = self._targets[key]
+            owed = self._owed_since(ifindex)
             at = _take(target, token, self._awake)
             if at is not None:
                 # Not by other signs of life: a firewall may drop echo requests alone. Nor soon
                 # after it was found to: one that answers ten a second does so now and then.
                 target.armed = target.armed or now >= target.disarmed_until
                 target.echoed, target.spoke_unanswered = max(target.echoed, at), False
+                self._reach(key.ifindex, at, owed)
                 self._alive(key, target, at, now)
                 return key, at
         return None
@@ -239,14 +247,15 @@ class Watch:
             self._prove(ifindex, now, now)
 
     def spoke(self, name: str, ip: IPAddress, now: float) -> list[TargetKey]:
-        """Note a sealed letter that a node sent from this address; return the targets it is."""
+        """Note an answer by letter that a node sent from this address; return the targets it is."""
         spoken = [
             key for key, target in self._targets.items() if key.who == name and target.ip == ip
         ]
         for key in spoken:
             target = self._targets[key]
-            doubted = target.since is not None and now - target.since >= self._timing.patience / 2
-            if target.missing or (doubted and target.unanswered >= FEWEST_REQUESTS - 1):
+            if target.spoke_unanswered and self._doubted_for_long(target, now):
+                self._disarm(key, target, now)
+            elif target.missing or self._doubted_for_long(target, now):
                 target.spoke_unanswered = True
             # What it left unanswered before is of no account any more.
             _forget_run(target)
@@ -266,13 +275,19 @@ class Watch:
         filtered, self._filtered = self._filtered, []
         return filtered
 
-    def reached(self, ifindex: int, now: float) -> bool:
+    def doubted(self) -> list[str]:
+        """Drain the nodes to ask by letter whether they hear us."""
+        doubted, self._doubted = sorted(self._doubted), set()
+        return doubted
+
+    def reaches(self, ifindex: int, now: float) -> bool:
         """Tell whether anybody has answered a request of ours on the link just now: so what we send
         there arrives."""
-        return any(
-            key.ifindex == ifindex and now - target.echoed <= self._timing.patience
-            for key, target in self._targets.items()
-        )
+        return now - self.reached(ifindex) <= self._timing.patience
+
+    def reached(self, ifindex: int) -> float:
+        """Return when the latest request was sent that anybody answered on the link."""
+        return self._reached.get(ifindex, float("-inf"))
 
     def probe(self, now: float) -> None:
         """Ask everybody once, gateways too: somebody has to be heard."""
@@ -341,6 +356,23 @@ class Watch:
             # Nobody is left to be asked again soon.
             self._due = max(self._due, self._next(now))
 
+    def _owed_since(self, ifindex: int) -> float:
+        """Return when the first request was sent on the link that nobody has answered yet."""
+        owing = [
+            target.since
+            for key, target in self._targets.items()
+            if key.ifindex == ifindex and target.since is not None and self._owes(target)
+        ]
+        return min(owing, default=float("inf"))
+
+    def _reach(self, ifindex: int, at: float, owed: float) -> None:
+        """Somebody has answered on the link what was sent at `at`. If nobody did for long, as was
+        `owed`, what we sent did not arrive, whatever we have heard."""
+        gap = at - max(self._reached[ifindex], owed)
+        if gap > self._timing.isolated:
+            self._returned.append(LinkReturned(ifindex, gap))
+        self._reached[ifindex] = max(at, self._reached[ifindex])
+
     def _prove(self, ifindex: int, at: float, now: float) -> None:
         """Somebody was heard on the link at `at`. After a gap everybody starts afresh."""
         before = self._proof[ifindex]
@@ -356,6 +388,7 @@ class Watch:
                 target.since, target.unanswered = at, 0
         if gap > self._timing.isolated:
             self._returned.append(LinkReturned(ifindex, gap))
+            self._reached[ifindex] = max(at, self._reached[ifindex])
 
     def _owing(self) -> bool:
         """Tell whether anybody owes us an answer."""
@@ -378,6 +411,7 @@ class Watch:
         """We stood still: the time counts for nobody's silence, nor for our own isolation."""
         self._awake = now
         self._proof = {ifindex: min(now, at + late) for ifindex, at in self._proof.items()}
+        self._reached = {ifindex: min(now, at + late) for ifindex, at in self._reached.items()}
         for target in self._targets.values():
             if target.since is not None:
                 target.since += late
@@ -389,11 +423,15 @@ class Watch:
             silent = now - target.since >= self._timing.patience
             proof = self._proof[key.ifindex]
             if silent and target.unanswered >= FEWEST_REQUESTS and proof > target.since:
-                target.check = False
-                if target.spoke_unanswered:
-                    self._disarm(key, target, now)
-                else:
-                    target.missing = True
+                target.check, target.missing = False, True
+            elif self._doubted_for_long(target, now):
+                self._doubted.add(key.who)
+
+    def _doubted_for_long(self, target: _Target, now: float) -> bool:
+        """Tell whether a letter is worth while: half of the time is over."""
+        if target.since is None or target.unanswered < FEWEST_REQUESTS - 1:
+            return False
+        return now - target.since >= self._timing.patience / 2
 
     def _disarm(self, key: TargetKey, target: _Target, now: float) -> None:
         """It lives, but answers no echo requests any more."""

@@ -207,7 +207,7 @@ class Witness:
     def _readable(self, ifindex: int, used: EchoSocket) -> None:
         self._read(ifindex, used)
         # Thirty answers a second change nothing as a rule: then all that may change is the timer.
-        if self.core.bars() is not self._bars:
+        if self.core.bars() is not self._bars or self.core.calling:
             self.settle()
         else:
             self._heed_links()
