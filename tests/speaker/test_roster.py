@@ -284,9 +284,7 @@ def test_foreign_and_dead_members_are_neither_watched_nor_watch() -> None:
         ((), None),
     ],
 )
-def test_all_witnesses_ask_the_address_told_first(
-    ips: tuple[str, ...], met: str | None
-) -> None:
+def test_all_witnesses_ask_the_address_told_first(ips: tuple[str, ...], met: str | None) -> None:
     state = roster(B)
     parsed = tuple(ip_interface(text).ip for text in ips)
     far = PeerLink("ens0", MAC_C, (IPv4Address("203.0.113.1"),))
