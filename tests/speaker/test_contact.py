@@ -219,7 +219,7 @@ def test_a_link_on_which_nobody_was_heard_for_long_waits_for_contact_alone() -> 
 def test_a_link_that_heard_nobody_for_longer_has_to_be_silent_for_longer(
     gap: float, silence: float
 ) -> None:
-    """The longer it was, the more may have happened, and the likelier it is that somebody speaks."""
+    """The longer it was, the more may have happened meanwhile."""
     contact = started()
     contact.link_returned(ETH0, gap, 1.0)
     run(contact, 1.0, 1.0 + silence - 0.01)
