@@ -134,6 +134,7 @@ class Daemon:
             gossip_health=self._peers.health,
             key_unproved=self._peers.unproved,
             failover=self._failover.stats,
+            log_lines_dropped=self._log_lines_dropped,
         )
 
     def _make_configuration(self) -> Configuration:
@@ -248,6 +249,9 @@ class Daemon:
                 server = HttpServer(host, port, self._registry, self._health)
                 parts.push_async_callback(asyncio.to_thread, server.close)
 
+    def _log_lines_dropped(self) -> int:
+        return logs.dropped() + self._later.dropped
+
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -289,6 +293,7 @@ class Daemon:
 
     def _on_stop_signal(self) -> None:
         if self._stop.is_set():
+            logs.finish()
             os._exit(0)
         self._stop.set()
 

@@ -11,20 +11,26 @@ AFTER = 0.1
 frames on the wire, and where a node dies all others have as many to write at the same moment."""
 JOBS_A_TURN = 10
 """How many are done in one turn of the loop: half a millisecond."""
+MOST_JOBS = 20_000
+"""How many may wait: six for each of 3,000 service IPs. What comes on top is dropped."""
 
 
 class Later:
-    """Jobs in the order in which they came; none is lost but by the death of the process."""
+    """Jobs in the order in which they came; `dropped` counts those that were one too many."""
 
     def __init__(self, busy: Callable[[], bool]) -> None:
         """`busy` tells whether there is something better to do."""
+        self.dropped = 0
         self._busy = busy
         self._jobs: deque[Callable[[], None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, job: Callable[[], None]) -> None:
         """Do this later. Call it from the loop's thread."""
-        self._jobs.append(job)
+        if len(self._jobs) >= MOST_JOBS:
+            self.dropped += 1
+        else:
+            self._jobs.append(job)
         self._schedule(AFTER)
 
     async def finish(self) -> None:

@@ -61,6 +61,7 @@ class Figures:
     failover: Callable[[], FailoverStats] = FailoverStats
     api_behind: Callable[[], int] = int
     api_failed_writes: Callable[[], int] = int
+    log_lines_dropped: Callable[[], int] = int
 
 
 class SpeakerCollector(Collector):
@@ -76,6 +77,7 @@ class SpeakerCollector(Collector):
         yield from self._gossip()
         yield from self._failover()
         yield from self._configuration()
+        yield from self._process()
 
     def _layer2(self) -> Iterator[Metric]:
         stats = self._figures.layer2
@@ -218,6 +220,13 @@ class SpeakerCollector(Collector):
         for severity in ("error", "warning"):
             problems.add_metric([severity], figures.problems[severity])
         yield problems
+
+    def _process(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "clarion_log_lines_dropped",
+            "Log lines dropped, as nobody read them fast enough.",
+            self._figures.log_lines_dropped(),
+        )
         build = GaugeMetricFamily("clarion_build_info", "The version.", labels=["version"])
         build.add_metric([version("clarion")], 1)
         yield build

@@ -1,4 +1,4 @@
-"""Jobs that nobody waits for: in order, after all else, and none lost."""
+"""Jobs that nobody waits for: in order, after all else, and what is lost is counted."""
 
 import asyncio
 from functools import partial
@@ -60,5 +60,20 @@ def test_the_last_jobs_are_done_busy_or_not() -> None:
             jobs.add(partial(done.append, number))
         await jobs.finish()
         assert done == MANY
+
+    asyncio.run(course())
+
+
+def test_jobs_beyond_the_bound_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(later, "MOST_JOBS", len(MANY) - 2)
+
+    async def course() -> None:
+        done: list[int] = []
+        jobs = Later(lambda: True)
+        for number in MANY:
+            jobs.add(partial(done.append, number))
+        await jobs.finish()
+        assert done == MANY[:-2]
+        assert jobs.dropped == 2
 
     asyncio.run(course())
