@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from speaker import interpreter
+from speaker.upkeep import Part, survive
 
 AFTER = 0.1
 """Seconds that a job waits at least: a takeover is over by then. A log line takes as long as two
@@ -56,4 +57,8 @@ class Later:
 
     def _do_some(self) -> None:
         for _ in range(min(JOBS_A_TURN, len(self._jobs))):
-            self._jobs.popleft()()
+            job = self._jobs.popleft()
+            try:
+                job()
+            except Exception as error:
+                survive(Part.LATER, error)
