@@ -107,10 +107,6 @@ class Upkeep:
         if not self._closing:
             self._on_fatal(f"{part}: {describe(error)}", error)
 
-    def watch(self, part: Part, task: asyncio.Task[None]) -> None:
-        """It is fatal when this task ends."""
-        task.add_done_callback(lambda ended: self.fatal(part, _outcome(ended)))
-
     def keep(self, part: Part, make: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """Run a helper, and again when it ends, until the task is cancelled."""
         return asyncio.create_task(self._keep(part, make))
@@ -187,7 +183,3 @@ def describe(error: BaseException | None) -> str:
         return "ended"
     text = " ".join(str(error).split())[:LONGEST_TEXT]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _outcome(task: asyncio.Task[None]) -> BaseException | None:
-    return asyncio.CancelledError() if task.cancelled() else task.exception()
