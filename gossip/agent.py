@@ -6,6 +6,7 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import asyncio_dgram
@@ -26,10 +27,16 @@ _QUIET_TURNS = 4
 _CHUNK = 65_536
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
+FIRST_RETRY = 0.05
+"""Seconds until the timer is tried again when it raised an error, doubled each time."""
+MAX_RETRIES = 7
+"""How often in a row; after some 6 s it has ended for good."""
+
 ErrorHandler = Callable[[str, Exception], None]
+EndHandler = Callable[[str, BaseException | None], None]
 
 
-def _ignore_error(where: str, error: Exception) -> None:
+def _ignore_error(where: str, error: BaseException | None) -> None:
     """Take an error that nobody wants to hear of."""
 
 
@@ -37,7 +44,9 @@ class Agent:
     """Runs one `Swim` on real sockets, on the stock asyncio loop.
 
     `on_event` is called for each event, within the loop; `on_error(where, error)` for socket
-    errors, and for what `on_event` raises. Both must return quickly.
+    errors, and for what `on_event` or `Swim` raises: it costs the one event, datagram or stream.
+    `on_end(where, error)` is called when reading, sending or the timer has ended: then this node
+    is none any more, whatever others think of it. All three must return quickly.
     """
 
     def __init__(
@@ -47,14 +56,19 @@ class Agent:
         clock: Callable[[], float],
         on_event: Callable[[Event], None],
         on_error: ErrorHandler = _ignore_error,
+        on_end: EndHandler = _ignore_error,
     ) -> None:
         self.swim = swim
+        self.unreadable = 0
+        """How many datagrams in a row have raised an error: a fault of ours, not of theirs."""
         self.outgoing_dropped = 0
         self.streams_refused = 0
         self._bind = bind
         self._clock = clock
         self._on_event = on_event
         self._on_error = on_error
+        self._on_end = on_end
+        self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams: set[asyncio.StreamWriter] = set()
         self._dials = asyncio.Semaphore(MAX_DIALS)
@@ -77,8 +91,9 @@ class Agent:
             raise _bind_error("tcp", self._bind, error) from error
         self._poll = select.poll()
         self._poll.register(self._udp.socket.fileno(), select.POLLIN)
-        for run in (self._receive(), self._send(), self._fire_timers()):
-            self._spawn(run)
+        self._spawn(self._receive(), "udp")
+        self._spawn(self._send(), "udp send")
+        self._spawn(self._fire_timers(), "timer")
         self.poke()
 
     async def leave(self) -> None:
@@ -91,6 +106,7 @@ class Agent:
 
     async def close(self) -> None:
         """Stop at once and give back every socket and task."""
+        self._closing = True
         self._server.close()
         tasks = list(self._tasks)
         for task in tasks:
@@ -133,26 +149,38 @@ class Agent:
                 self._on_error("on_event", error)
         return bool(transmits or events)
 
-    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, run: Coroutine[Any, Any, None], essential: str | None = None) -> None:
+        """Run a task; `essential` names one that ends only with this agent."""
         task = asyncio.get_running_loop().create_task(run)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, essential))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, essential: str | None, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            error = task.exception()
-            if isinstance(error, Exception):
-                self._on_error("task", error)
+        error = None if task.cancelled() else task.exception()
+        if essential is not None and not self._closing:
+            self._on_end(essential, error)
+        elif isinstance(error, Exception):
+            self._on_error("task", error)
 
     # ---- the timer
 
     async def _fire_timers(self) -> None:
+        failures = 0
         while True:
-            await self._due()
-            await self._read_dry()
-            self.swim.handle_timeout(self._clock())
-            self.poke()
+            try:
+                await self._due()
+                await self._read_dry()
+                self.swim.handle_timeout(self._clock())
+                self.poke()
+                failures = 0
+            except Exception as error:
+                # Once may be an accident; what is due for ever must not take all of the loop.
+                self._on_error("timer", error)
+                failures += 1
+                if failures > MAX_RETRIES:
+                    raise
+                await asyncio.sleep(FIRST_RETRY * 2 ** (failures - 1))
 
     async def _due(self) -> None:
         while True:
@@ -202,8 +230,14 @@ class Agent:
                 self._on_error("udp send", error)
                 continue
             self._handled += 1
-            self.swim.handle_datagram(data, _address(source), self._clock())
-            self.poke()
+            try:
+                self.swim.handle_datagram(data, _address(source), self._clock())
+                self.poke()
+                self.unreadable = 0
+            except Exception as error:
+                # Anybody can send a datagram: none may end the reading of the others.
+                self.unreadable += 1
+                self._on_error("datagram", error)
 
     def _queue(self, datagram: Datagram) -> None:
         if len(self._outgoing) >= MAX_OUTGOING:
@@ -227,7 +261,7 @@ class Agent:
                 await self._udp.send(datagram.data, tuple(datagram.to))
             except asyncio_dgram.TransportClosed:
                 return
-            except OSError as error:
+            except Exception as error:
                 # An earlier send's error is raised in place of this send: once more.
                 self._on_error("udp send", error)
             else:
@@ -285,7 +319,8 @@ class Agent:
                     writer.transport.abort()
         except TimeoutError:
             failure = StreamFailure.TIMEOUT
-        except OSError as error:
+        except Exception as error:
+            # Whatever it was: `Swim` waits for the end of each dial before the next one there.
             self._on_error("tcp dial", error)
         return bytes(reply) if reply else failure
 

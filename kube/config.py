@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from kube.address import IPAddress, Range, parse_range
 from kube.objects import IPAddressPool, L2Advertisement
-from kube.problem import Path, Problem, Severity, quoted
+from kube.problem import Path, Problem, Severity, fault, quoted
 from kube.selector import LabelSelector
 
 
@@ -56,6 +56,15 @@ def judge(
     pools: Sequence[IPAddressPool], advertisements: Sequence[L2Advertisement]
 ) -> tuple[Config | None, list[Problem]]:
     """Give the configuration, None if any problem is an error, and all problems."""
+    try:
+        return _judge(pools, advertisements)
+    except Exception as error:
+        return None, [fault("configuration", error)]
+
+
+def _judge(
+    pools: Sequence[IPAddressPool], advertisements: Sequence[L2Advertisement]
+) -> tuple[Config | None, list[Problem]]:
     problems: list[Problem] = []
     entries: list[_Entry] = []
     for pool in pools:

@@ -7,6 +7,7 @@ from enum import StrEnum
 Path = tuple[str | int, ...]
 """The way to a field: mapping keys and list indices, for instance `("spec", "addresses", 0)`."""
 
+FAULT = "not used, by a fault of this program"
 MAX_QUOTED = 80
 MAX_PROBLEMS = 100
 
@@ -38,6 +39,16 @@ class Problem:
         place = f"{self.file}:{self.line}" if self.line else self.file
         parts = (place, self.severity.value, self.object, self.field, self.message)
         return ": ".join(part for part in parts if part)
+
+
+def fault(subject: str, error: Exception, file: str = "") -> Problem:
+    """Blame this program, not the object: nothing that is read may make it raise such an error.
+
+    So one object costs only itself, and is named, as it is wherever it is read again.
+    """
+    name = subject if subject.isprintable() else quoted(subject)
+    text = quoted(f"{type(error).__name__}: {error}")
+    return Problem(Severity.ERROR, file, 0, name, "", f"{FAULT}: {text}")
 
 
 def quoted(text: object) -> str:

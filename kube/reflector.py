@@ -15,7 +15,7 @@ import msgspec
 
 from kube.manifest import ManifestError
 from kube.objects import NOT_JSON, View, decode
-from kube.problem import Problem
+from kube.problem import Problem, fault
 
 if TYPE_CHECKING:
     from random import Random
@@ -254,18 +254,24 @@ class Reflector:
         """Decode, prune and keep; one that cannot be read leaves the last good one in place."""
         try:
             view, found = decode(self.resource.kind, raw)
-        except ManifestError as error:
-            problems[key] = (error.problem,)
+            kept = self._keep(view)
+        except Exception as error:
+            if isinstance(error, ManifestError):
+                problems[key] = (error.problem,)
+            else:
+                problems[key] = (fault(self._name(key), error),)
             if (last := self.objects.get(key)) is not None:
                 objects[key] = last
             return
         if found:
             problems[key] = tuple(found)
-        kept = self._keep(view)
         if kept is not None:
             objects[key] = kept
         else:
             objects.pop(key, None)
+
+    def _name(self, key: Key) -> str:
+        return f"{self.resource.kind} {'/'.join(part for part in key if part)}"
 
 
 def classify(status: int) -> Failure:

@@ -17,7 +17,7 @@ from kube.objects import (
     view,
     warnings,
 )
-from kube.problem import Problem, Severity, quoted
+from kube.problem import Problem, Severity, fault, quoted
 
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -59,11 +59,15 @@ def read_documents(documents: Iterable[Document]) -> Reading:
     problems: list[Problem] = []
     for document in documents:
         key = (document.kind, document.namespace, document.name)
-        problems.extend(warnings(document))
         try:
+            problems.extend(warnings(document))
             found = view(document)
         except ManifestError as error:
             problems.append(error.problem)
+            broken.add(key)
+            continue
+        except Exception as error:
+            problems.append(fault(document.origin.object, error, document.origin.file))
             broken.add(key)
             continue
         if found is None:

@@ -12,7 +12,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from link.interface import Interface
-from link.route_monitor import Gateways, RouteMonitor
+from link.route_monitor import RETRY, Gateways, RouteMonitor, tell
 from link.table import AddressGone, AddressSet, Change, GatewaysSet, LinkGone, LinkSet, LinkTable
 
 _IFF_UP, _IFF_BROADCAST, _IFF_NOARP = 0x1, 0x2, 0x80
@@ -35,6 +35,8 @@ class Monitor:
         self._table = LinkTable()
         self._awaiting: list[int] = []
         self._dumping = False
+        self._socket: Any = None
+        self._retry: asyncio.TimerHandle | None = None
         self._synced = asyncio.Event()
         self._routes = RouteMonitor(self._on_gateways)
         self.resyncs = 0
@@ -48,6 +50,8 @@ class Monitor:
 
     def close(self) -> None:
         """Stop listening."""
+        if self._retry is not None:
+            self._retry.cancel()
         self._close_socket()
         self._routes.close()
 
@@ -66,8 +70,10 @@ class Monitor:
         self._dump_next()
 
     def _close_socket(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._socket.close()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
 
     def _resync(self) -> None:
         """News were lost: begin anew with another socket.
@@ -77,7 +83,20 @@ class Monitor:
         """
         self.resyncs += 1
         self._close_socket()
-        self._open()
+        self._reopen()
+
+    def _reopen(self) -> None:
+        self._retry = None
+        try:
+            self._open()
+        except Exception as error:
+            # No memory or no descriptor just now: links would never be heard of again.
+            self._reopen_later(error)
+
+    def _reopen_later(self, error: Exception) -> None:
+        tell(error)
+        self._close_socket()
+        self._retry = asyncio.get_running_loop().call_later(RETRY, self._reopen)
 
     def _dump_next(self) -> None:
         # The kernel runs one dump at a time on a socket; a second one meanwhile gets EBUSY.
@@ -89,22 +108,34 @@ class Monitor:
 
     def _readable(self) -> None:
         try:
-            messages = self._socket.get()
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            self._resync()
-            return
+            self._read()
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOBUFS:
+                self._resync()
+            else:
+                # What was lost may be the end of a dump, after which only changes are told.
+                self._reopen_later(error)
+
+    def _read(self) -> None:
         changed = False
-        for message in messages:
+        for message in self._socket.get():
             if message["header"]["type"] == NLMSG_DONE:
                 self._dump_next()
                 changed = changed or not self._dumping
-            elif (change := read_change(message)) is not None:
-                changed = self._table.apply(change) or changed
+            else:
+                changed = self._take(message) or changed
         if changed and not self._dumping:
             self._on_change(self._table.interfaces())
             self._synced.set()
+
+    def _take(self, message: Any) -> bool:
+        """Apply one message; one that cannot be read costs no other."""
+        try:
+            change = read_change(message)
+        except Exception as error:
+            tell(error)
+            return False
+        return change is not None and self._table.apply(change)
 
 
 def read_change(message: Any) -> Change | None:

@@ -24,6 +24,14 @@ _GROUPS = 0x40 | 0x400
 """RTMGRP_IPV4_ROUTE and RTMGRP_IPV6_ROUTE."""
 _READ = 1 << 17
 _DATAGRAMS_A_TURN = 4
+RETRY = 1.0
+"""Seconds until a socket that could not be opened is tried again."""
+
+
+def tell(error: Exception) -> None:
+    """Tell whoever listens to the running loop what was raised, although work goes on."""
+    context = {"message": "netlink", "exception": error, "part": "links"}
+    asyncio.get_running_loop().call_exception_handler(context)
 
 
 class RouteMonitor:
@@ -40,62 +48,87 @@ class RouteMonitor:
         self._dumping = False
         self._again = False
         self._sequence = 0
+        self._socket: socket.socket | None = None
+        self._retry: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Subscribe and ask for the routes; raises OSError."""
-        self._socket = socket.socket(
+        opened = self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
-        attach(self._socket, default_routes_only())
-        self._socket.bind((0, _GROUPS))
+        attach(opened, default_routes_only())
+        opened.bind((0, _GROUPS))
         self._dumping = False
-        self._dump()
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
+        self._dump(opened)
+        asyncio.get_running_loop().add_reader(opened.fileno(), self._readable, opened)
 
     def close(self) -> None:
         """Stop listening."""
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._socket.close()
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
 
-    def _dump(self) -> None:
+    def _reopen(self) -> None:
+        """Begin anew with another socket, now or as soon as one is to be had."""
+        self.close()
+        try:
+            self.start()
+        except Exception as error:
+            self._reopen_later(error)
+
+    def _reopen_later(self, error: Exception) -> None:
+        tell(error)
+        self.close()
+        self._retry = asyncio.get_running_loop().call_later(RETRY, self._reopen)
+
+    def _dump(self, used: socket.socket) -> None:
         if self._dumping:
             self._again = True
             return
         self._dumping, self._again = True, False
         self._found.clear()
         self._sequence += 1
-        self._socket.send(dump_request(self._sequence))
+        used.send(dump_request(self._sequence))
 
-    def _readable(self) -> None:
+    def _readable(self, used: socket.socket) -> None:
+        try:
+            self._read(used)
+        except BlockingIOError:
+            return
+        except OSError:
+            # ENOBUFS: news were lost, and more will be, until the socket is read empty.
+            self._reopen()
+        except Exception as error:
+            # What was lost may be the end of a dump, without which there is no next one.
+            self._reopen_later(error)
+
+    def _read(self, used: socket.socket) -> None:
         for _ in range(_DATAGRAMS_A_TURN):
-            try:
-                data = self._socket.recv(_READ)
-            except BlockingIOError:
-                return
-            except OSError:
-                # ENOBUFS: news were lost, and more will be, until the socket is read empty.
-                self.close()
-                self.start()
-                return
+            data = used.recv(_READ)
             for message in messages(data):
-                self._take(message.type, message.gateways)
+                self._take(used, message.type, message.gateways)
 
-    def _take(self, kind: int, gateways: tuple[tuple[int, IPAddress], ...]) -> None:
+    def _take(
+        self, used: socket.socket, kind: int, gateways: tuple[tuple[int, IPAddress], ...]
+    ) -> None:
         if kind in (NLMSG_DONE, NLMSG_ERROR):
-            self._dumped()
+            self._dumped(used)
         elif self._dumping and kind == RTM_NEWROUTE:
             # News in the midst of a dump look the same and are taken in; what a replaced route
             # leaves behind is one gateway too many, told for nothing until the next change.
             for index, gateway in gateways:
                 self._found[index].add(gateway)
         elif kind in (RTM_NEWROUTE, RTM_DELROUTE):
-            self._dump()
+            self._dump(used)
 
-    def _dumped(self) -> None:
+    def _dumped(self, used: socket.socket) -> None:
         self._dumping = False
         known = {index: frozenset(found) for index, found in self._found.items()}
         if self._again:
-            self._dump()
+            self._dump(used)
         elif known != self._known:
             self._known = known
             self._on_change(known)

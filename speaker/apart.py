@@ -9,6 +9,8 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
+from speaker.upkeep import Part, survive
+
 STOP_WITHIN = 0.5
 """Seconds for the coroutine to clean up after it was cancelled; the process ends all the same."""
 
@@ -35,7 +37,7 @@ class Mailbox:
         self._calls.clear()
 
     def post(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have `call(*arguments)` made in the loop, soon; it must not raise."""
+        """Have `call(*arguments)` made in the loop, soon."""
         self._calls.append(partial(call, *arguments))
         loop = self._loop
         if loop is not None and not self._woken:
@@ -48,7 +50,12 @@ class Mailbox:
         # First the flag: what is posted after the last look below wakes the loop again.
         self._woken = False
         while self._calls:
-            self._calls.popleft()()
+            call = self._calls.popleft()
+            try:
+                call()
+            except Exception as error:
+                # Those behind it are of others.
+                survive(Part.LOOP, error)
 
 
 class Apart:

@@ -233,6 +233,7 @@ def main() -> None:
         status = _refuse(str(error))
     except click.Abort:
         status = 130
+    logs.finish()
     sys.exit(status)
 
 

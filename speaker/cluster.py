@@ -4,6 +4,7 @@ All of it runs in a thread with a loop of its own. TLS, HTTP and JSON take a mil
 and dozens of them may come together: a question on the wire waits for none.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -34,11 +35,14 @@ class Cluster:
         clock: Callable[[], float],
         on_change: OnChange,
         log: Any,
+        listen: Callable[[asyncio.AbstractEventLoop], None],
     ) -> None:
+        """`listen` has the loop of the thread report what fails in it."""
         self.on_seeds: OnSeeds = lambda seeds: None
         self.seeds: list[str] = []
         """IP texts of the speaker pods, ours too."""
         self._client, self._scope, self._log = client, scope, log
+        self._listen = listen
         self._here, self._thread = Mailbox(), Apart("kubernetes")
         self._settled = False
         self._source = KubernetesSource(client, scope, clock, self._take_there, log)
@@ -99,6 +103,7 @@ class Cluster:
     # ---- in the thread
 
     async def _run_there(self) -> None:
+        self._listen(asyncio.get_running_loop())
         try:
             await self._client.open()
         except ConfigError as error:
@@ -128,6 +133,8 @@ class Cluster:
     def _take_there(
         self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
     ) -> None:
+        # First the daemon: what is published about it may fail.
+        self._here.post(self._on_change, snapshot, problems, changed)
         self._snapshot = snapshot
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         configured = [problem for problem in errors if _subject(problem) is not None]
@@ -138,7 +145,6 @@ class Cluster:
                 text = f"{problem.field}: {problem.message}" if problem.field else problem.message
                 self._publisher.event(events.invalid_configuration(subject, text))
         self._errors = frozenset(errors)
-        self._here.post(self._on_change, snapshot, problems, changed)
 
     def _take_pods_there(self, pods: list[Pod]) -> None:
         self._here.post(self._take_seeds, sorted({pod.ip for pod in pods if pod.ip}))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kube.problem import Problem, Severity
+from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
 from speaker import interpreter
 from speaker.changes import Changes
@@ -14,10 +14,13 @@ from speaker.later import JOBS_A_TURN
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures
 from speaker.planner import Planner
+from speaker.upkeep import Part, survive
 from speaker.witness import links_needed
 
 PLANS_A_TURN = 100
 """How many plans one turn takes over: half a millisecond."""
+PLAN_RETRY = 1.0
+"""Seconds until a change that could not be taken over is tried again."""
 
 OnNeeded = Callable[[frozenset[str] | None], None]
 
@@ -47,6 +50,10 @@ class Configuration:
         self._on_needed = on_needed
         self._log = log
         self._planning: asyncio.Task[None] | None = None
+        self._different: dict[str, ServicePlan | None] = {}
+        """Plans that are not taken over yet."""
+        self._stuck: tuple[Problem, ...] = ()
+        """Why they are not."""
         self._source_problems: tuple[Problem, ...] = ()
         self._problems: frozenset[Problem] = frozenset()
 
@@ -56,7 +63,11 @@ class Configuration:
         """Take the state of now; `changed` names services that are touched, None may be all."""
         self.snapshot, self._source_problems = snapshot, problems
         self._planner.take(snapshot, changed)
-        self._note(problems)
+        broken = any(problem.severity is Severity.ERROR for problem in problems)
+        self._figures.updates += 1
+        self._figures.update_errors += broken
+        self._figures.config_loaded = snapshot.config is not None
+        self._figures.config_stale = broken or bool(self._stuck)
         if self._planning is None or self._planning.done():
             self._planning = asyncio.create_task(self._plan())
 
@@ -66,21 +77,45 @@ class Configuration:
             self._planning.cancel()
 
     async def _plan(self) -> None:
-        """Plan what waits, in bites; then teach the filters the IPs, and then have it elected."""
+        """Plan what waits, and again until nothing waits: what fails is not lost but tried again.
+
+        It is not fatal. All that is announced stays as it is meanwhile, while a speaker that ended
+        would meet the same change in its next life, as would those of all other nodes. It shows: as
+        a problem of the source, in the metrics of the configuration, and once a minute in the log.
+        """
         while True:
-            different: dict[str, ServicePlan | None] = {}
-            while self._planner.pending:
-                different |= self._planner.advance()
-                await asyncio.sleep(0)
-            await self._filter(different)
-            await self._take_plans(different)
-            await self._report([*self._source_problems, *self._planner.problems()])
-            if not self.planned.is_set():
-                interpreter.started()
-                self.planned.set()
-            self._changes.wake()
+            try:
+                await self._plan_once()
+            except Exception as error:
+                survive(Part.PLANNING, error)
+                self._stuck = self._faults(error)
+                self._show()
+                await asyncio.sleep(PLAN_RETRY)
+                continue
             if not self._planner.pending:
                 return
+
+    async def _plan_once(self) -> None:
+        """Plan in bites; then teach the filters the IPs, and then have it elected."""
+        while self._planner.pending:
+            self._different |= self._planner.advance()
+            await asyncio.sleep(0)
+        await self._filter(self._different)
+        failed = await self._take_plans()
+        self._stuck = () if failed is None else self._faults(failed)
+        await self._report()
+        if not self.planned.is_set():
+            interpreter.started()
+            self.planned.set()
+        self._changes.wake()
+        if failed is not None:
+            raise failed
+
+    def _faults(self, error: Exception) -> tuple[Problem, ...]:
+        """Say which services have news that are not in force."""
+        waiting = sorted(self._different)
+        named = f"Service {waiting[0]}" if len(waiting) == 1 else f"{len(waiting)} services"
+        return (fault(named, error),)
 
     async def _filter(self, different: Mapping[str, ServicePlan | None]) -> None:
         """Let questions for new IPs pass: what the filter keeps out gets no answer."""
@@ -90,31 +125,35 @@ class Configuration:
         await asyncio.to_thread(prepare, ips)
         self._layer2.set_service_ips(ips)
 
-    async def _take_plans(self, different: Mapping[str, ServicePlan | None]) -> None:
+    async def _take_plans(self) -> Exception | None:
+        """Take over all but those that raise an error, which is returned: they wait on."""
+        failed: Exception | None = None
         self._changes.cause = "configuration"
-        for number, (service, item) in enumerate(different.items(), 1):
+        for number, (service, item) in enumerate(list(self._different.items()), 1):
             if number % PLANS_A_TURN == 0:
                 await asyncio.sleep(0)
-            self._changes.dirty.setdefault(service, "configuration")
-            self._election.set_plan(service, item)
-            if item is None:
-                self.plans.pop(service, None)
+            try:
+                self._take_plan(service, item)
+            except Exception as error:
+                failed = error
             else:
-                self.plans[service] = item
+                del self._different[service]
         choices = (item.interfaces for item in self.plans.values() if item.withheld is None)
         self._on_needed(links_needed(choices))
+        return failed
 
-    def _note(self, problems: tuple[Problem, ...]) -> None:
-        figures = self._figures
-        broken = any(problem.severity is Severity.ERROR for problem in problems)
-        figures.updates += 1
-        figures.update_errors += broken
-        figures.config_loaded = self.snapshot is not None and self.snapshot.config is not None
-        figures.config_stale = broken
+    def _take_plan(self, service: str, item: ServicePlan | None) -> None:
+        self._changes.dirty.setdefault(service, "configuration")
+        self._election.set_plan(service, item)
+        if item is None:
+            self.plans.pop(service, None)
+        else:
+            self.plans[service] = item
 
-    async def _report(self, problems: list[Problem]) -> None:
+    async def _report(self) -> None:
         """Log each problem once, as long as it lasts."""
         levels = {Severity.ERROR: self._log.error, Severity.WARNING: self._log.warning}
+        problems = self._all_problems()
         new = [problem for problem in problems if problem not in self._problems]
         for number, problem in enumerate(new, 1):
             if number % JOBS_A_TURN == 0:
@@ -122,8 +161,17 @@ class Configuration:
             log = levels.get(problem.severity, self._log.debug)
             log("source", problem=str(problem))
         self._problems = frozenset(problems)
-        self._figures.problems.clear()
-        self._figures.problems.update(problem.severity.value for problem in problems)
+        self._show()
+
+    def _all_problems(self) -> list[Problem]:
+        return [*self._source_problems, *self._stuck, *self._planner.problems()]
+
+    def _show(self) -> None:
+        """Bring the metrics of the configuration up to date."""
+        figures, stale = self._figures, (*self._source_problems, *self._stuck)
+        figures.config_stale = any(problem.severity is Severity.ERROR for problem in stale)
+        figures.problems.clear()
+        figures.problems.update(problem.severity.value for problem in self._all_problems())
 
 
 def _same_ips(before: ServicePlan | None, after: ServicePlan | None) -> bool:

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -40,6 +41,7 @@ from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
 from speaker.status import where
+from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing
 from speaker.witness import Witness
 
@@ -51,6 +53,10 @@ BITE = 0.001
 """Seconds that one turn of the loop may spend on elections and changes."""
 HAND_OVER_WITHIN = 0.9
 """Seconds for the heirs to be heard when we leave, and once more for those that are no Clarion."""
+END_WITHIN = 1.9
+"""Seconds from the wish to stop to the end of the process, whatever hangs."""
+SERVICE_RETRY = 5.0
+"""Seconds until a service of which announcing failed is tried again."""
 EXIT_FAILURE = 1
 
 
@@ -73,7 +79,8 @@ class Daemon:
     def __init__(self, settings: Settings, log: Any) -> None:
         self._settings = settings
         self._log = log
-        self._peers = Peers(settings, clock, self._on_gossip, log)
+        self._upkeep = Upkeep(self._fail, log)
+        self._peers = Peers(settings, clock, self._on_gossip, log, self._upkeep)
         self._contact = Contact(clock(), alone=self._peers.agent is None)
         clients = Clients()
         self._announcer = Announcer(
@@ -111,8 +118,12 @@ class Daemon:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._stop = asyncio.Event()
+        self._running = False
         self._failure: str | None = None
+        self._retries = Retries()
+        """By the name of a service; what is none begins with `#`."""
         self._health = Health()
+        self._health.trouble = self._peers.trouble
         self._figures = self._make_figures()
         self._configuration = self._make_configuration()
         self._figures.plans = self._configuration.plans
@@ -145,6 +156,8 @@ class Daemon:
             gossip_health=self._peers.health,
             key_unproved=self._peers.unproved,
             failover=self._failover.stats,
+            log_lines_dropped=self._log_lines_dropped,
+            survived=self._upkeep.survived,
         )
 
     def _make_configuration(self) -> Configuration:
@@ -175,6 +188,8 @@ class Daemon:
     async def run(self) -> int:
         """Start every part, wait for a signal or a fatal error, stop every part."""
         loop = asyncio.get_running_loop()
+        self._upkeep.listen(loop)
+        threading.excepthook = self._upkeep.thread_raised
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal)
         self._log.info("start", node=self._settings.node_name, pid=os.getpid())
@@ -184,8 +199,12 @@ class Daemon:
                 await self._stop.wait()
             except OSError as error:
                 self._fail(error.strerror if error.errno is None else str(error))
-            if self._failure is None:
-                await self._leave()
+            except Exception as error:
+                self._fail(f"start: {describe(error)}", error)
+            # What has failed may be but a part: the rest of us hands over as in any other end.
+            if self._running or self._failure is None:
+                await self._leave_anyhow()
+            self._upkeep.close()
         self._log.info("stop", node=self._settings.node_name, error=self._failure)
         return EXIT_FAILURE if self._failure else 0
 
@@ -215,6 +234,7 @@ class Daemon:
                 self._cluster.on_seeds = self._peers.set_seeds
                 self._peers.set_seeds(self._cluster.seeds)
             self._contact.seeking(clock())
+        self._running = True
         self._wake()
 
     def _folder(self) -> FileSource:
@@ -238,7 +258,8 @@ class Daemon:
             pod=settings.pod_name,
             lb_class=settings.lb_class,
         )
-        return Cluster(from_environment(), scope, clock, self._configuration.take, self._log)
+        client, take = from_environment(), self._configuration.take
+        return Cluster(client, scope, clock, take, self._log, self._upkeep.listen)
 
     def _publish(self, services: Iterable[str]) -> None:
         """Tell the cluster where these services are announced now, as far as it is true."""
@@ -256,12 +277,22 @@ class Daemon:
         settings = self._settings
         for host, port in ((settings.host, settings.port), ("127.0.0.1", settings.health_port)):
             if port:
-                server = HttpServer(host, port, self._registry, self._health)
+                note = partial(self._upkeep.note, Part.HTTP)
+                server = HttpServer(host, port, self._registry, self._health, note)
                 parts.push_async_callback(asyncio.to_thread, server.close)
+
+    def _log_lines_dropped(self) -> int:
+        return logs.dropped() + self._later.dropped
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    async def _leave_anyhow(self) -> None:
+        try:
+            await self._leave()
+        except Exception as error:
+            survive(Part.TURN, error, message="leaving")
 
     async def _leave(self) -> None:
         """Hand over what we own, then leave: an IP is answered until its heir was heard."""
@@ -300,28 +331,49 @@ class Daemon:
 
     def _on_stop_signal(self) -> None:
         if self._stop.is_set():
+            logs.finish()
             os._exit(0)
-        self._stop.set()
+        self._end()
 
     def _on_source_end(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None:
-            known = isinstance(error, SourceError)
-            self._fail(str(error) if known else f"source: {type(error).__name__}: {error}")
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, SourceError):
+            self._fail(str(error))
+        else:
+            self._upkeep.fatal(Part.SOURCE, error)
 
-    def _fail(self, reason: str | None) -> None:
+    def _fail(self, reason: str | None, error: BaseException | None = None) -> None:
         if self._failure is None:
             self._failure = reason or "unknown error"
-            self._log.error("fatal", error=self._failure)
-        self._stop.set()
+            self._log.error("fatal", error=self._failure, exc_info=error)
+        self._end()
+
+    def _end(self) -> None:
+        """Begin to stop; no part that hangs, no thread that waits for a disk prevents it."""
+        if not self._stop.is_set():
+            self._stop.set()
+            last = threading.Timer(END_WITHIN, self._end_now)
+            last.daemon = True
+            with suppress(RuntimeError):
+                last.start()
+
+    def _end_now(self) -> None:
+        os._exit(EXIT_FAILURE if self._failure else 0)
 
     def _on_links(self, interfaces: Mapping[int, Interface]) -> None:
         try:
-            self._layer2.set_interfaces(interfaces)
+            self._take_links(interfaces)
         except PermissionError:
             self._fail(_NO_RIGHT)
+        except Exception as error:
+            survive(Part.LINKS, error)
+            # Unless there is other news by then: the last word counts.
+            self._retries.later("#links", RETRY, self._on_links, interfaces)
+        else:
+            self._retries.drop("#links")
+
+    def _take_links(self, interfaces: Mapping[int, Interface]) -> None:
+        self._layer2.set_interfaces(interfaces)
         self._witness.take_links()
         announced = self._reconciler.announced().values()
         self._publish([item.service for item in announced if item.interfaces is not None])
@@ -345,9 +397,15 @@ class Daemon:
 
     def _settle(self) -> None:
         self._settling = self._caught_up = False
-        if not self._leaving:
-            self._turning = True
+        if self._leaving:
+            return
+        self._turning = True
+        try:
             self._turn(clock())
+        except Exception as error:
+            survive(Part.TURN, error)
+            self._retries.later("#turn", RETRY, self._wake)
+        finally:
             self._turning = False
             self._settled.set()
 
@@ -408,7 +466,11 @@ class Daemon:
         if not self._moves:
             self._moves.extend(self._election.advance(HASHES_A_TURN))
         while self._moves:
-            self._take_move(self._moves.popleft())
+            move = self._moves.popleft()
+            try:
+                self._take_move(move)
+            except Exception as error:
+                self._failed(move.service, move.reason, error)
             if clock() >= until:
                 return
 
@@ -438,12 +500,25 @@ class Daemon:
             announced = self._reconciler.announced()
             due = tuple(service for service in due if service in announced)
         for service in due:
-            self._reconcile_one(service, now)
+            reason = self._changes.dirty.pop(service)
+            try:
+                self._reconcile_one(service, reason, now)
+            except Exception as error:
+                self._failed(service, reason, error)
             if clock() >= until:
                 return
 
-    def _reconcile_one(self, service: str, now: float) -> None:
-        reason, mine = self._changes.dirty.pop(service), self._mine(service)
+    def _failed(self, service: str, reason: str, error: Exception) -> None:
+        """Leave one service for later: whatever is wrong with it, the others go on."""
+        survive(Part.SERVICE, error, service=service)
+        self._retries.later(service, SERVICE_RETRY, self._look_again, service, reason)
+
+    def _look_again(self, service: str, reason: str) -> None:
+        self._changes.dirty.setdefault(service, reason)
+        self._wake()
+
+    def _reconcile_one(self, service: str, reason: str, now: float) -> None:
+        mine = self._mine(service)
         plan = self._configuration.plans.get(service)
         for action in self._reconciler.reconcile(service, plan, mine, reason):
             if isinstance(action, Announce):
@@ -550,6 +625,9 @@ class Daemon:
             if self._timer_at <= at and not self._timer.cancelled():
                 return
             self._timer.cancel()
+        self._set_timer(at)
+
+    def _set_timer(self, at: float) -> None:
         # What was due already is not late by that: the loop is judged by what it was asked for.
         now = clock()
         self._timer_at = max(at, now)
@@ -558,6 +636,16 @@ class Daemon:
 
     def _on_timer(self) -> None:
         self._timer = None
+        try:
+            self._fire()
+        except Exception as error:
+            survive(Part.TIMER, error)
+        finally:
+            # It is what everything else is woken by.
+            if self._timer is None and not self._settling:
+                self._set_timer(clock() + RETRY)
+
+    def _fire(self) -> None:
         self._instruments.lag.observe(max(0.0, clock() - self._timer_at))
         self._health.turned()
         self._peers.report_refusals(clock())
@@ -612,5 +700,10 @@ def run(settings: Settings) -> int:
 
     interpreter.tune()
     time_slice.shorten()
-    # Made before the loop turns: what it imports takes a quarter of a second.
-    return asyncio.run(Daemon(settings, logs.logger()).run())
+    log = logs.logger()
+    try:
+        # Made before the loop turns: what it imports takes a quarter of a second.
+        return asyncio.run(Daemon(settings, log).run())
+    except Exception as error:
+        log.error("fatal", error=describe(error), exc_info=error)
+        return EXIT_FAILURE

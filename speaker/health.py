@@ -4,9 +4,9 @@ Rendering metrics takes milliseconds that the event loop must not lose, and a lo
 must still be told apart from one that is well.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from speaker.exposition import render
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
+
+OnError = Callable[[BaseException], None]
 
 LONGEST_CLOSE = 0.4
 """Seconds that closing may take; the thread looks as often whether it is to end."""
@@ -33,6 +35,8 @@ class Health:
         """Why the speaker is not ready; None when it is."""
         self.waiting_for: Callable[[], str | None] = lambda: None
         """What exactly it waits for, asked by the probe: it may change while the loop rests."""
+        self.trouble: Callable[[], str | None] = lambda: None
+        """What does not work although the loop turns."""
         self._turned = time.monotonic()
 
     def turned(self) -> None:
@@ -42,7 +46,9 @@ class Health:
     def unready(self) -> str | None:
         """Return why the speaker is not ready, as exactly as is known now."""
         why = self.not_ready
-        waiting = None if why is None else self.waiting_for()
+        if why is None:
+            return self.trouble()
+        waiting = self.waiting_for()
         return f"{why}: {waiting}" if waiting else why
 
     def hung(self) -> str | None:
@@ -51,15 +57,26 @@ class Health:
         return f"the loop has not turned for {silence:.1f} s" if silence > LONGEST_SILENCE else None
 
 
+def _nobody(error: BaseException) -> None:
+    """Take an error that nobody wants to hear of."""
+
+
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 16
+    on_error: OnError = staticmethod(_nobody)
 
     def server_bind(self) -> None:
         """Bind without asking DNS for our own name, which may hold the start up for 10 s."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of our own faults only: a client that goes away is none."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            self.on_error(error)
 
 
 class _Handler(WSGIRequestHandler):
@@ -72,7 +89,15 @@ class _Handler(WSGIRequestHandler):
 class HttpServer:
     """Serves on (host, port) until closed; OSError from the constructor names the address."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        health: Health,
+        on_error: OnError = _nobody,
+    ) -> None:
+        """`on_error` is called in a thread, with whatever failed here."""
         routes: dict[str, Callable[[], str | None]] = {
             "/healthz": health.hung,
             "/readyz": lambda: health.hung() or health.unready(),
@@ -81,8 +106,13 @@ class HttpServer:
         def app(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
             path = environ.get("PATH_INFO", "")
             if path == "/metrics":
+                try:
+                    body = b"".join(render(registry))
+                except Exception as error:
+                    on_error(error)
+                    return _text(start, "500 Internal Server Error", "see the log")
                 start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
-                return [b"".join(render(registry))]
+                return [body]
             if path not in routes:
                 return _text(start, "404 Not Found", "not found")
             problem = routes[path]()
@@ -92,12 +122,23 @@ class HttpServer:
             self._server = make_server(host, port, app, _Server, _Handler)
         except OSError as error:
             raise OSError(error.errno, f"HTTP address {host}:{port}: {error.strerror}") from None
-        serve = partial(self._server.serve_forever, poll_interval=LONGEST_CLOSE)
-        self._thread = Thread(target=serve, name="http", daemon=True)
+        self._server.on_error = self._on_error = on_error
+        self._closing = False
+        self._thread = Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._closing:
+            try:
+                self._server.serve_forever(poll_interval=LONGEST_CLOSE)
+            except Exception as error:
+                # Probes would restart us for want of an answer, and nothing else is wrong.
+                self._on_error(error)
+                time.sleep(LONGEST_CLOSE)
 
     def close(self) -> None:
         """Stop serving."""
+        self._closing = True
         self._server.shutdown()
         self._server.server_close()
 

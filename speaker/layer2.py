@@ -36,6 +36,7 @@ from ndp.unsolicited import solicitation
 from speaker.announcer import Announcement, Announcer, IPAddress
 from speaker.clients import Clients
 from speaker.frames import build
+from speaker.upkeep import Part, survive
 
 FRAMES_A_TURN = 64
 """How many frames one link may take of one turn of the loop; the rest waits for the next."""
@@ -168,6 +169,9 @@ class _Link:
 
     def socket(self, version: int) -> PacketSocket | None:
         return self.arp if version == 4 else self.ndp
+
+
+_Reader = Callable[[_Link, bytes], _Outcome | None]
 
 
 class Layer2:
@@ -351,6 +355,13 @@ class Layer2:
 
     def _join_some(self) -> None:
         self._joining = None
+        try:
+            self._join_and_leave()
+        except Exception as error:
+            survive(Part.LINKS, error)
+            self._joining = asyncio.get_running_loop().call_later(RETRY_INTERVAL, self._join_some)
+
+    def _join_and_leave(self) -> None:
         memberships = [link.groups for link in self._links.values() if link.groups is not None]
         more = [groups.advance(JOINS_A_TURN) for groups in memberships]
         self.stats.groups_refused = sum(groups.refused for groups in memberships)
@@ -361,7 +372,14 @@ class Layer2:
         if self._retry is not None:
             self._retry.cancel()
         loop = asyncio.get_running_loop()
-        self._retry = loop.call_later(RETRY_INTERVAL, lambda: self.set_interfaces(self._all))
+        self._retry = loop.call_later(RETRY_INTERVAL, self._try_again)
+
+    def _try_again(self) -> None:
+        try:
+            self.set_interfaces(self._all)
+        except Exception as error:
+            survive(Part.LINKS, error)
+            self._retry_later()
 
     def _close(self, index: int) -> None:
         link = self._links.pop(index)
@@ -381,22 +399,40 @@ class Layer2:
     def _close_socket(used: PacketSocket) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(used.fileno())
-        # The kernel waits out a grace period of some 12 ms; not on the loop.
-        loop.run_in_executor(None, used.close)
+        try:
+            # The kernel waits out a grace period of some 12 ms; not on the loop.
+            loop.run_in_executor(None, used.close)
+        except RuntimeError:
+            # No thread is to be had.
+            used.close()
 
     # ---- frames come in
 
-    def _readable(
-        self, link: _Link, used: PacketSocket, read: Callable[[_Link, bytes], _Outcome | None]
-    ) -> None:
+    def _readable(self, link: _Link, used: PacketSocket, read: _Reader) -> None:
         self._now = self._clock()
-        self._on_frames(self._now)
-        if self.listener is not None:
-            self.listener.frames(link.interface.index, self._now)
-        for data, packet_type in used.receive(FRAMES_A_TURN):
-            # Anew for each frame: the one before may have told that the IP has another owner.
-            known = link.remembered.current(self._announcer.changes, self._now)
-            outcome = known.get(data)
+        try:
+            self._on_frames(self._now)
+            if self.listener is not None:
+                self.listener.frames(link.interface.index, self._now)
+        except Exception as error:
+            survive(Part.FRAMES, error)
+        try:
+            for data, packet_type in used.receive(FRAMES_A_TURN):
+                self._take_frame(link, used, read, data, packet_type)
+        except OSError as error:
+            # It would be readable for ever: with another socket it may be well.
+            survive(Part.LINKS, error)
+            if self._links.get(link.interface.index) is link:
+                self._close(link.interface.index)
+                self._retry_later()
+
+    def _take_frame(
+        self, link: _Link, used: PacketSocket, read: _Reader, data: bytes, packet_type: int
+    ) -> None:
+        # Anew for each frame: the one before may have told that the IP has another owner.
+        known = link.remembered.current(self._announcer.changes, self._now)
+        outcome = known.get(data)
+        try:
             if outcome is not None and packet_type != PACKET_OTHERHOST:
                 self._act(used, outcome)
             elif data[6:12] in self._own_macs:
@@ -410,6 +446,9 @@ class Layer2:
                 self._act(used, outcome)
                 if len(data) <= LONGEST_REMEMBERED:
                     known[data] = outcome
+        except Exception as error:
+            # Anybody can send a frame: none may cost those behind it an answer.
+            survive(Part.FRAMES, error)
 
     def _read_arp(self, link: _Link, data: bytes) -> _Outcome | None:
         """Return what a question gets; None, and why is counted, for any other frame."""

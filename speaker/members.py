@@ -48,16 +48,17 @@ class Members:
         self._failed_exchanges: dict[str, str] = {}
 
     def take(self, event: Event) -> None:
-        """Take one event."""
+        """Take one event. What it raises costs this event; that members changed is not lost."""
         if isinstance(event, UserMessage):
             letter = self._peers.take(event.data)
             if letter is not None:
                 self._witness.letter(letter)
-        else:
-            self._on_member(event)
+            return
+        self._changes.members = True
+        self._changes.wake()
+        self._on_member(event)
 
     def _on_member(self, event: Event) -> None:
-        self._changes.members = True
         match event:
             case Joined(member):
                 self._changes.cause = "member_joined"
@@ -85,9 +86,6 @@ class Members:
                 self._log.info("secret", state="old_dropped", count=count)
             case KeyBlocked(names):
                 self._log.warning("secret", state="waiting", unproved=names)
-            case _:
-                return
-        self._changes.wake()
 
     def _log_failed_exchange(self, peer: str, reason: str, join: bool) -> None:
         """Log the first failure with a peer, and each other reason, but the same not again."""

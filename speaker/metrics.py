@@ -28,6 +28,7 @@ from speaker.desired import ServicePlan
 from speaker.failover import FailoverStats
 from speaker.layer2 import Layer2Stats
 from speaker.reconcile import Announce, IPAddress
+from speaker.upkeep import Part
 
 _requests = attrgetter("requests")
 _responses = attrgetter("responses")
@@ -61,6 +62,8 @@ class Figures:
     failover: Callable[[], FailoverStats] = FailoverStats
     api_behind: Callable[[], int] = int
     api_failed_writes: Callable[[], int] = int
+    log_lines_dropped: Callable[[], int] = int
+    survived: Counter[Part] = field(default_factory=Counter)
 
 
 class SpeakerCollector(Collector):
@@ -76,6 +79,7 @@ class SpeakerCollector(Collector):
         yield from self._gossip()
         yield from self._failover()
         yield from self._configuration()
+        yield from self._process()
 
     def _layer2(self) -> Iterator[Metric]:
         stats = self._figures.layer2
@@ -218,6 +222,20 @@ class SpeakerCollector(Collector):
         for severity in ("error", "warning"):
             problems.add_metric([severity], figures.problems[severity])
         yield problems
+
+    def _process(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "clarion_log_lines_dropped",
+            "Log lines dropped, as nobody read them fast enough.",
+            self._figures.log_lines_dropped(),
+        )
+        survived = self._figures.survived.copy()
+        yield _counter(
+            "clarion_survived",
+            "Errors of the speaker itself that it survived, by the part that failed.",
+            "part",
+            {part.value: survived[part] for part in Part},
+        )
         build = GaugeMetricFamily("clarion_build_info", "The version.", labels=["version"])
         build.add_metric([version("clarion")], 1)
         yield build

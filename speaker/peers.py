@@ -21,13 +21,17 @@ from gossip.wire.errors import Refusal
 from kube.address import parse_ip
 from speaker.debug_socket import DebugServer, table
 from speaker.letters import Send
+from speaker.logs import Sparing
 from speaker.roster import Peer
 from speaker.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, Settings, split_seed
+from speaker.upkeep import Part, Upkeep
 
 RESOLVE_INTERVAL = 60.0
 """Seconds between look-ups of the seeds' names; MetalLB asks for its pods as often."""
 RESOLVE_RETRY = 2.0
+DEAF_AFTER = 10
+"""Datagrams in a row that raised an error, after which we count as deaf."""
 REFUSAL_INTERVAL = 60.0
 """Seconds between log lines about packets that could not be read: a stranger may send many."""
 
@@ -41,10 +45,13 @@ class Peers:
         clock: Callable[[], float],
         on_event: Callable[[Event], None],
         log: Any,
+        upkeep: Upkeep,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._log = log
+        self._upkeep = upkeep
+        self._sparing = Sparing()
         self._tasks: list[asyncio.Task[None]] = []
         self._debug: DebugServer | None = None
         self._reported: Counter[Refusal] = Counter()
@@ -61,11 +68,11 @@ class Peers:
             return
         await self.agent.start()
         if self._settings.join:
-            self._spawn(self._keep_seeds())
+            self._keep(Part.SEEDS, self._keep_seeds)
         if self._settings.secret_path:
             settings = self._settings
             watch = SecretFile(settings.secret_path, settings.secret, self._rotate, self._log)
-            self._spawn(watch.run())
+            self._keep(Part.SECRET, watch.run)
         self._debug = DebugServer(self._settings.node_name, self._rows)
         await self._debug.start()
 
@@ -179,8 +186,13 @@ class Peers:
         """Return the Lifeguard health score."""
         return 0 if self.agent is None else self.agent.swim.stats.health
 
-    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(run))
+    def trouble(self) -> str | None:
+        """Say what of gossip does not work although everything runs; for the probe."""
+        failed = 0 if self.agent is None else self.agent.unreadable
+        return f"gossip: the last {failed} datagrams failed" if failed >= DEAF_AFTER else None
+
+    def _keep(self, part: Part, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(self._upkeep.keep(part, make))
 
     def _rows(self) -> list[dict[str, Any]]:
         return [] if self.agent is None else table(self.agent.swim.members(), self.health())
@@ -213,7 +225,7 @@ class Peers:
             meta=mark.encode(Mark(self._start_id)),
         )
         self.courier = Courier(swim, rng, self._start_id)
-        return Agent(swim, address, self._clock, on_event, self._on_error)
+        return Agent(swim, address, self._clock, on_event, self._on_error, self._on_end)
 
     def _keyring(self) -> Keyring | None:
         secret = self._settings.secret
@@ -225,7 +237,18 @@ class Peers:
         return Keyring([secret.key])
 
     def _on_error(self, where: str, error: Exception) -> None:
-        self._log.warning("gossip", where=where, error=str(error) or type(error).__name__)
+        if not isinstance(error, OSError):
+            self._upkeep.note(Part.GOSSIP, error, message=where)
+            return
+        # The network's fault, or a stranger's who connects and hangs up a thousand times.
+        text = str(error) or type(error).__name__
+        left_out = self._sparing.ask((where, text))
+        if left_out is not None:
+            self._log.warning("gossip", where=where, error=text, more=left_out)
+
+    def _on_end(self, where: str, error: BaseException | None) -> None:
+        self._log.warning("gossip", where=where, state="ended")
+        self._upkeep.fatal(Part.GOSSIP, error)
 
     async def _keep_seeds(self) -> None:
         seeds = [split_seed(text, self._settings.bind_port) for text in self._settings.join]

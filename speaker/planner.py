@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from kube.address import IPAddress
-from kube.problem import Problem, worst_first
+from kube.problem import Problem, fault, worst_first
 from kube.snapshot import Snapshot
 from speaker.desired import Options, Rules, ServicePlan, is_ours, without_effect
 
@@ -59,11 +59,21 @@ class Planner:
         before, self._snapshot = self._snapshot, snapshot
         common = (before.config, before.nodes) == (snapshot.config, snapshot.nodes)
         if not common or changed is None:
-            self._rules = Rules(snapshot.config, snapshot.nodes, self._options)
-            self._general = tuple(without_effect(snapshot.config, self._options))
+            self._take_rules()
             # One call keeps the interpreter: a source may change them meanwhile, in its thread.
             changed = (*self._plans, *tuple(snapshot.services))
         self._waiting.update(dict.fromkeys(changed))
+
+    def _take_rules(self) -> None:
+        config, nodes = self._snapshot.config, self._snapshot.nodes
+        try:
+            rules = Rules(config, nodes, self._options)
+            general = tuple(without_effect(config, self._options))
+        except Exception as error:
+            # The last good rules stay, as they do where a configuration is invalid.
+            self._general = (fault("configuration", error),)
+        else:
+            self._rules, self._general = rules, general
 
     def advance(self, limit: int = BITE) -> dict[str, ServicePlan | None]:
         """Plan at most `limit` services; give the plans that differ now (None: gone)."""
@@ -80,9 +90,15 @@ class Planner:
     def _plan(self, key: str) -> ServicePlan | None:
         self._problems.pop(key, None)
         service = self._snapshot.services.get(key)
+        found: ServicePlan | None
         if service is None or not is_ours(service, self._options):
             return None
-        found, problems = self._rules.plan(service, self._snapshot.slices.get(key, ()))
+        try:
+            found, problems = self._rules.plan(service, self._snapshot.slices.get(key, ()))
+        except Exception as error:
+            # It costs this service its news, and no other service anything: a speaker that ended
+            # would meet the same object in its next life, as would those of all other nodes.
+            found, problems = self._plans.get(key), (fault(f"Service {key}", error),)
         if problems:
             self._problems[key] = problems
         return found

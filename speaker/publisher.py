@@ -17,6 +17,7 @@ from kube.turns import Turns
 from speaker import status
 from speaker.events import Event, Recorder
 from speaker.source_kubernetes import METALLB, KubernetesSource, Scope
+from speaker.upkeep import Part, survive
 
 WRITERS = 32
 """Requests at a time."""
@@ -230,7 +231,7 @@ class Publisher:
             event = self._events.popleft()
             try:
                 await self._send(event)
-            except ApiError as error:
+            except Exception as error:
                 # An event is news: what cannot be told now is in the log.
                 self.dropped_events += 1
                 self._recorder.forget(event)
@@ -246,8 +247,10 @@ class Publisher:
         else:
             await self._client.merge(f"{collection}/{name}", body)
 
-    def _on_failure(self, key: str, error: ApiError) -> None:
+    def _on_failure(self, key: str, error: Exception) -> None:
         self.failures += 1
+        if not isinstance(error, ApiError):
+            survive(Part.API, error)
         self._log.info("publish", key=key, error=str(error))
 
 
@@ -257,9 +260,9 @@ class KeyedQueue:
     def __init__(
         self,
         handle: Callable[[str], Awaitable[bool]],
-        on_failure: Callable[[str, ApiError], None],
+        on_failure: Callable[[str, Exception], None],
     ) -> None:
-        """`handle` tells if it acted; after an `ApiError` it is called again, later and later."""
+        """`handle` tells if it acted; after an error it is called again, later and later."""
         self._handle, self._on_failure, self._turns = handle, on_failure, Turns()
         self._due: dict[str, None] = {}
         # Handled now, or resting: what is added meanwhile is due after that.
@@ -312,12 +315,14 @@ class KeyedQueue:
         """Handle the key; give the seconds until it may be looked at again."""
         try:
             acted = await self._handle(key)
-        except ApiError as error:
+        except Exception as error:
+            # Ours too: the key would be forgotten, and those that wait would lose a worker.
             self._on_failure(key, error)
             self._again.add(key)
             delay = self._delays.get(key, FIRST_DELAY)
             self._delays[key] = min(delay * 2, LONGEST_DELAY)
-            return max(error.retry_after, delay * random.uniform(0.5, 1.0))  # noqa: S311
+            longer = error.retry_after if isinstance(error, ApiError) else 0.0
+            return max(longer, delay * random.uniform(0.5, 1.0))  # noqa: S311
         self._delays.pop(key, None)
         return PAUSE if acted else 0.0
 

@@ -36,8 +36,8 @@ class SecretFile:
                 continue
             self._complained = ""
             if found.key is not None and found.key != self._current.key:
-                self._current = found
                 self._on_change(found.key)
+                self._current = found
 
     def _complain(self, problem: str) -> None:
         if problem != self._complained:

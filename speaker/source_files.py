@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kube.manifest import MAX_BYTES, Document, ManifestError, read
-from kube.problem import Problem, Severity, worst_first
+from kube.problem import Problem, Severity, fault, worst_first
 from kube.snapshot import Reading, Snapshot, assemble, read_documents
 from speaker.interpreter import Leisure
 
@@ -192,6 +192,8 @@ class _Directory:
             reading = read_documents(self._in_no_hurry(read(content, name, self._pause)))
         except ManifestError as error:
             return _File(stamp, replace(last, problems=(error.problem,)))
+        except Exception as error:
+            return _File(stamp, replace(last, problems=(fault("", error, name),)))
         kept = {key: last.views[key] for key in reading.broken if key in last.views}
         return _File(stamp, replace(reading, views={**reading.views, **kept}))
 

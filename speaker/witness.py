@@ -15,6 +15,7 @@ from speaker.failover import Failover
 from speaker.layer2 import Layer2
 from speaker.peers import Peers
 from speaker.succession import ForeignAnswer
+from speaker.upkeep import RETRY, Part, survive
 from speaker.watch import EchoRequest
 
 _ECHO_HINT = "allow ICMP echo between nodes, or its failure is found by gossip alone, seconds later"
@@ -119,8 +120,18 @@ class Witness:
 
     def _settle_once(self) -> None:
         self._settling = False
-        if self._timer_at > float("-inf"):
-            self.settle()
+        self._try(self.settle)
+
+    def _try(self, call: Callable[[], None]) -> None:
+        """Call, and have the timer come again whatever it raises: no watch may end."""
+        if self._timer_at == float("-inf"):
+            return
+        try:
+            call()
+        except Exception as error:
+            survive(Part.FAILOVER, error)
+            if self._timer is None:
+                self._set_timer(self._clock() + RETRY)
 
     def settle(self) -> None:
         """Send what the core wants sent, publish our flags, and ask for the next call."""
@@ -206,6 +217,9 @@ class Witness:
 
     def _readable(self, ifindex: int, used: EchoSocket) -> None:
         self._read(ifindex, used)
+        self._try(self._heed_replies)
+
+    def _heed_replies(self) -> None:
         # Thirty answers a second change nothing as a rule: then all that may change is the timer.
         if self.core.bars() is not self._bars or self.core.calling:
             self.settle()
@@ -215,9 +229,13 @@ class Witness:
 
     def _read(self, ifindex: int, used: EchoSocket) -> None:
         now = self._clock()
-        for source, reply in used.receive(REPLIES_A_TURN):
-            if reply.identifier == _IDENTIFIER:
-                self.core.echoed(ifindex, _read_ip(source), reply.payload, now)
+        try:
+            for source, reply in used.receive(REPLIES_A_TURN):
+                if reply.identifier == _IDENTIFIER:
+                    self.core.echoed(ifindex, _read_ip(source), reply.payload, now)
+        except Exception as error:
+            # Anybody can send a reply. What waits behind it is read next.
+            survive(Part.ECHOES, error)
 
     # ---- the timer
 
@@ -229,12 +247,18 @@ class Witness:
             self._timer.cancel()
             self._timer = None
         if at < float("inf") and self._timer_at > float("-inf"):
-            self._timer_at = at
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.0, at - self._clock()), self._on_timer)
+            self._set_timer(at)
+
+    def _set_timer(self, at: float) -> None:
+        self._timer_at = at
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, at - self._clock()), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, float("inf")
+        self._try(self._fire)
+
+    def _fire(self) -> None:
         # First read what has arrived: after a stall it is there, and nobody is late.
         for (ifindex, _), used in list(self._sockets.items()):
             self._read(ifindex, used)

@@ -27,7 +27,7 @@ from gossip.wire.packet import MAX_DATAGRAM_PLAIN, MAX_MESSAGES, PacketCodec, Wi
 from gossip.wire.stream import StreamCodec
 from kube.manifest import ManifestError, read
 from kube.objects import decode as decode_object
-from kube.problem import Problem
+from kube.problem import FAULT, Problem
 from kube.reflector import Reflector, Resource
 from kube.snapshot import build
 from link import frame as ethernet
@@ -282,6 +282,7 @@ def _one_line(problem: Problem) -> None:
     text = str(problem)
     assert text.isprintable(), "a log line would break"
     assert len(text) <= LONGEST_PROBLEM
+    assert FAULT not in text
 
 
 def manifest(data: bytes) -> None:
@@ -322,6 +323,9 @@ def api_page(data: bytes) -> None:
     event.begin_page(b'{"metadata":{"resourceVersion":"1"}}')
     event.end_page()
     event.event(data)
+    for found in (*reflector.problems.values(), *event.problems.values()):
+        for problem in found:
+            _one_line(problem)
     assert 0 <= event.next_request().delay <= 10
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube.objects import Node, View
+from kube.objects import Node, View, decode
+from kube.problem import FAULT
 from kube.reflector import LONGEST_DELAY, Failure, Reflector, Resource, classify
 
 NODES = Resource("Node", "/api/v1/nodes")
@@ -90,6 +91,29 @@ def test_what_changes_nothing_that_we_read_is_no_change(nodes: Reflector) -> Non
 def test_a_bookmark_only_moves_the_version(nodes: Reflector) -> None:
     assert nodes.event(_event("BOOKMARK", {"metadata": {"resourceVersion": "99"}})) == set()
     assert nodes.next_request().query["resourceVersion"] == "99"
+
+
+def test_an_object_that_makes_us_fail_is_named_and_costs_itself_only(
+    nodes: Reflector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(kind: str, raw: Any) -> Any:
+        if b"poison" in bytes(raw):
+            raise ZeroDivisionError("of ours")
+        return decode(kind, raw)
+
+    monkeypatch.setattr("kube.reflector.decode", failing)
+    assert _names(nodes.event(_event("MODIFIED", _node("a", 11, rack="poison")))) == {"a"}
+    assert _names(nodes.event(_event("MODIFIED", _node("b", 12, rack="good")))) == {"b"}
+    # The last good state stays in force, and the problem says whose it is.
+    assert nodes.objects == {("", "a"): Node("a"), ("", "b"): Node("b", {"rack": "good"})}
+    (problem,) = nodes.problems["", "a"]
+    assert problem.object == "Node a"
+    assert problem.message.startswith(FAULT)
+    assert nodes.watching
+    page = _page(_node("a", 13, rack="poison"), _node("b", 12, rack="good"), version=20)
+    nodes.failed(Failure.GONE, "")
+    assert _take(nodes, page) == set()
+    assert nodes.objects["", "a"] == Node("a")
 
 
 @pytest.mark.parametrize("how", ["event", "status"])

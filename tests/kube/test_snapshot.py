@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from kube.manifest import ManifestError, read
+from kube.config import judge
+from kube.manifest import Document, ManifestError, read
 from kube.objects import Endpoint, IPAddressPool, Service, view
-from kube.problem import Problem, Severity
+from kube.problem import FAULT, Problem, Severity
 from kube.snapshot import Snapshot, build, read_documents
 
 GUIDE = Path(__file__).parents[1] / "golden" / "guide"
@@ -248,3 +249,30 @@ def test_the_guide_loads_unchanged() -> None:
     ]
     assert set(snapshot.services) == {"default/test-lb-service"}
     assert set(snapshot.namespaces) == {"metallb-system"}
+
+
+def test_an_object_that_makes_us_fail_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(document: Document) -> object:
+        if document.name == "poison":
+            raise ZeroDivisionError("of ours")
+        return view(document)
+
+    monkeypatch.setattr("kube.snapshot.view", failing)
+    service = "{{apiVersion: v1, kind: Service, metadata: {{name: {}, namespace: a}}}}\n"
+    snapshot, problems = _build("---\n".join(map(service.format, ["poison", "good"])))
+    assert set(snapshot.services) == {"a/good"}
+    (problem,) = problems
+    assert (problem.object, problem.file) == ("Service a/poison", "m.yaml")
+    assert problem.message.startswith(FAULT)
+
+
+def test_a_configuration_that_makes_us_fail_is_no_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr("kube.config._overlaps", failing)
+    config, problems = judge([], [])
+    assert config is None
+    assert [problem.severity for problem in problems] == [Severity.ERROR]

@@ -59,6 +59,23 @@ def test_many_posts_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(run()) == 2
 
 
+def test_a_call_that_raises_costs_no_other() -> None:
+    heard: list[object] = []
+    came: list[str] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: heard.append(context["exception"]))
+        box = Mailbox()
+        box.post(int, "no number")
+        box.post(came.append, "next")
+        box.open()
+
+    asyncio.run(run())
+    assert came == ["next"]
+    assert isinstance(heard[0], ValueError)
+
+
 def test_a_closed_mailbox_takes_nothing_along() -> None:
     async def run() -> None:
         box = Mailbox()
@@ -80,6 +97,15 @@ def test_the_coroutine_runs_in_its_own_thread_and_its_error_comes_here() -> None
     with pytest.raises(LookupError, match="as it was"):
         asyncio.run(Apart("test").run(work()))
     assert where != [threading.main_thread()]
+
+
+def test_a_thread_that_cancels_itself_ends_in_order() -> None:
+    """Nobody asked for it: whoever waits is told of an end, which the daemon takes for fatal."""
+
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    asyncio.run(Apart("test").run(work()))
 
 
 def test_who_is_cancelled_cancels_it_there_and_waits_for_its_end() -> None:

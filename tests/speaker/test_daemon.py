@@ -2,23 +2,18 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from arp.packet import ArpPacket, Operation, decode, encode
-from link import frame
-from link.frame import EthernetFrame, EtherType
-from link.mac import BROADCAST, ZERO, parse_mac
+from link.mac import parse_mac
 from machine import slowness
 from netns import Host, missing_right, segment
 from speaker.contact import START_SILENCE
-from speakers import MANIFEST, Speaker, speaker, wait_until
+from speakers import MANIFEST, Speaker, ask, speaker, wait_until
 
 pytestmark = [
     pytest.mark.root,
@@ -54,28 +49,6 @@ def lone(hosts: dict[str, Host], source: Path, log: Path) -> Iterator[Speaker]:
     with speaker(hosts["node-1"], source, log=log) as running:
         running.wait_for("ready")
         yield running
-
-
-def ask(host: Host, ip: str) -> str | None:
-    """Ask for an IP by broadcast from another host; return the answering MAC."""
-
-    def question() -> str | None:
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EtherType.ARP)) as raw:
-            raw.bind(("eth0", EtherType.ARP))
-            raw.settimeout(1.0)
-            own = raw.getsockname()[4]
-            request = ArpPacket(Operation.REQUEST, own, IPv4Address(host.ip), ZERO, IPv4Address(ip))
-            payload = encode(request)
-            raw.send(frame.encode(EthernetFrame(BROADCAST, own, EtherType.ARP, payload)))
-            try:
-                while True:
-                    reply = decode(raw.recv(2048)[14:])
-                    if reply.operation is Operation.REPLY and str(reply.sender_ip) == ip:
-                        return str(reply.sender_mac.hex(":"))
-            except TimeoutError:
-                return None
-
-    return host.namespace.run(question)
 
 
 def test_it_answers_counts_and_is_ready(lone: Speaker, hosts: dict[str, Host]) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that nobody waits for: in order, after all else, and none lost."""
+"""Jobs that nobody waits for: in order, after all else, and what is lost is counted."""
 
 import asyncio
 from functools import partial
@@ -60,5 +60,38 @@ def test_the_last_jobs_are_done_busy_or_not() -> None:
             jobs.add(partial(done.append, number))
         await jobs.finish()
         assert done == MANY
+
+    asyncio.run(course())
+
+
+def fail() -> None:
+    raise LookupError("injected")
+
+
+def test_a_job_that_raises_costs_itself_only() -> None:
+    async def course() -> None:
+        heard: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: heard.append(context["part"]))
+        over, jobs = asyncio.Event(), Later(lambda: False)
+        jobs.add(fail)
+        jobs.add(over.set)
+        await over.wait()
+        assert heard == ["later"]
+
+    asyncio.run(course())
+
+
+def test_jobs_beyond_the_bound_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(later, "MOST_JOBS", len(MANY) - 2)
+
+    async def course() -> None:
+        done: list[int] = []
+        jobs = Later(lambda: True)
+        for number in MANY:
+            jobs.add(partial(done.append, number))
+        await jobs.finish()
+        assert done == MANY[:-2]
+        assert jobs.dropped == 2
 
     asyncio.run(course())

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +15,7 @@ from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.interface import Interface
 from speaker import letters
+from speaker import witness as witness_module
 from speaker.announcer import Announcer
 from speaker.contact import Contact
 from speaker.failover import Failover
@@ -78,3 +79,49 @@ def test_an_announcement_that_voids_a_verdict_is_acted_upon_at_once(gone: bool) 
         return named
 
     assert asyncio.run(overhear()) == ([frozenset()] if gone else [])
+
+
+def test_the_timer_comes_again_whatever_it_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witness_module, "RETRY", 0.0)
+
+    async def course() -> list[object]:
+        heard: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: heard.append(context["part"]))
+        witness, again = make_witness(lambda: None), asyncio.Event()
+        real = witness.core.handle_timeout
+
+        def handle_timeout(now: float) -> None:
+            if len(heard) < 3:
+                raise LookupError("injected")
+            real(now)
+            again.set()
+
+        monkeypatch.setattr(witness.core, "handle_timeout", handle_timeout)
+        witness._on_timer()
+        async with asyncio.timeout(10.0):
+            await again.wait()
+        witness.close()
+        return heard
+
+    assert asyncio.run(course()) == ["failover"] * 3
+
+
+def test_a_reply_that_raises_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def course() -> list[object]:
+        heard: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: heard.append(context["part"]))
+        witness = make_witness(lambda: None)
+
+        def receive(limit: int) -> Iterator[Any]:
+            raise LookupError("injected")
+            yield
+
+        witness._readable(7, cast(Any, SimpleNamespace(receive=receive)))
+        # The timer is set by what was known before.
+        assert witness._timer is not None
+        witness.close()
+        return heard
+
+    assert asyncio.run(course()) == ["echoes"]

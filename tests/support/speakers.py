@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,10 +10,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import faulty
 import stall_probe
+from arp.packet import ArpPacket, Operation, decode, encode
+from link import frame
+from link.frame import EthernetFrame, EtherType
+from link.mac import BROADCAST, ZERO
 from netns import Host
 
 POLL = 0.02
@@ -107,21 +114,52 @@ def wait_until(found: Callable[[], Any], what: str, timeout: float = 15.0) -> An
     raise AssertionError(f"not within {timeout} s: {what}")
 
 
+def ask(host: Host, ip: str) -> str | None:
+    """Ask for an IP by broadcast from another host; return the answering MAC."""
+
+    def question() -> str | None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EtherType.ARP)) as raw:
+            raw.bind(("eth0", EtherType.ARP))
+            raw.settimeout(1.0)
+            own = raw.getsockname()[4]
+            request = ArpPacket(Operation.REQUEST, own, IPv4Address(host.ip), ZERO, IPv4Address(ip))
+            payload = encode(request)
+            raw.send(frame.encode(EthernetFrame(BROADCAST, own, EtherType.ARP, payload)))
+            try:
+                while True:
+                    reply = decode(raw.recv(2048)[14:])
+                    if reply.operation is Operation.REPLY and str(reply.sender_ip) == ip:
+                        return str(reply.sender_mac.hex(":"))
+            except TimeoutError:
+                return None
+
+    return host.namespace.run(question)
+
+
 @contextmanager
 def speaker(
-    host: Host, source: Path, *flags: str, log: Path, probe: Path | None = None
+    host: Host,
+    source: Path,
+    *flags: str,
+    log: Path,
+    probe: Path | None = None,
+    fault: str = "",
+    output: int | None = None,
 ) -> Iterator[Speaker]:
     """Run a speaker on the host; it is killed at the end if the test has not stopped it.
 
-    `probe` is the file for `stall_probe`, if that is to watch its loop.
+    `probe` is the file for `stall_probe`, if that is to watch its loop; `fault` is one of `faulty`,
+    if there is to be one in it; `output` takes the log in place of the file.
     """
-    probed = (stall_probe.__file__, str(probe)) if probe else ()
+    wrapped = (stall_probe.__file__, str(probe)) if probe else ()
+    wrapped = (faulty.__file__, fault) if fault else wrapped
     command = [
-        *(sys.executable, *probed, "-m", "speaker", "--source", str(source)),
+        *(sys.executable, *wrapped, "-m", "speaker", "--source", str(source)),
         *("--node-name", host.name, "--host", host.ip, *flags),
     ]
-    with log.open("wb") as output:
-        process = host.namespace.start(command, stdout=output.fileno(), stderr=subprocess.STDOUT)
+    with log.open("wb") as file:
+        into = file.fileno() if output is None else output
+        process = host.namespace.start(command, stdout=into, stderr=subprocess.STDOUT)
     try:
         yield Speaker(process, log, host)
     finally:
