@@ -370,8 +370,13 @@ class Watch:
         `owed`, what we sent did not arrive, whatever we have heard."""
         gap = at - max(self._reached[ifindex], owed)
         if gap > self._timing.isolated:
-            self._returned.append(LinkReturned(ifindex, gap))
+            self._tell_returned(ifindex, gap)
         self._reached[ifindex] = max(at, self._reached[ifindex])
+
+    def _tell_returned(self, ifindex: int, gap: float) -> None:
+        """One answer may end both silences: that of the others, and that about what we sent."""
+        if all(returned.ifindex != ifindex for returned in self._returned):
+            self._returned.append(LinkReturned(ifindex, gap))
 
     def _prove(self, ifindex: int, at: float, now: float) -> None:
         """Somebody was heard on the link at `at`. After a gap everybody starts afresh."""
@@ -387,7 +392,7 @@ class Watch:
             if key.ifindex == ifindex and target.since is not None and target.since < at:
                 target.since, target.unanswered = at, 0
         if gap > self._timing.isolated:
-            self._returned.append(LinkReturned(ifindex, gap))
+            self._tell_returned(ifindex, gap)
             self._reached[ifindex] = max(at, self._reached[ifindex])
 
     def _owing(self) -> bool:
