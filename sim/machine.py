@@ -204,7 +204,7 @@ class Machine:
 
     def send_echo(self, ip: IPv4Address, token: bytes) -> None:
         """Send an echo request, as the kernel does for a raw socket."""
-        target = self._world.mac_of(ip)
+        target = self._world.mac_of(ip, self)
         if target is not None:
             self.send_frame(Echo(target, self.identity.mac, self._ip, ip, True, token))
 
