@@ -161,7 +161,8 @@ class Succession:
 
     def asked(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node answers for IPs that are ours, until it hears us."""
-        ips = tuple(ips)
+        # Of a set: in an order that no hash decides, so that a simulated run can be repeated.
+        ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
             self._apply(self._takeovers.granted(ip, sender), now)
         mine = [
