@@ -18,7 +18,8 @@ TELLING = {"gossip-cut-1-ip": 4}
 """Seeds in which a member's heir is declared dead after it, which is what the scenario is for."""
 
 
-MENDED = [*list(SCENARIOS)[: list(SCENARIOS).index("gossip-cut-120")], "one-way"]
+_SHORT = list(SCENARIOS)[: list(SCENARIOS).index("gossip-cut-120")]
+MENDED = [*_SHORT, "one-way", "switch-pause-60", "partition-2-2", "partition-2-3"]
 """The scenarios that the speaker is known to keep; the others show what is still to be mended."""
 
 
