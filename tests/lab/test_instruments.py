@@ -8,7 +8,7 @@ import pytest
 
 from netnslab import filters, wire
 from netnslab.addresses import OBSERVER_IP, STORM_IP, STORM_IP6, ip6
-from netnslab.observer import Ring
+from netnslab.observer import IDENTITIES, Ring, identity_of, mac_of
 from netnslab.probe import Target
 from netnslab.tcp import Record
 from netnslab.topology import Topology
@@ -62,6 +62,14 @@ def test_a_ring_asks_in_turn_and_makes_up_for_one_round_at_most() -> None:
     assert list(ring.due(begun + 0.125)) == ["b"]
     # The one that waited, a round, and the one that is due just now.
     assert list(ring.due(begun + 60.0)) == ["a", "b", "a", "b"]
+
+
+def test_each_question_has_a_mac_of_its_own_that_is_no_host_s() -> None:
+    macs = [mac_of(identity).hex(":") for identity in range(IDENTITIES)]
+    assert len(set(macs)) == IDENTITIES
+    assert [identity_of(mac) for mac in macs] == list(range(IDENTITIES))
+    foreign = ("02:00:00:00:00:03", "02:00:00:04:04:00", "ff:ff:ff:ff:ff:ff")
+    assert [identity_of(mac) for mac in foreign] == [None, None, None]
 
 
 def test_an_empty_ring_has_nothing_to_do() -> None:
