@@ -7,7 +7,8 @@ import time
 import pytest
 
 from netnslab import filters, wire
-from netnslab.addresses import OBSERVER_IP, STORM_IP, STORM_IP6, ip6
+from netnslab.addresses import ASKER_IP, ASKER_IP6, LINK, OBSERVER_IP, STORM_IP, STORM_IP6, ip6
+from netnslab.instrument import packet_socket, received
 from netnslab.observer import IDENTITIES, Ring, identity_of, mac_of
 from netnslab.probe import Target
 from netnslab.tcp import Record
@@ -100,5 +101,30 @@ def test_a_kernel_answers_the_prober(family: int) -> None:
             assert sum(moment > 0 for moment in target.answered) == asked
     finally:
         target.socket.close()
+        for namespace in [host.namespace for host in topology.hosts()] + [topology.switch]:
+            namespace.close()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_kernel_answers_each_question_to_the_mac_that_asked(family: int) -> None:
+    topology = Topology(["node-1"], family)
+    node, second = topology.nodes["node-1"], topology.observer
+    ip, asker = (node.ip, ASKER_IP) if family == 4 else (node.ip6, ASKER_IP6)
+    raw = second.namespace.run(packet_socket, LINK, wire.ethertype([ip]))
+    askers = [mac_of(identity) for identity in range(4)]
+    answered: list[str] = []
+    try:
+        for mac in askers:
+            raw.send(wire.question(mac, asker, ip))
+        while len(answered) < len(askers):
+            assert select.select([raw], [], [], 10.0)[0]
+            said = [wire.said(frame) for _, frame in received(raw)]
+            answered += [one.to for one in said if one and one.answer and one.mac == node.mac]
+        assert answered == [mac.hex(":") for mac in askers]
+        # What is answered to these is not what the kernel of their host has learned.
+        assert ip not in topology.neighbours(second)
+    finally:
+        raw.close()
         for namespace in [host.namespace for host in topology.hosts()] + [topology.switch]:
             namespace.close()
