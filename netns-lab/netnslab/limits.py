@@ -27,9 +27,9 @@ class Limits:
     claimants: int | None = None
     handover_ms: float | None = None
     exit_ms: float | None = None
-    answer_ms: float = 20
-    late_share: float = 0.1
-    frames_a_second: int = 12
+    answer_ms: float | None = 20
+    late_share: float | None = 0.1
+    frames_a_second: int | None = 12
     quiet: bool = False
     wire_only: bool = False
 

@@ -150,17 +150,18 @@ def _bounds(row: Row, limits: Limits) -> list[tuple[str, Any, float]]:
         "exit_ms",
     )
     pairs = [(name, getattr(row, name), getattr(limits, name)) for name in names]
-    known = [(name, value, limit) for name, value, limit in pairs if limit is not None]
-    return known + _habits(row, limits)
+    bounded = [(name, value, limit) for name, value, limit in pairs if limit is not None]
+    return bounded + _habits(row, limits)
 
 
 def _habits(seen: "Row | Bystanders", limits: Limits) -> list[tuple[str, Any, float]]:
     """How an owner answers and announces at any time."""
-    return [
+    pairs = [
         ("answer_ms", seen.telling_ms, limits.answer_ms),
         ("late_share", seen.late_share, limits.late_share),
         ("frames of one kind a second", seen.busiest, limits.frames_a_second),
     ]
+    return [(name, value, limit) for name, value, limit in pairs if limit is not None]
 
 
 def worst(rows: Sequence[Row], field: str) -> list[float]:

@@ -79,10 +79,14 @@ def test_an_empty_ring_has_nothing_to_do() -> None:
     assert ring.wait(time.monotonic()) == float("inf")
 
 
-def test_only_a_connection_that_worked_when_the_fault_came_was_reset_by_it() -> None:
+@pytest.mark.parametrize(("turn", "expected"), [(0.1, 2), (1.0, 3)])
+def test_only_a_connection_that_worked_when_the_fault_came_was_reset_by_it(
+    turn: float, expected: int
+) -> None:
     record = Record()
-    record.resets.extend([90.0, 99.9, 101.5])
-    assert record.window(100.0, 110.0, turn=0.1)["tcp_reset"] == 2
+    # The second broke when the cluster had just been started: it was not steady for a second.
+    record.resets.extend([90.0, 98.8, 99.1, 99.9, 101.5])
+    assert record.window(100.0, 110.0, turn)["tcp_reset"] == expected
 
 
 @pytest.mark.root
