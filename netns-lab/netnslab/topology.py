@@ -1,10 +1,10 @@
 """Client, second host and nodes, each with a veth into one Linux bridge; on request the nodes
 gossip over a second one."""
 
+import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from socket import AF_INET6
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -13,6 +13,7 @@ from netnslab import rules
 from netnslab.addresses import (
     BRIDGE,
     CLIENT_IP,
+    DISCARD_PORT,
     GOSSIP_BRIDGE,
     GOSSIP_LINK,
     LINK,
@@ -23,6 +24,7 @@ from netnslab.addresses import (
     ip6,
     node_ip,
 )
+from netnslab.instrument import family_of
 from netnslab.namespaces import Namespace
 
 # Route tables and neighbour states as in linux/rtnetlink.h and linux/neighbour.h.
@@ -166,6 +168,11 @@ class Topology:
         """The host's own ARP table: IP to (MAC, state); failed entries are left out."""
         return host.namespace.run(_with_netlink, _neighbours)
 
+    def greet(self, host: Host, ips: list[str]) -> None:
+        """Sends each IP a packet that nobody answers, for which the host's kernel looks it up."""
+        if ips:
+            host.namespace.run(_greet, ips)
+
     def verify_neighbours(self, host: Host, ips: list[str]) -> None:
         """Has the host's kernel ask each known neighbour again at once, by unicast.
 
@@ -233,7 +240,7 @@ def _route(netlink: Any, host: Host) -> None:
     netlink.route("add", dst="default", gateway=CLIENT_IP)
     if host.ip6:
         gateway = ip6(2)
-        netlink.route("add", family=AF_INET6, dst="default", gateway=gateway)
+        netlink.route("add", family=socket.AF_INET6, dst="default", gateway=gateway)
 
 
 def _configure_gossip(netlink: Any, host: Host) -> None:
@@ -255,6 +262,14 @@ def _accept(netlink: Any, ips: list[str]) -> None:
         netlink.route(
             "add", dst=f"{ip}/32", oif=loopback, table=TABLE_LOCAL, type="local", scope="host"
         )
+
+
+def _greet(ips: list[str]) -> None:
+    with socket.socket(family_of(ips[0]), socket.SOCK_DGRAM) as used:
+        used.setblocking(False)
+        for ip in ips:
+            with suppress(OSError):
+                used.sendto(b"", (ip, DISCARD_PORT))
 
 
 def _neighbours(netlink: Any) -> dict[str, tuple[str, int]]:
