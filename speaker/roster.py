@@ -96,7 +96,7 @@ class Roster:
         self._forget_links(name)
         self._links[name], self._told_in[name] = links, self._start_id(name)
         self._by_mac.update((link.mac, name) for link in links)
-        self._told += Counter(ip for link in links for ip in set(link.ips))
+        self._told.update(ip for link in links for ip in set(link.ips))
 
     def remember(self, name: str, links: tuple[PeerLink, ...], now: float) -> None:
         """Take what another node knows of one that is dead and unknown here."""
@@ -214,7 +214,10 @@ class Roster:
     def _forget_links(self, name: str) -> None:
         self._told_in.pop(name, None)
         for link in self._links.pop(name, ()):
-            self._told.subtract(set(link.ips))
+            for ip in set(link.ips):
+                self._told[ip] -= 1
+                if not self._told[ip]:
+                    del self._told[ip]
             if self._by_mac.get(link.mac) == name:
                 del self._by_mac[link.mac]
 

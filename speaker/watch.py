@@ -292,7 +292,7 @@ class Watch:
 
     def cut_off(self, ifindex: int, gap: float) -> None:
         """Take from others that we were not heard on the link for so long, and are again."""
-        self._returned.append(LinkReturned(ifindex, gap))
+        self._tell_returned(ifindex, gap)
 
     def probe(self, now: float) -> None:
         """Ask everybody once, gateways too: somebody has to be heard."""
@@ -369,6 +369,11 @@ class Watch:
             # Nobody is left to be asked again soon.
             self._due = max(self._due, self._next(now))
 
+    def _tell_returned(self, ifindex: int, gap: float) -> None:
+        """One answer may end both silences: that of the others, and that about what we sent."""
+        if all(returned.ifindex != ifindex for returned in self._returned):
+            self._returned.append(LinkReturned(ifindex, gap))
+
     def _prove(self, ifindex: int, at: float, now: float) -> None:
         """Somebody was heard on the link at `at`. After a gap everybody starts afresh."""
         before = self._proof[ifindex]
@@ -383,7 +388,7 @@ class Watch:
             if key.ifindex == ifindex and target.since is not None and target.since < at:
                 target.since, target.unanswered = at, 0
         if gap > self._timing.isolated:
-            self._returned.append(LinkReturned(ifindex, gap))
+            self._tell_returned(ifindex, gap)
 
     def _owing(self) -> bool:
         """Tell whether anybody owes us an answer."""

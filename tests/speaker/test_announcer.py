@@ -128,7 +128,7 @@ def test_nothing_is_answered_or_sent_before_contact_and_all_at_its_release() -> 
     core.announce(VIP, "ns/a", None, 0.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert drain(core) == []
-    contact.exchanged(None, 1.0)
+    contact.exchanged(0.5, True, 1.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     contact.events()
     core.released(None, 1.0)
@@ -149,7 +149,7 @@ def test_no_carrier_no_answer_and_a_short_outage_ends_with_an_announcement() -> 
 
 def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     contact = Contact(0.0)
-    contact.exchanged(None, 0.0)
+    contact.exchanged(0.0, True, 0.0)
     contact.events()
     core = Announcer(contact)
     core.set_interfaces({0: ETH0, 1: ETH1}, 0.0)
@@ -160,7 +160,7 @@ def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert core.answers(VIP, 1) is None
     assert drain(core) == []
-    contact.exchanged(5.0, 5.1)
+    contact.exchanged(5.0, True, 5.1)
     contact.events()
     core.released(0, 5.1)
     assert names(drain(core)) == ["192.0.2.100@eth0"]
@@ -294,7 +294,7 @@ def test_refresh_goes_on_until_the_withdrawal() -> None:
 @pytest.mark.parametrize(("outage", "held"), [(0.5, False), (5.0, True)])
 def test_a_link_that_was_down_counts_as_without_carrier(outage: float, held: bool) -> None:
     contact = Contact(0.0)
-    contact.exchanged(None, 0.0)
+    contact.exchanged(0.0, True, 0.0)
     contact.events()
     core = Announcer(contact)
     core.set_interfaces({0: ETH0}, 0.0)
@@ -409,6 +409,34 @@ def test_a_hushed_ip_is_answered_but_announced_no_more() -> None:
     assert frames(core, until=60.0) == []
     assert core.answers(VIP, ETH0.index) is None
     core.hush(OTHER)
+
+
+def test_a_link_on_which_nobody_is_heard_is_answered_on_but_announced_on_no_more() -> None:
+    """A node that is cut off may have lost the IP to an heir that it does not hear."""
+    core = announcer(ETH0, ETH1)
+    core.hears = lambda ifindex, now: ifindex != ETH0.index
+    core.announce(VIP, "ns/a", None, 0.0)
+    assert {item.interface.name for _, item in frames(core, until=10.0)} == {"eth1"}
+    assert core.answers(VIP, ETH0.index) is None
+
+
+def test_rounds_go_on_when_somebody_is_heard_again() -> None:
+    core, deaf = announcer(ETH0), True
+    core.hears = lambda ifindex, now: not deaf
+    core.announce(VIP, "ns/a", None, 0.0)
+    assert frames(core, until=ROUND_INTERVAL * 1.5) == []
+    deaf = False
+    assert len(rounds(core, until=60.0)) == ROUNDS - 2
+
+
+def test_services_of_an_ip_are_those_it_is_answered_for() -> None:
+    core = announcer(ETH0)
+    core.announce(VIP, "ns/a", None, 0.0)
+    core.announce(VIP, "ns/b", None, 0.0)
+    assert core.services(VIP) == {"ns/a", "ns/b"}
+    core.withdraw(VIP, "ns/a")
+    assert core.services(VIP) == {"ns/b"}
+    assert core.services(OTHER) == frozenset()
 
 
 def test_a_released_link_is_silent_until_the_ip_is_ours_again() -> None:

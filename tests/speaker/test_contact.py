@@ -1,9 +1,17 @@
 """Contact before claim: when a speaker must keep quiet, and what ends it."""
 
+from itertools import pairwise
+
+import pytest
+
 from speaker.contact import (
     BRIEF_SILENCE,
     HEARTBEAT,
     LONGEST_GAP,
+    QUICK_SEEKS,
+    SEEK_AGAIN,
+    SEEK_INTERVAL,
+    SEEK_SLOWLY,
     SILENCE,
     START_SILENCE,
     Contact,
@@ -30,6 +38,17 @@ def run(contact: Contact, start: float, end: float) -> None:
     contact.tick(end)
 
 
+def seeks(contact: Contact, start: float, end: float) -> list[float]:
+    """Follow the deadlines; return when an exchange was to be begun."""
+    now, found = start, list[float]()
+    while now < end:
+        contact.tick(now)
+        if contact.seeks(now):
+            found.append(now)
+        now = max(contact.deadline(), now + 1e-6)
+    return found
+
+
 def begun() -> Contact:
     contact = Contact(0.0)
     contact.seeking(0.0)
@@ -38,22 +57,48 @@ def begun() -> Contact:
 
 def started() -> Contact:
     contact = begun()
-    contact.exchanged(0.5, 0.5)
+    contact.exchanged(0.5, True, 0.5)
     contact.tick(0.5)
     contact.events()
     return contact
 
 
-def test_a_start_is_held_until_a_state_exchange() -> None:
+def test_a_start_is_held_until_a_peer_that_was_asked_has_us_in_its_table() -> None:
     contact = Contact(0.0)
     assert not contact.open(ETH0)
-    assert contact.held
-    contact.exchanged(None, 0.2)
+    assert contact.held is HoldReason.START
+    contact.exchanged(0.1, True, 0.2)
     assert not contact.open(ETH0)
     assert contact.events() == [
         Held(HoldReason.START, None, 0.0),
         Released(HoldReason.START, None, "exchange", 0.2),
     ]
+    assert opened(contact, ETH0)
+    assert contact.held is None
+
+
+@pytest.mark.parametrize(("began", "known"), [(0.1, False), (None, True), (None, False)], ids=str)
+def test_a_peer_that_does_not_know_us_or_asked_by_itself_is_no_contact(
+    began: float | None, known: bool
+) -> None:
+    """It answers one whom it holds dead, too, and one whose name is another node's."""
+    contact = begun()
+    contact.exchanged(began, known, 0.2)
+    assert not opened(contact, ETH0)
+    contact.exchanged(0.3, True, 0.4)
+    assert opened(contact, ETH0)
+
+
+@pytest.mark.parametrize("began", [0.1, None], ids=str)
+def test_an_exchange_that_is_no_contact_breaks_the_silence_all_the_same(
+    began: float | None,
+) -> None:
+    contact = begun()
+    run(contact, 0.0, 2.0)
+    contact.exchanged(began, False, 2.0)
+    run(contact, 2.0, 2.0 + START_SILENCE - 0.01)
+    assert not opened(contact, ETH0)
+    contact.tick(2.0 + START_SILENCE)
     assert opened(contact, ETH0)
 
 
@@ -106,16 +151,16 @@ def test_standing_still_for_more_than_a_second_holds_again() -> None:
 def test_an_exchange_begun_before_the_stall_is_old_news() -> None:
     contact = started()
     contact.tick(20.0)
-    contact.exchanged(1.0, 20.01)
+    contact.exchanged(1.0, True, 20.01)
     assert not contact.open(ETH0)
-    contact.exchanged(20.0, 20.02)
+    contact.exchanged(20.0, True, 20.02)
     assert opened(contact, ETH0)
 
 
 def test_what_a_peer_sent_into_our_sleep_is_no_contact() -> None:
     contact = started()
     contact.tick(20.0)
-    contact.exchanged(None, 20.01)
+    contact.exchanged(None, True, 20.01)
     assert not contact.open(ETH0)
 
 
@@ -136,7 +181,7 @@ def test_a_long_outage_of_one_link_holds_that_link_alone() -> None:
     assert not contact.open(ETH0)
     assert opened(contact, ETH1)
     assert not contact.held
-    contact.exchanged(0.6, 0.7)
+    contact.exchanged(0.6, True, 0.7)
     assert opened(contact, ETH0)
 
 
@@ -162,12 +207,33 @@ def test_a_link_on_which_nobody_was_heard_for_long_waits_for_contact_alone() -> 
     assert contact.open(ETH0)
 
 
+@pytest.mark.parametrize(
+    ("gap", "silence"),
+    [
+        (0.3, BRIEF_SILENCE),
+        (LONGEST_GAP, BRIEF_SILENCE),
+        (LONGEST_GAP + 0.1, SILENCE),
+        (60, SILENCE),
+    ],
+)
+def test_a_link_that_heard_nobody_for_longer_has_to_be_silent_for_longer(
+    gap: float, silence: float
+) -> None:
+    """The longer it was, the more may have happened meanwhile."""
+    contact = started()
+    contact.link_returned(ETH0, gap, 1.0)
+    run(contact, 1.0, 1.0 + silence - 0.01)
+    assert not opened(contact, ETH0)
+    contact.tick(1.0 + silence)
+    assert opened(contact, ETH0)
+
+
 def test_an_exchange_begun_before_the_link_returned_is_old_news() -> None:
     contact = started()
     contact.link_returned(ETH0, 0.7, 1.0)
-    contact.exchanged(0.9, 1.1)
+    contact.exchanged(0.9, True, 1.1)
     assert not contact.open(ETH0)
-    contact.exchanged(1.05, 1.2)
+    contact.exchanged(1.05, True, 1.2)
     contact.events()
     assert contact.open(ETH0)
 
@@ -185,3 +251,98 @@ def test_alone_no_link_is_held() -> None:
     contact = Contact(0.0, alone=True)
     contact.link_returned(ETH0, 0.7, 1.0)
     assert contact.open(ETH0)
+
+
+# ---- the name of another node
+
+
+def test_a_node_whose_name_is_another_ones_keeps_quiet_though_it_was_in_contact() -> None:
+    contact = started()
+    contact.name_taken(1.0)
+    assert contact.held is HoldReason.NAME_TAKEN
+    assert contact.events() == [Held(HoldReason.NAME_TAKEN, None, 0.0)]
+    assert not contact.open(ETH0)
+    # Peers know the name, and mean the other one.
+    contact.exchanged(1.5, False, 1.6)
+    assert not opened(contact, ETH0)
+
+
+def test_a_name_is_free_when_nobody_has_said_for_three_seconds_that_it_is_not() -> None:
+    contact = started()
+    contact.name_taken(1.0)
+    run(contact, 1.0, 3.0)
+    contact.name_taken(3.0)
+    assert contact.events() == [Held(HoldReason.NAME_TAKEN, None, 0.0)]
+    run(contact, 3.0, 3.0 + START_SILENCE - 0.01)
+    assert not opened(contact, ETH0)
+    contact.tick(3.0 + START_SILENCE)
+    assert opened(contact, ETH0)
+    assert contact.held is None
+
+
+def test_a_start_under_a_name_that_is_taken_says_so() -> None:
+    contact = begun()
+    contact.name_taken(0.5)
+    assert contact.held is HoldReason.NAME_TAKEN
+
+
+# ---- seeking contact
+
+
+def test_while_held_exchanges_are_sought_quickly_at_first_and_then_every_second() -> None:
+    contact = started()
+    contact.tick(20.0)
+    contact.events()
+    times = []
+    for step in range(25):
+        times += seeks(contact, 20.0 + step / 5, 20.2 + step / 5)
+        # Somebody answers, so that silence does not end it.
+        contact.spoke(20.2 + step / 5)
+    steps = [later - before for before, later in pairwise(times)]
+    assert times[0] == 20.0
+    quickly, slowly = [SEEK_INTERVAL] * QUICK_SEEKS, [SEEK_SLOWLY] * 4
+    assert steps == pytest.approx(quickly + slowly, abs=0.001)
+
+
+def test_without_a_hold_nothing_is_sought() -> None:
+    assert seeks(started(), 0.5, 5.0) == []
+
+
+def test_a_start_seeks_only_once_its_seeds_are_asked() -> None:
+    """The join itself is an exchange with each of them."""
+    contact = Contact(0.0)
+    assert seeks(contact, 0.0, 2.0) == []
+    contact.seeking(2.0)
+    assert seeks(contact, 2.0, 2.15) == pytest.approx([2.0 + SEEK_INTERVAL])
+
+
+def test_a_peer_that_did_not_know_us_is_asked_again_at_once() -> None:
+    """It does now, by our own request."""
+    contact = started()
+    contact.tick(20.0)
+    assert contact.seeks(20.0)
+    contact.exchanged(20.0, False, 20.01)
+    assert contact.deadline() == pytest.approx(20.01 + SEEK_AGAIN)
+    assert not contact.seeks(20.01)
+    assert contact.seeks(20.01 + SEEK_AGAIN)
+
+
+def test_a_peer_that_never_comes_to_know_us_is_not_asked_for_ever_at_once() -> None:
+    contact = started()
+    contact.name_taken(1.0)
+    times, now = list[float](), 1.0
+    while now < 11.0:
+        contact.tick(now)
+        if contact.seeks(now):
+            times.append(now)
+            contact.exchanged(now, False, now)
+        now = max(contact.deadline(), now + 1e-6)
+    assert len(times) == pytest.approx(QUICK_SEEKS + 10, abs=2)
+
+
+def test_what_peers_ask_by_themselves_hurries_nothing() -> None:
+    contact = started()
+    contact.tick(20.0)
+    assert contact.seeks(20.0)
+    contact.exchanged(None, False, 20.01)
+    assert contact.deadline() == pytest.approx(20.0 + SEEK_INTERVAL)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kube.address import parse_ip
 from speaker import election
+from speaker.bars import Bars
 from speaker.desired import ServicePlan, Withheld
 from speaker.election import HASHES_A_SERVICE, Election, Move, order
 
@@ -207,3 +208,36 @@ def test_nobody_left() -> None:
     assert _settle(state) == [Move("s/a", "node-1", None, "dead")]
     state.set_members(frozenset({"node-1", "node-2"}), "back")
     assert _settle(state) == [Move("s/a", None, "node-1", "back")]
+
+
+# ---- who owns what our plan withholds from this node
+
+
+def withheld(reason: Withheld | None, candidates: frozenset[str] = frozenset("bc")) -> Election:
+    state = Election()
+    state.set_plans({"a/b": replace(_plan("a/b", "192.0.2.1", candidates), withheld=reason)})
+    state.set_members(frozenset("abc"), "join")
+    _settle(state)
+    return state
+
+
+NOT_HERE = [Withheld.NO_MATCHING_ADVERTISEMENT, Withheld.NOT_OWNER]
+"""What our own node lacks."""
+
+
+@pytest.mark.parametrize("reason", NOT_HERE)
+def test_a_service_withheld_from_this_node_alone_has_an_owner_elsewhere(reason: Withheld) -> None:
+    """Its speaker may not have read the plan yet by which it is: we answer until it does."""
+    state = withheld(reason)
+    first, second = order("bc", "192.0.2.1", {})
+    assert state.elsewhere("a/b") == first
+    state.set_bars(Bars(nodes=frozenset({first}), clarion=frozenset("bc")), "barred")
+    assert state.elsewhere("a/b") == second
+    state.set_members(frozenset("a"), "leave")
+    assert state.elsewhere("a/b") is None
+
+
+@pytest.mark.parametrize("reason", [*(each for each in Withheld if each not in NOT_HERE), None])
+def test_what_nobody_may_announce_has_no_owner_elsewhere(reason: Withheld | None) -> None:
+    assert withheld(reason).elsewhere("a/b") is None
+    assert withheld(reason).elsewhere("a/none") is None

@@ -7,6 +7,8 @@ import pytest
 
 from gossip.mark import Flags
 from link.interface import Interface
+from speaker import damping
+from speaker.bars import BARRING
 from speaker.flags import BLIP, INTERVAL, OwnFlags
 
 ETH0 = Interface(0, "eth0", bytes(6), up=True, carrier=True, broadcast=True, noarp=False)
@@ -127,3 +129,46 @@ def test_leaving_does_not_wait() -> None:
     assert own.deadline() == float("inf")
     own.set_links(links(CUT), None, 1.6)
     assert own.published == Flags.LEAVING | Flags.NO_LINK
+
+
+# ---- damping
+
+DAMPED = Flags.DAMPED | Flags.NOT_SYNCED
+"""Earlier versions know the second alone, and are to elect the same."""
+
+
+def struck_twice() -> OwnFlags:
+    own = OwnFlags(0.0)
+    own.set_links(links(ETH0), None, 0.0)
+    own.struck(20.0)
+    assert not own.published
+    own.struck(23.0)
+    return own
+
+
+def test_a_node_that_others_judged_gone_twice_bars_itself_for_a_while() -> None:
+    own = struck_twice()
+    assert own.published == DAMPED
+    assert Flags.DAMPED & BARRING
+    end = 23.0 + damping.FIRST
+    assert own.deadline() == end
+    own.handle_timeout(end - 0.01)
+    assert own.published == DAMPED
+    own.handle_timeout(end)
+    assert not own.published
+    assert own.deadline() == float("inf")
+
+
+def test_damping_waits_for_no_other_change_and_hides_none() -> None:
+    own = struck_twice()
+    own.set_links(links(), frozenset({"eth1"}), 24.0)
+    own.handle_timeout(24.0 + BLIP)
+    assert own.published == DAMPED | Flags.NO_LINK
+    own.handle_timeout(23.0 + damping.FIRST)
+    assert own.published == Flags.NO_LINK
+
+
+def test_who_leaves_while_damped_says_both() -> None:
+    own = struck_twice()
+    own.leave(24.0)
+    assert own.published == DAMPED | Flags.LEAVING

@@ -4,7 +4,15 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from speaker.handover import ASK_INTERVAL, FOREIGN_GRACE, Handover, Released, Yours
+from speaker.handover import (
+    ASK_INTERVAL,
+    FOREIGN_ASK,
+    FOREIGN_GRACE,
+    Handover,
+    Released,
+    Yours,
+)
+from speaker.takeover import Ask
 
 VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 ETH0, ETH1 = 2, 3
@@ -72,12 +80,53 @@ def test_a_claim_ends_it_on_all_links() -> None:
     assert yielding(ETH0, ETH1).claimed([OTHER, VIP]) == [Released("ns/a", VIP)]
 
 
-def test_a_foreign_winner_gets_two_seconds_and_no_questions() -> None:
+def test_a_foreign_winner_gets_two_seconds_and_no_letters() -> None:
     state = yielding(foreign=True)
     assert state.asks(1.5) == []
+    state.wire_asks(2.99)
     assert state.deadline() == 1.0 + FOREIGN_GRACE == 3.0
     assert state.handle_timeout(2.99) == []
     assert state.handle_timeout(3.0) == [Released("ns/a", VIP)]
+
+
+def test_a_foreign_winner_is_asked_on_the_wire_until_it_answers() -> None:
+    """One that never lost the IP, as it stood still, answers for it but announces nothing."""
+    state, times = yielding(ETH1, ETH0, foreign=True), list[float]()
+    while (now := state.deadline()) < 1.18:
+        assert state.handle_timeout(now) == []
+        asks = state.wire_asks(now)
+        assert asks == [Ask(VIP, ETH0), Ask(VIP, ETH1)]
+        assert state.wire_asks(now) == []
+        times.append(now)
+    assert times == pytest.approx([1.0, 1.05, 1.1, 1.15])
+    assert pytest.approx(0.05) == FOREIGN_ASK
+    assert state.heard(VIP, ETH0, None) == []
+    assert state.wire_asks(1.21) == [Ask(VIP, ETH1)]
+    assert state.heard(VIP, ETH1, None) == [Released("ns/a", VIP)]
+    assert state.wire_asks(1.3) == []
+
+
+def test_a_clarion_is_asked_by_letter_alone() -> None:
+    assert yielding().wire_asks(1.5) == []
+
+
+@pytest.mark.parametrize(("foreign", "lasts"), [(False, 5.0), (True, FOREIGN_GRACE)])
+def test_a_winner_that_may_not_know_it_is_one_has_a_time_in_which_to_be_heard(
+    foreign: bool, lasts: float
+) -> None:
+    """By our own plan it is; if its plan stays another one, nobody is to answer any more."""
+    state = Handover()
+    state.begin("ns/a", VIP, "winner", (ETH0,), 1.0, foreign=foreign, within=5.0)
+    assert state.handle_timeout(1.0 + lasts - 0.01) == []
+    assert state.open(VIP, ETH0)
+    assert state.handle_timeout(1.0 + lasts) == [Released("ns/a", VIP)]
+
+
+def test_services_that_lose_an_ip_together_are_named() -> None:
+    state = yielding()
+    state.begin("ns/b", VIP, "winner", (ETH0,), 1.05, foreign=False)
+    assert state.services(VIP) == {"ns/a", "ns/b"}
+    assert state.services(OTHER) == frozenset()
 
 
 @pytest.mark.parametrize("who", [None, "winner"])

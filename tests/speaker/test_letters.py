@@ -12,14 +12,19 @@ from speaker.letters import (
     IPS_A_LETTER,
     MOST_ADDRESSES,
     MOST_LINKS,
+    QUIET_IPS,
+    QUIET_LINKS,
     Hello,
     LetterError,
     PeerLink,
+    Quiet,
     decode_hello,
     decode_ips,
     decode_link_name,
+    decode_quiet,
     encode_hello,
     encode_ips,
+    encode_quiet,
 )
 
 FOUR, SIX = IPv4Address("192.0.2.7"), IPv6Address("2001:db8::7")
@@ -117,6 +122,76 @@ def test_malformed_ips_are_refused(payload: bytes) -> None:
         decode_ips(payload)
 
 
+# ---- what was taken over quietly
+
+NODES = st.text("node-0.ä", min_size=1, max_size=253).filter(lambda name: len(name.encode()) <= 253)
+QUIETS = st.builds(
+    Quiet,
+    NODES,
+    st.lists(LINKS, max_size=MOST_LINKS).map(tuple),
+    st.frozensets(ADDRESSES, min_size=1, max_size=3 * QUIET_IPS),
+)
+
+
+def test_a_quiet_takeover_is_written_as_documented() -> None:
+    quiet = Quiet("b", (PeerLink("eth0", MAC, (FOUR, SIX)),), frozenset({FOUR}))
+    links = b"\x00" + GOLDEN[1:]
+    ips = b"\x04" + FOUR.packed
+    assert list(encode_quiet(quiet)) == [b"\x01b" + bytes([len(links)]) + links + ips]
+
+
+@settings(deadline=None)
+@given(QUIETS)
+def test_a_quiet_takeover_comes_back_whole_in_as_many_letters_as_it_needs(quiet: Quiet) -> None:
+    payloads = list(encode_quiet(quiet))
+    assert all(len(payload) <= MAX_PAYLOAD for payload in payloads)
+    assert len(payloads) == -(-len(quiet.ips) // QUIET_IPS)
+    told = [decode_quiet(payload) for payload in payloads]
+    assert {each.owner for each in told} == {quiet.owner}
+    assert frozenset[IPv4Address | IPv6Address]().union(*(each.ips for each in told)) == quiet.ips
+    for each in told:
+        assert each.links == quiet.links[:QUIET_LINKS]
+
+
+def test_the_longest_quiet_takeover_fits_a_letter() -> None:
+    """The longest name that Kubernetes allows a node, and all links with all addresses."""
+    links = tuple(
+        PeerLink(f"{index}" + "n" * 14, MAC, (SIX,) * MOST_ADDRESSES) for index in range(MOST_LINKS)
+    )
+    ips = frozenset(IPv6Address(index) for index in range(1, 30))
+    payloads = list(encode_quiet(Quiet("n" * 253, links, ips)))
+    assert len(payloads) == -(-29 // QUIET_IPS)
+    for payload in payloads:
+        assert len(payload) <= MAX_PAYLOAD
+        told = decode_quiet(payload)
+        assert told.owner == "n" * 253
+        assert told.links == links[:QUIET_LINKS]
+        assert all(len(link.ips) == MOST_ADDRESSES for link in told.links)
+
+
+def test_no_ip_needs_no_letter() -> None:
+    assert list(encode_quiet(Quiet("b", (), frozenset()))) == []
+
+
+QUIET = b"\x01b" + bytes([len(GOLDEN)]) + GOLDEN
+MALFORMED_QUIETS = {
+    "empty": b"",
+    "owner cut": b"\x05node",
+    "owner that is no UTF-8": b"\x01\xff" + QUIET[2:],
+    "no links": b"\x01b",
+    "links cut": QUIET[:-1],
+    "links without a first byte": b"\x01b\x00",
+    "address cut": QUIET + b"\x04" + bytes(3),
+    "address of no family": QUIET + b"\x05" + bytes(5),
+}
+
+
+@pytest.mark.parametrize("payload", MALFORMED_QUIETS.values(), ids=MALFORMED_QUIETS.keys())
+def test_a_malformed_quiet_takeover_is_refused(payload: bytes) -> None:
+    with pytest.raises(LetterError):
+        decode_quiet(payload)
+
+
 @pytest.mark.parametrize("name", ["", "eth0", "n" * 15])
 def test_a_link_name_comes_back(name: str) -> None:
     assert decode_link_name(letters.encode_link_name(name)) == name
@@ -128,11 +203,18 @@ def test_a_malformed_link_name_is_refused(payload: bytes) -> None:
         decode_link_name(payload)
 
 
+def rewritten(quiet: Quiet) -> frozenset[IPv4Address | IPv6Address]:
+    """Write it and read it back; return its IPs."""
+    told = [decode_quiet(payload) for payload in encode_quiet(quiet)]
+    assert {each.owner for each in told} <= {quiet.owner}
+    return frozenset[IPv4Address | IPv6Address]().union(*(each.ips for each in told))
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=MAX_PAYLOAD))
 def test_any_bytes_are_a_letter_or_refused_by_the_one_exception(payload: bytes) -> None:
     """What was read says the same when it is written again."""
-    for decode in (decode_hello, decode_ips, decode_link_name):
+    for decode in (decode_hello, decode_ips, decode_link_name, decode_quiet):
         try:
             found = decode(payload)
         except LetterError:
@@ -141,5 +223,7 @@ def test_any_bytes_are_a_letter_or_refused_by_the_one_exception(payload: bytes) 
             assert decode_hello(encode_hello(found)) == found
         elif isinstance(found, str):
             assert letters.encode_link_name(found) == payload
+        elif isinstance(found, Quiet):
+            assert rewritten(found) == found.ips
         else:
             assert set().union(*map(decode_ips, encode_ips(found))) == found

@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gossip.config import LAN, WAN
+from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from speaker.durations import parse_duration
 from speaker.settings import (
     GossipTuning,
@@ -75,10 +76,15 @@ def test_a_secret_path_without_a_key_is_refused(
         read_secret(str(folder), "")
 
 
+def reclaiming(profile: Config) -> Config:
+    """A node that lost power may come back with another address, whatever the profile says."""
+    return replace(profile, dead_node_reclaim_time=RECLAIM_AFTER)
+
+
 def test_profiles_and_the_guides_variables(tmp_path: Path) -> None:
     missing = tmp_path / "config.json"
-    assert gossip_config(False, NONE, missing) == LAN
-    assert gossip_config(True, NONE, missing) == WAN
+    assert gossip_config(False, NONE, missing) == reclaiming(LAN)
+    assert gossip_config(True, NONE, missing) == reclaiming(WAN)
     tuned = gossip_config(False, GossipTuning(gossip_interval=0.1, suspicion_mult=3), missing)
     assert (tuned.gossip_interval, tuned.suspicion_mult) == (0.1, 3)
     assert tuned.probe_interval == LAN.probe_interval
@@ -109,7 +115,7 @@ def write_config(tmp_path: Path, **changes: object) -> Path:
 
 
 def test_metallbs_memberlist_file_replaces_the_profile(tmp_path: Path) -> None:
-    assert gossip_config(False, NONE, write_config(tmp_path)) == LAN
+    assert gossip_config(False, NONE, write_config(tmp_path)) == reclaiming(LAN)
     slow = gossip_config(True, NONE, write_config(tmp_path, ProbeInterval="7s"))
     assert slow.probe_interval == 7.0
     assert slow.tcp_timeout == LAN.tcp_timeout

@@ -48,6 +48,14 @@ def test_two_witnesses_make_a_verdict_and_one_where_nobody_else_is_able(
     assert state.gone() == ({LINK} if made else frozenset())
 
 
+def test_one_that_may_be_cut_off_itself_is_no_witness_enough_though_nobody_else_is_able() -> None:
+    state = verdicts()
+    state.report(LINK, "me", 1.0)
+    assert state.judge(frozenset(), 1.0, alone=False) == []
+    state.report(LINK, "b", 1.1)
+    assert state.judge(frozenset(), 1.1, alone=False) == [Reached(LINK)]
+
+
 def test_one_witness_that_repeats_itself_is_still_one() -> None:
     state = verdicts()
     for at in (1.0, 1.1, 1.2):
