@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,6 +53,7 @@ class Options:
     cpu: float = 0.0
     converge_within: float = CONVERGE_WITHIN
     settle_within: float = SETTLE_WITHIN
+    watch_at_most: float = inf
     speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
     tick: Callable[[], None] = lambda: None
     logs: Path | None = None

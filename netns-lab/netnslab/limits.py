@@ -11,7 +11,9 @@ class Limits:
 
     A pair bounds median and 99th percentile over faults of the worst hit IP of each fault; all
     other bounds hold for every IP of every fault. `quiet`: the heir may answer but announce
-    nothing. `wire_only`: the client may go on by way of the old node, whose kernel still forwards.
+    nothing. `heal_*`: from the moment on in which the fault was undone; `dual_answer_ms` then
+    bounds what was before, and the median is over faults. `wire_only`: the client may go on by way
+    of the old node, whose kernel still forwards.
     """
 
     outage_ms: Pair | None = None
@@ -24,6 +26,9 @@ class Limits:
     claimants: int | None = None
     handover_ms: float | None = None
     exit_ms: float | None = None
+    heal_dual_ms: float | None = None
+    heal_dual_median_ms: float | None = None
+    heal_silent_ms: float | None = None
     quiet: bool = False
     wire_only: bool = False
 
@@ -44,6 +49,13 @@ _BACK = replace(_PROCESS, wire_only=False, dual_answer_ms=_CROSSED)
 # Nobody but the owner may speak for an IP.
 _CALM = Limits(moves=0, claimants=0)
 _THERE_AND_BACK = Limits(moves=2, claimants=1)
+# Not even a frame is lost.
+_UNTOUCHED = replace(_CALM, lost=0, tcp_failed=0, tcp_reset=0, silent_ms=(200, 200))
+# A node comes back to its peers: it has been told who owns its IPs before it answers for any.
+_RETURN = replace(_gone(500, 1000), moves=2, heal_dual_ms=_CROSSED, heal_silent_ms=200)
+# Whole groups meet again, and each has owned every IP until then.
+_HEAL = Limits(heal_dual_ms=2000, heal_dual_median_ms=300, heal_silent_ms=1000)
+_AWAY = replace(_BACK, wire_only=True, tcp_reset=0, moves=2)
 
 FAILOVER = {
     "power-off": _gone(500, 1000),
@@ -54,7 +66,7 @@ FAILOVER = {
     "all-but-one": _gone(1000, 2000),
     "kill": _PROCESS,
     "freeze": _BACK,
-    "restart": replace(_BACK, wire_only=True, tcp_reset=0, moves=2),
+    "restart": _AWAY,
     "thaw": replace(_BACK, moves=2),
     "stop": replace(_PLANNED, handover_ms=1000, exit_ms=2000),
     "stop-twice": replace(_PROCESS, quiet=False, dual_answer_ms=_CROSSED, exit_ms=300),
@@ -70,19 +82,39 @@ FAILOVER = {
     "freeze-1s": replace(_CALM, lost=0),
     "loss": _CALM,
     "quota": _CALM,
+    "gossip-cut-120": _UNTOUCHED,
+    "kill-120": _AWAY,
+    "heir-stopped": replace(_AWAY, claimants=2),
+    "deaf": _RETURN,
+    "mute": _RETURN,
+    "one-way": _UNTOUCHED,
+    "echo-filtered": _UNTOUCHED,
+    "echo-filtered-one": _UNTOUCHED,
+    "echo-limited": _UNTOUCHED,
+    "silent-8": _RETURN,
+    "silent-60": _RETURN,
+    # Everybody was alone for so long, and nobody knows more than the others.
+    "switch-pause-60": replace(_HEAL, heal_silent_ms=2000),
+    "partition-2-2": replace(_HEAL, silent_ms=(1000, 2000)),
+    "partition-2-3": replace(_HEAL, silent_ms=(1000, 2000)),
+    "partition-2-2-2": replace(_HEAL, silent_ms=(1000, 2000)),
 }
 
 _SLOW = 8000.0
 # memberlist's own verdict of one dead node takes 5 to 7 s; many at once up to half as much again.
 _MANY = 12000.0
+_PROCESSES = ("kill", "kill-120", "heir-stopped", "freeze", "restart", "thaw", "stop-twice")
 
 
 def _memberlist(name: str, fast: Limits) -> Limits:
     """The bounds of `speaker --failover-after off`, whose verdicts are memberlist's alone."""
-    slow = _MANY if name in ("half", "all-but-one") else _SLOW
+    groups = name.startswith("partition")
+    slow = _MANY if groups or name in ("half", "all-but-one") else _SLOW
+    if groups:
+        return replace(fast, silent_ms=(slow, slow))
     if fast.outage_ms is not None:
         return replace(fast, outage_ms=(slow, slow), silent_ms=(slow, slow))
-    if name in ("kill", "freeze", "restart", "thaw", "stop-twice"):
+    if name in _PROCESSES:
         return replace(fast, silent_ms=(slow, slow), quiet=False, wire_only=True)
     return fast
 

@@ -43,7 +43,13 @@ class Cell:
         return [self.scenario, f"--runs={self.runs}", f"--family={self.family}", *chosen]
 
 
-# Faults of a long run; of IPv6 fewer, as the same engine decides: 2.5 hours in all.
+# Each strikes in another phase of gossip's and the witnesses' timers.
+_HEALS = ("silent-8", "partition-2-2", "partition-2-3", "partition-2-2-2")
+_LASTING = (
+    *("gossip-cut-120", "kill-120", "heir-stopped", "deaf", "mute", "one-way"),
+    *("echo-filtered", "echo-filtered-one", "echo-limited", "silent-60", "switch-pause-60"),
+)
+# Faults of a long run; of IPv6 fewer, as the same engine decides: 3.5 hours in all.
 FULL = (
     Cell("power-off", 100),
     Cell("power-off", 20, nodes=8, services=200),
@@ -54,6 +60,8 @@ FULL = (
     *(Cell(name, 10) for name in ("blink-100", "blink-250", "blink-500", "blink-1000")),
     *(Cell(name, 5) for name in ("switch-pause-500", "switch-pause-2000", "freeze-1s")),
     *(Cell(name) for name in ("gossip-cut", "loss", "quota")),
+    *(Cell(name, 5) for name in _HEALS),
+    *(Cell(name) for name in _LASTING),
     Cell("power-off", 30, 6),
     Cell("power-off", 5, 6, nodes=8, services=200),
     *(Cell(name, 5, 6) for name in ("cable-node", "cable-switch", "uplink", "stop")),
@@ -63,8 +71,9 @@ FULL = (
     *(Cell(name, 3, 6) for name in ("switch-pause-500", "switch-pause-2000", "freeze-1s")),
     Cell("loss", 1, 6, duration=300.0),
     Cell("quota", 1, 6, duration=300.0),
+    *(Cell(name, 1, 6) for name in (*_HEALS, *_LASTING)),
 )
-# What a change must not break, in ten minutes.
+# What a change must not break, in a quarter of an hour.
 SHORT = (
     Cell("power-off", 2),
     *(Cell(name) for name in ("cable-switch", "all-but-one", "kill", "stop", "stop-twice")),
@@ -72,9 +81,13 @@ SHORT = (
     *(Cell(name) for name in ("rejoin", "rolling", "blink-250", "blink-1000", "freeze-1s")),
     Cell("switch-pause-2000"),
     *(Cell(name, duration=5.0) for name in ("freeze", "restart", "thaw")),
-    # Everybody is declared dead some 6 s into it.
-    Cell("gossip-cut", duration=10.0),
     *(Cell(name, duration=15.0) for name in ("loss", "quota")),
+    # Longer than gossip remembers its dead.
+    Cell("gossip-cut-120", duration=50.0),
+    Cell("kill-120", duration=60.0),
+    Cell("deaf", duration=15.0),
+    Cell("silent-8"),
+    *(Cell(name, duration=12.0) for name in ("partition-2-2", "echo-filtered")),
     *(Cell(name, 1, 6) for name in ("power-off", "kill", "stop")),
 )
 

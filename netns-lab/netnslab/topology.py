@@ -1,9 +1,10 @@
 """Client, second host and nodes, each with a veth into one Linux bridge; on request the nodes
 gossip over a second one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from socket import AF_INET6
 from typing import Any
 
@@ -71,7 +72,8 @@ class Topology:
         if uplink:
             self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, GOSSIP_BRIDGE))
         _as_a_switch(self.switch)
-        self._rules = False
+        self._ruled: list[Namespace] = []
+        self._islands: list[str] = []
         self.bridge_host = Host("bridge", "", "", BRIDGE, self.switch)
         self.client = self._host("client", CLIENT_IP, 2)
         # The prober may send echo requests without a raw socket.
@@ -132,6 +134,16 @@ class Topology:
         """Takes the hosts' ports out of the bridge: silence, but the carrier stays."""
         self._ports(hosts, master=0)
 
+    def part(self, islands: Sequence[Sequence[Host]]) -> None:
+        """Moves the ports of each island to a bridge of its own; all others stay together."""
+        for number, hosts in enumerate(islands):
+            if number == len(self._islands):
+                self._islands.append(f"island{number}")
+                self.switch.run(_with_netlink, partial(_make_bridge, name=self._islands[-1]))
+            name = self._islands[number]
+            bridge = self.switch.run(_with_netlink, partial(_index, name=name))
+            self._ports(hosts, master=bridge)
+
     def _ports(self, hosts: Iterable[Host], **change: Any) -> None:
         def apply(netlink: Any) -> None:
             for index in [_index(netlink, host.port) for host in hosts]:
@@ -141,17 +153,24 @@ class Topology:
 
     def drop(self, script: str) -> None:
         """Has the switch drop frames by rules from `rules`. Raises LabError."""
-        self._rules = True
-        rules.load(self.switch, script)
+        self._load(self.switch, script)
+
+    def filter(self, hosts: Iterable[Host], script: str) -> None:
+        """Has the hosts' own kernels drop frames by rules from `rules`. Raises LabError."""
+        for host in hosts:
+            self._load(host.namespace, script)
+
+    def _load(self, where: Namespace, script: str) -> None:
+        self._ruled.append(where)
+        rules.load(where, script)
 
     def undrop(self) -> None:
-        """Takes the rules of `drop` away. Raises LabError."""
-        if self._rules:
-            rules.clear(self.switch)
-            self._rules = False
+        """Takes the rules of `drop` and `filter` away. Raises LabError."""
+        while self._ruled:
+            rules.clear(self._ruled.pop())
 
     def heal(self) -> None:
-        """Undoes `unplug`, `take_out` and `drop`."""
+        """Undoes `unplug`, `take_out`, `part`, `drop` and `filter`."""
         self.undrop()
 
         def apply(netlink: Any) -> None:

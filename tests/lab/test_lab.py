@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from netnslab.cgroups import PREFIX, V1, V2
-from netnslab.faults import SCENARIOS, Scenario
+from netnslab.faults import SCENARIOS
+from netnslab.strike import Scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = Path(__file__).with_name("standin.py")
@@ -25,7 +26,8 @@ def lab(mode: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'netns-lab'}:{ROOT}"}
     speaker = f"{sys.executable} {STAND_IN} {mode}"
     # Whoever does nothing shall not be waited for any longer than it takes the others.
-    options = ["--converge", "2" if mode == "idle" else "20", "--settle", "3", "--speaker", speaker]
+    patience = ["--converge", "2" if mode == "idle" else "20", "--settle", "3", "--watch", "2"]
+    options = [*patience, "--speaker", speaker]
     command = [sys.executable, "-m", "netnslab", *options, *arguments]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=110, check=False
