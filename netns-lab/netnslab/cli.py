@@ -81,6 +81,10 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
         rate=plan.rate,
         uplink=plan.uplink,
         cpu=plan.cpu,
+        flags=plan.flags,
+        objects=plan.objects,
+        spares=plan.spares,
+        held=plan.held,
     )
     random = Random(chosen["seed"])  # noqa: S311
     course = Course(scenario, chosen["runs"], limits, duration)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from netnslab import lasting, rules
+from netnslab import lasting, rules, surroundings
 from netnslab.errors import LabError
 from netnslab.instrument import Instrument
 from netnslab.laboratory import Lab
@@ -53,15 +53,6 @@ def _uplink(lab: Lab, strike: Strike) -> Injected:
 
 def _kill(_lab: Lab, strike: Strike) -> Injected:
     strike.victims[0].kill()
-    return Injected()
-
-
-def _restart(lab: Lab, strike: Strike) -> Injected:
-    (victim,) = strike.victims
-    victim.kill()
-    lab.pass_time(time.monotonic() + strike.duration)
-    victim.start()
-    lab.wait_until(victim.ready, EXITS_WITHIN)
     return Injected()
 
 
@@ -216,7 +207,7 @@ SCENARIOS = {
     "all-but-one": replace(_FIVE, victims=lambda nodes: nodes - 1),
     "kill": Scenario(_kill, watch=5.0),
     "freeze": Scenario(_freeze, survives=True, duration=10.0),
-    "restart": Scenario(_restart, survives=True, duration=AWAY),
+    "restart": Scenario(lasting.killed, survives=True, duration=AWAY),
     "thaw": Scenario(_freeze, survives=True, duration=15.0),
     "stop": Scenario(_stop),
     "stop-twice": Scenario(_stop_twice),
@@ -233,4 +224,5 @@ SCENARIOS = {
     "loss": _LOSS,
     "quota": _QUOTA,
     **lasting.SCENARIOS,
+    **surroundings.SCENARIOS,
 }

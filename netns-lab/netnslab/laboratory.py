@@ -41,8 +41,10 @@ class Options:
     """What a person or a scenario may choose.
 
     `rate`: UDP questions a second and IP, 0 the usual; `uplink`: gossip on a link of its own;
-    `cpu`: cores for each speaker, 0 without limit. `tick` is called in every turn of every wait;
-    `logs` is where the speakers' logs are kept.
+    `cpu`: cores for each speaker, 0 without limit; `flags`: more for its command line; `objects`:
+    the manifests hold Nodes, labelled with their names; `spares`: further machines without a
+    speaker; `held`: the speakers' clocks can be held back. `tick` is called in every turn of every
+    wait; `logs` is where the speakers' logs are kept.
     """
 
     nodes: int = 3
@@ -51,6 +53,10 @@ class Options:
     rate: int = 0
     uplink: bool = False
     cpu: float = 0.0
+    flags: tuple[str, ...] = ()
+    objects: bool = False
+    spares: int = 0
+    held: bool = False
     converge_within: float = CONVERGE_WITHIN
     settle_within: float = SETTLE_WITHIN
     watch_at_most: float = inf
@@ -69,7 +75,11 @@ class Lab:
         candidates = (service_ip(number, options.family) for number in count())
         self.ips = oracle.spread(candidates, self.names, options.services)
         self.directory = Path(tempfile.mkdtemp(dir=sandbox.SCRATCH))
-        self.topology = Topology(self.names, options.family, uplink=options.uplink)
+        spares = [f"spare-{number}" for number in range(1, options.spares + 1)]
+        machines = self.names + spares
+        self.topology = Topology(machines, options.family, uplink=options.uplink)
+        self._source = self.directory / "manifests"
+        self._doubles: list[Node] = []
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
         watched = {"ips": self.ips, "port": ECHO_PORT}
@@ -85,22 +95,40 @@ class Lab:
 
     def _nodes(self) -> dict[str, Node]:
         hosts = self.topology.nodes
-        source = self.directory / "manifests"
-        source.mkdir()
-        manifests.write(source, self.ips, {name: host.ip for name, host in hosts.items()})
+        self._source.mkdir()
+        own = {name: hosts[name].ip for name in self.names}
+        manifests.write(self._source, self.ips, own, objects=self.options.objects)
         secret = self.directory / "secretkey"
         manifests.write_secret(secret)
-        seeds = [host.gossip_ip for host in hosts.values()]
-        launch = Launch(self.options.speaker, source, secret, self.directory, seeds)
+        seeds = [hosts[name].gossip_ip for name in self.names]
+        options, paths = self.options, (self._source, secret, self.directory)
+        self._launch = Launch(options.speaker, *paths, seeds, options.flags, options.held)
         for host in hosts.values():
             self.topology.serve(host, self.ips)
         cpu = self.options.cpu
         if cpu:
             cgroups.sweep()
         return {
-            name: Node(host, launch, self.ips, CpuGroup(name, cpu) if cpu else None)
-            for name, host in hosts.items()
+            name: Node(hosts[name], self._launch, self.ips, CpuGroup(name, cpu) if cpu else None)
+            for name in self.names
         }
+
+    def double(self, node: Node) -> Node:
+        """Starts a speaker of the same name on a spare machine; `repair` ends it."""
+        host = self.topology.nodes[f"spare-{len(self._doubles) + 1}"]
+        double = Node(host, self._launch, self.ips, name=node.name)
+        self._doubles.append(double)
+        double.start()
+        return double
+
+    def part_with_doubles(self) -> None:
+        """Ends every double, its machine's backend too."""
+        while self._doubles:
+            self._doubles.pop().close()
+
+    def advertise(self, but: tuple[str, ...] = ()) -> None:
+        """Edits the advertisement that all speakers read: who is in `but` is not selected."""
+        manifests.advertise(self._source, self.ips, but)
 
     def __enter__(self) -> "Lab":
         return self
@@ -111,6 +139,7 @@ class Lab:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.part_with_doubles()
         for node in self.nodes.values():
             node.close()
         for instrument in (self.prober, self.tcp, self.observer, self.capture):
@@ -185,8 +214,13 @@ class Lab:
         self.converge()
 
     def repair(self) -> None:
-        """Undoes every fault: cables in, frozen speakers thawed, dead ones started."""
+        """Undoes every fault: cables in, frozen speakers thawed, dead ones started.
+
+        A node that has another address keeps it: the cluster has learned it.
+        """
         self.topology.heal()
+        self.part_with_doubles()
+        self.advertise()
         for node in self.nodes.values():
             node.signal(signal.SIGCONT)
             if not node.running:
@@ -245,6 +279,7 @@ class Lab:
     def stop(self) -> None:
         """Ends all speakers, then shows that nobody answers any more. Raises LabError."""
         self.topology.heal()
+        self.part_with_doubles()
         for node in self.nodes.values():
             node.signal(signal.SIGCONT)
             node.signal(signal.SIGTERM)

@@ -3,7 +3,9 @@
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from netnslab import oracle, rules
 from netnslab.laboratory import Lab
@@ -25,7 +27,7 @@ RATE = 200
 Inject = Callable[[Lab, Strike], Injected]
 
 
-def _healing(apply: Callable[[Lab, Strike], None]) -> Inject:
+def healing(apply: Callable[[Lab, Strike], None]) -> Inject:
     """A fault that is there for so many seconds and then gone, in one moment."""
 
     def inject(lab: Lab, strike: Strike) -> Injected:
@@ -40,7 +42,7 @@ def _healing(apply: Callable[[Lab, Strike], None]) -> Inject:
 
 def _dropped(script: Callable[[list[Node]], str]) -> Inject:
     """Frames that the switch loses, by the victims' ports."""
-    return _healing(lambda lab, strike: lab.topology.drop(script(strike.victims)))
+    return healing(lambda lab, strike: lab.topology.drop(script(strike.victims)))
 
 
 def _filtered(script: str, *, everywhere: bool) -> Inject:
@@ -50,20 +52,20 @@ def _filtered(script: str, *, everywhere: bool) -> Inject:
         nodes = lab.nodes.values() if everywhere else strike.victims
         lab.topology.filter([node.host for node in nodes], script)
 
-    return _healing(apply)
+    return healing(apply)
 
 
 def _taken_out(lab: Lab, strike: Strike) -> None:
     lab.topology.take_out([victim.host for victim in strike.victims])
 
 
-def _parted(islands: int, lab: Lab, strike: Strike) -> None:
+def parted(islands: int, lab: Lab, strike: Strike) -> None:
     """The victims go, evenly, to so many islands; client and second host stay with the rest."""
     hosts = [victim.host for victim in strike.victims]
     lab.topology.part([hosts[number::islands] for number in range(islands)])
 
 
-def _killed(lab: Lab, strike: Strike) -> Injected:
+def killed(lab: Lab, strike: Strike) -> Injected:
     """The speaker is away for so long and then starts anew; its machine never fails."""
     (victim,) = strike.victims
     victim.kill()
@@ -92,28 +94,20 @@ def _heir(lab: Lab, first: str) -> list[str]:
     return [oracle.owner(owned, [name for name in lab.names if name != first])]
 
 
-def _returns(inject: Inject, duration: float) -> Scenario:
+def returns(inject: Inject, duration: float, **rest: Any) -> Scenario:
     """One node is struck, and owns again in the end."""
-    return Scenario(inject, survives=True, duration=duration, watch=AFTERWARDS, rate=RATE)
+    scenario = Scenario(inject, survives=True, duration=duration, watch=AFTERWARDS, rate=RATE)
+    return replace(scenario, **rest)
 
 
-def _nothing_moves(inject: Inject, duration: float, victims: int = 1) -> Scenario:
+def nothing_moves(inject: Inject, duration: float, **rest: Any) -> Scenario:
     """Every IP is looked at, and none of them needs to move."""
-    return Scenario(
-        inject,
-        survives=True,
-        calm=True,
-        everyone=True,
-        duration=duration,
-        watch=AFTERWARDS,
-        victims=lambda _nodes: victims,
-        rate=RATE,
-    )
+    return returns(inject, duration, calm=True, everyone=True, **rest)
 
 
 def _parts(nodes: int, away: int, islands: int = 1) -> Scenario:
     return Scenario(
-        _healing(partial(_parted, islands)),
+        healing(partial(parted, islands)),
         survives=True,
         everyone=True,
         duration=45.0,
@@ -125,27 +119,27 @@ def _parts(nodes: int, away: int, islands: int = 1) -> Scenario:
     )
 
 
-_SILENT = _healing(_taken_out)
+_SILENT = healing(_taken_out)
 _NO_REQUESTS = _filtered(rules.no_echo_requests(), everywhere=True)
 _NO_REPLIES = _filtered(rules.no_echo_replies(), everywhere=False)
 _FEW_REQUESTS = _filtered(rules.few_echo_requests(FEW), everywhere=True)
 
 SCENARIOS = {
-    "gossip-cut-120": _nothing_moves(_dropped(lambda _victims: rules.no_gossip()), LONG),
-    "kill-120": _returns(_killed, LONG),
+    "gossip-cut-120": nothing_moves(_dropped(lambda _victims: rules.no_gossip()), LONG),
+    "kill-120": returns(killed, LONG),
     "heir-stopped": Scenario(_heir_stopped, duration=60.0, besides=_heir, nodes=4, rate=RATE),
-    "deaf": _returns(_dropped(lambda victims: rules.deaf_port(victims[0].host.port)), 40.0),
-    "mute": _returns(_dropped(lambda victims: rules.mute_port(victims[0].host.port)), 40.0),
-    "one-way": _nothing_moves(
+    "deaf": returns(_dropped(lambda victims: rules.deaf_port(victims[0].host.port)), 40.0),
+    "mute": returns(_dropped(lambda victims: rules.mute_port(victims[0].host.port)), 40.0),
+    "one-way": nothing_moves(
         _dropped(lambda victims: rules.one_way(victims[0].host.port, victims[1].host.port)),
         40.0,
-        victims=2,
+        victims=lambda _nodes: 2,
     ),
-    "echo-filtered": _nothing_moves(_NO_REQUESTS, 40.0),
-    "echo-filtered-one": _nothing_moves(_NO_REPLIES, 40.0),
-    "echo-limited": _nothing_moves(_FEW_REQUESTS, 40.0),
-    "silent-8": _returns(_SILENT, 8.0),
-    "silent-60": _returns(_SILENT, 60.0),
+    "echo-filtered": nothing_moves(_NO_REQUESTS, 40.0),
+    "echo-filtered-one": nothing_moves(_NO_REPLIES, 40.0),
+    "echo-limited": nothing_moves(_FEW_REQUESTS, 40.0),
+    "silent-8": returns(_SILENT, 8.0),
+    "silent-60": returns(_SILENT, 60.0),
     "switch-pause-60": Scenario(
         _dropped(lambda _victims: rules.paused()),
         survives=True,

@@ -18,7 +18,7 @@ class Limits:
 
     outage_ms: Pair | None = None
     silent_ms: Pair | None = None
-    dual_answer_ms: float = 0
+    dual_answer_ms: float | None = 0
     lost: int | None = None
     tcp_failed: int | None = None
     tcp_reset: int | None = None
@@ -95,6 +95,19 @@ FAILOVER = {
     "silent-60": _RETURN,
     # Everybody was alone for so long, and nobody knows more than the others.
     "switch-pause-60": replace(_HEAL, heal_silent_ms=2000),
+    # A double may not be heard at all.
+    "same-name": _UNTOUCHED,
+    "new-address": _RETURN,
+    # Its own clock tells it nothing: somebody has to.
+    "paused-vm": replace(_RETURN, heal_dual_ms=2000, heal_dual_median_ms=300),
+    # Gone twice, it stays away for 10 s, then 20, then 40: four returns a minute at most.
+    "flap": replace(_gone(500, 1000), dual_answer_ms=5 * _CROSSED, moves=10, claimants=1),
+    "floating-address": _gone(500, 1000),
+    # The foreign kernel answers beside the heir until it is mended.
+    "foreign-kernel": replace(_gone(500, 1000), dual_answer_ms=None, heal_dual_ms=0),
+    "plan-edit": replace(_PLANNED, moves=1, claimants=1),
+    "partition-quorum": Limits(heal_dual_ms=_CROSSED, heal_silent_ms=2000),
+    "guide-scenario-3": _UNTOUCHED,
     "partition-2-2": replace(_HEAL, silent_ms=(1000, 2000)),
     "partition-2-3": replace(_HEAL, silent_ms=(1000, 2000)),
     "partition-2-2-2": replace(_HEAL, silent_ms=(1000, 2000)),

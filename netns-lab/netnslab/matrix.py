@@ -44,10 +44,14 @@ class Cell:
 
 
 # Each strikes in another phase of gossip's and the witnesses' timers.
-_HEALS = ("silent-8", "partition-2-2", "partition-2-3", "partition-2-2-2")
+_HEALS = (
+    *("silent-8", "partition-2-2", "partition-2-3", "partition-2-2-2"),
+    *("paused-vm", "floating-address", "foreign-kernel", "plan-edit"),
+)
 _LASTING = (
     *("gossip-cut-120", "kill-120", "heir-stopped", "deaf", "mute", "one-way"),
     *("echo-filtered", "echo-filtered-one", "echo-limited", "silent-60", "switch-pause-60"),
+    *("new-address", "same-name", "flap", "partition-quorum", "guide-scenario-3"),
 )
 # Faults of a long run; of IPv6 fewer, as the same engine decides: 3.5 hours in all.
 FULL = (
@@ -85,9 +89,11 @@ SHORT = (
     # Longer than gossip remembers its dead.
     Cell("gossip-cut-120", duration=50.0),
     Cell("kill-120", duration=60.0),
-    Cell("deaf", duration=15.0),
+    # Longer than gossip takes to believe it.
+    *(Cell(name, duration=12.0) for name in ("partition-2-2", "deaf")),
     Cell("silent-8"),
-    *(Cell(name, duration=12.0) for name in ("partition-2-2", "echo-filtered")),
+    *(Cell(name, duration=8.0) for name in ("echo-filtered", "same-name")),
+    Cell("foreign-kernel"),
     *(Cell(name, 1, 6) for name in ("power-off", "kill", "stop")),
 )
 

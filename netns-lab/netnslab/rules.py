@@ -73,6 +73,24 @@ def few_echo_requests(each_second: int) -> str:
     return _firewall("input", "".join(f"{what} {limit}" for what in _ECHO_REQUESTS))
 
 
+def network_policy() -> str:
+    """The guide's NetworkPolicy for the speakers, where a network plugin enforces it on the host.
+
+    It lists what may come in, which is gossip, and nothing that may go out: no dialling, no echo
+    request, no question by UDP. Only what a node's speaker itself sends is meant: what answers for
+    services, and the kernel, are no pods of the speaker.
+    """
+    out = "".join(f"{what} drop; " for what in _ECHO_REQUESTS)
+    return _firewall("output", f"meta l4proto {{ tcp, udp }} th dport {GOSSIP_PORT} drop; {out}")
+
+
+def no_arp_for(ips: list[str]) -> str:
+    """A node's kernel hears no ARP question for these service IPs; packet sockets do."""
+    hook = "type filter hook input priority 0;"
+    drop = f"arp daddr ip {{ {', '.join(ips)} }} drop;"
+    return f"table arp {TABLE} {{\n chain own {{ {hook} {drop} }}\n}}\n"
+
+
 def _firewall(hook: str, rules: str) -> str:
     chain = f"type filter hook {hook} priority -200; {rules}"
     return f"table inet {TABLE} {{\n chain own {{ {chain}}}\n}}\n"
@@ -96,7 +114,7 @@ def load(where: Namespace, rules: str) -> None:
 def clear(where: Namespace) -> None:
     """Takes all rules of `load` away; nothing where there are none. Raises LabError."""
     # Declaring first makes the deletion succeed whether or not the table was there.
-    tables = (f"{family} {TABLE}" for family in ("bridge", "inet"))
+    tables = (f"{family} {TABLE}" for family in ("bridge", "inet", "arp"))
     _nft(where, "".join(f"table {table}\ndelete table {table}\n" for table in tables))
 
 

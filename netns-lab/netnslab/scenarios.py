@@ -241,6 +241,7 @@ def run_once(
     rows, result.bystanders = _measure(lab, fault, result.bystanders)
     result.rows += rows
     result.notes += [f"run {strike.number}: {note}" for note in fault.injected.notes]
+    result.failures += [f"run {strike.number}: {one}" for one in fault.injected.failures]
 
 
 def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) -> Iterable[Strike]:

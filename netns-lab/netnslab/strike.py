@@ -20,7 +20,8 @@ class Strike:
 class Injected:
     """What the fault itself measured.
 
-    `thawed` is when a frozen speaker went on, `healed` when frames got through again.
+    `thawed` is when a frozen speaker went on, `healed` when the fault was undone; `failures` are
+    what no instrument sees.
     """
 
     exit_ms: float | None = None
@@ -28,6 +29,7 @@ class Injected:
     thawed: float | None = None
     healed: float | None = None
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def _nothing(_lab: Lab, _strike: Strike) -> None:
@@ -48,7 +50,8 @@ class Scenario:
     many of so many nodes. `prepare` brings about the state before the fault. `besides`: further
     victims, given the first; what they own moves as planned and is neither measured nor a
     bystander's. `settle`: seconds that the end may take, where that is longer than usual. The rest
-    are the cluster's own settings, where a person does not choose others.
+    are the cluster's own settings, where a person does not choose others; `flags`, `objects`,
+    `spares` and `held` are as in `laboratory.Options`.
     """
 
     inject: Callable[[Lab, Strike], Injected]
@@ -66,3 +69,7 @@ class Scenario:
     rate: int = 0
     uplink: bool = False
     cpu: float = 0.0
+    flags: tuple[str, ...] = ()
+    objects: bool = False
+    spares: int = 0
+    held: bool = False
