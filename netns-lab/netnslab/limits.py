@@ -99,7 +99,7 @@ FAILOVER = {
     "same-name": _UNTOUCHED,
     "new-address": _RETURN,
     # Its own clock tells it nothing: somebody has to.
-    "paused-vm": replace(_RETURN, heal_dual_ms=2000, heal_dual_median_ms=300),
+    "paused-vm": replace(_RETURN, moves=None, heal_dual_ms=2000, heal_dual_median_ms=300),
     # Gone twice, it stays away for 10 s, then 20, then 40: four returns a minute at most.
     "flap": replace(_gone(500, 1000), dual_answer_ms=5 * _CROSSED, moves=10, claimants=1),
     "floating-address": _gone(500, 1000),

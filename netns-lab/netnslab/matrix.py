@@ -91,7 +91,7 @@ SHORT = (
     Cell("kill-120", duration=60.0),
     # Longer than gossip takes to believe it.
     *(Cell(name, duration=12.0) for name in ("partition-2-2", "deaf")),
-    Cell("silent-8"),
+    Cell("silent-8", 2),
     *(Cell(name, duration=8.0) for name in ("echo-filtered", "same-name")),
     Cell("foreign-kernel"),
     *(Cell(name, 1, 6) for name in ("power-off", "kill", "stop")),

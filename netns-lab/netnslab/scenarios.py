@@ -148,6 +148,10 @@ def _handover(lab: Lab, fault: Fault, ip: str, frames: dict[str, Any]) -> float 
     return float(max(new["first_ms"], frames.get(old.mac, {}).get("last_ms", 0.0)))
 
 
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)
+
+
 def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
     wire, probe, frames = readings.heard[ip], readings.probed["ips"][ip], readings.frames[ip]
     newcomer = fault.newcomers.get(ip)
@@ -176,11 +180,11 @@ def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
         noise=_noise(lab, frames, before),
         noise_ms={k: v for k, v in seen["begin_ms"].items() if k not in PLAIN} if seen else {},
         early=_early(lab, fault, ip, readings),
-        handover_ms=None if handover is None else round(handover, 1),
+        handover_ms=_rounded(handover),
         exit_ms=fault.injected.exit_ms,
         exit_code=fault.injected.exit_code,
-        heal_dual_ms=healed.get("dual_answer_ms"),
-        heal_silent_ms=healed.get("silent_ms"),
+        heal_dual_ms=_rounded(healed.get("dual_answer_ms")),
+        heal_silent_ms=_rounded(healed.get("silent_ms")),
         **readings.tcp[ip],
     )
 
