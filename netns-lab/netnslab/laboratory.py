@@ -4,7 +4,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
@@ -42,9 +42,9 @@ class Options:
 
     `rate`: UDP questions a second and IP, 0 the usual; `uplink`: gossip on a link of its own;
     `cpu`: cores for each speaker, 0 without limit; `flags`: more for its command line; `objects`:
-    the manifests hold Nodes, labelled with their names; `spares`: further machines without a
-    speaker; `held`: the speakers' clocks can be held back. `tick` is called in every turn of every
-    wait; `logs` is where the speakers' logs are kept.
+    the manifests hold Nodes, labelled with their names, and each speaker reads a copy; `spares`:
+    machines without a speaker; `held`: the speakers' clocks can be held back. `tick` is called in
+    every turn of every wait; `logs` is where the speakers' logs are kept.
     """
 
     nodes: int = 3
@@ -78,7 +78,7 @@ class Lab:
         spares = [f"spare-{number}" for number in range(1, options.spares + 1)]
         machines = self.names + spares
         self.topology = Topology(machines, options.family, uplink=options.uplink)
-        self._source = self.directory / "manifests"
+        self._sources = self._folders()
         self._doubles: list[Node] = []
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
@@ -95,28 +95,41 @@ class Lab:
 
     def _nodes(self) -> dict[str, Node]:
         hosts = self.topology.nodes
-        self._source.mkdir()
-        own = {name: hosts[name].ip for name in self.names}
-        manifests.write(self._source, self.ips, own, objects=self.options.objects)
+        options, own = self.options, {name: hosts[name].ip for name in self.names}
+        for folder in set(self._sources.values()):
+            folder.mkdir()
+            manifests.write(folder, self.ips, own, objects=options.objects)
         secret = self.directory / "secretkey"
         manifests.write_secret(secret)
         seeds = [hosts[name].gossip_ip for name in self.names]
-        options, paths = self.options, (self._source, secret, self.directory)
-        self._launch = Launch(options.speaker, *paths, seeds, options.flags, options.held)
+        paths = secret, self.directory
+        self._launches = {
+            name: Launch(options.speaker, folder, *paths, seeds, options.flags, options.held)
+            for name, folder in self._sources.items()
+        }
         for host in hosts.values():
             self.topology.serve(host, self.ips)
         cpu = self.options.cpu
         if cpu:
             cgroups.sweep()
         return {
-            name: Node(hosts[name], self._launch, self.ips, CpuGroup(name, cpu) if cpu else None)
-            for name in self.names
+            name: Node(hosts[name], launch, self.ips, CpuGroup(name, cpu) if cpu else None)
+            for name, launch in self._launches.items()
         }
+
+    def _folders(self) -> dict[str, Path]:
+        """Where each speaker reads: one folder for all; with Node objects a copy for each.
+
+        Each watch of an API server is as late as it is, and so is each copy.
+        """
+        common = self.directory / "manifests"
+        apart = self.options.objects
+        return {name: self.directory / f"of-{name}" if apart else common for name in self.names}
 
     def double(self, node: Node) -> Node:
         """Starts a speaker of the same name on a spare machine; `repair` ends it."""
         host = self.topology.nodes[f"spare-{len(self._doubles) + 1}"]
-        double = Node(host, self._launch, self.ips, name=node.name)
+        double = Node(host, self._launches[node.name], self.ips, name=node.name)
         self._doubles.append(double)
         double.start()
         return double
@@ -126,9 +139,13 @@ class Lab:
         while self._doubles:
             self._doubles.pop().close()
 
-    def advertise(self, but: tuple[str, ...] = ()) -> None:
-        """Edits the advertisement that all speakers read: who is in `but` is not selected."""
-        manifests.advertise(self._source, self.ips, but)
+    def advertise(self, but: Iterable[str] = (), readers: Iterable[str] = ()) -> None:
+        """Edits the advertisement: who is in `but` is not selected.
+
+        `readers`: whose copies; without any, everybody's.
+        """
+        for folder in {self._sources[name] for name in readers or self.names}:
+            manifests.advertise(folder, self.ips, tuple(but))
 
     def __enter__(self) -> "Lab":
         return self

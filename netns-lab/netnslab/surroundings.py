@@ -15,6 +15,8 @@ READY_WITHIN = 5.0
 PERIOD = 3.0
 # As fast as VRRP with short intervals; the fast verdict takes longer.
 FLOATS_AFTER = 0.15
+# So much later than the first watch of an API server the last one tells of a change.
+LAG = 1.0
 # So long before the heal the minority must have been silent.
 LAST = 2.0
 SERVICE_UNAVAILABLE = 503
@@ -115,10 +117,15 @@ def _foreign_kernel(lab: Lab, strike: Strike) -> Injected:
 
 
 def _plan_edit(lab: Lab, strike: Strike) -> Injected:
-    """The advertisement selects the victim no more; every speaker reads that in its own time."""
-    lab.advertise(but=tuple(victim.name for victim in strike.victims))
+    """The advertisement selects the victim no more; it knows so last and first, in turn."""
+    losers = [victim.name for victim in strike.victims]
+    others = [name for name in lab.names if name not in losers]
+    first, last = (others, losers) if strike.number % 2 else (losers, others)
+    lab.advertise(losers, first)
+    lab.pass_time(time.monotonic() + LAG)
+    lab.advertise(losers, last)
     lab.pass_time(time.monotonic() + strike.duration)
-    return Injected()
+    return Injected(notes=[f"{', '.join(last)} read it {LAG:g} s after {', '.join(first)}"])
 
 
 def _minority(lab: Lab, strike: Strike) -> Injected:
