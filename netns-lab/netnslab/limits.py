@@ -93,8 +93,8 @@ FAILOVER = {
     "echo-limited": _UNTOUCHED,
     "silent-8": _RETURN,
     "silent-60": _RETURN,
-    # Everybody was alone for so long, and nobody knows more than the others.
-    "switch-pause-60": replace(_HEAL, heal_silent_ms=2000),
+    # Each was alone for so long, and knows that it was: it waits for a word of the others.
+    "switch-pause-60": replace(_HEAL, heal_dual_ms=_CROSSED, heal_silent_ms=2000),
     # A double may not be heard at all.
     "same-name": _UNTOUCHED,
     "new-address": _RETURN,
@@ -105,7 +105,7 @@ FAILOVER = {
     "floating-address": _gone(500, 1000),
     # The foreign kernel answers beside the heir until it is mended.
     "foreign-kernel": replace(_gone(500, 1000), dual_answer_ms=None, heal_dual_ms=0),
-    "plan-edit": replace(_PLANNED, moves=1, claimants=1),
+    "plan-edit": replace(_PLANNED, silent_ms=(200, 200), moves=1, claimants=1),
     "partition-quorum": Limits(heal_dual_ms=_CROSSED, heal_silent_ms=2000),
     "guide-scenario-3": _UNTOUCHED,
     "partition-2-2": replace(_HEAL, silent_ms=(1000, 2000)),
