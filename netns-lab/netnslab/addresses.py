@@ -7,9 +7,14 @@ PREFIX = 16
 PREFIX6 = 64
 CLIENT_IP = "10.77.0.2"
 OBSERVER_IP = "10.77.0.3"
+# The observer asks from an address that its kernel knows nothing of: what is answered to it must
+# not refresh the kernel's own entries.
+ASKER_IP, ASKER_IP6 = "10.77.0.4", "2001:db8:77::4"
 BRIDGE = "br0"
 LINK = "eth0"
 ECHO_PORT = 9000
+# Where no backend listens.
+DISCARD_PORT = 9
 GOSSIP_PORT = 7946
 MOST_NODES = 50
 MOST_SERVICES = 1000

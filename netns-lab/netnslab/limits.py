@@ -12,8 +12,11 @@ class Limits:
     A pair bounds median and 99th percentile over faults of the worst hit IP of each fault; all
     other bounds hold for every IP of every fault. `quiet`: the heir may answer but announce
     nothing. `heal_*`: from the moment on in which the fault was undone; `dual_answer_ms` then
-    bounds what was before, and the median is over faults. `wire_only`: the client may go on by way
-    of the old node, whose kernel still forwards.
+    bounds what was before, and the median is over faults. `wire_only`: clients may go on by way of
+    the old node, whose kernel still forwards. `answer_ms` is the median time to an answer;
+    `late_share` of the questions outside of the longest silence may be answered late or never; so
+    many frames of one kind may one node send unasked about one IP in a second. These three hold for
+    bystanders too.
     """
 
     outage_ms: Pair | None = None
@@ -29,6 +32,9 @@ class Limits:
     heal_dual_ms: float | None = None
     heal_dual_median_ms: float | None = None
     heal_silent_ms: float | None = None
+    answer_ms: float | None = 20
+    late_share: float | None = 0.1
+    frames_a_second: int | None = 12
     quiet: bool = False
     wire_only: bool = False
 
@@ -80,7 +86,8 @@ FAILOVER = {
     "switch-pause-2000": _CALM,
     "gossip-cut": replace(_CALM, lost=0, silent_ms=(200, 200)),
     "freeze-1s": replace(_CALM, lost=0),
-    "loss": _CALM,
+    # A fifth of all questions or answers is lost on the way.
+    "loss": replace(_CALM, late_share=0.35),
     "quota": _CALM,
     "gossip-cut-120": _UNTOUCHED,
     "kill-120": _AWAY,

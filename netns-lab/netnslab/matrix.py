@@ -1,11 +1,12 @@
 """`lab matrix`: every scenario, a result file for each cell; goes on where it ended."""
 
+import dataclasses
 import json
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,6 +18,8 @@ from netnslab import report
 from netnslab.laboratory import Options
 
 UNUSABLE = 2
+# Characters that a result file keeps of a lab that could not work.
+MOST_OUTPUT = 2000
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Attempt:
-    """`ok`, `failed` or `unusable`, and every way in which it failed."""
+    """`ok`, `failed` or `unusable`, every way in which it failed, and what the lab said of it."""
 
     outcome: str
     failures: tuple[str, ...] = ()
+    output: str = ""
 
 
 def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
@@ -141,8 +145,9 @@ def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
     try:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if not partial.exists():
-            sys.stderr.write(ended.stdout + ended.stderr)
-            return Attempt("unusable")
+            output = ended.stdout + ended.stderr
+            sys.stderr.write(output)
+            return Attempt("unusable", output=output[-MOST_OUTPUT:])
         partial.replace(file)
         if ended.returncode == 0:
             return Attempt("ok")
@@ -151,12 +156,31 @@ def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
         partial.unlink(missing_ok=True)
 
 
-def _tries(cell: Cell, options: Options, plan: Plan) -> Iterator[Attempt]:
+def tries(
+    cell: Cell,
+    options: Options,
+    plan: Plan,
+    attempt_it: Callable[[Cell, Options, Path], Attempt] = _attempt,
+) -> Iterator[Attempt]:
+    """Attempts until the first good one; the last result tells what came of those before it."""
+    file = plan.folder / f"{cell.name}.json"
+    earlier: list[Attempt] = []
     for _ in range(1 + plan.retries):
-        attempt = _attempt(cell, options, plan.folder / f"{cell.name}.json")
+        attempt = attempt_it(cell, options, file)
+        if earlier and attempt.outcome != "unusable":
+            remember(file, earlier)
         yield attempt
         if attempt.outcome == "ok":
             return
+        earlier.append(attempt)
+
+
+def remember(file: Path, earlier: list[Attempt]) -> None:
+    """Writes into a result what came out of the attempts before it; nothing where it has none."""
+    if file.exists():
+        document = json.loads(file.read_text())
+        document["earlier_attempts"] = [dataclasses.asdict(attempt) for attempt in earlier]
+        file.write_text(report.dumped(document))
 
 
 def _say(console: Console, name: str, attempts: list[Attempt], seconds: float) -> None:
@@ -186,7 +210,7 @@ def run(options: Options, plan: Plan) -> bool:
             progress.update(task, description=cell.name)
             if not done(file, commit):
                 began = time.monotonic()
-                attempts = list(_tries(cell, options, plan))
+                attempts = list(tries(cell, options, plan))
                 _say(console, cell.name, attempts, time.monotonic() - began)
             good &= file.exists() and json.loads(file.read_text())["ok"]
             progress.advance(task)

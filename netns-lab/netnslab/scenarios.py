@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from netnslab import oracle, verdict
+from netnslab import oracle, verdict, wire
 from netnslab.errors import LabError
 from netnslab.faults import SCENARIOS
 from netnslab.laboratory import STEADY, Lab, NotConvergedError
@@ -14,8 +14,6 @@ from netnslab.limits import Limits
 from netnslab.strike import Injected, Strike
 from netnslab.verdict import Bystanders, Row
 
-# What answers a question, by ARP and by NDP.
-PLAIN = ("reply", "advertisement")
 # An answer may still be on its way when the window closes.
 STRAGGLERS = 0.3
 
@@ -97,6 +95,7 @@ class Readings:
     frames: dict[str, Any]
     last: dict[str, Any]
     client: dict[str, str | None]
+    second: dict[str, str | None]
     healed: dict[str, Any] | None = None
     contact: float | None = None
 
@@ -112,6 +111,7 @@ def _read(lab: Lab, fault: Fault) -> Readings:
         frames=lab.capture.ask("since", start=start),
         last=lab.heard(end - 0.5, end),
         client=lab.client_owners(),
+        second=lab.client_owners(lab.topology.observer),
     )
     if fault.injected.healed is not None:
         readings.healed = lab.heard(fault.injected.healed, end)
@@ -124,7 +124,12 @@ def _read(lab: Lab, fault: Fault) -> Readings:
 def _noise(lab: Lab, frames: dict[str, Any], before: str | None) -> int:
     """Frames that were no plain answers to a question, of all who had not owned the IP."""
     heirs = (seen["kinds"] for mac, seen in frames.items() if lab.macs.get(mac) != before)
-    return sum(count for kinds in heirs for kind, count in kinds.items() if kind not in PLAIN)
+    return sum(n for kinds in heirs for kind, n in kinds.items() if kind not in wire.PLAIN)
+
+
+def _noise_ms(begun: dict[str, int]) -> dict[str, int]:
+    """When each kind of such frames began."""
+    return {kind: after for kind, after in begun.items() if kind not in wire.PLAIN}
 
 
 def _early(lab: Lab, fault: Fault, ip: str, readings: Readings) -> bool:
@@ -153,7 +158,7 @@ def _rounded(milliseconds: float | None) -> float | None:
 
 
 def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
-    wire, probe, frames = readings.heard[ip], readings.probed["ips"][ip], readings.frames[ip]
+    heard, probe, frames = readings.heard[ip], readings.probed["ips"][ip], readings.frames[ip]
     newcomer = fault.newcomers.get(ip)
     seen = frames.get(lab.topology.nodes[newcomer].mac) if newcomer else None
     handover = _handover(lab, fault, ip, frames)
@@ -167,18 +172,23 @@ def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
         lost=probe["lost"],
         outage_ms=round(probe["outage_ms"], 1),
         takeover_ms=round(seen["first_ms"], 1) if seen else None,
-        silent_ms=round(wire["silent_ms"], 1),
-        dual_answer_ms=round(wire["dual_answer_ms"], 1),
+        silent_ms=round(heard["silent_ms"], 1),
+        dual_answer_ms=round(heard["dual_answer_ms"], 1),
         owner_before=before,
         owner_after=lab.wire_owner(readings.last[ip]),
-        moves=_moves(lab, wire, before),
+        moves=_moves(lab, heard, before),
         expected=fault.expected[ip],
         client_after=readings.client[ip],
+        second_after=readings.second[ip],
         prober_gap_ms=round(readings.probed["prober_gap_ms"], 1),
         newcomer=newcomer,
         claimants=sum(lab.macs.get(mac) != before for mac in frames),
         noise=_noise(lab, frames, before),
-        noise_ms={k: v for k, v in seen["begin_ms"].items() if k not in PLAIN} if seen else {},
+        noise_ms=_noise_ms(seen["begin_ms"]) if seen else {},
+        asked=heard["asked"],
+        late=heard["late"],
+        answer_ms=round(heard["answer_ms"], 2),
+        busiest=max((by_mac["busiest"] for by_mac in frames.values()), default=0),
         early=_early(lab, fault, ip, readings),
         handover_ms=_rounded(handover),
         exit_ms=fault.injected.exit_ms,
@@ -193,14 +203,11 @@ def _measure(lab: Lab, fault: Fault, bystanders: Bystanders) -> tuple[list[Row],
     readings = _read(lab, fault)
     rows: list[Row] = []
     for ip in lab.ips:
+        row = _row(lab, fault, ip, readings)
         if ip in fault.hit:
-            rows.append(_row(lab, fault, ip, readings))
-        if ip in fault.hit or ip in fault.aside:
-            continue
-        wire = readings.heard[ip]
-        lost = readings.probed["ips"][ip]["lost"]
-        moves = _moves(lab, wire, fault.before[ip])
-        bystanders = bystanders.plus(lost, moves, wire["silent_ms"], wire["late"])
+            rows.append(row)
+        elif ip not in fault.aside:
+            bystanders = bystanders.plus(row)
     return rows, bystanders
 
 
@@ -295,4 +302,4 @@ def judge(result: Result, limits: Limits) -> list[str]:
     """Every way in which rows, faults and bystanders fail."""
     failures = [line for row in result.rows for line in verdict.judge(row, limits)]
     failures += verdict.judge_faults(result.rows, limits)
-    return failures + verdict.judge_bystanders(result.bystanders)
+    return failures + verdict.judge_bystanders(result.bystanders, limits)

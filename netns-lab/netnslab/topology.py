@@ -1,11 +1,11 @@
 """Client, second host and nodes, each with a veth into one Linux bridge; on request the nodes
 gossip over a second one."""
 
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from socket import AF_INET6, inet_aton
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -14,6 +14,7 @@ from netnslab import arp, rules
 from netnslab.addresses import (
     BRIDGE,
     CLIENT_IP,
+    DISCARD_PORT,
     FLOATING_IP,
     FLOATING_IP6,
     GOSSIP_BRIDGE,
@@ -26,7 +27,7 @@ from netnslab.addresses import (
     ip6,
     node_ip,
 )
-from netnslab.instrument import packet_socket
+from netnslab.instrument import family_of, packet_socket
 from netnslab.namespaces import Namespace
 
 # Route tables and neighbour states as in linux/rtnetlink.h and linux/neighbour.h.
@@ -53,7 +54,7 @@ class Host:
 
 def _tell_everybody(host: Host, ip: str) -> None:
     """A gratuitous request, as whoever takes an address over sends."""
-    mac, spa = bytes.fromhex(host.mac.replace(":", "")), inet_aton(ip)
+    mac, spa = bytes.fromhex(host.mac.replace(":", "")), socket.inet_aton(ip)
     frame = arp.encode(arp.BROADCAST, mac, arp.REQUEST, (mac, spa), (b"\0" * 6, spa))
     with packet_socket(LINK, arp.ETH_P_ARP) as raw:
         raw.send(frame)
@@ -247,6 +248,11 @@ class Topology:
         """The host's own ARP table: IP to (MAC, state); failed entries are left out."""
         return host.namespace.run(_with_netlink, _neighbours)
 
+    def greet(self, host: Host, ips: list[str]) -> None:
+        """Sends each IP a packet that nobody answers, for which the host's kernel looks it up."""
+        if ips:
+            host.namespace.run(_greet, ips)
+
     def verify_neighbours(self, host: Host, ips: list[str]) -> None:
         """Has the host's kernel ask each known neighbour again at once, by unicast.
 
@@ -314,7 +320,7 @@ def _route(netlink: Any, host: Host) -> None:
     netlink.route("add", dst="default", gateway=CLIENT_IP)
     if host.ip6:
         gateway = ip6(2)
-        netlink.route("add", family=AF_INET6, dst="default", gateway=gateway)
+        netlink.route("add", family=socket.AF_INET6, dst="default", gateway=gateway)
 
 
 def _configure_gossip(netlink: Any, host: Host) -> None:
@@ -354,6 +360,14 @@ def _accept(netlink: Any, ips: list[str]) -> None:
         netlink.route(
             "add", dst=f"{ip}/32", oif=loopback, table=TABLE_LOCAL, type="local", scope="host"
         )
+
+
+def _greet(ips: list[str]) -> None:
+    with socket.socket(family_of(ips[0]), socket.SOCK_DGRAM) as used:
+        used.setblocking(False)
+        for ip in ips:
+            with suppress(OSError):
+                used.sendto(b"", (ip, DISCARD_PORT))
 
 
 def _neighbours(netlink: Any) -> dict[str, tuple[str, int]]:

@@ -53,8 +53,9 @@ def test_a_right_speaker_passes(scenario: str, tmp_path: Path) -> None:
     assert row["owner_after"] == row["expected"]
     assert row["sent"] > 0
     bystanders = result["bystanders"]
-    assert bystanders.pop("late") < 10
-    assert bystanders == {"ips": 4 - len(result["runs"]), "lost": 0, "moves": 0, "silent_ms": 0.0}
+    assert bystanders["ips"] == 4 - len(result["runs"])
+    harmed = ("lost", "moves", "silent_ms", "claimants", "tcp_reset", "astray")
+    assert [bystanders[name] for name in harmed] == [0] * len(harmed)
 
 
 def test_many_ips_are_asked_of_the_nodes_kernels(tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ GOOD = Row(
     expected="node-2",
     client_after="node-2",
     prober_gap_ms=0.0,
+    second_after="node-2",
+    asked=180,
+    late=2,
+    answer_ms=0.5,
+    busiest=6,
     newcomer="node-2",
     claimants=1,
     tcp_connects=90,
@@ -87,6 +92,13 @@ def test_a_good_row_passes_wherever_somebody_may_move(limits: Limits) -> None:
         ("power-off", {"client_after": "node-1"}),
         ("power-off", {"client_after": None}),
         ("kill", {"takeover_ms": None}),
+        ("power-off", {"second_after": "node-1"}),
+        ("power-off", {"second_after": None}),
+        ("power-off", {"answer_ms": 90.0}),
+        ("kill", {"late": 90}),
+        # Few questions, few late ones: a share alone would not do.
+        ("stop", {"asked": 25, "late": 8}),
+        ("blink-500", {"busiest": 20}),
     ],
 )
 def test_one_value_beyond_its_limit_fails_the_row(scenario: str, change: dict[str, Any]) -> None:
@@ -166,8 +178,35 @@ def test_silence_obeys_the_same_bounds() -> None:
     assert judge_faults(rows, MEMBERLIST["power-off"]) == []
 
 
-@pytest.mark.parametrize(("lost", "moves", "silent"), [(1, 0, 0.0), (0, 1, 0.0), (0, 0, 50.1)])
-def test_bystanders_may_suffer_nothing(lost: int, moves: int, silent: float) -> None:
-    calm = Bystanders().plus(0, 0, 0.0)
-    assert judge_bystanders(calm) == []
-    assert len(judge_bystanders(calm.plus(lost, moves, silent))) == 1
+@pytest.mark.parametrize("scenario", ["loss", "quota", "power-off"])
+def test_a_few_late_answers_fail_nobody(scenario: str) -> None:
+    row = replace(GOOD, asked=25, late=3, answer_ms=5.0, moves=0, claimants=0)
+    assert judge(row, FAILOVER[scenario]) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lost": 1},
+        {"moves": 1},
+        {"silent_ms": 50.1},
+        {"claimants": 1},
+        {"tcp_reset": 1},
+        {"client_after": "node-1"},
+        {"second_after": "node-1"},
+        {"answer_ms": 90.0},
+        {"late": 90},
+        {"busiest": 20},
+    ],
+)
+def test_bystanders_may_suffer_nothing(change: dict[str, Any]) -> None:
+    limits = FAILOVER["power-off"]
+    row = replace(GOOD, moves=0, claimants=0, silent_ms=0.0)
+    calm = Bystanders().plus(row)
+    assert judge_bystanders(calm, limits) == []
+    assert len(judge_bystanders(calm.plus(replace(row, **change)), limits)) == 1
+
+
+def test_an_ip_that_the_second_client_never_asked_for_misleads_nobody() -> None:
+    row = replace(GOOD, moves=0, claimants=0, silent_ms=0.0, second_after=None)
+    assert judge_bystanders(Bystanders().plus(row), FAILOVER["power-off"]) == []
