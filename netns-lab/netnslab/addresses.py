@@ -23,6 +23,8 @@ MOST_SERVICES = 1000
 MANY = 50
 GOSSIP_BRIDGE = "br1"
 GOSSIP_LINK = "eth1"
+# What a daemon such as keepalived moves between nodes: below all of their own addresses.
+FLOATING_IP, FLOATING_IP6 = "10.77.0.5", "2001:db8:77::5"
 # The storm asks from an address of its own, about addresses that nobody has.
 STORM_IP, STORM_IP6 = "10.77.0.9", "2001:db8:77::9"
 
@@ -35,6 +37,11 @@ def node_name(number: int) -> str:
 def node_ip(number: int) -> str:
     """The address of node `number`, from 1."""
     return f"10.77.0.{10 + number}"
+
+
+def moved_ip(number: int, times: int) -> str:
+    """What node `number` is called after so many changes of its address."""
+    return f"10.77.{240 + times % 10}.{10 + number}"
 
 
 def ip6(number: int) -> str:

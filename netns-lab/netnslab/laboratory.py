@@ -4,9 +4,10 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,8 +43,10 @@ class Options:
     """What a person or a scenario may choose.
 
     `rate`: UDP questions a second and IP, 0 the usual; `uplink`: gossip on a link of its own;
-    `cpu`: cores for each speaker, 0 without limit. `tick` is called in every turn of every wait;
-    `logs` is where the speakers' logs are kept.
+    `cpu`: cores for each speaker, 0 without limit; `flags`: more for its command line; `objects`:
+    the manifests hold Nodes, labelled with their names, and each speaker reads a copy; `spares`:
+    machines without a speaker; `held`: the speakers' clocks can be held back. `tick` is called in
+    every turn of every wait; `logs` is where the speakers' logs are kept.
     """
 
     nodes: int = 3
@@ -52,8 +55,13 @@ class Options:
     rate: int = 0
     uplink: bool = False
     cpu: float = 0.0
+    flags: tuple[str, ...] = ()
+    objects: bool = False
+    spares: int = 0
+    held: bool = False
     converge_within: float = CONVERGE_WITHIN
     settle_within: float = SETTLE_WITHIN
+    watch_at_most: float = inf
     speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
     tick: Callable[[], None] = lambda: None
     logs: Path | None = None
@@ -69,7 +77,11 @@ class Lab:
         candidates = (service_ip(number, options.family) for number in count())
         self.ips = oracle.spread(candidates, self.names, options.services)
         self.directory = Path(tempfile.mkdtemp(dir=sandbox.SCRATCH))
-        self.topology = Topology(self.names, options.family, uplink=options.uplink)
+        spares = [f"spare-{number}" for number in range(1, options.spares + 1)]
+        machines = self.names + spares
+        self.topology = Topology(machines, options.family, uplink=options.uplink)
+        self._sources = self._folders()
+        self._doubles: list[Node] = []
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
         watched = {"ips": self.ips, "port": ECHO_PORT}
@@ -84,22 +96,57 @@ class Lab:
 
     def _nodes(self) -> dict[str, Node]:
         hosts = self.topology.nodes
-        source = self.directory / "manifests"
-        source.mkdir()
-        manifests.write(source, self.ips, {name: host.ip for name, host in hosts.items()})
+        options, own = self.options, {name: hosts[name].ip for name in self.names}
+        for folder in set(self._sources.values()):
+            folder.mkdir()
+            manifests.write(folder, self.ips, own, objects=options.objects)
         secret = self.directory / "secretkey"
         manifests.write_secret(secret)
-        seeds = [host.gossip_ip for host in hosts.values()]
-        launch = Launch(self.options.speaker, source, secret, self.directory, seeds)
+        seeds = [hosts[name].gossip_ip for name in self.names]
+        paths = secret, self.directory
+        self._launches = {
+            name: Launch(options.speaker, folder, *paths, seeds, options.flags, options.held)
+            for name, folder in self._sources.items()
+        }
         for host in hosts.values():
             self.topology.serve(host, self.ips)
         cpu = self.options.cpu
         if cpu:
             cgroups.sweep()
         return {
-            name: Node(host, launch, self.ips, CpuGroup(name, cpu) if cpu else None)
-            for name, host in hosts.items()
+            name: Node(hosts[name], launch, self.ips, CpuGroup(name, cpu) if cpu else None)
+            for name, launch in self._launches.items()
         }
+
+    def _folders(self) -> dict[str, Path]:
+        """Where each speaker reads: one folder for all; with Node objects a copy for each.
+
+        Each watch of an API server is as late as it is, and so is each copy.
+        """
+        common = self.directory / "manifests"
+        apart = self.options.objects
+        return {name: self.directory / f"of-{name}" if apart else common for name in self.names}
+
+    def double(self, node: Node) -> Node:
+        """Starts a speaker of the same name on a spare machine; `repair` ends it."""
+        host = self.topology.nodes[f"spare-{len(self._doubles) + 1}"]
+        double = Node(host, self._launches[node.name], self.ips, name=node.name)
+        self._doubles.append(double)
+        double.start()
+        return double
+
+    def part_with_doubles(self) -> None:
+        """Ends every double, its machine's backend too."""
+        while self._doubles:
+            self._doubles.pop().close()
+
+    def advertise(self, but: Iterable[str] = (), readers: Iterable[str] = ()) -> None:
+        """Edits the advertisement: who is in `but` is not selected.
+
+        `readers`: whose copies; without any, everybody's.
+        """
+        for folder in {self._sources[name] for name in readers or self.names}:
+            manifests.advertise(folder, self.ips, tuple(but))
 
     def __enter__(self) -> "Lab":
         return self
@@ -110,6 +157,7 @@ class Lab:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.part_with_doubles()
         for node in self.nodes.values():
             node.close()
         for instrument in (self.prober, self.tcp, self.observer, self.capture):
@@ -193,8 +241,13 @@ class Lab:
         self.converge()
 
     def repair(self) -> None:
-        """Undoes every fault: cables in, frozen speakers thawed, dead ones started."""
+        """Undoes every fault: cables in, frozen speakers thawed, dead ones started.
+
+        A node that has another address keeps it: the cluster has learned it.
+        """
         self.topology.heal()
+        self.part_with_doubles()
+        self.advertise()
         for node in self.nodes.values():
             node.signal(signal.SIGCONT)
             if not node.running:
@@ -263,6 +316,7 @@ class Lab:
     def stop(self) -> None:
         """Ends all speakers, then shows that nobody answers any more. Raises LabError."""
         self.topology.heal()
+        self.part_with_doubles()
         for node in self.nodes.values():
             node.signal(signal.SIGCONT)
             node.signal(signal.SIGTERM)

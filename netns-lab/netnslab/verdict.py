@@ -12,6 +12,8 @@ from netnslab.limits import Limits, Pair
 FORGIVEN = 3
 # The median of fewer answer times than this says more about the machine.
 FEWEST = 10
+# Of fewer heals a median says nothing.
+FEWEST_HEALS = 3
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Row:
     `answer_ms` the median time to an answer. `busiest` is the most frames of one kind that one
     node sent unasked in one second. `newcomer` must be heard on the wire (None: nobody has to);
     `claimants` counts the nodes that spoke for the IP though they had not owned it before; `noise`
-    the newcomer's frames that were no plain answers, `noise_ms` when each kind of them began;
-    `early`: a thawed owner spoke for the IP before it had heard from anybody.
+    their frames that were no plain answers, `noise_ms` when each kind of the newcomer's began;
+    `early`: a thawed owner spoke for the IP before it had heard from anybody; `heal_*`: as without
+    it, but from the moment on in which the fault was undone, None where nothing was.
     """
 
     run: int
@@ -59,6 +62,8 @@ class Row:
     handover_ms: float | None = None
     exit_ms: float | None = None
     exit_code: int | None = None
+    heal_dual_ms: float | None = None
+    heal_silent_ms: float | None = None
 
     @property
     def late_share(self) -> float:
@@ -148,8 +153,14 @@ def _bounds(row: Row, limits: Limits) -> list[tuple[str, Any, float]]:
         "claimants",
         "handover_ms",
         "exit_ms",
+        "heal_dual_ms",
+        "heal_silent_ms",
     )
     pairs = [(name, getattr(row, name), getattr(limits, name)) for name in names]
+    if limits.heal_dual_ms is not None:
+        # What is bounded apart does not count twice.
+        during = row.dual_answer_ms - (row.heal_dual_ms or 0.0)
+        pairs[0] = ("dual_answer_ms before the heal", during, limits.dual_answer_ms)
     bounded = [(name, value, limit) for name, value, limit in pairs if limit is not None]
     return bounded + _habits(row, limits)
 
@@ -168,7 +179,7 @@ def worst(rows: Sequence[Row], field: str) -> list[float]:
     """That field of the worst hit IP of each fault, ascending."""
     by_run: dict[int, float] = {}
     for row in rows:
-        by_run[row.run] = max(by_run.get(row.run, 0.0), getattr(row, field))
+        by_run[row.run] = max(by_run.get(row.run, 0.0), getattr(row, field) or 0.0)
     return sorted(by_run.values())
 
 
@@ -183,6 +194,9 @@ def judge_faults(rows: Sequence[Row], limits: Limits) -> list[str]:
     for name, pair in (("outage_ms", limits.outage_ms), ("silent_ms", limits.silent_ms)):
         if pair is not None and rows:
             failures += _over(name, worst(rows, name), pair)
+    heals = worst(rows, "heal_dual_ms") if limits.heal_dual_median_ms is not None else []
+    if len(heals) >= FEWEST_HEALS and median(heals) > (limits.heal_dual_median_ms or 0.0):
+        failures.append(f"heal_dual_ms: median {median(heals):.1f} over {len(heals)} heals")
     return failures
 
 

@@ -36,6 +36,8 @@ GOOD = Row(
     handover_ms=100.0,
     exit_ms=300.0,
     exit_code=0,
+    heal_dual_ms=0.0,
+    heal_silent_ms=0.0,
 )
 
 
@@ -60,6 +62,16 @@ def test_a_good_row_passes_wherever_somebody_may_move(limits: Limits) -> None:
         ("kill", {"dual_answer_ms": 50.0}),
         ("restart", {"tcp_reset": 1}),
         ("restart", {"dual_answer_ms": 150.0}),
+        ("kill-120", {"noise": 1}),
+        ("kill-120", {"moves": 3}),
+        ("heir-stopped", {"noise": 1}),
+        ("heir-stopped", {"tcp_reset": 1}),
+        ("silent-8", {"heal_dual_ms": 150.0, "dual_answer_ms": 150.0}),
+        ("silent-8", {"dual_answer_ms": 50.0}),
+        ("silent-8", {"heal_dual_ms": None}),
+        ("silent-60", {"heal_silent_ms": 250.0}),
+        ("partition-2-2", {"heal_dual_ms": 2050.0, "dual_answer_ms": 2050.0}),
+        ("partition-2-2", {"heal_dual_ms": 1900.0, "dual_answer_ms": 1950.0}),
         ("stop", {"lost": 1}),
         ("stop", {"tcp_failed": 1}),
         ("stop", {"dual_answer_ms": 150.0}),
@@ -101,6 +113,31 @@ def test_calm_means_that_nobody_else_speaks(scenario: str, change: dict[str, Any
     calm = replace(GOOD, moves=0, claimants=0)
     assert judge(calm, FAILOVER[scenario]) == []
     assert len(judge(replace(calm, **change), FAILOVER[scenario])) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"moves": 1}, {"claimants": 1}, {"lost": 1}, {"tcp_failed": 1}, {"tcp_reset": 1}]
+)
+@pytest.mark.parametrize("scenario", ["gossip-cut-120", "one-way", "echo-filtered-one"])
+def test_what_nothing_may_touch_loses_nothing(scenario: str, change: dict[str, Any]) -> None:
+    calm = replace(GOOD, moves=0, claimants=0)
+    assert judge(calm, FAILOVER[scenario]) == []
+    assert len(judge(replace(calm, **change), FAILOVER[scenario])) == 1
+
+
+@pytest.mark.parametrize(
+    ("heals", "failing"),
+    [
+        ([250.0, 300.0, 1950.0], False),
+        ([250.0, 350.0, 350.0], True),
+        # Of two heals a median says nothing.
+        ([350.0, 350.0], False),
+    ],
+)
+def test_groups_that_meet_again_know_it_soon_as_a_rule(heals: list[float], failing: bool) -> None:
+    rows = [replace(GOOD, run=run, heal_dual_ms=dual) for run, dual in enumerate(heals)]
+    failures = judge_faults(rows, FAILOVER["partition-2-2"])
+    assert [failure.split()[1] for failure in failures] == ["median"] * failing
 
 
 def test_the_client_may_go_on_by_way_of_a_node_whose_speaker_is_dead() -> None:
