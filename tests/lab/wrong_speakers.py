@@ -3,9 +3,9 @@
     wrong_speakers.py MODE FLAGS OF THE SPEAKER
 
 Modes: late-90, late-200: answers so many milliseconds later; every-second: answers only every
-second question about an IP; thief: announces, three times after it took an IP over, those that
-living others own; chatty: announces its own IPs 20 times a second for ever; favourite: tells only
-the gateway that it has taken over, and nobody else; right: nothing is changed.
+second question about an IP; thief: announces, three times after it took a dead node's IP over,
+those that living others own; chatty: announces its own IPs 20 times a second for ever; favourite:
+tells only the gateway that it has taken over, and nobody else; right: nothing is changed.
 """
 
 import asyncio
@@ -18,18 +18,20 @@ from arp import gratuitous
 from link.packet_socket import PacketSocket
 from speaker import cli, layer2
 from speaker.announcer import Announcement, Form, IPAddress
+from speaker.daemon import Daemon
 from speaker.layer2 import Layer2
+from speaker.reconcile import Announce
 
 CHATTER = 0.05
 THEFTS, BETWEEN_THEFTS = 3, 0.1
 GATEWAY = "10.77.0.2"
 
-_answer, _announce = Layer2._answer, Layer2._announce
-_overhear, _take = Layer2._overhear, Layer2.set_service_ips
+_answer, _announce, _take = Layer2._answer, Layer2._announce, Layer2.set_service_ips
+_decide = Daemon._announce
 
 
-def swap(method: str, function: Callable[..., object]) -> None:
-    setattr(Layer2, method, function)
+def swap(method: str, function: Callable[..., None], owner: type = Layer2) -> None:
+    setattr(owner, method, function)
 
 
 def tell(wire: Layer2, ip: IPAddress) -> None:
@@ -58,27 +60,21 @@ def every_second() -> None:
 
 
 def thief() -> None:
-    of_others: set[IPAddress] = set()
-
-    def overhear(wire: Layer2, link: layer2._Link, ip: IPAddress, mac: bytes) -> bool:
-        if mac not in wire._own_macs and ip in wire._service_ips:
-            of_others.add(ip)
-        return _overhear(wire, link, ip, mac)
-
     def steal(wire: Layer2, left: int) -> None:
-        for ip in of_others:
+        for ip in wire._service_ips - wire._announcer.announced():
             tell(wire, ip)
         if left > 1:
             asyncio.get_running_loop().call_later(BETWEEN_THEFTS, steal, wire, left - 1)
 
-    def announce(wire: Layer2, announcement: Announcement) -> None:
-        _announce(wire, announcement)
-        if announcement.ip in of_others:
-            of_others.remove(announcement.ip)
-            steal(wire, THEFTS)
+    def announce(daemon: Daemon, action: Announce, now: float) -> None:
+        previous = daemon._previous.get(action.service)
+        # While a cluster starts, IPs move between the living.
+        died = previous is not None and daemon._failover.lost_its_owner(previous)
+        _decide(daemon, action, now)
+        if died:
+            steal(daemon._layer2, THEFTS)
 
-    swap("_overhear", overhear)
-    swap("_announce", announce)
+    swap("_announce", announce, Daemon)
 
 
 def chatty() -> None:
