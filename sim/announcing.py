@@ -201,7 +201,6 @@ class Announcing:
     ) -> list[Move]:
         """Bring announcements in line; gives what the election moved, by service."""
         self._unsettled = self.voided = False
-        self._take_contact_events(now)
         if members is not None:
             self._members_changed = False
             self.election.set_members(members, "members")
@@ -210,6 +209,7 @@ class Announcing:
         moves = self._elect(now)
         if self._dirty:
             self._reconcile(now)
+        self._take_contact_events(now)
         self.announcer.handle_timeout(now)
         return moves
 
@@ -292,7 +292,7 @@ class Announcing:
         asks = [] if self.failover is None else self.failover.asks()
         own = self._site.address.ip
         frames = [
-            request_to_client(self._mac, own, ask.ip, None)
+            request_to_client(self._mac, own, ask.ip, ask.mac)
             for _, ask in asks
             if isinstance(ask.ip, IPv4Address)
         ]

@@ -230,7 +230,8 @@ SCENARIOS = {
     "partition-2-2": Scenario(4, _parted(2, 2), 2.0, 2, *_HEALS, heals=True),
     "partition-2-3": Scenario(5, _parted(2, 3), 2.0, 2, *_HEALS, heals=True),
     "partition-2-2-2": Scenario(6, _parted(2, 2, 2), 2.0, 2, *_HEALS, heals=True),
-    "paused-vm": Scenario(3, _paused_vm, 1.0, 2, dual=2, row=2),
+    # It cannot know: it answers until it is found, by a question every eighth of a second.
+    "paused-vm": Scenario(3, _paused_vm, 1.0, 2, dual=4, row=4),
     # Its peers refuse it until they have forgotten its old address: half a minute.
     "new-address": Scenario(3, _one(Kind.NEW_ADDRESS, 8.0), 1.0, 2, dual=2, row=2, after=68.0),
     "same-name": Scenario(3, _one(Kind.SAME_NAME), 0.1, 0, after=90.0),

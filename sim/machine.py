@@ -207,7 +207,7 @@ class Machine:
 
     def send_echo(self, ip: IPv4Address, token: bytes) -> None:
         """Send an echo request, as the kernel does for a raw socket."""
-        target = self._world.mac_of(ip)
+        target = self._world.mac_of(ip, self)
         if target is not None:
             self.send_frame(Echo(target, self.identity.mac, self._ip, ip, True, token))
 
@@ -250,6 +250,7 @@ class Machine:
     def _answer(self, frame: bytes) -> bool:
         answer = self.kernel.answer_arp(frame)
         if answer is not None:
+            self._world.neighbours.met(self._world.host_of(answer[:6]), self.name)
             self.send_frame(answer)
         return answer is not None
 

@@ -337,13 +337,13 @@ class Process:
             self._watch(self.announcing.failover, clock)
 
     def _watch(self, failover: Failover, clock: float) -> None:
-        """Send what the failover core wants sent."""
+        """Send what the failover core wants sent, in an order that no hash of a set decides."""
         for address in failover.calls():
             self.swim.call(address, clock)
-        for request in failover.requests():
+        for request in sorted(failover.requests(), key=lambda request: str(request.ip)):
             if isinstance(request.ip, IPv4Address):
                 self._outside.send_echo(request.ip, request.token)
-        for letter in failover.letters():
+        for letter in sorted(failover.letters(), key=repr):
             about = self.swim.member(letter.about)
             its = None if about is None else mark.decode(about.meta)
             if about is None or its is None:

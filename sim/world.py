@@ -29,6 +29,7 @@ from sim.chance import make_rng
 from sim.clock import Action, EventHeap
 from sim.faults import Fault, apply
 from sim.machine import Identity, Machine, identify
+from sim.neighbours import Neighbours
 from sim.network import DATA_RETRY, SYN_RETRY, Network
 from sim.observer import Observer
 from sim.process import Process
@@ -103,6 +104,7 @@ class World:
         self.seed = setup.seed
         self.heap = EventHeap(EPOCH)
         self.network = Network(self.rng("network"))
+        self.neighbours = Neighbours(self.rng("neighbours"))
         self.segment = Segment(self.heap, self.network)
         self.plans = make_plans(setup.services, setup.first_service)
         self.service_ips = [
@@ -261,9 +263,17 @@ class World:
         secret = self.setup.secret
         return None if secret is None else Keyring([metallb_key(secret)])
 
-    def mac_of(self, ip: IPv4Address) -> bytes | None:
-        """Give the MAC of a host of the segment."""
-        return self._macs.get(ip)
+    def mac_of(self, ip: IPv4Address, asker: Machine) -> bytes | None:
+        """Give the MAC of a host of the segment, as far as a node's kernel knows it now."""
+        mac = self._macs.get(ip)
+        target = None if mac is None else self._by_mac.get(mac)
+        waits = target is not None and self.neighbour_wait(asker, target)
+        return None if waits else mac
+
+    def host_of(self, mac: bytes) -> str:
+        """Name the node with this MAC; empty for another host."""
+        machine = self._by_mac.get(mac)
+        return "" if machine is None else machine.name
 
     def happened(self, machine: Machine, event: Event) -> None:
         """Note a member event."""
@@ -276,12 +286,18 @@ class World:
     def send_datagram(self, machine: Machine, datagram: Datagram) -> None:
         """Carry a UDP packet."""
         target = self._by_ip.get(datagram.to.ip)
-        if target is None or self.gossip_cut:
+        if target is None or self.gossip_cut or self.neighbour_wait(machine, target):
             return
         arrive = partial(target.receive_datagram, datagram.data, machine.identity.address)
         heap = self.heap
         for delay in self.network.copies(machine.name, target.name):
             heap.at(heap.now + delay, arrive)
+
+    def neighbour_wait(self, machine: Machine, target: Machine) -> float:
+        """Give the seconds until a node's kernel can send to another; see `neighbours`."""
+        network, source, to = self.network, machine.name, target.name
+        reaches = target.powered and network.connects(source, to) and network.connects(to, source)
+        return self.neighbours.wait(source, to, reaches=reaches, now=self.heap.now)
 
     def dial(self, machine: Machine, dial: Dial, life: int) -> None:
         """Open a conversation: refused by a kernel, accepted by a process even if it is frozen."""
@@ -397,6 +413,10 @@ class _Conversation:
         """Send the SYN; what gets nowhere is sent again, each time after twice as long."""
         target = self._world.stream_to(self._dial)
         if target is not None:
+            held_up = self._world.neighbour_wait(self._dialler, target)
+            if held_up:
+                self._world.heap.after(held_up, partial(self.begin, wait))
+                return
             delay = self._world.network.round_trip(self._dialler.name, target.name)
             if delay is not None:
                 self._world.heap.after(delay, partial(self._reach, target))

@@ -161,7 +161,7 @@ class Announcer:
         self._changes = 0
         self._arrivals = Arrivals()
         self.hears: Callable[[int, float], bool] = lambda ifindex, now: True
-        """Whether this node hears anybody on a link: one that is cut off announces nothing there."""
+        """Whether this node hears anybody on a link: else it is cut off, and announces nothing."""
 
     @property
     def changes(self) -> int:
@@ -314,6 +314,10 @@ class Announcer:
             return ()
         held_back = (None, DropReason.NO_CONTACT)
         return tuple(index for index in self._interfaces if self._bar(wanted, index) in held_back)
+
+    def lately(self, ifindex: int, now: float) -> list[IPAddress]:
+        """Return some clients that asked for anything on the link a moment ago."""
+        return self._clients.lately(ifindex, now)
 
     def confirmed(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> float | None:
         """A client answered our question from `ip`, so it has our MAC: return the seconds since we

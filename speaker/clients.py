@@ -8,6 +8,7 @@ every state, and the client answers it at once.
 from collections import OrderedDict
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 
 from link.interface import Interface
 from link.mac import is_group
@@ -16,6 +17,9 @@ IPAddress = IPv4Address | IPv6Address
 
 MOST_OF_ONE_IP = 64
 MOST = 4_096
+LATELY, FEW, MOST_LOOKED_AT = 60.0, 3, 64
+"""Seconds since their last question for which clients bear witness that our link works, how many
+of them, and among how many of the latest questions they are looked for."""
 KEPT = 600.0
 """Seconds since the last question for which a client is remembered."""
 
@@ -95,6 +99,16 @@ class Clients:
             if gateway.version == ip.version and gateway != ip:
                 found.setdefault(gateway, Client(gateway, None))
         return list(found.values())
+
+    def lately(self, ifindex: int, now: float) -> list[IPAddress]:
+        """Return the few that asked for anything on the link last, a moment ago at most."""
+        found = dict[IPAddress, None]()
+        for ip, asker in islice(reversed(self._all), MOST_LOOKED_AT):
+            if asker[0] == ifindex and now - self._by_ip[ip][asker].at <= LATELY:
+                found[asker[1]] = None
+            if len(found) == FEW:
+                break
+        return list(found)
 
     def any_of(self, ip: IPAddress, now: float) -> bool:
         """Tell whether anybody asked for `ip` lately."""

@@ -100,6 +100,10 @@ class Cluster:
         """This node owns the service and has none of the interfaces for it."""
         self._thread.inbox.post(self._event_there, service, events.announce_failed, ip, interfaces)
 
+    def foreign_answer(self, service: str, ip: str, node: str) -> None:
+        """Another node's kernel answers for an IP of the service, though its speaker does not."""
+        self._thread.inbox.post(self._event_there, service, events.foreign_answer, ip, node)
+
     # ---- in the thread
 
     async def _run_there(self) -> None:

@@ -3,8 +3,8 @@
 At start, after the process stood still, and on a link that had no carrier or on which nobody was
 heard, what this node believes about ownership may be old: others may have taken its IPs over. It
 keeps quiet until a peer that it asked has it in its table, or until nobody has spoken for a while,
-so that nobody is there. Being answered is not enough: peers answer one whom they hold dead, too, and
-one whose name belongs to another node.
+so that nobody is there. Being answered is not enough: peers answer one whom they hold dead, too,
+and one whose name belongs to another node.
 """
 
 from dataclasses import dataclass

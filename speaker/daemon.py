@@ -41,6 +41,7 @@ from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
 from speaker.status import where
+from speaker.succession import ForeignAnswer
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing
 from speaker.witness import Witness
@@ -95,6 +96,7 @@ class Daemon:
         self._witness.on_handed_over = self._publish
         self._witness.on_void = self._settle_at_once
         self._witness.on_quiet = self._answered_quietly
+        self._witness.on_foreign_answer = self._foreign_answer
         self._layer2.listener = self._witness
         self._changes = Changes(self._wake)
         self._members = Members(
@@ -416,9 +418,11 @@ class Daemon:
 
     def _turn(self, now: float) -> None:
         self._tick(now)
-        released = self._take_contact_events(now)
+        self._seek(now)
         self._elect(now + BITE)
         self._reconcile(now, now + BITE)
+        # First what others own by now: answers flow again with the release.
+        released = not self._busy and self._take_contact_events(now)
         self._witness.settle()
         self._announcer.handle_timeout(now)
         self._layer2.flush()
@@ -445,7 +449,6 @@ class Daemon:
                     self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
                     self._announcer.released(ifindex, now)
                     released = True
-        self._seek(now)
         return released
 
     def _seek(self, now: float) -> None:
@@ -590,6 +593,14 @@ class Daemon:
         if decided is not None:
             self._log_announced(ip, decided, quiet=True)
 
+    def _foreign_answer(self, answer: ForeignAnswer) -> None:
+        """Tell the services of the IP which setting of which node is wrong."""
+        if self._cluster is None:
+            return
+        for service, item in list(self._reconciler.announced().items()):
+            if answer.ip in item.ips:
+                self._cluster.foreign_answer(service, str(answer.ip), answer.node)
+
     def _log_announced(self, ip: IPAddress, decided: "_Decided", **fields: Any) -> None:
         for service, reason in decided.reasons.items():
             self._log_ips("announce", service, (ip,), reason=reason, **fields)
@@ -618,6 +629,8 @@ class Daemon:
             if self._health.not_ready is not None:
                 self._log.info("ready")
             self._health.not_ready = None
+        links = self._failover.unwitnessed()
+        self._health.remark = f"{', '.join(links)}: {_NO_WITNESS}" if links else None
 
     def _schedule(self) -> None:
         at = min(self._contact.deadline(), self._announcer.deadline() or float("inf"))
@@ -684,6 +697,10 @@ async def first_of(*events: asyncio.Event) -> None:
         task.cancel()
 
 
+_NO_WITNESS = (
+    "only one other node and no gateway or client answers ICMP echo: "
+    "if it dies, its IPs move after 5 to 7 s"
+)
 _NO_RIGHT = "packet sockets: permission denied: the speaker needs root or the capability NET_RAW"
 
 

@@ -7,7 +7,7 @@ connections. A link or a machine that flaps would cost its clients that each tim
 WINDOW = 60.0
 """Seconds within which a second judgement bars the node."""
 FIRST, LONGEST = 10.0, 300.0
-"""Seconds for which it is barred: doubled each time that it happens again within WINDOW after it."""
+"""Seconds for which it is barred: doubled each time that it happens again within WINDOW."""
 SAME = 1.0
 """Several witnesses tell of one judgement within so many seconds."""
 _NEVER = float("inf")

@@ -50,6 +50,16 @@ def announce_failed(subject: Subject, node: str, ip: str, interfaces: list[str])
     return Event(subject, "Warning", "announceFailed", message[:MAX_MESSAGE])
 
 
+def foreign_answer(subject: Subject, node: str, ip: str, other: str) -> Event:
+    """Say which kernel answers for an IP that `node` is to announce, and what keeps it from it."""
+    message = (
+        f"the kernel of node {other} answers ARP for {ip}, which its speaker does not announce: "
+        f"on {other} set net.ipv4.conf.all.arp_ignore=1 and arp_announce=2 "
+        "(kube-proxy in IPVS mode: strictARP)"
+    )
+    return Event(subject, "Warning", "foreignAnswer", message[:MAX_MESSAGE])
+
+
 def invalid_configuration(subject: Subject, message: str) -> Event:
     """Say what is wrong with an object of the configuration."""
     return Event(subject, "Warning", "InvalidConfiguration", message[:MAX_MESSAGE])

@@ -85,6 +85,7 @@ class Failover:
         self._node = node
         self._fast = timing is not None
         self._contact = contact
+        self._announcer = announcer
         self._roster = Roster(node)
         self._flags = OwnFlags(now)
         self._liveness = Liveness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
@@ -92,6 +93,7 @@ class Failover:
         announcer.hears = self._liveness.hears
         self._calls = Calls()
         self._tidy_at = now + TIDY
+        self._probed_at = float("-inf")
         self._filtered = 0
         self._interfaces: Mapping[int, Interface] = {}
         self._needed: frozenset[str] | None = None
@@ -123,10 +125,8 @@ class Failover:
 
     def set_peers(self, peers: Iterable[Peer], now: float) -> None:
         """Take all other members, dead and left ones too."""
-        known, dead = (
-            self._roster.clarions,
-            {name: self._roster.peer(name) for name in self._dead()},
-        )
+        known = self._roster.clarions
+        dead = {name: self._roster.peer(name) for name in self._roster.dead()}
         for name in self._roster.set_peers(peers, now):
             self._liveness.new_life(name)
         for name in self._roster.clarions - known:
@@ -134,7 +134,9 @@ class Failover:
             self._liveness.new_life(name)
             self._succession.owner_back(name, now)
             self._calls.living(name)
-            self._greet_back(name, dead.get(name))
+            if name in dead:
+                self._liveness.came_back(name, now)
+                self._greet_back(name, dead[name])
         for name in known - self._roster.clarions:
             self._succession.owner_gone(name)
         strangers = frozenset(self._roster.strangers())
@@ -157,7 +159,7 @@ class Failover:
         self._succession.won(service, ip, interfaces, previous, now)
         if self._succession.holds(ip):
             # Who is cut off takes nothing over: to hear somebody, all are asked.
-            self._liveness.probe(now)
+            self._probe(now)
             if self._inherited != self._succession.inherited_from():
                 self._retarget(now)
 
@@ -258,6 +260,11 @@ class Failover:
         bars = self._liveness.bars()
         return name in bars.named and not peer.flags & BARRING
 
+    def unwitnessed(self) -> list[str]:
+        """Name the links on which one other node is all that answers echo requests: if it dies, it
+        takes gossip to tell whether that or our own link is at fault."""
+        return self._liveness.unwitnessed()
+
     @property
     def flags(self) -> Flags:
         """What to publish in our Meta."""
@@ -308,8 +315,13 @@ class Failover:
         return self._liveness.requests()
 
     def asks(self) -> list[tuple[Interface, Ask]]:
-        """Drain the ARP requests or solicitations to send to old owners."""
-        return self._succession.asks()
+        """Drain the ARP requests or solicitations to send: to old owners, and to the dead."""
+        knocks = [
+            (self._interfaces[ask.ifindex], ask)
+            for ask in self._liveness.knocks()
+            if ask.ifindex in self._interfaces
+        ]
+        return self._succession.asks() + knocks
 
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
@@ -338,7 +350,7 @@ class Failover:
             self._flags.deadline(),
             self._hello_at,
             self._ask_at,
-            self._tidy_at if self._roster.dead() else _NEVER,
+            self._tidy_at if self._watches else _NEVER,
         )
 
     def handle_timeout(self, now: float) -> None:
@@ -351,7 +363,7 @@ class Failover:
         self._take_returned(now)
         self._succession.handle_timeout(now)
         if self._succession.unheard():
-            self._liveness.probe(now)
+            self._probe(now)
         self._tidy(now)
         if self._inherited != self._succession.inherited_from():
             self._retarget(now)
@@ -386,10 +398,8 @@ class Failover:
 
     def _retarget(self, now: float) -> None:
         self._inherited = self._succession.inherited_from()
-        self._liveness.retarget(self._inherited, now)
-
-    def _dead(self) -> frozenset[str]:
-        return self._roster.dead()
+        clients = {index: self._announcer.lately(index, now) for index in self._interfaces}
+        self._liveness.retarget(self._inherited, clients, now)
 
     def _call(self, name: str, now: float) -> None:
         """Exchange state with a node that was heard, if gossip holds it dead."""
@@ -404,11 +414,19 @@ class Failover:
         if same and name in self._roster.watched():
             self._letters.append(Send(Kind.BACK, name, to=(name,)))
 
+    def _probe(self, now: float) -> None:
+        """Ask everybody; once, if many IPs are taken over at one time."""
+        if now > self._probed_at:
+            self._probed_at = now
+            self._liveness.probe(now)
+
     def _tidy(self, now: float) -> None:
-        """Forget whom gossip has forgotten, and whose machine has been silent for long."""
+        """Forget whom gossip has forgotten, and whose machine has been silent for long; and look
+        which clients may bear witness now."""
         if now < self._tidy_at:
             return
         self._tidy_at = now + TIDY
+        self._retarget(now)
 
         def matters(name: str) -> bool:
             return name in self._inherited or self._liveness.answers(name, now)
@@ -432,6 +450,14 @@ class Failover:
         sender, payload = letter.sender, letter.payload
         if kind in _ANSWERS:
             self._hear_answer(sender, now)
+        if kind in _ABOUT_IPS:
+            self._read_ips(kind, sender, payload, now)
+        else:
+            self._read_life(kind, letter, now)
+
+    def _read_life(self, kind: Kind, letter: Letter, now: float) -> None:
+        """Read who lives, and who does not."""
+        sender, payload = letter.sender, letter.payload
         match kind:
             case Kind.BEAT:
                 self._liveness.beat(sender, now)
@@ -444,23 +470,28 @@ class Failover:
             case Kind.GONE:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
                 self._liveness.gone(subject, now)
+            case Kind.BACK if letter.about == self._node:
+                self._flags.struck(now)
             case Kind.HEAR:
                 self._letters.append(Send(Kind.HEARD, self._node, to=(sender,)))
-            case Kind.HEARD:
+            case _:
                 pass
-            case Kind.BACK:
-                if letter.about == self._node:
-                    self._flags.struck(now)
+
+    def _read_ips(self, kind: Kind, sender: str, payload: bytes, now: float) -> None:
+        """Read who answers for which IPs."""
+        if kind is Kind.QUIET:
+            self._take_quiet(letters.decode_quiet(payload), sender, now)
+            return
+        ips = letters.decode_ips(payload)
+        match kind:
             case Kind.YOURS:
-                self._succession.asked(letters.decode_ips(payload), sender, now)
-            case Kind.QUIET:
-                self._take_quiet(letters.decode_quiet(payload), sender, now)
+                self._succession.asked(ips, sender, now)
             case Kind.ASK:
-                self._succession.questioned(letters.decode_ips(payload), sender)
+                self._succession.questioned(ips, sender)
             case Kind.CLAIM:
-                self._succession.claimed(letters.decode_ips(payload), sender, now)
-            case Kind.DENY:
-                self._succession.denied(letters.decode_ips(payload), sender, now)
+                self._succession.claimed(ips, sender, now)
+            case _:
+                self._succession.denied(ips, sender, now)
 
     def _hear_answer(self, sender: str, now: float) -> None:
         """It has heard us, and we it, by way of the link on which it gossips."""
@@ -502,6 +533,7 @@ class Failover:
             self._hello_at = now + (HELLO_REPEAT if self._hello_left else HELLO_REFRESH)
 
 
+_ABOUT_IPS = frozenset({Kind.YOURS, Kind.QUIET, Kind.ASK, Kind.CLAIM, Kind.DENY})
 _ANSWERS = frozenset({Kind.HEARD, Kind.CLAIM, Kind.DENY})
 """Letters that are sent only to who has asked for them."""
 _SLOW = 0.35

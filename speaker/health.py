@@ -33,6 +33,8 @@ class Health:
     def __init__(self) -> None:
         self.not_ready: str | None = "starting"
         """Why the speaker is not ready; None when it is."""
+        self.remark: str | None = None
+        """What one should know of a speaker that is ready."""
         self.waiting_for: Callable[[], str | None] = lambda: None
         """What exactly it waits for, asked by the probe: it may change while the loop rests."""
         self.trouble: Callable[[], str | None] = lambda: None
@@ -116,7 +118,10 @@ class HttpServer:
             if path not in routes:
                 return _text(start, "404 Not Found", "not found")
             problem = routes[path]()
-            return _text(start, *(("503 Service Unavailable", problem) if problem else _OK))
+            if problem:
+                return _text(start, "503 Service Unavailable", problem)
+            remark = health.remark if path == "/readyz" else None
+            return _text(start, "200 OK", f"ok; {remark}" if remark else "ok")
 
         try:
             self._server = make_server(host, port, app, _Server, _Handler)
@@ -141,9 +146,6 @@ class HttpServer:
         self._closing = True
         self._server.shutdown()
         self._server.server_close()
-
-
-_OK = ("200 OK", "ok")
 
 
 def _text(start: "StartResponse", status: str, body: str) -> Iterable[bytes]:

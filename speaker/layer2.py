@@ -535,17 +535,17 @@ class Layer2:
         if self._transmit(used, answer.frame):
             answer.stats.responses += 1
 
-    def ask(self, ip: IPAddress, ifindex: int) -> None:
-        """Ask all on the link who answers for `ip`, from an address of our own."""
+    def ask(self, ip: IPAddress, ifindex: int, mac: bytes | None = None) -> None:
+        """Ask all on the link, or this MAC alone, who answers for `ip`, from an address of ours."""
         link = self._links.get(ifindex)
         if link is None:
             return
         interface, frame = link.interface, None
         if isinstance(ip, IPv4Address):
             own = min(_own_ipv4(interface), default=IPv4Address(0))
-            frame = arp_request(interface.mac, own, ip, None)
+            frame = arp_request(interface.mac, own, ip, mac)
         elif interface.link_local is not None:
-            frame = solicitation(interface.mac, interface.link_local, ip, None)
+            frame = solicitation(interface.mac, interface.link_local, ip, mac)
         used = link.socket(ip.version)
         if frame is not None and used is not None:
             self._transmit(used, frame)

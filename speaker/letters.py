@@ -13,7 +13,7 @@ names the life of the node that a letter is about.
 | HEARD     | sender   | who asked     | I do (empty) |
 | BACK      | the node | itself        | it was gone, and is back: its link, or its process |
 | YOURS     | sender   | the winner    | I answer for these IPs until I hear you |
-| QUIET     | sender   | the winner    | the same; and I took them over quietly from a node that is dead |
+| QUIET     | sender   | the winner    | the same; and I took them quietly from a dead node |
 | ASK       | sender   | a node        | do you answer for these IPs? |
 | CLAIM     | sender   | who asked     | I answer for these IPs |
 | DENY      | sender   | who asked     | I do not answer for these IPs |

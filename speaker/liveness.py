@@ -5,7 +5,8 @@ beats: letters that it sends to its watchers every BEAT_INTERVAL. What this node
 to all, and enough reports make a verdict (`verdict`), which bars the node from owning (`bars`).
 """
 
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from link.interface import Interface
 from speaker import letters
 from speaker.bars import BARRING, Bars
 from speaker.letters import Kind, Send
-from speaker.roster import Roster
+from speaker.roster import MOST_MOURNED, Roster
+from speaker.takeover import Ask
 from speaker.verdict import PROCESS, Subject, Verdicts
 from speaker.watch import EchoRequest, Kernel, LinkReturned, TargetKey, Timing, Watch
 
@@ -32,6 +34,11 @@ LATE = 0.1
 """A timer this late means that we stood still, and what we missed meanwhile does not count."""
 REPORT_INTERVAL = 0.1
 REPORT_LASTS = 0.35
+KNOCK_INTERVAL, KNOCK_SLOWLY, KNOCK_LONG = 0.125, 1.0, 120.0
+"""Seconds between ARP questions to nodes that gossip holds dead, after so many at the slower pace.
+After a long cut no kernel knows the others' MACs any more, and by itself asks once a second."""
+KNOCKS = 4
+"""How often one that has come back is knocked at, if its kernel does not answer at once."""
 REPEATS = 3
 """How often a verdict is told, REPORT_INTERVAL apart."""
 _NEVER = float("inf")
@@ -64,6 +71,12 @@ class Liveness:
         self._late_after = _NEVER
         self._repeated: list[_Repeated] = []
         self._letters: list[Send] = []
+        self._mourned: tuple[str, ...] = ()
+        self._mourned_since = now
+        self._knock_at = now
+        self._knocks: deque[Ask] = deque(maxlen=4 * MOST_MOURNED)
+        self._returned: dict[str, int] = {}
+        """Who was dead and is not: how often to knock there still."""
         self._bars, self._bars_of = Bars(), -1
         self._accused: dict[str, float] = {}
         """By link of ours, when somebody missed it last: what we send there may not arrive."""
@@ -79,8 +92,11 @@ class Liveness:
         """Take the links on which this node could announce, those with carrier."""
         self._interfaces = interfaces
 
-    def retarget(self, inherited: Collection[str], now: float) -> None:
-        """Watch whom the roster assigns to us, and those from whom we are inheriting."""
+    def retarget(
+        self, inherited: Collection[str], clients: Mapping[int, Sequence[IPAddress]], now: float
+    ) -> None:
+        """Watch whom the roster assigns to us, and those from whom we are inheriting. Gateways bear
+        witness that our links work, and `clients`, by link."""
         roster = self._roster
         # The dead too: gossip may be wrong about them, and their machines may live.
         names = roster.clarions | roster.dead() | frozenset(inherited)
@@ -93,12 +109,22 @@ class Liveness:
                 if met is not None:
                     key = TargetKey(name, interface.index)
                     nodes[key], self._link_names[key] = met[1], met[0].name
-            for gateway in interface.gateways:
-                gateways[TargetKey(str(gateway), interface.index)] = gateway
+            others = [ip for ip in clients.get(interface.index, ()) if not roster.told(ip)]
+            for other in (*interface.gateways, *others):
+                gateways[TargetKey(str(other), interface.index)] = other
         watched = frozenset(roster.watched())
         self._watch.set_targets(nodes, gateways, now)
-        self._watch.watch(watched | frozenset(inherited), roster.mourned(), lonely=roster.lonely)
+        mourned = roster.mourned()
+        if mourned != frozenset(self._mourned):
+            self._mourned, self._mourned_since = tuple(sorted(mourned)), now
+        self._watch.watch(watched | frozenset(inherited), mourned, lonely=roster.lonely)
         self._beats = {name: at for name, at in self._beats.items() if name in watched}
+
+    def came_back(self, name: str, now: float) -> None:
+        """Gossip held a node dead, and does so no more: our kernel may not know its MAC."""
+        if len(self._returned) < MOST_MOURNED:
+            self._returned[name] = KNOCKS
+            self._knock_at = now
 
     def new_life(self, name: str) -> None:
         """What was known of a node is of an earlier life."""
@@ -110,10 +136,14 @@ class Liveness:
 
     def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> str | None:
         """Take an echo reply; return who it is from, None where nobody asked for it."""
+        unheard = self._unheard(ifindex)
         found = self._watch.echoed(ifindex, ip, token, now)
         if found is None:
             return None
         key, at = found
+        if unheard and not self._unheard(ifindex):
+            # We heard others all the time, so that nothing else tells that we were cut off.
+            self._watch.cut_off(ifindex, now - self._accused[self._interfaces[ifindex].name])
         self._alive(key, at, now)
         # It has heard us there, so our own link works both ways.
         interface = self._interfaces.get(key.ifindex)
@@ -163,6 +193,14 @@ class Liveness:
             self._check_others(subject, now)
 
     # ---- what follows
+
+    def unwitnessed(self) -> list[str]:
+        """Name our links on which only one other node answers echo requests, and nobody else."""
+        return sorted(
+            interface.name
+            for index, interface in self._interfaces.items()
+            if self._watch.answering(index) == (1, 0)
+        )
 
     def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
         """Tell what a node's machine does on links of ours: one that is silent decides."""
@@ -244,6 +282,12 @@ class Liveness:
         """Drain the echo requests to send."""
         return self._watch.requests()
 
+    def knocks(self) -> list[Ask]:
+        """Drain the questions to send to nodes that are held dead, for their own addresses."""
+        knocks = list(self._knocks)
+        self._knocks.clear()
+        return knocks
+
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
         for name in self._watch.doubted():
@@ -255,6 +299,8 @@ class Liveness:
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
         due = min(self._watch.deadline(), self._beat_due + BEAT_SLACK, self._due)
+        if self._mourned or self._returned:
+            due = min(due, self._knock_at)
         return min(due, *(item.at for item in self._repeated)) if self._repeated else due
 
     def handle_timeout(self, now: float) -> None:
@@ -267,6 +313,8 @@ class Liveness:
             self._send_beat(now)
         self._report(now)
         self._repeat(now)
+        if (self._mourned or self._returned) and now >= self._knock_at:
+            self._knock(now)
         self._late_after = self.deadline()
 
     # ---- inside
@@ -308,6 +356,24 @@ class Liveness:
             self._letters.append(Send(Kind.BEAT, self._node))
         else:
             self._watch.check_all(now)
+
+    def _knock(self, now: float) -> None:
+        """Ask the next of the dead for its address, but those whose kernels answer."""
+        lately = now - self._mourned_since <= KNOCK_LONG
+        self._knock_at = now + (KNOCK_INTERVAL if lately else KNOCK_SLOWLY)
+        for name in self._mourned[:1]:
+            self._mourned = (*self._mourned[1:], name)
+            self._knock_at_node(name, now)
+        for name in self._returned:
+            self._knock_at_node(name, now)
+        self._returned = {name: left - 1 for name, left in self._returned.items() if left > 1}
+
+    def _knock_at_node(self, name: str, now: float) -> None:
+        for interface in self._interfaces.values():
+            met = self._roster.meet(name, interface)
+            silent = self._watch.kernel(name, interface.index, now) is not Kernel.ANSWERS
+            if met is not None and silent:
+                self._knocks.append(Ask(met[1], interface.index, met[0].mac))
 
     def _send_beat(self, now: float) -> None:
         self._beat_due = now + BEAT_INTERVAL

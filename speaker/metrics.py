@@ -172,10 +172,15 @@ class SpeakerCollector(Collector):
         )
         for name, help_text, value in (
             ("missing_links", "Links of other nodes that this node hears nothing from.", "missing"),
-            ("contested_ips", "IPs not taken over as their last owner answers.", "contested"),
+            ("contested_ips", "IPs of this node that somebody else answers for.", "contested"),
             ("yielding_ips", "IPs answered until their new owner is heard.", "yielding"),
         ):
             yield _gauge(f"clarion_{name}", help_text, getattr(stats, value))
+        yield CounterMetricFamily(
+            "clarion_echo_filtered",
+            "Nodes found to answer no echo request any more though they live.",
+            stats.filtered,
+        )
         yield CounterMetricFamily(
             "clarion_conflicts",
             "Announcements by somebody else of IPs that this node owns.",

@@ -56,8 +56,8 @@ class Roster:
         self._node = node
         self._peers: dict[str, Peer] = {}
         self._late: dict[str, tuple[Peer, float]] = {}
-        """Those that died without leaving and that gossip has forgotten; and since when their kernel
-        was not heard."""
+        """Those that died without leaving and that gossip has forgotten; and since when their
+        kernels were not heard."""
         self._links: dict[str, tuple[PeerLink, ...]] = {}
         self._told_in: dict[str, int | None] = {}
         """The life of a node in which it told its links."""
@@ -159,6 +159,10 @@ class Roster:
         """Name the node with a link of this MAC."""
         return self._by_mac.get(mac)
 
+    def told(self, ip: IPAddress) -> bool:
+        """Tell whether a node has told that the address is its own."""
+        return self._told[ip] > 0
+
     def strangers(self) -> tuple[str, ...]:
         """Name the living Clarions that have not told their links, or only in an earlier life: they
         may have other addresses now."""
@@ -177,8 +181,8 @@ class Roster:
 
     def meet(self, name: str, interface: Interface) -> tuple[PeerLink, IPAddress] | None:
         """Return the link of a node that shares a segment with `interface`, and its address there:
-        that of its gossip, else the first that it told, so that all witnesses ask the same. One that
-        another node has told as well floats between them, and says nothing of either."""
+        that of its gossip, else the first that it told, so that all witnesses ask the same. One
+        that another node has told as well floats between them, and says nothing of either."""
         peer = self.peer(name)
         gossips_at = None if peer is None or peer.address is None else peer.address.ip
         for link in self._links.get(name, ()):

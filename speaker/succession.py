@@ -25,7 +25,7 @@ CLAIM_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""
 GRANT_KEPT = 1.0
 """The same of a loser's letter: it may come before our own election has seen that we won."""
-SETTLED_AFTER = 0.05
+SETTLED_AFTER = 0.1
 """Seconds after which a winner that is asked announces again: where a partition heals, it may learn
 within a moment of a better one, and clients were told twice."""
 MOST_CLAIMS = 8_192
@@ -227,7 +227,8 @@ class Succession:
     ) -> None:
         """Another node answers for IPs that are ours, until it hears us; it took them over quietly
         from those that are `dead`."""
-        ips = tuple(ips)
+        # Of a set: in an order that no hash decides, so that a simulated run can be repeated.
+        ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
             if dead:
                 self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
@@ -244,8 +245,8 @@ class Succession:
             self._letters.append(Send(Kind.CLAIM, self._node, payload, (sender,)))
 
     def questioned(self, ips: Iterable[IPAddress], sender: str) -> None:
-        """Another node asks whether we answer for these IPs. What we hand over to it needs no reply:
-        it is told that by another letter."""
+        """Another node asks whether we answer for these IPs. What we hand over needs no reply: its
+        winner is told by another letter."""
         mine, others = list[IPAddress](), list[IPAddress]()
         for ip in sorted(ips, key=lambda ip: ip.packed):
             if self._handover.yielding(ip):
@@ -258,13 +259,14 @@ class Succession:
 
     def claimed(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node says that it answers for these IPs."""
+        ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
             self._takeovers.claimed(ip, sender, now)
         self._release(self._handover.claimed(ips))
 
     def denied(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node says that it does not."""
-        for ip in ips:
+        for ip in sorted(ips, key=lambda ip: ip.packed):
             if self._takeovers.denied(ip, sender, now):
                 self._foreign.append(ForeignAnswer(ip, sender))
 
@@ -297,7 +299,7 @@ class Succession:
         """Drain the questions to owners on the wire, with the link to ask on."""
         return [
             (self._interfaces[ask.ifindex], ask)
-            for ask in (*self._takeovers.asks(), *self._handover.wire_asks(self._now))
+            for ask in (*self._takeovers.asks(self._now), *self._handover.wire_asks(self._now))
             if ask.ifindex in self._interfaces
         ]
 
@@ -361,8 +363,8 @@ class Succession:
     def _tell_winner(self, yours: Yours) -> None:
         """Remind a winner; of what was taken over quietly, from whom."""
         by_owner = defaultdict[str, set[IPAddress]](set)
-        for ip in yours.ips:
-            for owner in self._takeovers.quiet_from(ip) - {yours.winner}:
+        for ip in sorted(yours.ips, key=lambda ip: ip.packed):
+            for owner in sorted(self._takeovers.quiet_from(ip) - {yours.winner}):
                 by_owner[owner].add(ip)
         plain = yours.ips.difference(*by_owner.values())
         for payload in letters.encode_ips(sorted(plain, key=lambda ip: ip.packed)):

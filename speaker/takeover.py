@@ -1,15 +1,16 @@
 """An heir's first steps: ask the wire for the old owner, then take over aloud or quietly. Pure.
 
 Whatever told us that an IP is ours, an answer on the wire is better: the IP is asked for once, by
-an ARP request or a solicitation to all, and those that may still own it by letter. If a node answers
-whose kernel answers too, or that claims the IP by letter, nothing is taken over until it grants it;
-the question is repeated every now and then. If only the kernel of a dead process lives, traffic of
-warm clients still gets through that machine, and any announcement would tear their connections. The
-heir then only answers questions, until the machine is gone too.
+an ARP request or a solicitation to all, and those that may still own it by letter. If a node
+answers whose kernel answers too, or that claims the IP by letter, nothing is taken over until it
+grants it; the question is repeated every now and then. If only the kernel of a dead process lives,
+traffic of warm clients still gets through that machine, and any announcement would tear their
+connections. The heir then only answers questions, until the machine is gone too.
 
 A node that hears nobody takes nothing over: it is the one that is cut off.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -31,6 +32,8 @@ CLAIM_COUNTS = 1.5
 BACK_GRACE = 4.0
 """Seconds for the election to give an IP back to an owner whose process runs again. So long that
 one that dies once more within 2 s is found out before: until then it beats 1.6 s too late."""
+ASKS_AT_ONCE = 64
+"""How many frames with questions leave in one turn of the loop: a millisecond or two."""
 ASK_AGAIN = 1.0
 ASKS_A_SECOND = 5
 """Switches that inspect ARP shut a port at 15 a second; these repeats can wait."""
@@ -46,10 +49,11 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask on the link `ifindex` whether anybody answers for `ip`."""
+    """Ask on the link `ifindex` whether anybody answers for `ip`; `mac`: ask this one alone."""
 
     ip: IPAddress
     ifindex: int
+    mac: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class Takeovers:
     _quiet: dict[IPAddress, _Pending] = field(default_factory=dict)
     _parted: dict[IPAddress, _Pending] = field(default_factory=dict)
     """Taken over quietly, and on the way to another owner."""
-    _asks: list[Ask] = field(default_factory=list)
+    _asks: deque[Ask] = field(default_factory=deque)
     _questions: dict[str, list[IPAddress]] = field(default_factory=dict)
     _contests: list[Contest] = field(default_factory=list)
     _may_ask: float = _NEVER
@@ -265,9 +269,13 @@ class Takeovers:
         self.contested = sum(item.contested for item in self._pending.values())
         return takes
 
-    def asks(self) -> list[Ask]:
-        """Drain the questions to send on the wire."""
-        asks, self._asks = self._asks, []
+    def asks(self, now: float) -> list[Ask]:
+        """Drain the questions to send on the wire now; the time to answer begins with them."""
+        asks = [self._asks.popleft() for _ in range(min(ASKS_AT_ONCE, len(self._asks)))]
+        for ask in asks:
+            item = self._pending.get(ask.ip)
+            if item is not None:
+                item.decide_at = max(item.decide_at, now + ANSWER_WITHIN)
         return asks
 
     def questions(self) -> dict[str, list[IPAddress]]:
@@ -291,13 +299,13 @@ class Takeovers:
             return float("inf")
         times = [item.decide_at for item in self._pending.values()]
         times += [item.loud_at for item in self._quiet.values()]
-        return min(times, default=float("inf"))
+        return _NEVER if self._asks else min(times, default=float("inf"))
 
     # ---- inside
 
     def _ask(self, ip: IPAddress, item: _Pending, nodes: Collection[str]) -> None:
         self._asks += [Ask(ip, ifindex) for ifindex in item.links]
-        for node in nodes:
+        for node in sorted(nodes):
             self._questions.setdefault(node, []).append(ip)
 
     def _kernel_of(self, item: _Pending) -> Kernel:

@@ -39,7 +39,7 @@ FEWEST_IN_VAIN = 2
 SLOWEST = 60.0
 """Seconds between requests to such a kernel, after ever longer pauses."""
 LONG_DOUBT = 6
-"""So many times `patience` after its first unanswered request nobody is asked in a hurry any more."""
+"""So many times `patience` after its first unanswered request a node is asked without hurry."""
 DISARMED, LONGEST_DISARMED = 10.0, 600.0
 """Seconds for which a filtered kernel is not missed, at first and at most."""
 MOST_CHECKS = 64
@@ -173,7 +173,9 @@ class Watch:
         for key, ip in wanted.items():
             known = self._targets.get(key)
             if known is None or known.ip != ip:
-                self._targets[key] = _Target(ip, gateway=key not in nodes)
+                # Who may bear witness is asked once, to know whether it would.
+                gateway = key not in nodes
+                self._targets[key] = _Target(ip, gateway=gateway, check=gateway)
         self._at = {}
         for key, ip in wanted.items():
             self._at.setdefault((key.ifindex, ip), []).append(key)
@@ -229,14 +231,13 @@ class Watch:
         """Take an echo reply; return whose it is and when we asked, or None if we did not."""
         for key in self._at.get((ifindex, ip), ()):
             target = self._targets[key]
-            owed = self._owed_since(ifindex)
             at = _take(target, token, self._awake)
             if at is not None:
                 # Not by other signs of life: a firewall may drop echo requests alone. Nor soon
                 # after it was found to: one that answers ten a second does so now and then.
                 target.armed = target.armed or now >= target.disarmed_until
                 target.echoed, target.spoke_unanswered = max(target.echoed, at), False
-                self._reach(key.ifindex, at, owed)
+                self._reached[ifindex] = max(at, self._reached[ifindex])
                 self._alive(key, target, at, now)
                 return key, at
         return None
@@ -289,6 +290,10 @@ class Watch:
         """Return when the latest request was sent that anybody answered on the link."""
         return self._reached.get(ifindex, float("-inf"))
 
+    def cut_off(self, ifindex: int, gap: float) -> None:
+        """Take from others that we were not heard on the link for so long, and are again."""
+        self._tell_returned(ifindex, gap)
+
     def probe(self, now: float) -> None:
         """Ask everybody once, gateways too: somebody has to be heard."""
         for target in self._targets.values():
@@ -298,6 +303,14 @@ class Watch:
     def expects(self, ifindex: int) -> bool:
         """Tell whether anybody on the link ever answered, and so may be heard."""
         return any(key.ifindex == ifindex and item.armed for key, item in self._targets.items())
+
+    def answering(self, ifindex: int) -> tuple[int, int]:
+        """Return how many nodes, and how many others, have answered echo requests on the link."""
+        armed = [
+            item for key, item in self._targets.items() if key.ifindex == ifindex and item.armed
+        ]
+        others = sum(item.gateway for item in armed)
+        return len(armed) - others, others
 
     def heard_since(self, ifindex: int, at: float) -> bool:
         """Tell whether anybody was heard on the link after `at`."""
@@ -356,23 +369,6 @@ class Watch:
             # Nobody is left to be asked again soon.
             self._due = max(self._due, self._next(now))
 
-    def _owed_since(self, ifindex: int) -> float:
-        """Return when the first request was sent on the link that nobody has answered yet."""
-        owing = [
-            target.since
-            for key, target in self._targets.items()
-            if key.ifindex == ifindex and target.since is not None and self._owes(target)
-        ]
-        return min(owing, default=float("inf"))
-
-    def _reach(self, ifindex: int, at: float, owed: float) -> None:
-        """Somebody has answered on the link what was sent at `at`. If nobody did for long, as was
-        `owed`, what we sent did not arrive, whatever we have heard."""
-        gap = at - max(self._reached[ifindex], owed)
-        if gap > self._timing.isolated:
-            self._tell_returned(ifindex, gap)
-        self._reached[ifindex] = max(at, self._reached[ifindex])
-
     def _tell_returned(self, ifindex: int, gap: float) -> None:
         """One answer may end both silences: that of the others, and that about what we sent."""
         if all(returned.ifindex != ifindex for returned in self._returned):
@@ -393,7 +389,6 @@ class Watch:
                 target.since, target.unanswered = at, 0
         if gap > self._timing.isolated:
             self._tell_returned(ifindex, gap)
-            self._reached[ifindex] = max(at, self._reached[ifindex])
 
     def _owing(self) -> bool:
         """Tell whether anybody owes us an answer."""
@@ -416,7 +411,6 @@ class Watch:
         """We stood still: the time counts for nobody's silence, nor for our own isolation."""
         self._awake = now
         self._proof = {ifindex: min(now, at + late) for ifindex, at in self._proof.items()}
-        self._reached = {ifindex: min(now, at + late) for ifindex, at in self._reached.items()}
         for target in self._targets.values():
             if target.since is not None:
                 target.since += late

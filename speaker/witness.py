@@ -19,9 +19,7 @@ from speaker.upkeep import RETRY, Part, survive
 from speaker.watch import EchoRequest
 
 _ECHO_HINT = "allow ICMP echo between nodes, or its failure is found by gossip alone, seconds later"
-FOREIGN_HINT = (
-    "on that node: sysctl net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"
-)
+FOREIGN_HINT = "there: sysctl net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"
 REPLIES_A_TURN = 64
 WORTH_A_TIMER = 0.005
 """Seconds by which a timer may be early; to set another costs less than a call in vain."""
@@ -135,12 +133,12 @@ class Witness:
 
     def settle(self) -> None:
         """Send what the core wants sent, publish our flags, and ask for the next call."""
+        for interface, ask in self.core.asks():
+            self._layer2.ask(ask.ip, interface.index, ask.mac)
         for request in self.core.requests():
             self._request(request)
         for letter in self.core.letters():
             self._peers.send(letter)
-        for interface, ask in self.core.asks():
-            self._layer2.ask(ask.ip, interface.index)
         for address in self.core.calls():
             self._peers.call(address)
         self._tell()

@@ -7,9 +7,14 @@ PREFIX = 16
 PREFIX6 = 64
 CLIENT_IP = "10.77.0.2"
 OBSERVER_IP = "10.77.0.3"
+# The observer asks from an address that its kernel knows nothing of: what is answered to it must
+# not refresh the kernel's own entries.
+ASKER_IP, ASKER_IP6 = "10.77.0.4", "2001:db8:77::4"
 BRIDGE = "br0"
 LINK = "eth0"
 ECHO_PORT = 9000
+# Where no backend listens.
+DISCARD_PORT = 9
 GOSSIP_PORT = 7946
 MOST_NODES = 50
 MOST_SERVICES = 1000
@@ -18,6 +23,8 @@ MOST_SERVICES = 1000
 MANY = 50
 GOSSIP_BRIDGE = "br1"
 GOSSIP_LINK = "eth1"
+# What a daemon such as keepalived moves between nodes: below all of their own addresses.
+FLOATING_IP, FLOATING_IP6 = "10.77.0.5", "2001:db8:77::5"
 # The storm asks from an address of its own, about addresses that nobody has.
 STORM_IP, STORM_IP6 = "10.77.0.9", "2001:db8:77::9"
 
@@ -30,6 +37,11 @@ def node_name(number: int) -> str:
 def node_ip(number: int) -> str:
     """The address of node `number`, from 1."""
     return f"10.77.0.{10 + number}"
+
+
+def moved_ip(number: int, times: int) -> str:
+    """What node `number` is called after so many changes of its address."""
+    return f"10.77.{240 + times % 10}.{10 + number}"
 
 
 def ip6(number: int) -> str:

@@ -21,6 +21,7 @@ class Arp(NamedTuple):
     operation: int
     sha: str
     spa: str
+    tha: str
     tpa: str
 
     def kind(self) -> str:
@@ -40,6 +41,12 @@ def question(mac: bytes, own_ip: str, ip: str) -> bytes:
     return encode(BROADCAST, mac, REQUEST, (mac, spa), (b"\0" * 6, tpa))
 
 
+def reply(mac: bytes, asked: "Arp") -> bytes:
+    """The answer that what was asked for is at `mac`."""
+    asker = (bytes.fromhex(asked.sha.replace(":", "")), socket.inet_aton(asked.spa))
+    return encode(asker[0], mac, REPLY, (mac, socket.inet_aton(asked.tpa)), asker)
+
+
 def encode(
     destination: bytes,
     source: bytes,
@@ -56,7 +63,7 @@ def decode(frame: bytes) -> Arp | None:
     """Reads a frame; None where it is not ARP for IPv4."""
     if len(frame) < _FRAME.size:
         return None
-    destination, _, ether, hardware, protocol, _, _, operation, sha, spa, _, tpa = (
+    destination, _, ether, hardware, protocol, _, _, operation, sha, spa, tha, tpa = (
         _FRAME.unpack_from(frame)
     )
     if (ether, hardware, protocol) != (ETH_P_ARP, 1, 0x0800):
@@ -66,5 +73,6 @@ def decode(frame: bytes) -> Arp | None:
         operation,
         mac_text(sha),
         socket.inet_ntoa(spa),
+        mac_text(tha),
         socket.inet_ntoa(tpa),
     )

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from netnslab import arp, filters, wire
+from netnslab import arp, filters, measure, wire
 from netnslab.addresses import BRIDGE
 from netnslab.instrument import Console, packet_socket, received, settings
 
@@ -80,7 +80,8 @@ class Capture:
         return next(moments, None)
 
     def since(self, question: dict[str, Any]) -> dict[str, Any]:
-        """By IP and MAC: first and last frame (ms after `start`); by kind how many, since when."""
+        """By IP and MAC: first and last frame (ms after `start`); by kind how many, since when; and
+        how many of one kind, but for plain answers, came in the busiest second."""
         self.receive()
         start = question["start"]
         return {ip: _by_mac(seen, start) for ip, seen in self._seen.items()}
@@ -94,13 +95,19 @@ class Capture:
 
 def _by_mac(seen: list[Seen], start: float) -> dict[str, Any]:
     macs: dict[str, Any] = {}
+    unasked: dict[tuple[str, str], list[float]] = {}
     for one in seen:
         if one.at >= start:
+            if one.kind not in wire.PLAIN:
+                unasked.setdefault((one.mac, one.kind), []).append(one.at)
             after = 1000 * (one.at - start)
-            row = macs.setdefault(one.mac, {"first_ms": after, "kinds": {}, "begin_ms": {}})
+            begun = {"first_ms": after, "busiest": 0, "kinds": {}, "begin_ms": {}}
+            row = macs.setdefault(one.mac, begun)
             row["last_ms"] = after
             row["begin_ms"].setdefault(one.kind, round(after))
             row["kinds"][one.kind] = row["kinds"].get(one.kind, 0) + 1
+    for (mac, _), moments in unasked.items():
+        macs[mac]["busiest"] = max(macs[mac]["busiest"], measure.busiest(moments))
     return macs
 
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,13 +34,16 @@ SPEAKER = shlex.join(DEFAULT_SPEAKER)
 @click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Keep logs here.")
 @click.option("--converge", default=CONVERGE_WITHIN, hidden=True, help="Seconds to get healthy.")
 @click.option("--settle", default=SETTLE_WITHIN, hidden=True, help="Seconds after a fault.")
+@click.option("--watch", default=inf, hidden=True, help="Seconds to watch at most after a fault.")
 @click.pass_context
-def commands(
-    context: click.Context, speaker: str, logs: Path | None, converge: float, settle: float
-) -> None:
+def commands(context: click.Context, /, speaker: str, logs: Path | None, **most: float) -> None:
     """Real speakers in network namespaces, faults, and a stopwatch."""
     context.obj = Options(
-        speaker=shlex.split(speaker), logs=logs, converge_within=converge, settle_within=settle
+        speaker=shlex.split(speaker),
+        logs=logs,
+        converge_within=most["converge"],
+        settle_within=most["settle"],
+        watch_at_most=most["watch"],
     )
 
 
@@ -77,6 +81,10 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
         rate=plan.rate,
         uplink=plan.uplink,
         cpu=plan.cpu,
+        flags=plan.flags,
+        objects=plan.objects,
+        spares=plan.spares,
+        held=plan.held,
     )
     random = Random(chosen["seed"])  # noqa: S311
     course = Course(scenario, chosen["runs"], limits, duration)
@@ -133,7 +141,7 @@ def _hand_in(
 
 
 @commands.command("matrix")
-@click.option("--short", is_flag=True, help="What CI runs, in ten minutes, not 2.5 hours.")
+@click.option("--short", is_flag=True, help="What CI runs: a quarter of an hour.")
 @click.option("--only", default="*", show_default=True, help="Cells, as in 'power-off*-ipv6'.")
 @click.option("--results", "folder", type=FOLDER, help="Default: docs/failover, short: build/lab.")
 @click.option("--retries", type=click.IntRange(0), default=0, help="Repeat a failed cell so often.")

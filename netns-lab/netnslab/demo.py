@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from netnslab import report, scenarios
-from netnslab.faults import Strike
 from netnslab.laboratory import Lab, NotConvergedError, Options
 from netnslab.limits import MEMBERLIST
 from netnslab.scenarios import Fault, Result
+from netnslab.strike import Strike
 from netnslab.verdict import Bystanders, Row
 
 NODES, SERVICES = 3, 4

@@ -3,13 +3,14 @@
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from netnslab import rules
+from netnslab import lasting, rules, surroundings
 from netnslab.errors import LabError
 from netnslab.instrument import Instrument
 from netnslab.laboratory import Lab
 from netnslab.node import Node
+from netnslab.strike import Injected, Scenario, Strike
 
 # How long a machine that reboots still forwards after its speaker has exited.
 FORWARDS_ON = 0.5
@@ -22,25 +23,6 @@ AWAY = 5.0
 LOSS_PERCENT = 5.0
 PLAUSIBLE = (9.0, 28.0)
 STORM_RATE = 20_000
-
-
-@dataclass(frozen=True)
-class Strike:
-    """One fault about to happen: to whom, the how-manieth, and how many seconds it lasts."""
-
-    victims: list[Node]
-    number: int
-    duration: float
-
-
-@dataclass(frozen=True)
-class Injected:
-    """What the fault itself measured; `thawed` is when a frozen speaker went on."""
-
-    exit_ms: float | None = None
-    exit_code: int | None = None
-    thawed: float | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 def _power_off(lab: Lab, strike: Strike) -> Injected:
@@ -71,15 +53,6 @@ def _uplink(lab: Lab, strike: Strike) -> Injected:
 
 def _kill(_lab: Lab, strike: Strike) -> Injected:
     strike.victims[0].kill()
-    return Injected()
-
-
-def _restart(lab: Lab, strike: Strike) -> Injected:
-    (victim,) = strike.victims
-    victim.kill()
-    lab.pass_time(time.monotonic() + strike.duration)
-    victim.start()
-    lab.wait_until(victim.ready, EXITS_WITHIN)
     return Injected()
 
 
@@ -192,10 +165,6 @@ def _quota(lab: Lab, strike: Strike) -> Injected:
     return Injected(notes=notes)
 
 
-def _nothing(_lab: Lab, _strike: Strike) -> None:
-    """Most faults strike a whole cluster."""
-
-
 def _dead_for_good(lab: Lab, strike: Strike) -> None:
     """Kills the victim's speaker and waits until its heirs have all it owned."""
     (victim,) = strike.victims
@@ -203,31 +172,6 @@ def _dead_for_good(lab: Lab, strike: Strike) -> None:
     lab.topology.unplug([victim.host])
     lab.converge([name for name in lab.names if name != victim.name])
     lab.topology.plug([victim.host])
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """`inject` returns when the fault is complete.
-
-    `survives`: the victims own again in the end; `calm`: nobody needs to take over, the cluster is
-    watched for `watch` seconds more; `everyone`: all IPs are hit, whoever owns them. `victims`: how
-    many of so many nodes. `prepare` brings about the state before the fault. The rest are the
-    cluster's own settings, where a person does not choose others.
-    """
-
-    inject: Callable[[Lab, Strike], Injected]
-    survives: bool = False
-    calm: bool = False
-    everyone: bool = False
-    duration: float = 0.0
-    watch: float = 0.0
-    victims: Callable[[int], int] = lambda _nodes: 1
-    prepare: Callable[[Lab, Strike], None] = _nothing
-    nodes: int = 3
-    services: int = 4
-    rate: int = 0
-    uplink: bool = False
-    cpu: float = 0.0
 
 
 def _calm(inject: Callable[[Lab, Strike], Injected], duration: float) -> Scenario:
@@ -263,7 +207,7 @@ SCENARIOS = {
     "all-but-one": replace(_FIVE, victims=lambda nodes: nodes - 1),
     "kill": Scenario(_kill, watch=5.0),
     "freeze": Scenario(_freeze, survives=True, duration=10.0),
-    "restart": Scenario(_restart, survives=True, duration=AWAY),
+    "restart": Scenario(lasting.killed, survives=True, duration=AWAY),
     "thaw": Scenario(_freeze, survives=True, duration=15.0),
     "stop": Scenario(_stop),
     "stop-twice": Scenario(_stop_twice),
@@ -279,4 +223,6 @@ SCENARIOS = {
     "freeze-1s": _calm(_freeze, 1.0),
     "loss": _LOSS,
     "quota": _QUOTA,
+    **lasting.SCENARIOS,
+    **surroundings.SCENARIOS,
 }

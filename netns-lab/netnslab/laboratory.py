@@ -4,26 +4,29 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from netnslab import cgroups, manifests, oracle, sandbox
-from netnslab.addresses import ECHO_PORT, MANY, node_name, service_ip
+from netnslab.addresses import ASKER_IP, ASKER_IP6, ECHO_PORT, MANY, node_name, service_ip
 from netnslab.cgroups import CpuGroup
 from netnslab.errors import LabError
 from netnslab.instrument import Instrument
 from netnslab.node import DEFAULT_SPEAKER, Launch, Node
 from netnslab.probe import usual_rate
-from netnslab.topology import NUD_REACHABLE, Topology
+from netnslab.topology import NUD_REACHABLE, Host, Topology
 
 POLL = 0.05
 # An answer that has stood so long, and nobody else's beside it, is taken as settled.
 STEADY = 1.0
 CONVERGE_WITHIN = 60.0
+# A gap in the answers this long is not settled; lesser ones are for the measurement to judge.
+UNSTEADY_MS = 400.0
 # As long as the longest silence that any table allows; then the row says who did not come.
 SETTLE_WITHIN = 12.0
 EXIT_WITHIN = 5.0
@@ -40,8 +43,10 @@ class Options:
     """What a person or a scenario may choose.
 
     `rate`: UDP questions a second and IP, 0 the usual; `uplink`: gossip on a link of its own;
-    `cpu`: cores for each speaker, 0 without limit. `tick` is called in every turn of every wait;
-    `logs` is where the speakers' logs are kept.
+    `cpu`: cores for each speaker, 0 without limit; `flags`: more for its command line; `objects`:
+    the manifests hold Nodes, labelled with their names, and each speaker reads a copy; `spares`:
+    machines without a speaker; `held`: the speakers' clocks can be held back. `tick` is called in
+    every turn of every wait; `logs` is where the speakers' logs are kept.
     """
 
     nodes: int = 3
@@ -50,8 +55,13 @@ class Options:
     rate: int = 0
     uplink: bool = False
     cpu: float = 0.0
+    flags: tuple[str, ...] = ()
+    objects: bool = False
+    spares: int = 0
+    held: bool = False
     converge_within: float = CONVERGE_WITHIN
     settle_within: float = SETTLE_WITHIN
+    watch_at_most: float = inf
     speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
     tick: Callable[[], None] = lambda: None
     logs: Path | None = None
@@ -67,15 +77,18 @@ class Lab:
         candidates = (service_ip(number, options.family) for number in count())
         self.ips = oracle.spread(candidates, self.names, options.services)
         self.directory = Path(tempfile.mkdtemp(dir=sandbox.SCRATCH))
-        self.topology = Topology(self.names, options.family, uplink=options.uplink)
+        spares = [f"spare-{number}" for number in range(1, options.spares + 1)]
+        machines = self.names + spares
+        self.topology = Topology(machines, options.family, uplink=options.uplink)
+        self._sources = self._folders()
+        self._doubles: list[Node] = []
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
         watched = {"ips": self.ips, "port": ECHO_PORT}
-        topology, second_host = self.topology, self.topology.observer
-        own = second_host.ip6 if options.family == 6 else second_host.ip
-        second = {"mac": second_host.mac, "ip": own, "ips": self.ips}
-        self.capture = Instrument("capture", topology.bridge_host, {**watched, "asker": own})
-        self.observer = Instrument("observer", topology.observer, second)
+        topology = self.topology
+        asker = ASKER_IP6 if options.family == 6 else ASKER_IP
+        self.capture = Instrument("capture", topology.bridge_host, {**watched, "asker": asker})
+        self.observer = Instrument("observer", topology.observer, {"ip": asker, "ips": self.ips})
         rate = options.rate or usual_rate(len(self.ips))
         asked = {**watched, "rate": rate, "icmp": len(self.ips) > MANY}
         self.prober = Instrument("probe", topology.client, asked)
@@ -83,22 +96,57 @@ class Lab:
 
     def _nodes(self) -> dict[str, Node]:
         hosts = self.topology.nodes
-        source = self.directory / "manifests"
-        source.mkdir()
-        manifests.write(source, self.ips, {name: host.ip for name, host in hosts.items()})
+        options, own = self.options, {name: hosts[name].ip for name in self.names}
+        for folder in set(self._sources.values()):
+            folder.mkdir()
+            manifests.write(folder, self.ips, own, objects=options.objects)
         secret = self.directory / "secretkey"
         manifests.write_secret(secret)
-        seeds = [host.gossip_ip for host in hosts.values()]
-        launch = Launch(self.options.speaker, source, secret, self.directory, seeds)
+        seeds = [hosts[name].gossip_ip for name in self.names]
+        paths = secret, self.directory
+        self._launches = {
+            name: Launch(options.speaker, folder, *paths, seeds, options.flags, options.held)
+            for name, folder in self._sources.items()
+        }
         for host in hosts.values():
             self.topology.serve(host, self.ips)
         cpu = self.options.cpu
         if cpu:
             cgroups.sweep()
         return {
-            name: Node(host, launch, self.ips, CpuGroup(name, cpu) if cpu else None)
-            for name, host in hosts.items()
+            name: Node(hosts[name], launch, self.ips, CpuGroup(name, cpu) if cpu else None)
+            for name, launch in self._launches.items()
         }
+
+    def _folders(self) -> dict[str, Path]:
+        """Where each speaker reads: one folder for all; with Node objects a copy for each.
+
+        Each watch of an API server is as late as it is, and so is each copy.
+        """
+        common = self.directory / "manifests"
+        apart = self.options.objects
+        return {name: self.directory / f"of-{name}" if apart else common for name in self.names}
+
+    def double(self, node: Node) -> Node:
+        """Starts a speaker of the same name on a spare machine; `repair` ends it."""
+        host = self.topology.nodes[f"spare-{len(self._doubles) + 1}"]
+        double = Node(host, self._launches[node.name], self.ips, name=node.name)
+        self._doubles.append(double)
+        double.start()
+        return double
+
+    def part_with_doubles(self) -> None:
+        """Ends every double, its machine's backend too."""
+        while self._doubles:
+            self._doubles.pop().close()
+
+    def advertise(self, but: Iterable[str] = (), readers: Iterable[str] = ()) -> None:
+        """Edits the advertisement: who is in `but` is not selected.
+
+        `readers`: whose copies; without any, everybody's.
+        """
+        for folder in {self._sources[name] for name in readers or self.names}:
+            manifests.advertise(folder, self.ips, tuple(but))
 
     def __enter__(self) -> "Lab":
         return self
@@ -109,6 +157,7 @@ class Lab:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.part_with_doubles()
         for node in self.nodes.values():
             node.close()
         for instrument in (self.prober, self.tcp, self.observer, self.capture):
@@ -146,24 +195,33 @@ class Lab:
         macs = heard["macs"]
         return self.macs.get(macs[-1]) if macs else None
 
-    def client_owners(self) -> dict[str, str | None]:
-        """Where the client's own neighbour entries send each IP."""
-        known = self.topology.neighbours(self.topology.client)
+    def client_owners(self, client: Host | None = None) -> dict[str, str | None]:
+        """Where the own neighbour entries of a client, the prober's or another, send each IP."""
+        known = self.topology.neighbours(client or self.topology.client)
         return {ip: self.macs.get(known[ip][0]) if ip in known else None for ip in self.ips}
 
     def settled(self, expected: dict[str, str], *, wire_only: bool = False) -> bool:
         """Whether for a whole second each IP was answered by its expected owner alone.
 
-        The client's own entries must name it too, but with `wire_only`.
+        The client's own entries must name it too, but with `wire_only`. So must the second one's,
+        where it has any: who has none asks, and is misled by nobody.
         """
         now = time.monotonic()
         heard = self.heard(now - STEADY, now)
         macs = {ip: [self.topology.nodes[owner].mac] for ip, owner in expected.items()}
         steady = all(
-            row["macs"] == macs[ip] and row["silent_ms"] == 0 and row["dual_answer_ms"] == 0
+            row["macs"] == macs[ip]
+            and row["silent_ms"] < UNSTEADY_MS
+            and row["dual_answer_ms"] == 0
             for ip, row in heard.items()
         )
-        return steady and (wire_only or self.client_owners() == expected)
+        return steady and (wire_only or self._clients_agree(expected))
+
+    def _clients_agree(self, expected: dict[str, str]) -> bool:
+        second = self.client_owners(self.topology.observer)
+        return self.client_owners() == expected and all(
+            second[ip] in (None, owner) for ip, owner in expected.items()
+        )
 
     def require_silence(self, when: str) -> None:
         """Raises LabError where anybody answers for a service IP though no speaker runs."""
@@ -183,8 +241,13 @@ class Lab:
         self.converge()
 
     def repair(self) -> None:
-        """Undoes every fault: cables in, frozen speakers thawed, dead ones started."""
+        """Undoes every fault: cables in, frozen speakers thawed, dead ones started.
+
+        A node that has another address keeps it: the cluster has learned it.
+        """
         self.topology.heal()
+        self.part_with_doubles()
+        self.advertise()
         for node in self.nodes.values():
             node.signal(signal.SIGCONT)
             if not node.running:
@@ -220,16 +283,26 @@ class Lab:
     def warm(self, ips: list[str]) -> None:
         """Makes the client one whose entries were confirmed just now. Raises NotConvergedError.
 
-        A client that happens to verify its entry in the middle of a fault loses by that alone.
+        A client that happens to verify its entry in the middle of a fault loses by that alone. The
+        second one has no traffic but this: its entries move only by what it is told. Of many IPs it
+        knows these alone: all namespaces share one table, which the kernel keeps small.
         """
-        self.topology.verify_neighbours(self.topology.client, ips)
+        second = ips if len(self.ips) > MANY else self.ips
+        warmed = [(self.topology.client, ips), (self.topology.observer, second)]
+        for client, its in warmed:
+            self.topology.verify_neighbours(client, its)
 
         def confirmed() -> bool:
-            known = self.topology.neighbours(self.topology.client)
-            return all(ip in known and known[ip][1] & NUD_REACHABLE for ip in ips)
+            return all(self._confirmed(client, its) for client, its in warmed)
 
         if not self.wait_until(confirmed, self.options.converge_within):
-            raise NotConvergedError("the owners do not answer the client's own unicast questions")
+            raise NotConvergedError("the owners do not answer the clients' own unicast questions")
+
+    def _confirmed(self, client: Host, ips: list[str]) -> bool:
+        known = self.topology.neighbours(client)
+        # Entries that there are none of yet, or that have failed, are made as by any user's packet.
+        self.topology.greet(client, [ip for ip in ips if ip not in known])
+        return all(ip in known and known[ip][1] & NUD_REACHABLE for ip in ips)
 
     def focus(self, ips: list[str]) -> None:
         """Has the second host look closely at these."""
@@ -243,6 +316,7 @@ class Lab:
     def stop(self) -> None:
         """Ends all speakers, then shows that nobody answers any more. Raises LabError."""
         self.topology.heal()
+        self.part_with_doubles()
         for node in self.nodes.values():
             node.signal(signal.SIGCONT)
             node.signal(signal.SIGTERM)

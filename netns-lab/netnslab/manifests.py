@@ -10,6 +10,7 @@ import yaml
 from netnslab.addresses import LINK
 
 NAMESPACE = "metallb-system"
+NAME_LABEL = "lab/name"
 
 
 def _object(api: str, kind: str, name: str, namespace: str, **rest: Any) -> dict[str, Any]:
@@ -51,11 +52,30 @@ def _endpoints(name: str, nodes: dict[str, str]) -> dict[str, Any]:
     return slice_
 
 
-def write(directory: Path, ips: list[str], nodes: dict[str, str]) -> None:
+def _node(name: str, ip: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {NAME_LABEL: name}},
+        "status": {"addresses": [{"type": "InternalIP", "address": ip}]},
+    }
+
+
+def write(directory: Path, ips: list[str], nodes: dict[str, str], *, objects: bool = False) -> None:
     """Writes pool, advertisement, and one Service with endpoints on every node for each IP.
 
-    `nodes` maps node name to address. No Node objects: every gossip member then counts as one.
+    `nodes` maps node name to address. Without Node `objects` every gossip member counts as one.
     """
+    services = [(f"service-{number}", ip) for number, ip in enumerate(ips, 1)]
+    advertise(directory, ips)
+    if objects:
+        _dump(directory / "nodes.yaml", [_node(name, ip) for name, ip in nodes.items()])
+    _dump(directory / "services.yaml", [_service(*service) for service in services])
+    _dump(directory / "endpoints.yaml", [_endpoints(name, nodes) for name, _ in services])
+
+
+def advertise(directory: Path, ips: list[str], but: tuple[str, ...] = ()) -> None:
+    """Writes pool and advertisement; nodes in `but` are not selected."""
     pool = _object(
         "metallb.io/v1beta1",
         "IPAddressPool",
@@ -63,23 +83,21 @@ def write(directory: Path, ips: list[str], nodes: dict[str, str]) -> None:
         NAMESPACE,
         spec={"addresses": [str(ip_network(ip)) for ip in ips]},
     )
-    advertisement = _object(
-        "metallb.io/v1beta1",
-        "L2Advertisement",
-        "lab",
-        NAMESPACE,
-        spec={"ipAddressPools": ["lab"], "interfaces": [LINK]},
-    )
-    services = [(f"service-{number}", ip) for number, ip in enumerate(ips, 1)]
+    spec: dict[str, Any] = {"ipAddressPools": ["lab"], "interfaces": [LINK]}
+    if but:
+        unwanted = {"key": NAME_LABEL, "operator": "NotIn", "values": list(but)}
+        spec["nodeSelectors"] = [{"matchExpressions": [unwanted]}]
+    advertisement = _object("metallb.io/v1beta1", "L2Advertisement", "lab", NAMESPACE, spec=spec)
     _dump(directory / "metallb.yaml", [pool, advertisement])
-    _dump(directory / "services.yaml", [_service(*service) for service in services])
-    _dump(directory / "endpoints.yaml", [_endpoints(name, nodes) for name, _ in services])
 
 
 def _dump(path: Path, documents: list[dict[str, Any]]) -> None:
     # Without this the shared parts would come out as YAML aliases, which no cluster writes.
     dumper = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda *_: True})
-    path.write_text(yaml.dump_all(documents, Dumper=dumper, sort_keys=False))
+    # In one step, as an API server would: no speaker may read half of it.
+    partial = path.with_suffix(".partial")
+    partial.write_text(yaml.dump_all(documents, Dumper=dumper, sort_keys=False))
+    partial.replace(path)
 
 
 def write_secret(path: Path) -> None:

@@ -1,11 +1,12 @@
 """`lab matrix`: every scenario, a result file for each cell; goes on where it ended."""
 
+import dataclasses
 import json
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,6 +18,8 @@ from netnslab import report
 from netnslab.laboratory import Options
 
 UNUSABLE = 2
+# Characters that a result file keeps of a lab that could not work.
+MOST_OUTPUT = 2000
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,17 @@ class Cell:
         return [self.scenario, f"--runs={self.runs}", f"--family={self.family}", *chosen]
 
 
-# Faults of a long run; of IPv6 fewer, as the same engine decides: 2.5 hours in all.
+# Each strikes in another phase of gossip's and the witnesses' timers.
+_HEALS = (
+    *("silent-8", "partition-2-2", "partition-2-3", "partition-2-2-2"),
+    *("paused-vm", "floating-address", "foreign-kernel", "plan-edit"),
+)
+_LASTING = (
+    *("gossip-cut-120", "kill-120", "heir-stopped", "deaf", "mute", "one-way"),
+    *("echo-filtered", "echo-filtered-one", "echo-limited", "silent-60", "switch-pause-60"),
+    *("new-address", "same-name", "flap", "partition-quorum", "guide-scenario-3"),
+)
+# Faults of a long run; of IPv6 fewer, as the same engine decides: 3.5 hours in all.
 FULL = (
     Cell("power-off", 100),
     Cell("power-off", 20, nodes=8, services=200),
@@ -54,6 +67,8 @@ FULL = (
     *(Cell(name, 10) for name in ("blink-100", "blink-250", "blink-500", "blink-1000")),
     *(Cell(name, 5) for name in ("switch-pause-500", "switch-pause-2000", "freeze-1s")),
     *(Cell(name) for name in ("gossip-cut", "loss", "quota")),
+    *(Cell(name, 5) for name in _HEALS),
+    *(Cell(name) for name in _LASTING),
     Cell("power-off", 30, 6),
     Cell("power-off", 5, 6, nodes=8, services=200),
     *(Cell(name, 5, 6) for name in ("cable-node", "cable-switch", "uplink", "stop")),
@@ -63,8 +78,9 @@ FULL = (
     *(Cell(name, 3, 6) for name in ("switch-pause-500", "switch-pause-2000", "freeze-1s")),
     Cell("loss", 1, 6, duration=300.0),
     Cell("quota", 1, 6, duration=300.0),
+    *(Cell(name, 1, 6) for name in (*_HEALS, *_LASTING)),
 )
-# What a change must not break, in ten minutes.
+# What a change must not break, in a quarter of an hour.
 SHORT = (
     Cell("power-off", 2),
     *(Cell(name) for name in ("cable-switch", "all-but-one", "kill", "stop", "stop-twice")),
@@ -72,9 +88,15 @@ SHORT = (
     *(Cell(name) for name in ("rejoin", "rolling", "blink-250", "blink-1000", "freeze-1s")),
     Cell("switch-pause-2000"),
     *(Cell(name, duration=5.0) for name in ("freeze", "restart", "thaw")),
-    # Everybody is declared dead some 6 s into it.
-    Cell("gossip-cut", duration=10.0),
     *(Cell(name, duration=15.0) for name in ("loss", "quota")),
+    # Longer than gossip remembers its dead.
+    Cell("gossip-cut-120", duration=50.0),
+    Cell("kill-120", duration=60.0),
+    # Longer than gossip takes to believe it.
+    *(Cell(name, duration=12.0) for name in ("partition-2-2", "deaf")),
+    Cell("silent-8", 2),
+    *(Cell(name, duration=8.0) for name in ("echo-filtered", "same-name")),
+    Cell("foreign-kernel"),
     *(Cell(name, 1, 6) for name in ("power-off", "kill", "stop")),
 )
 
@@ -103,10 +125,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Attempt:
-    """`ok`, `failed` or `unusable`, and every way in which it failed."""
+    """`ok`, `failed` or `unusable`, every way in which it failed, and what the lab said of it."""
 
     outcome: str
     failures: tuple[str, ...] = ()
+    output: str = ""
 
 
 def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
@@ -122,8 +145,9 @@ def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
     try:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if not partial.exists():
-            sys.stderr.write(ended.stdout + ended.stderr)
-            return Attempt("unusable")
+            output = ended.stdout + ended.stderr
+            sys.stderr.write(output)
+            return Attempt("unusable", output=output[-MOST_OUTPUT:])
         partial.replace(file)
         if ended.returncode == 0:
             return Attempt("ok")
@@ -132,12 +156,31 @@ def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
         partial.unlink(missing_ok=True)
 
 
-def _tries(cell: Cell, options: Options, plan: Plan) -> Iterator[Attempt]:
+def tries(
+    cell: Cell,
+    options: Options,
+    plan: Plan,
+    attempt_it: Callable[[Cell, Options, Path], Attempt] = _attempt,
+) -> Iterator[Attempt]:
+    """Attempts until the first good one; the last result tells what came of those before it."""
+    file = plan.folder / f"{cell.name}.json"
+    earlier: list[Attempt] = []
     for _ in range(1 + plan.retries):
-        attempt = _attempt(cell, options, plan.folder / f"{cell.name}.json")
+        attempt = attempt_it(cell, options, file)
+        if earlier and attempt.outcome != "unusable":
+            remember(file, earlier)
         yield attempt
         if attempt.outcome == "ok":
             return
+        earlier.append(attempt)
+
+
+def remember(file: Path, earlier: list[Attempt]) -> None:
+    """Writes into a result what came out of the attempts before it; nothing where it has none."""
+    if file.exists():
+        document = json.loads(file.read_text())
+        document["earlier_attempts"] = [dataclasses.asdict(attempt) for attempt in earlier]
+        file.write_text(report.dumped(document))
 
 
 def _say(console: Console, name: str, attempts: list[Attempt], seconds: float) -> None:
@@ -167,7 +210,7 @@ def run(options: Options, plan: Plan) -> bool:
             progress.update(task, description=cell.name)
             if not done(file, commit):
                 began = time.monotonic()
-                attempts = list(_tries(cell, options, plan))
+                attempts = list(tries(cell, options, plan))
                 _say(console, cell.name, attempts, time.monotonic() - began)
             good &= file.exists() and json.loads(file.read_text())["ok"]
             progress.advance(task)

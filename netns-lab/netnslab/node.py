@@ -7,40 +7,54 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from netnslab.addresses import ECHO_PORT
 from netnslab.cgroups import CpuGroup
+from netnslab.errors import LabError
+from netnslab.held import HeldClock
 from netnslab.instrument import Instrument
 from netnslab.topology import Host
 
 # What is kept of the log for the demo; the rest stays in the file.
 MOST_EVENTS = 1000
+HTTP_PORT = 7472
 DEFAULT_SPEAKER = [sys.executable, "-m", "speaker"]
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What all speakers of a run have in common."""
+    """What all speakers of a run have in common. `held`: their clocks can be held back."""
 
     command: list[str]
     source: Path
     secret: Path
     logs: Path
     seeds: list[str]
+    flags: tuple[str, ...] = ()
+    held: bool = False
 
 
 class Node:
     """A node of the lab. Its data plane runs from the start, its speaker from `start`."""
 
     def __init__(
-        self, host: Host, launch: Launch, ips: list[str], cpu: CpuGroup | None = None
+        self,
+        host: Host,
+        launch: Launch,
+        ips: list[str],
+        cpu: CpuGroup | None = None,
+        name: str = "",
     ) -> None:
-        """Starts the backend. `cpu`: the group that limits the speaker. Raises LabError."""
+        """Starts the backend. `cpu`: the group that limits the speaker. Raises LabError.
+
+        `name`: what the speaker calls itself, where that is not the host's name.
+        """
         self.host = host
         self.cpu = cpu
-        self.name = host.name
+        self.name = name or host.name
         self.events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
         self._launch = launch
         self._backend = Instrument("echo", host, {"ips": ips, "port": ECHO_PORT})
@@ -49,6 +63,7 @@ class Node:
         self._log.touch()
         self._read = 0
         self._frozen = self._ready = False
+        self._clock = HeldClock(launch.logs / f"{host.name}.clock") if launch.held else None
 
     def _command(self) -> list[str]:
         launch, ip = self._launch, self.host.gossip_ip
@@ -59,12 +74,36 @@ class Node:
             "ml-bindport": 7946,
             "ml-secret-key-path": launch.secret,
             "join": ",".join(launch.seeds),
-            "port": 7472,
+            "port": HTTP_PORT,
             "host": ip,
             "log-level": "info",
         }
         join = self.cpu.join if self.cpu else []
-        return [*join, *launch.command, *(f"--{name}={value}" for name, value in flags.items())]
+        held = self._clock.command() if self._clock else []
+        own = [f"--{name}={value}" for name, value in flags.items()]
+        return [*join, *held, *launch.command, *own, *launch.flags]
+
+    def hold_back(self, seconds: float) -> None:
+        """Sets the speaker's clocks back by so much more."""
+        if self._clock is None:
+            raise LabError("this scenario's speakers have the machine's own clocks")
+        self._clock.hold_back(seconds)
+
+    def readyz(self) -> tuple[int, str]:
+        """What the speaker says about itself: status and reason; 0 where nobody answers."""
+
+        def ask() -> tuple[int, str]:
+            asked = HTTPConnection(self.host.gossip_ip, HTTP_PORT, timeout=2.0)
+            try:
+                asked.request("GET", "/readyz")
+                answer = asked.getresponse()
+                return answer.status, answer.read().decode(errors="replace").strip()
+            except OSError as error:
+                return 0, str(error)
+            finally:
+                asked.close()
+
+        return self.host.namespace.run(ask)
 
     def start(self) -> None:
         """Starts the speaker; its log goes on where the last one ended."""

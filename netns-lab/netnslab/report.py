@@ -79,7 +79,7 @@ def summary(rows: list[Row]) -> dict[str, float]:
         shown[f"{name}_p99"] = verdict.percentile(worst, 0.99)
     for name in ("sent", "lost", "tcp_connects", "tcp_failed", "tcp_reset"):
         shown[name] = sum(getattr(row, name) for row in rows)
-    for name in ("moves", "claimants", "dual_answer_ms"):
+    for name in ("moves", "claimants", "dual_answer_ms", "answer_ms", "late_share", "busiest"):
         shown[f"{name}_most"] = max(getattr(row, name) for row in rows)
     for name in ("handover_ms", "exit_ms"):
         values = [getattr(row, name) for row in rows if getattr(row, name) is not None]
@@ -104,9 +104,16 @@ def as_json(given: dict[str, Any], limits: Limits, result: Result) -> str:
         "notes": result.notes,
         "failures": result.failures,
         "ok": result.ok,
+        "runs": [dataclasses.asdict(row) for row in result.rows],
     }
-    head = json.dumps(document, indent=2).removesuffix("\n}")
-    rows = ",\n    ".join(json.dumps(dataclasses.asdict(row)) for row in result.rows)
+    return dumped(document)
+
+
+def dumped(document: dict[str, Any]) -> str:
+    """The document as JSON, each row of its runs on a line of its own."""
+    rest = {name: value for name, value in document.items() if name != "runs"}
+    head = json.dumps(rest, indent=2).removesuffix("\n}")
+    rows = ",\n    ".join(json.dumps(row) for row in document["runs"])
     return f'{head},\n  "runs": [\n    {rows}\n  ]\n}}\n'
 
 
@@ -141,7 +148,9 @@ def bystanders_line(seen: Bystanders) -> str:
     """All other IPs in one line."""
     return (
         f"bystanders: {seen.ips} IPs, {seen.lost} lost, {seen.moves} moves, "
-        f"{seen.silent_ms:.0f} ms silent, {seen.late} answers late"
+        f"{seen.silent_ms:.0f} ms silent, {seen.late} answers late, {seen.claimants} claimants, "
+        f"{seen.tcp_reset} resets, {seen.astray} entries astray; answers after "
+        f"{seen.answer_ms:.1f} ms, {seen.busiest} frames/s unasked"
     )
 
 

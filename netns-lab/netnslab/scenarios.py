@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from netnslab import oracle, verdict
+from netnslab import oracle, verdict, wire
 from netnslab.errors import LabError
-from netnslab.faults import SCENARIOS, Injected, Strike
+from netnslab.faults import SCENARIOS
 from netnslab.laboratory import STEADY, Lab, NotConvergedError
 from netnslab.limits import Limits
+from netnslab.strike import Injected, Strike
 from netnslab.verdict import Bystanders, Row
 
-# What answers a question, by ARP and by NDP.
-PLAIN = ("reply", "advertisement")
 # An answer may still be on its way when the window closes.
 STRAGGLERS = 0.3
 
@@ -24,6 +23,7 @@ class Fault:
     """One fault in the course of being measured: who is hit, since when, what is expected.
 
     `newcomers` are those who must be heard on the wire; nobody where all is to stay as it is.
+    `aside` are IPs that move as planned: neither hit nor bystanders.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Fault:
     expected: dict[str, str]
     newcomers: dict[str, str]
     wire_only: bool
+    aside: list[str] = field(default_factory=list)
     injected: Injected = field(default_factory=Injected)
 
     @property
@@ -55,7 +56,10 @@ def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> Fault:
     victims = {node.name for node in strike.victims}
     whole = oracle.owners(lab.ips, lab.names)
     without = oracle.owners(lab.ips, [node for node in lab.names if node not in victims])
-    hit = [ip for ip in lab.ips if scenario.everyone or whole[ip] in victims]
+    besides = scenario.besides(lab, strike.victims[0].name)
+    aside = [ip for ip in lab.ips if whole[ip] in besides]
+    owned = [ip for ip in lab.ips if scenario.everyone or whole[ip] in victims]
+    hit = [ip for ip in owned if ip not in aside]
     scenario.prepare(lab, strike)
     lab.focus(hit)
     lab.warm(hit)
@@ -71,6 +75,7 @@ def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> Fault:
         expected=whole if scenario.survives else without,
         newcomers=_newcomers(name, whole, without),
         wire_only=limits.wire_only,
+        aside=aside,
     )
 
 
@@ -90,6 +95,8 @@ class Readings:
     frames: dict[str, Any]
     last: dict[str, Any]
     client: dict[str, str | None]
+    second: dict[str, str | None]
+    healed: dict[str, Any] | None = None
     contact: float | None = None
 
 
@@ -104,16 +111,25 @@ def _read(lab: Lab, fault: Fault) -> Readings:
         frames=lab.capture.ask("since", start=start),
         last=lab.heard(end - 0.5, end),
         client=lab.client_owners(),
+        second=lab.client_owners(lab.topology.observer),
     )
+    if fault.injected.healed is not None:
+        readings.healed = lab.heard(fault.injected.healed, end)
     if fault.injected.thawed is not None:
         mac = fault.strike.victims[0].host.mac
         readings.contact = lab.capture.ask("contact", mac=mac, start=fault.injected.thawed)
     return readings
 
 
-def _noise(frames: dict[str, int]) -> int:
-    """Frames that were no plain answers to a question."""
-    return sum(count for kind, count in frames.items() if kind not in PLAIN)
+def _noise(lab: Lab, frames: dict[str, Any], before: str | None) -> int:
+    """Frames that were no plain answers to a question, of all who had not owned the IP."""
+    heirs = (seen["kinds"] for mac, seen in frames.items() if lab.macs.get(mac) != before)
+    return sum(n for kinds in heirs for kind, n in kinds.items() if kind not in wire.PLAIN)
+
+
+def _noise_ms(begun: dict[str, int]) -> dict[str, int]:
+    """When each kind of such frames began."""
+    return {kind: after for kind, after in begun.items() if kind not in wire.PLAIN}
 
 
 def _early(lab: Lab, fault: Fault, ip: str, readings: Readings) -> bool:
@@ -137,12 +153,17 @@ def _handover(lab: Lab, fault: Fault, ip: str, frames: dict[str, Any]) -> float 
     return float(max(new["first_ms"], frames.get(old.mac, {}).get("last_ms", 0.0)))
 
 
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)
+
+
 def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
-    wire, probe, frames = readings.heard[ip], readings.probed["ips"][ip], readings.frames[ip]
+    heard, probe, frames = readings.heard[ip], readings.probed["ips"][ip], readings.frames[ip]
     newcomer = fault.newcomers.get(ip)
     seen = frames.get(lab.topology.nodes[newcomer].mac) if newcomer else None
     handover = _handover(lab, fault, ip, frames)
     before = fault.before[ip]
+    healed = readings.healed[ip] if readings.healed is not None else {}
     return Row(
         run=fault.strike.number,
         victim=fault.victim,
@@ -151,22 +172,29 @@ def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
         lost=probe["lost"],
         outage_ms=round(probe["outage_ms"], 1),
         takeover_ms=round(seen["first_ms"], 1) if seen else None,
-        silent_ms=round(wire["silent_ms"], 1),
-        dual_answer_ms=round(wire["dual_answer_ms"], 1),
+        silent_ms=round(heard["silent_ms"], 1),
+        dual_answer_ms=round(heard["dual_answer_ms"], 1),
         owner_before=before,
         owner_after=lab.wire_owner(readings.last[ip]),
-        moves=_moves(lab, wire, before),
+        moves=_moves(lab, heard, before),
         expected=fault.expected[ip],
         client_after=readings.client[ip],
+        second_after=readings.second[ip],
         prober_gap_ms=round(readings.probed["prober_gap_ms"], 1),
         newcomer=newcomer,
         claimants=sum(lab.macs.get(mac) != before for mac in frames),
-        noise=_noise(seen["kinds"]) if seen else 0,
-        noise_ms={k: v for k, v in seen["begin_ms"].items() if k not in PLAIN} if seen else {},
+        noise=_noise(lab, frames, before),
+        noise_ms=_noise_ms(seen["begin_ms"]) if seen else {},
+        asked=heard["asked"],
+        late=heard["late"],
+        answer_ms=round(heard["answer_ms"], 2),
+        busiest=max((by_mac["busiest"] for by_mac in frames.values()), default=0),
         early=_early(lab, fault, ip, readings),
-        handover_ms=None if handover is None else round(handover, 1),
+        handover_ms=_rounded(handover),
         exit_ms=fault.injected.exit_ms,
         exit_code=fault.injected.exit_code,
+        heal_dual_ms=_rounded(healed.get("dual_answer_ms")),
+        heal_silent_ms=_rounded(healed.get("silent_ms")),
         **readings.tcp[ip],
     )
 
@@ -175,13 +203,11 @@ def _measure(lab: Lab, fault: Fault, bystanders: Bystanders) -> tuple[list[Row],
     readings = _read(lab, fault)
     rows: list[Row] = []
     for ip in lab.ips:
+        row = _row(lab, fault, ip, readings)
         if ip in fault.hit:
-            rows.append(_row(lab, fault, ip, readings))
-            continue
-        wire = readings.heard[ip]
-        lost = readings.probed["ips"][ip]["lost"]
-        moves = _moves(lab, wire, fault.before[ip])
-        bystanders = bystanders.plus(lost, moves, wire["silent_ms"], wire["late"])
+            rows.append(row)
+        elif ip not in fault.aside:
+            bystanders = bystanders.plus(row)
     return rows, bystanders
 
 
@@ -218,21 +244,25 @@ def run_once(
     fault.start = time.monotonic()
     fault.injected = scenario.inject(lab, strike)
     # What settled during the fault must still stand a while after it.
-    lab.pass_time(time.monotonic() + STEADY + scenario.watch)
+    lab.pass_time(time.monotonic() + STEADY + min(scenario.watch, lab.options.watch_at_most))
     lab.wait_until(
-        lambda: lab.settled(fault.expected, wire_only=fault.wire_only), lab.options.settle_within
+        lambda: lab.settled(fault.expected, wire_only=fault.wire_only),
+        max(lab.options.settle_within, scenario.settle),
     )
     rows, result.bystanders = _measure(lab, fault, result.bystanders)
     result.rows += rows
     result.notes += [f"run {strike.number}: {note}" for note in fault.injected.notes]
+    result.failures += [f"run {strike.number}: {one}" for one in fault.injected.failures]
 
 
 def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) -> Iterable[Strike]:
     """Whom each of the faults hits: of those who own something."""
     owning = sorted(set(oracle.owners(lab.ips, lab.names).values()))
-    many = SCENARIOS[name].victims(len(lab.names))
+    scenario = SCENARIOS[name]
+    many = scenario.victims(len(lab.names))
     for number in range(1, runs + 1):
         victims = random.sample(owning, min(many, len(owning)))
+        victims += scenario.besides(lab, victims[0])
         yield Strike([lab.nodes[victim] for victim in victims], number, duration)
 
 
@@ -272,4 +302,4 @@ def judge(result: Result, limits: Limits) -> list[str]:
     """Every way in which rows, faults and bystanders fail."""
     failures = [line for row in result.rows for line in verdict.judge(row, limits)]
     failures += verdict.judge_faults(result.rows, limits)
-    return failures + verdict.judge_bystanders(result.bystanders)
+    return failures + verdict.judge_bystanders(result.bystanders, limits)

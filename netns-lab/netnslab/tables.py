@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- made by: lab report -->", "<!-- end -->"
+# Failures of one attempt that the page names; all of them are in the file.
+MOST = 3
 HEAD = (
     "| scenario | nodes, IPs | IP | faults | outage p50 / p99 ms | silent p50 / p99 ms | lost "
     "| new TCP failed | TCP reset | most moves | dual ms | |\n"
@@ -45,8 +47,15 @@ def _cells(document: dict[str, Any]) -> list[str]:
         f"{seen['tcp_reset']:g}",
         f"{seen['moves_most']:g}",
         f"{seen['dual_answer_ms_most']:g}",
-        "ok" if document["ok"] else "**missed**",
+        _verdict(document),
     ]
+
+
+def _verdict(document: dict[str, Any]) -> str:
+    """The last cell of the line: passed or not, and at which attempt."""
+    earlier = len(document.get("earlier_attempts", ()))
+    verdict = "ok" if document["ok"] else "**missed**"
+    return f"{verdict}, attempt {earlier + 1}" if earlier else verdict
 
 
 def _where(documents: list[dict[str, Any]]) -> str:
@@ -68,7 +77,10 @@ def _notes(documents: list[dict[str, Any]]) -> str:
         if document["scenario"] in ("loss", "quota"):
             notes = "; ".join(note.removeprefix("run 1: ") for note in document["notes"])
             lines.append(f"- {name}, {document['duration']:g} s: {notes}.\n")
-        lines += [f"- {name} missed: {failure}\n" for failure in document["failures"][:3]]
+        lines += [f"- {name} missed: {failure}\n" for failure in document["failures"][:MOST]]
+        for number, attempt in enumerate(document.get("earlier_attempts", ()), 1):
+            said = attempt["failures"][:MOST] or [attempt["outcome"]]
+            lines += [f"- {name}, attempt {number}: {failure}\n" for failure in said]
     return "".join(lines)
 
 

@@ -22,6 +22,9 @@ PATIENCE = 1.0
 # Of all IPs together; beyond this the client would measure itself.
 MOST_PER_SECOND = 200
 LINE = b"clarion\n"
+# A fault strikes a cluster that has been steady for a second: what broke before had its last answer
+# longer ago.
+LONGEST_AGO = 1.05
 # Ends a connection without TIME_WAIT, or ports would run out.
 _ABORT = struct.pack("ii", 1, 0)
 
@@ -56,7 +59,7 @@ class Record:
 
     def window(self, start: float, end: float, turn: float) -> dict[str, float]:
         """Counts those begun in [start, end] that had the time to fail; and those that stayed,
-        worked when that began (one line a `turn`, read at the next), and were reset since.
+        worked when that began (one line a `turn`), and were reset since.
 
         One that broke before may hear of it much later: the kernel repeats a lost line after 0.2 s,
         then 0.4 s and so on, and only an answer to that tells.
@@ -68,7 +71,7 @@ class Record:
             "tcp_connects": len(took),
             "tcp_failed": sum(one < 0 for one in took),
             "tcp_slowest_ms": round(1000 * max(took, default=0.0), 1) if took else 0.0,
-            "tcp_reset": sum(at >= start - 3 * turn for at in self.resets),
+            "tcp_reset": sum(at >= start - min(3 * turn, LONGEST_AGO) for at in self.resets),
         }
 
 
@@ -80,7 +83,8 @@ class Client:
         self._ips, self._port = ips, port
         self._records = {ip: Record() for ip in ips}
         self._open: dict[int, tuple[socket.socket, str, int]] = {}
-        self._standing: dict[str, socket.socket | None] = dict.fromkeys(ips)
+        self._standing: dict[str, socket.socket] = {}
+        self._ip_of: dict[int, str] = {}
         self._answered: dict[str, float] = {}
         self._step = max(INTERVAL / len(ips), 1 / MOST_PER_SECOND)
         self._turn = self._step * len(ips)
@@ -122,6 +126,8 @@ class Client:
 
     def ready(self, fd: int, events: int) -> None:
         """Goes on with one connection."""
+        if fd in self._ip_of:
+            self._hear(self._ip_of[fd])
         if fd not in self._open:
             return
         made, ip, number = self._open[fd]
@@ -140,28 +146,37 @@ class Client:
         self._end(made)
 
     def _speak(self, ip: str) -> None:
-        """A line over the connection that stays, after reading the last answers."""
-        made = self._standing[ip]
+        """A line over the connection that stays."""
         try:
-            if made is None:
-                self._standing[ip] = connection(ip, self._port)
+            if ip in self._standing:
+                self._standing[ip].send(LINE)
                 return
-            made.send(LINE)
-            if not made.recv(1 << 16):
+            made = self._standing[ip] = connection(ip, self._port)
+            self._ip_of[made.fileno()] = ip
+            self.poll.register(made.fileno(), select.EPOLLIN)
+        except BlockingIOError:
+            return  # still being made
+        except OSError:
+            self._broken(ip)
+
+    def _hear(self, ip: str) -> None:
+        """Reads the answer at once: when the last one came tells whether it worked at a fault."""
+        try:
+            if not self._standing[ip].recv(1 << 16):
                 raise ConnectionResetError
             self._answered[ip] = time.monotonic()
         except BlockingIOError:
-            return  # still being made, or no answer yet
+            return
         except OSError:
-            if ip in self._answered:
-                self._records[ip].resets.append(self._answered[ip])
-            self._forget(ip)
+            self._broken(ip)
 
-    def _forget(self, ip: str) -> None:
-        made = self._standing[ip]
-        self._standing[ip] = None
-        self._answered.pop(ip, None)
+    def _broken(self, ip: str) -> None:
+        if ip in self._answered:
+            self._records[ip].resets.append(self._answered.pop(ip))
+        made = self._standing.pop(ip, None)
         if made is not None:
+            del self._ip_of[made.fileno()]
+            self.poll.unregister(made.fileno())
             made.close()
 
     def window(self, question: dict[str, Any]) -> dict[str, Any]:

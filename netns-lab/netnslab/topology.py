@@ -1,18 +1,22 @@
 """Client, second host and nodes, each with a veth into one Linux bridge; on request the nodes
 gossip over a second one."""
 
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from socket import AF_INET6
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pyroute2 import IPRoute
 
-from netnslab import rules
+from netnslab import arp, rules
 from netnslab.addresses import (
     BRIDGE,
     CLIENT_IP,
+    DISCARD_PORT,
+    FLOATING_IP,
+    FLOATING_IP6,
     GOSSIP_BRIDGE,
     GOSSIP_LINK,
     LINK,
@@ -23,6 +27,7 @@ from netnslab.addresses import (
     ip6,
     node_ip,
 )
+from netnslab.instrument import family_of, packet_socket
 from netnslab.namespaces import Namespace
 
 # Route tables and neighbour states as in linux/rtnetlink.h and linux/neighbour.h.
@@ -45,6 +50,14 @@ class Host:
     namespace: Namespace
     ip6: str = ""
     gossip_ip: str = ""
+
+
+def _tell_everybody(host: Host, ip: str) -> None:
+    """A gratuitous request, as whoever takes an address over sends."""
+    mac, spa = bytes.fromhex(host.mac.replace(":", "")), socket.inet_aton(ip)
+    frame = arp.encode(arp.BROADCAST, mac, arp.REQUEST, (mac, spa), (b"\0" * 6, spa))
+    with packet_socket(LINK, arp.ETH_P_ARP) as raw:
+        raw.send(frame)
 
 
 def _with_netlink(function: Callable[[Any], Any]) -> Any:
@@ -71,7 +84,10 @@ class Topology:
         if uplink:
             self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, GOSSIP_BRIDGE))
         _as_a_switch(self.switch)
-        self._rules = False
+        self._ruled: list[Namespace] = []
+        self._islands: list[str] = []
+        self._floats: Host | None = None
+        self._answering: tuple[Host, str] | None = None
         self.bridge_host = Host("bridge", "", "", BRIDGE, self.switch)
         self.client = self._host("client", CLIENT_IP, 2)
         # The prober may send echo requests without a raw socket.
@@ -132,6 +148,16 @@ class Topology:
         """Takes the hosts' ports out of the bridge: silence, but the carrier stays."""
         self._ports(hosts, master=0)
 
+    def part(self, islands: Sequence[Sequence[Host]]) -> None:
+        """Moves the ports of each island to a bridge of its own; all others stay together."""
+        for number, hosts in enumerate(islands):
+            if number == len(self._islands):
+                self._islands.append(f"island{number}")
+                self.switch.run(_with_netlink, partial(_make_bridge, name=self._islands[-1]))
+            name = self._islands[number]
+            bridge = self.switch.run(_with_netlink, partial(_index, name=name))
+            self._ports(hosts, master=bridge)
+
     def _ports(self, hosts: Iterable[Host], **change: Any) -> None:
         def apply(netlink: Any) -> None:
             for index in [_index(netlink, host.port) for host in hosts]:
@@ -141,17 +167,26 @@ class Topology:
 
     def drop(self, script: str) -> None:
         """Has the switch drop frames by rules from `rules`. Raises LabError."""
-        self._rules = True
-        rules.load(self.switch, script)
+        self._load(self.switch, script)
+
+    def filter(self, hosts: Iterable[Host], script: str) -> None:
+        """Has the hosts' own kernels drop frames by rules from `rules`. Raises LabError."""
+        for host in hosts:
+            self._load(host.namespace, script)
+
+    def _load(self, where: Namespace, script: str) -> None:
+        self._ruled.append(where)
+        rules.load(where, script)
 
     def undrop(self) -> None:
-        """Takes the rules of `drop` away. Raises LabError."""
-        if self._rules:
-            rules.clear(self.switch)
-            self._rules = False
+        """Takes the rules of `drop` and `filter` away. Raises LabError."""
+        while self._ruled:
+            rules.clear(self._ruled.pop())
 
     def heal(self) -> None:
-        """Undoes `unplug`, `take_out` and `drop`."""
+        """Undoes `unplug`, `take_out`, `part`, `drop`, `filter`, `float_to` and `answer`."""
+        self.sink()
+        self.unanswer()
         self.undrop()
 
         def apply(netlink: Any) -> None:
@@ -162,9 +197,61 @@ class Topology:
 
         self.switch.run(_with_netlink, apply)
 
+    def readdress(self, host: Host, ip: str) -> Host:
+        """Gives the host another address on its link, in place of the first; the host as it is."""
+        moved = replace(host, ip=ip, gossip_ip=ip)
+        host.namespace.run(_with_netlink, lambda netlink: _readdress(netlink, host, moved))
+        self.nodes[host.name] = moved
+        return moved
+
+    def float_to(self, host: Host) -> None:
+        """Puts the floating addresses on this host, as keepalived does, and on nobody else."""
+        self.sink()
+        self._floats = host
+        host.namespace.run(_with_netlink, lambda netlink: _extra(netlink, host, "add"))
+        host.namespace.run(_tell_everybody, host, FLOATING_IP)
+
+    def sink(self) -> None:
+        """Takes the floating addresses away."""
+        if self._floats is not None:
+            host, self._floats = self._floats, None
+            host.namespace.run(_with_netlink, lambda netlink: _extra(netlink, host, "del"))
+
+    def answer(self, host: Host, ip: str, ips: list[str]) -> None:
+        """Has the host's kernel answer for one of the service IPs. Raises LabError.
+
+        As a kernel with IPVS does where strictARP is off; for IPv6 as one with an address left
+        behind on its link.
+        """
+        self._answering = (host, ip)
+        if ":" in ip:
+            host.namespace.run(_with_netlink, lambda netlink: _left_behind(netlink, ip, "add"))
+            return
+        others = [other for other in ips if other != ip]
+        if others:
+            self.filter([host], rules.no_arp_for(others))
+        for scope in ("all", LINK):
+            host.namespace.sysctl(f"ipv4/conf/{scope}/arp_ignore", 0)
+
+    def unanswer(self) -> None:
+        """Has the kernel of `answer` answer for nothing again. Raises LabError."""
+        if self._answering is None:
+            return
+        (host, ip), self._answering = self._answering, None
+        if ":" in ip:
+            host.namespace.run(_with_netlink, lambda netlink: _left_behind(netlink, ip, "del"))
+            return
+        for scope in ("all", LINK):
+            host.namespace.sysctl(f"ipv4/conf/{scope}/arp_ignore", 1)
+
     def neighbours(self, host: Host) -> dict[str, tuple[str, int]]:
         """The host's own ARP table: IP to (MAC, state); failed entries are left out."""
         return host.namespace.run(_with_netlink, _neighbours)
+
+    def greet(self, host: Host, ips: list[str]) -> None:
+        """Sends each IP a packet that nobody answers, for which the host's kernel looks it up."""
+        if ips:
+            host.namespace.run(_greet, ips)
 
     def verify_neighbours(self, host: Host, ips: list[str]) -> None:
         """Has the host's kernel ask each known neighbour again at once, by unicast.
@@ -233,7 +320,7 @@ def _route(netlink: Any, host: Host) -> None:
     netlink.route("add", dst="default", gateway=CLIENT_IP)
     if host.ip6:
         gateway = ip6(2)
-        netlink.route("add", family=AF_INET6, dst="default", gateway=gateway)
+        netlink.route("add", family=socket.AF_INET6, dst="default", gateway=gateway)
 
 
 def _configure_gossip(netlink: Any, host: Host) -> None:
@@ -246,6 +333,24 @@ def _address(netlink: Any, link: str, ip: str) -> None:
     netlink.link("set", index=index, state="up")
 
 
+def _readdress(netlink: Any, host: Host, moved: Host) -> None:
+    netlink.addr("del", index=_index(netlink, LINK), address=host.ip, prefixlen=PREFIX)
+    _address(netlink, LINK, moved.ip)
+    # It went with the last address of its link.
+    netlink.route("replace", dst="default", gateway=CLIENT_IP)
+
+
+def _extra(netlink: Any, host: Host, verb: str) -> None:
+    index = _index(netlink, LINK)
+    netlink.addr(verb, index=index, address=FLOATING_IP, prefixlen=32)
+    if host.ip6:
+        netlink.addr(verb, index=index, address=FLOATING_IP6, prefixlen=128)
+
+
+def _left_behind(netlink: Any, ip: str, verb: str) -> None:
+    netlink.addr(verb, index=_index(netlink, LINK), address=ip, prefixlen=128)
+
+
 def _accept(netlink: Any, ips: list[str]) -> None:
     loopback = _index(netlink, "lo")
     for ip in ips:
@@ -255,6 +360,14 @@ def _accept(netlink: Any, ips: list[str]) -> None:
         netlink.route(
             "add", dst=f"{ip}/32", oif=loopback, table=TABLE_LOCAL, type="local", scope="host"
         )
+
+
+def _greet(ips: list[str]) -> None:
+    with socket.socket(family_of(ips[0]), socket.SOCK_DGRAM) as used:
+        used.setblocking(False)
+        for ip in ips:
+            with suppress(OSError):
+                used.sendto(b"", (ip, DISCARD_PORT))
 
 
 def _neighbours(netlink: Any) -> dict[str, tuple[str, int]]:

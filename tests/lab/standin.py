@@ -34,9 +34,8 @@ class StandIn:
             for path in Path(flags["source"]).glob("*.yaml")
             for document in yaml.safe_load_all(path.read_text())
         ]
-        self.ips = [
-            d["status"]["loadBalancer"]["ingress"][0]["ip"] for d in documents if "status" in d
-        ]
+        services = [d for d in documents if d["kind"] == "Service"]
+        self.ips = [d["status"]["loadBalancer"]["ingress"][0]["ip"] for d in services]
         slices = [d for d in documents if d["kind"] == "EndpointSlice"]
         self.everyone = {e["nodeName"] for e in slices[0]["endpoints"]}
         self.seeds = [(ip, 7946) for ip in flags["join"].split(",")]

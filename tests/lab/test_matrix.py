@@ -8,6 +8,7 @@ import pytest
 
 from netnslab import matrix, tables
 from netnslab.faults import SCENARIOS
+from netnslab.laboratory import Options
 
 
 def test_the_full_matrix_knows_every_scenario_of_both_families() -> None:
@@ -91,6 +92,45 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     assert "Commit abcdef012345; 2 cores, kernel 6.1, Python 3.11." in text
     tables.write(tmp_path, page)
     assert page.read_text() == text
+
+
+def test_a_result_remembers_what_failed_before_it_and_the_page_shows_it(tmp_path: Path) -> None:
+    page, file = tmp_path / "page.md", tmp_path / "a.json"
+    page.write_text(f"{tables.BEGIN}\n{tables.END}\n")
+    failed = matrix.Attempt("failed", ("run 1 10.77.1.1: lost 3 is over 0",))
+    matrix.remember(file, [failed])
+    assert not file.exists()
+    file.write_text(json.dumps(result(runs=[{"ip": "10.77.1.1"}])))
+    matrix.remember(file, [matrix.Attempt("unusable", output="nft refused a rule"), failed])
+    document = json.loads(file.read_text())
+    assert [one["outcome"] for one in document["earlier_attempts"]] == ["unusable", "failed"]
+    assert document["earlier_attempts"][0]["output"] == "nft refused a rule"
+    assert {**document, "earlier_attempts": None} == result(
+        runs=[{"ip": "10.77.1.1"}], earlier_attempts=None
+    )
+    tables.write(tmp_path, page)
+    text = page.read_text()
+    assert "| ok, attempt 3 |" in text
+    assert "- `power-off` IPv4, attempt 1: unusable\n" in text
+    assert "- `power-off` IPv4, attempt 2: run 1 10.77.1.1: lost 3 is over 0\n" in text
+
+
+def test_attempts_end_with_the_first_good_one_and_the_last_result_tells_of_all(
+    tmp_path: Path,
+) -> None:
+    """A lab that fails at first: its results are real, its runs are not."""
+    outcomes = iter([("failed", False), ("ok", True), ("ok", True)])
+
+    def attempt(cell: matrix.Cell, options: Options, file: Path) -> matrix.Attempt:
+        outcome, ok = next(outcomes)
+        file.write_text(json.dumps(result(ok=ok, runs=[])))
+        return matrix.Attempt(outcome)
+
+    plan = matrix.Plan(short=True, only="kill*", folder=tmp_path, retries=3)
+    made = list(matrix.tries(matrix.Cell("kill"), Options(), plan, attempt))
+    assert [one.outcome for one in made] == ["failed", "ok"]
+    document = json.loads((tmp_path / "kill-ipv4.json").read_text())
+    assert [one["outcome"] for one in document["earlier_attempts"]] == ["failed"]
 
 
 def test_a_folder_without_results_and_a_page_without_place_are_refused(tmp_path: Path) -> None:

@@ -25,12 +25,19 @@ GOOD = Row(
     expected="node-2",
     client_after="node-2",
     prober_gap_ms=0.0,
+    second_after="node-2",
+    asked=180,
+    late=2,
+    answer_ms=0.5,
+    busiest=6,
     newcomer="node-2",
     claimants=1,
     tcp_connects=90,
     handover_ms=100.0,
     exit_ms=300.0,
     exit_code=0,
+    heal_dual_ms=0.0,
+    heal_silent_ms=0.0,
 )
 
 
@@ -55,6 +62,16 @@ def test_a_good_row_passes_wherever_somebody_may_move(limits: Limits) -> None:
         ("kill", {"dual_answer_ms": 50.0}),
         ("restart", {"tcp_reset": 1}),
         ("restart", {"dual_answer_ms": 150.0}),
+        ("kill-120", {"noise": 1}),
+        ("kill-120", {"moves": 3}),
+        ("heir-stopped", {"noise": 1}),
+        ("heir-stopped", {"tcp_reset": 1}),
+        ("silent-8", {"heal_dual_ms": 150.0, "dual_answer_ms": 150.0}),
+        ("silent-8", {"dual_answer_ms": 50.0}),
+        ("silent-8", {"heal_dual_ms": None}),
+        ("silent-60", {"heal_silent_ms": 250.0}),
+        ("partition-2-2", {"heal_dual_ms": 2050.0, "dual_answer_ms": 2050.0}),
+        ("partition-2-2", {"heal_dual_ms": 1900.0, "dual_answer_ms": 1950.0}),
         ("stop", {"lost": 1}),
         ("stop", {"tcp_failed": 1}),
         ("stop", {"dual_answer_ms": 150.0}),
@@ -75,6 +92,13 @@ def test_a_good_row_passes_wherever_somebody_may_move(limits: Limits) -> None:
         ("power-off", {"client_after": "node-1"}),
         ("power-off", {"client_after": None}),
         ("kill", {"takeover_ms": None}),
+        ("power-off", {"second_after": "node-1"}),
+        ("power-off", {"second_after": None}),
+        ("power-off", {"answer_ms": 90.0}),
+        ("kill", {"late": 90}),
+        # Few questions, few late ones: a share alone would not do.
+        ("stop", {"asked": 25, "late": 8}),
+        ("blink-500", {"busiest": 20}),
     ],
 )
 def test_one_value_beyond_its_limit_fails_the_row(scenario: str, change: dict[str, Any]) -> None:
@@ -89,6 +113,31 @@ def test_calm_means_that_nobody_else_speaks(scenario: str, change: dict[str, Any
     calm = replace(GOOD, moves=0, claimants=0)
     assert judge(calm, FAILOVER[scenario]) == []
     assert len(judge(replace(calm, **change), FAILOVER[scenario])) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"moves": 1}, {"claimants": 1}, {"lost": 1}, {"tcp_failed": 1}, {"tcp_reset": 1}]
+)
+@pytest.mark.parametrize("scenario", ["gossip-cut-120", "one-way", "echo-filtered-one"])
+def test_what_nothing_may_touch_loses_nothing(scenario: str, change: dict[str, Any]) -> None:
+    calm = replace(GOOD, moves=0, claimants=0)
+    assert judge(calm, FAILOVER[scenario]) == []
+    assert len(judge(replace(calm, **change), FAILOVER[scenario])) == 1
+
+
+@pytest.mark.parametrize(
+    ("heals", "failing"),
+    [
+        ([250.0, 300.0, 1950.0], False),
+        ([250.0, 350.0, 350.0], True),
+        # Of two heals a median says nothing.
+        ([350.0, 350.0], False),
+    ],
+)
+def test_groups_that_meet_again_know_it_soon_as_a_rule(heals: list[float], failing: bool) -> None:
+    rows = [replace(GOOD, run=run, heal_dual_ms=dual) for run, dual in enumerate(heals)]
+    failures = judge_faults(rows, FAILOVER["partition-2-2"])
+    assert [failure.split()[1] for failure in failures] == ["median"] * failing
 
 
 def test_the_client_may_go_on_by_way_of_a_node_whose_speaker_is_dead() -> None:
@@ -129,8 +178,35 @@ def test_silence_obeys_the_same_bounds() -> None:
     assert judge_faults(rows, MEMBERLIST["power-off"]) == []
 
 
-@pytest.mark.parametrize(("lost", "moves", "silent"), [(1, 0, 0.0), (0, 1, 0.0), (0, 0, 50.1)])
-def test_bystanders_may_suffer_nothing(lost: int, moves: int, silent: float) -> None:
-    calm = Bystanders().plus(0, 0, 0.0)
-    assert judge_bystanders(calm) == []
-    assert len(judge_bystanders(calm.plus(lost, moves, silent))) == 1
+@pytest.mark.parametrize("scenario", ["loss", "quota", "power-off"])
+def test_a_few_late_answers_fail_nobody(scenario: str) -> None:
+    row = replace(GOOD, asked=25, late=3, answer_ms=5.0, moves=0, claimants=0)
+    assert judge(row, FAILOVER[scenario]) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lost": 1},
+        {"moves": 1},
+        {"silent_ms": 50.1},
+        {"claimants": 1},
+        {"tcp_reset": 1},
+        {"client_after": "node-1"},
+        {"second_after": "node-1"},
+        {"answer_ms": 90.0},
+        {"late": 90},
+        {"busiest": 20},
+    ],
+)
+def test_bystanders_may_suffer_nothing(change: dict[str, Any]) -> None:
+    limits = FAILOVER["power-off"]
+    row = replace(GOOD, moves=0, claimants=0, silent_ms=0.0)
+    calm = Bystanders().plus(row)
+    assert judge_bystanders(calm, limits) == []
+    assert len(judge_bystanders(calm.plus(replace(row, **change)), limits)) == 1
+
+
+def test_an_ip_that_the_second_client_never_asked_for_misleads_nobody() -> None:
+    row = replace(GOOD, moves=0, claimants=0, silent_ms=0.0, second_after=None)
+    assert judge_bystanders(Bystanders().plus(row), FAILOVER["power-off"]) == []

@@ -35,6 +35,28 @@ def test_the_question_is_the_one_that_scapy_builds() -> None:
     assert wire.question(bytes.fromhex(MAC.replace(":", "")), OWN, VIP) == bytes(frame)
 
 
+def test_an_answer_tells_whom_it_answers_and_what_the_asked_one_says() -> None:
+    own, peer = (bytes.fromhex(mac.replace(":", "")) for mac in (MAC, PEER))
+    for asker, ip, kind in (("10.77.0.4", "10.77.1.1", "reply"), (OWN, VIP, "advertisement")):
+        question = wire.question(own, asker, ip)
+        answer = wire.reply(question, ip, peer)
+        assert answer is not None
+        assert wire.said(answer) == wire.Said(PEER, ip, kind, True, MAC)
+        assert wire.reply(question, asker, peer) is wire.reply(answer, ip, own) is None
+    assert wire.reply(b"", OWN, own) is None
+
+
+def test_an_advertisement_is_the_one_that_scapy_builds() -> None:
+    own, peer = (bytes.fromhex(mac.replace(":", "")) for mac in (MAC, PEER))
+    frame = (
+        Ether(src=PEER, dst=MAC)
+        / IPv6(src=VIP, dst=OWN, hlim=255)
+        / ICMPv6ND_NA(tgt=VIP, R=0, S=1, O=1)
+        / ICMPv6NDOptDstLLAddr(lladdr=PEER)
+    )
+    assert wire.reply(wire.question(own, OWN, VIP), VIP, peer) == bytes(frame)
+
+
 @pytest.mark.parametrize("solicited", [True, False])
 def test_an_advertisement_names_the_mac_of_its_option(solicited: bool) -> None:
     frame = (
@@ -44,7 +66,8 @@ def test_an_advertisement_names_the_mac_of_its_option(solicited: bool) -> None:
         / ICMPv6NDOptDstLLAddr(lladdr=PEER)
     )
     kind = "advertisement" if solicited else "unsolicited advertisement"
-    assert wire.said(bytes(frame)) == wire.Said(PEER, VIP, kind, solicited)
+    to = MAC if solicited else ""
+    assert wire.said(bytes(frame)) == wire.Said(PEER, VIP, kind, solicited, to)
 
 
 def test_arp_and_others() -> None:

@@ -1,0 +1,157 @@
+"""What clients see of a service IP, and what of it is too much."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from sim.failover import slow_to_heal
+from sim.failover_scenarios import AFTER, BEGIN, SCENARIOS, Cast, Scenario
+from sim.faults import Fault, Kind
+from sim.judge import Judge
+from sim.observer import Seen
+from sim.record import Outcome, Record
+from sim.world import Setup, World
+from speaker.election import order
+
+ONE, TWO = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
+SCENARIO = Scenario(3, lambda rng, cast: [], silent=1.0, moves=2, dual=4, row=2, frames=5.0)
+
+
+def always(_mac: bytes) -> bool:
+    return True
+
+
+# ---- what is seen
+
+
+def test_a_warm_client_goes_by_announcements_alone() -> None:
+    seen = Seen()
+    for mac in (ONE, ONE, TWO):
+        seen.announced(mac)
+    seen.answers.add(ONE)
+    seen.judge(1.0, always)
+    assert (seen.warm, seen.told, seen.frames) == (TWO, 1, 3)
+    assert seen.judged == {ONE}
+
+
+def test_an_outage_is_the_longest_time_in_which_its_machine_takes_nothing() -> None:
+    seen = Seen()
+    seen.announced(ONE)
+    for now, works in ((1.0, True), (1.5, False), (2.0, False), (2.5, True), (3.0, False)):
+        seen.judge(now, lambda mac, works=works: works and mac == ONE)  # type: ignore[misc]
+    assert seen.outage == pytest.approx(1.0)
+
+
+# ---- what is judged
+
+
+Run = Callable[..., tuple[World, Judge]]
+
+
+@pytest.fixture
+def calm() -> Run:
+    """Run a cluster in which nothing happens, judged as if the fault had."""
+
+    def run(fault: Fault, scenario: Scenario = SCENARIO) -> tuple[World, Judge]:
+        setup = Setup(nodes=3, seed=1, services=3, failover_after=0.35, ask_interval=0.05)
+        world = World(setup)
+        orders = {ip: order(world.machines, str(ip)) for ip in world.service_ips}
+        owners = tuple(sorted({ranking[0] for ranking in orders.values()}))
+        judge = Judge(scenario, world, Cast(tuple(world.machines), owners, orders), [fault])
+        world.start([])
+        world.run(BEGIN)
+        judge.begin()
+        world.run(BEGIN + AFTER)
+        return world, judge
+
+    return run
+
+
+ALL = Fault(BEGIN, Kind.POWER_OFF, ("n1", "n2", "n3"))
+NOBODY = Fault(BEGIN, Kind.POWER_OFF, ("another",))
+SERVING = Fault(BEGIN, Kind.KILL, ("n1", "n2", "n3"))
+
+
+@pytest.mark.parametrize("fault", [ALL, NOBODY, SERVING], ids=["all", "nobody", "serving"])
+def test_a_calm_run_breaks_nothing(calm: Run, fault: Fault) -> None:
+    _, judge = calm(fault)
+    assert judge.broken() == ()
+
+
+@pytest.mark.parametrize(
+    ("fault", "field", "most"),
+    [
+        (ALL, "silent", 1.0),
+        (ALL, "outage", 1.0),
+        (ALL, "moves", 2),
+        (ALL, "told", 2),
+        (ALL, "dual", 4),
+        (ALL, "dual_run", 2),
+        (NOBODY, "silent", 0.1),
+        (NOBODY, "outage", 0.1),
+        (NOBODY, "moves", 0),
+        (NOBODY, "told", 0),
+        (NOBODY, "dual", 0),
+        (NOBODY, "dual_run", 0),
+        (SERVING, "moves", 2),
+        (SERVING, "told", 0),
+    ],
+)
+def test_more_than_clients_may_notice_is_broken(
+    calm: Run, fault: Fault, field: str, most: float
+) -> None:
+    world, judge = calm(fault)
+    seen = world.observer.seen[world.service_ips[0]]
+    setattr(seen, field, most)
+    assert judge.broken() == ()
+    setattr(seen, field, most + 1)
+    (broken,) = judge.broken()
+    assert broken.startswith(f"{world.service_ips[0]}: ")
+
+
+def test_bystanders_may_have_two_answers_while_a_cut_heals(calm: Run) -> None:
+    world, judge = calm(NOBODY, replace(SCENARIO, heals=True))
+    seen = world.observer.seen[world.service_ips[0]]
+    seen.dual = 4
+    assert judge.broken() == ()
+    seen.dual = 5
+    assert len(judge.broken()) == 1
+
+
+def test_too_many_announcements_a_second_are_broken(calm: Run) -> None:
+    world, judge = calm(ALL)
+    seen = world.observer.seen[world.service_ips[0]]
+    seen.frames += int(SCENARIO.frames * AFTER) + 1
+    (broken,) = judge.broken()
+    assert "announcements a second" in broken
+
+
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        (frozenset(), "answered by 0 nodes in the end"),
+        (frozenset({ONE, TWO}), "answered by 2 nodes in the end"),
+        (frozenset({b"\x02\0\0\0\0\x09"}), "in the end"),
+    ],
+)
+def test_in_the_end_the_owner_by_the_hash_answers_alone(
+    calm: Run, answers: frozenset[bytes], text: str
+) -> None:
+    world, judge = calm(ALL)
+    world.observer.seen[world.service_ips[0]].judged = answers
+    (broken,) = judge.broken()
+    assert text in broken
+
+
+def test_a_heal_is_judged_by_the_median_of_all_seeds() -> None:
+    record = Record("partition-2-2", "code")
+    for seed, dual in enumerate((0, 6, 40)):
+        record.add(Outcome("partition-2-2", seed, 0.0, 0, dual, ()))
+    assert list(slow_to_heal(record)) == []
+    record.add(Outcome("partition-2-2", 3, 0.0, 0, 7, ()))
+    record.add(Outcome("partition-2-2", 4, 0.0, 0, 7, ()))
+    assert len(list(slow_to_heal(record))) == 1
+    other = replace(record, scenario="kill-120")
+    assert not SCENARIOS["kill-120"].heals
+    assert list(slow_to_heal(other)) == []
