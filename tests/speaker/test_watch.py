@@ -164,7 +164,8 @@ def test_voices_on_another_link_prove_nothing() -> None:
 def test_gateways_are_asked_only_in_doubt() -> None:
     wire = Wire(silent_from(5.0, B, until=6.0), gateways=(GATEWAY,))
     wire.run(20.0)
-    assert wire.times(GATEWAY, 0.0, 5.0) == []
+    # Once at the start, to know whether it would answer.
+    assert len(wire.times(GATEWAY, 0.0, 5.0)) == 1
     assert len(wire.times(GATEWAY, 5.0, 5.4)) >= 3
     assert wire.times(GATEWAY, 7.0, 20.0) == []
     assert GATEWAY not in {key for _, key in wire.missed}
@@ -182,6 +183,40 @@ def test_after_a_gap_everybody_starts_afresh_and_the_gap_is_told() -> None:
     assert returned == LinkReturned(ETH0, returned.gap)
     assert returned.gap == pytest.approx(0.5, abs=0.15)
     assert wire.watch.returned() == []
+
+
+def test_of_two_nodes_the_one_that_was_cut_off_learns_it_by_the_first_answer() -> None:
+    """Nobody else is there to be heard, and the other one may have taken over."""
+    wire = Wire(silent_from(5.0, B, until=13.0), nodes=(B,))
+    wire.run(13.5)
+    assert wire.missed == []
+    [returned] = wire.watch.returned()
+    assert returned.gap == pytest.approx(8.0, abs=0.15)
+
+
+def test_a_gap_in_which_nobody_was_asked_is_none_whoever_answers_after_it() -> None:
+    wire = Wire()
+    wire.run(5.0)
+    wire.watch.watch(frozenset())
+    wire.run(15.0)
+    wire.watch.check("d", 15.0)
+    wire.watch.handle_timeout(15.0)
+    wire.watch.heard(ETH0, 15.01)
+    [request] = wire.watch.requests()
+    wire.watch.echoed(ETH0, request.ip, request.token, 15.02)
+    assert wire.watch.returned() == []
+
+
+def test_of_a_gap_only_the_time_in_which_somebody_was_asked_counts() -> None:
+    wire = Wire(silent_from(15.0, D))
+    wire.run(5.0)
+    wire.watch.watch(frozenset())
+    wire.run(15.0)
+    wire.watch.check("d", 15.0)
+    wire.run(16.0)
+    wire.watch.heard(ETH0, 16.0)
+    [returned] = wire.watch.returned()
+    assert returned.gap == pytest.approx(1.0, abs=0.05)
 
 
 def test_a_gap_in_which_nobody_owed_us_anything_is_none() -> None:
@@ -312,35 +347,14 @@ def test_a_link_reaches_somebody_as_long_as_an_answer_comes() -> None:
     assert not wire.watch.reaches(ETH0 + 1, 5.0)
 
 
-@pytest.mark.parametrize(("lasts", "told"), [(0.2, False), (0.26, True)])
-def test_frames_of_others_end_no_silence_about_what_we_sent(lasts: float, told: bool) -> None:
-    """A mute node hears everybody, and others may have taken its IPs over."""
-    wire = Wire()
-    wire.run(5.0)
-    unanswered = wire.sent[-1][0] + TIMING.interval
-    wire.answers = silent_from(unanswered - 0.01, B, C, until=unanswered + lasts)
+def test_that_we_were_not_heard_is_taken_from_others_and_told_once() -> None:
+    """A mute node hears everybody: it learns of it by their letters alone."""
+    wire = Wire(silent_from(5.0, B, C, D, until=7.0))
     run_deaf_to(wire, 8.0)
-    assert wire.missed == []
-    returned = wire.watch.returned()
-    assert [item.ifindex for item in returned] == ([ETH0] if told else [])
-    assert [item.gap for item in returned] == ([pytest.approx(0.275)] if told else [])
-
-
-def test_an_answer_after_a_time_in_which_nobody_owed_one_ends_no_silence() -> None:
-    wire = Wire()
-    wire.run(5.0)
-    wire.watch.watch(frozenset())
-    wire.run(15.0)
-    wire.watch.check("d", 15.0)
-    wire.run(15.5)
     assert wire.watch.returned() == []
-
-
-def test_who_stood_still_was_not_mute_meanwhile() -> None:
-    wire = Wire(silent_from(4.7, B))
-    wire.run(5.0)
-    wire.step(20.0)
-    wire.run(21.0)
+    for _ in range(2):
+        wire.watch.cut_off(ETH0, 1.5)
+    assert wire.watch.returned() == [LinkReturned(ETH0, 1.5)]
     assert wire.watch.returned() == []
 
 
@@ -363,6 +377,14 @@ def test_nobody_is_expected_on_a_link_on_which_nobody_ever_answered() -> None:
     wire.run(5.0)
     assert wire.watch.expects(ETH0)
     assert not wire.watch.expects(ETH0 + 1)
+
+
+def test_who_would_answer_on_a_link_is_counted_nodes_and_others_apart() -> None:
+    wire = Wire(lambda key, now: key != C, gateways=(GATEWAY,))
+    assert wire.watch.answering(ETH0) == (0, 0)
+    wire.run(5.0)
+    assert wire.watch.answering(ETH0) == (2, 1)
+    assert wire.watch.answering(ETH0 + 1) == (0, 0)
 
 
 # ---- whom gossip holds dead, and who is left alone
@@ -426,7 +448,7 @@ def test_a_gateway_that_never_answered_cuts_nobody_off() -> None:
 def test_to_hear_somebody_all_are_asked_gateways_too() -> None:
     wire = Wire(gateways=(GATEWAY,))
     wire.run(5.0)
-    assert wire.times(GATEWAY, 0.0, 5.0) == wire.times(D, 1.0, 5.0) == []
+    assert wire.times(GATEWAY, 1.0, 5.0) == wire.times(D, 1.0, 5.0) == []
     wire.watch.probe(5.0)
     assert wire.watch.deadline() <= 5.0
     wire.run(7.0)
