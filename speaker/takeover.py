@@ -320,7 +320,10 @@ class Takeovers:
         kernel, answerer = self._kernel_of(item), Kernel.SILENT
         if item.answered_by is not None:
             answerer = self.kernel(item.answered_by, item.links)
-            if answerer is Kernel.ANSWERS or now - item.claimed_at <= CLAIM_COUNTS:
+            # Where no echo gets through at all, its answer is the best there is.
+            in_vain = answerer is Kernel.UNKNOWN and now - item.since >= KNOWN_WITHIN
+            claims = now - item.claimed_at <= CLAIM_COUNTS
+            if answerer is Kernel.ANSWERS or claims or in_vain:
                 # It is the owner on the wire, whoever gossip took for it: where members are
                 # declared dead one by one, that is an heir that never took over.
                 if item.told != item.answered_by:

@@ -4,14 +4,16 @@ A kernel answers in microseconds, whatever state its speaker is in; so a node th
 requests unanswered is cut off or dead. What is watched all the time is asked every `interval`. A
 request that stays unanswered for `retry` puts its target in doubt: it is asked every `retry` then,
 and the link's gateways with it, since our own link may be what failed. A target is *missing* when
-all requests of `patience` seconds went unanswered while somebody else was heard on that link.
+all requests of `patience` seconds went unanswered while somebody else answered on that link. Where
+nobody else ever did, a frame of anybody has to do.
 
 A kernel may also stop answering because a firewall drops echo requests or a limit is reached. So
 whoever is in doubt is asked by letter, too. One that answers letters at that very address, twice
 without an echo in between, is *filtered*, not missing: it is not missed at all for a while, longer
 each time. That it speaks is not enough: one that hears nobody speaks as well.
 
-Frames that come in prove that our own link receives; only answers prove that it sends.
+Frames that come in prove that our own link receives; only answers prove that it sends, and that
+echo requests are let through.
 
 Times are those of sending: an answer read late still proves that its sender lived when we asked,
 and a process that stood still asked nobody, so that time does not count.
@@ -402,11 +404,13 @@ class Watch:
 
     def _owing(self) -> bool:
         """Tell whether anybody owes us an answer."""
-        return any(self._owes(target) for target in self._targets.values())
+        # First what is mostly false: there may be a thousand targets.
+        return any(
+            target.since is not None and self._owes(target) for target in self._targets.values()
+        )
 
     def _owes(self, target: _Target) -> bool:
-        # First what is mostly false: there may be a thousand targets.
-        return target.since is not None and target.owes and (self._lonely or not target.gateway)
+        return target.owes and (self._lonely or not target.gateway)
 
     def _owing_since(self, target: _Target) -> float:
         return target.since if target.since is not None and self._owes(target) else _NEVER
@@ -418,9 +422,9 @@ class Watch:
         """
         return min(
             (
-                self._owing_since(target)
+                target.since
                 for key, target in self._targets.items()
-                if key.ifindex == ifindex
+                if target.since is not None and key.ifindex == ifindex and self._owes(target)
             ),
             default=_NEVER,
         )
@@ -435,14 +439,24 @@ class Watch:
 
     def _judge(self, now: float) -> None:
         for key, target in self._targets.items():
-            if target.since is None or target.gateway or not target.owes:
+            if target.since is None or not target.owes:
                 continue
             silent = now - target.since >= self._timing.patience
-            proof = self._proof[key.ifindex]
-            if silent and target.unanswered >= FEWEST_REQUESTS and proof > target.since:
-                target.check, target.missing = False, True
-            elif self._doubted_for_long(target, now):
+            proved = self._proof_without(key, target) > target.since
+            if silent and target.unanswered >= FEWEST_REQUESTS and proved:
+                # A gateway is nobody's to miss: it only bears witness no more.
+                target.check, target.missing = False, not target.gateway
+                target.armed = not target.gateway
+            elif not target.gateway and self._doubted_for_long(target, now):
                 self._doubted.add(key.who)
+
+    def _proof_without(self, key: TargetKey, target: _Target) -> float:
+        """Return when the link last proved to work, by others than this target."""
+        others = any(
+            other.armed and known.ifindex == key.ifindex and other.ip != target.ip
+            for known, other in self._targets.items()
+        )
+        return self._reached[key.ifindex] if others else self._proof[key.ifindex]
 
     def _doubted_for_long(self, target: _Target, now: float) -> bool:
         """Tell whether a letter is worth while: half of the time is over."""
@@ -519,7 +533,8 @@ class Watch:
     def _next(self, now: float) -> float:
         """Call again in time for the next retry of anybody, else for the next round."""
         timing = self._timing
-        if any(self._hurried(target, now) for target in self._targets.values()):
+        targets = self._targets.values()
+        if any(target.since is not None and self._hurried(target, now) for target in targets):
             return now + timing.retry
         # From when they were asked: the retries above are no part of the interval.
         rounds = [

@@ -108,7 +108,7 @@ FAILOVER = {
     # Its own clock tells it nothing: somebody has to.
     "paused-vm": replace(_RETURN, moves=None, heal_dual_ms=2000, heal_dual_median_ms=300),
     # Gone twice, it stays away for 10 s, then 20, then 40: four returns a minute at most.
-    "flap": replace(_gone(500, 1000), dual_answer_ms=5 * _CROSSED, moves=10, claimants=1),
+    "flap": replace(_gone(1000, 1000), dual_answer_ms=5 * _CROSSED, moves=10, claimants=1),
     "floating-address": _gone(500, 1000),
     # The foreign kernel answers beside the heir until it is mended.
     "foreign-kernel": replace(_gone(500, 1000), dual_answer_ms=None, heal_dual_ms=0),
