@@ -110,7 +110,7 @@ def test_once_is_survived(
         lives_on(running, host, other, source)
 
 
-def test_a_change_that_is_not_in_force_shows_outside(
+def test_a_service_that_cannot_be_announced_costs_itself_only(
     hosts: dict[str, Host], source: Path, log: Path
 ) -> None:
     with speaker(hosts["node-1"], source, log=log, fault="announcing_one_service") as running:
