@@ -120,7 +120,7 @@ class Daemon:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._stop = asyncio.Event()
-        self._running = False
+        self._running = self._signalled = False
         self._failure: str | None = None
         self._retries = Retries()
         """By the name of a service; what is none begins with `#`."""
@@ -332,9 +332,10 @@ class Daemon:
     # ---- what comes in
 
     def _on_stop_signal(self) -> None:
-        if self._stop.is_set():
+        if self._signalled:
             logs.finish()
-            os._exit(0)
+            self._end_now()
+        self._signalled = True
         self._end()
 
     def _on_source_end(self, task: asyncio.Task[None]) -> None:
@@ -504,9 +505,11 @@ class Daemon:
             due = tuple(service for service in due if service in announced)
         for service in due:
             reason = self._changes.dirty.pop(service)
+            before = self._reconciler.announced().get(service)
             try:
                 self._reconcile_one(service, reason, now)
             except Exception as error:
+                self._reconciler.unfinished(service, before)
                 self._failed(service, reason, error)
             if clock() >= until:
                 return
