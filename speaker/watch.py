@@ -46,6 +46,7 @@ DISARMED, LONGEST_DISARMED = 10.0, 600.0
 """Seconds for which a filtered kernel is not missed, at first and at most."""
 MOST_CHECKS = 64
 """How many targets that are not watched may be asked in one turn: some 3 ms."""
+_NEVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,7 @@ class Watch:
         """Take an echo reply; return whose it is and when we asked, or None if we did not."""
         for key in self._at.get((ifindex, ip), ()):
             target = self._targets[key]
+            since = self._owing_since(target)
             at = _take(target, token, self._awake)
             if at is not None:
                 # Not by other signs of life: a firewall may drop echo requests alone. Nor soon
@@ -240,7 +242,7 @@ class Watch:
                 target.armed = target.armed or now >= target.disarmed_until
                 target.echoed, target.spoke_unanswered = max(target.echoed, at), False
                 self._reached[ifindex] = max(at, self._reached[ifindex])
-                self._alive(key, target, at, now)
+                self._alive(key, target, at, now, since)
                 return key, at
         return None
 
@@ -260,9 +262,10 @@ class Watch:
                 self._disarm(key, target, now)
             elif target.missing or self._doubted_for_long(target, now):
                 target.spoke_unanswered = True
+            since = self._owing_since(target)
             # What it left unanswered before is of no account any more.
             _forget_run(target)
-            self._alive(key, target, now, now)
+            self._alive(key, target, now, now, since)
         return spoken
 
     # ---- what follows
@@ -321,7 +324,7 @@ class Watch:
     def hears(self, ifindex: int, now: float) -> bool:
         """Tell whether somebody was heard on the link lately, or nobody owes us an answer there."""
         lately = now - self._proof.get(ifindex, now) <= self._timing.isolated
-        return lately or not self._asking(ifindex)
+        return lately or self._asking_since(ifindex) == _NEVER
 
     def kernel(self, name: str, ifindex: int, now: float) -> Kernel:
         """Tell what the node's kernel does on the link, as far as we know."""
@@ -362,11 +365,11 @@ class Watch:
 
     # ---- inside
 
-    def _alive(self, key: TargetKey, target: _Target, at: float, now: float) -> None:
+    def _alive(self, key: TargetKey, target: _Target, at: float, now: float, since: float) -> None:
         target.heard = max(target.heard, at)
         target.check = False
         target.missing = False
-        self._prove(key.ifindex, at, now)
+        self._prove(key.ifindex, at, now, since)
         if not self._owing():
             # Nobody is left to be asked again soon.
             self._due = max(self._due, self._next(now))
@@ -376,15 +379,22 @@ class Watch:
         if all(returned.ifindex != ifindex for returned in self._returned):
             self._returned.append(LinkReturned(ifindex, gap))
 
-    def _prove(self, ifindex: int, at: float, now: float) -> None:
-        """Somebody was heard on the link at `at`. After a gap everybody starts afresh."""
+    def _prove(self, ifindex: int, at: float, now: float, since: float = _NEVER) -> None:
+        """Somebody was heard on the link at `at`, who owed us an answer from `since` on. After a
+        gap everybody starts afresh."""
         before = self._proof[ifindex]
         if at <= before:
             return
         self._proof[ifindex] = at
-        gap = at - before
-        if gap <= 1.5 * self._timing.interval or not self._asking(ifindex):
+        gap, interval = at - before, 1.5 * self._timing.interval
+        if gap <= interval:
             return
+        since = min(since, self._asking_since(ifindex))
+        if since >= at:
+            return
+        if since > before + interval:
+            # Before that we asked nobody, so that nobody had to be heard.
+            gap = at - since
         # Requests that we sent while nobody could hear them tell nothing about the others.
         for key, target in self._targets.items():
             if key.ifindex == ifindex and target.since is not None and target.since < at:
@@ -402,14 +412,21 @@ class Watch:
     def _owes(self, target: _Target) -> bool:
         return target.owes and (self._lonely or not target.gateway)
 
-    def _asking(self, ifindex: int) -> bool:
-        """Tell whether somebody on the link owes us an answer who ever gave one.
+    def _owing_since(self, target: _Target) -> float:
+        return target.since if target.since is not None and self._owes(target) else _NEVER
+
+    def _asking_since(self, ifindex: int) -> float:
+        """Return since when somebody on the link owes us an answer who ever gave one.
 
         Whom we miss does not count: it took proof of our link to miss them.
         """
-        return any(
-            target.since is not None and key.ifindex == ifindex and self._owes(target)
-            for key, target in self._targets.items()
+        return min(
+            (
+                target.since
+                for key, target in self._targets.items()
+                if target.since is not None and key.ifindex == ifindex and self._owes(target)
+            ),
+            default=_NEVER,
         )
 
     def _forgive(self, late: float, now: float) -> None:

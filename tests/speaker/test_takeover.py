@@ -22,6 +22,7 @@ from speaker.watch import Kernel
 VIP = IPv4Address("192.0.2.100")
 ETH0, ETH1 = 2, 3
 BEGUN = 10.0
+OWNER = frozenset({"owner"})
 LOUD, QUIET = [Take(VIP, Mode.LOUD)], [Take(VIP, Mode.QUIET)]
 
 
@@ -33,16 +34,17 @@ class World:
     asked_about: list[tuple[str, list[int]]] = field(default_factory=list)
     kernels: dict[str, Kernel] = field(default_factory=dict)
     """Those of other nodes."""
+    hears: bool = True
 
     def __post_init__(self) -> None:
-        self.heir = Takeovers(self._kernel)
+        self.heir = Takeovers(self._kernel, lambda links, since: self.hears)
 
     def _kernel(self, owner: str, links: Collection[int]) -> Kernel:
         self.asked_about.append((owner, list(links)))
         return self.kernels.get(owner, self.kernel)
 
     def begin(self) -> None:
-        self.heir.begin(VIP, "owner", (ETH0, ETH1), BEGUN)
+        self.heir.begin(VIP, OWNER, None, (ETH0, ETH1), BEGUN)
 
     def run(self, until: float) -> tuple[list[Take], list[float]]:
         """Follow the deadlines; return what was taken, and when the owner was asked again."""
@@ -156,10 +158,10 @@ def test_a_contested_ip_is_taken_aloud_when_the_machine_dies() -> None:
 
 def test_contested_ips_are_asked_for_no_more_than_five_times_a_second() -> None:
     """Switches that inspect ARP shut a port at 15 a second."""
-    heir = Takeovers(lambda owner, links: Kernel.ANSWERS)
+    heir = Takeovers(lambda owner, links: Kernel.ANSWERS, lambda links, since: True)
     ips = [IPv4Address(f"192.0.2.{index}") for index in range(20)]
     for ip in ips:
-        heir.begin(ip, "owner", (ETH0,), BEGUN)
+        heir.begin(ip, OWNER, None, (ETH0,), BEGUN)
         heir.answered(ip, "owner")
     heir.asks()
     heir.handle_timeout(BEGUN + ANSWER_WITHIN)
@@ -217,7 +219,7 @@ def test_a_quiet_ip_given_back_and_taken_again_before_its_owner_was_heard_stays_
     world.heir.part(VIP)
     assert not world.heir.quiet(VIP)
     assert world.heir.owners() == frozenset()
-    world.heir.keep(VIP, "owner")
+    world.heir.keep(VIP, OWNER)
     assert world.heir.quiet(VIP)
     assert world.run(BEGUN + 30.0) == ([], [])
 

@@ -1,84 +1,31 @@
 """The watch on kernels, in virtual time: a wire on which hosts answer or do not."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 import pytest
 
+from echo_wire import ETH0, GATEWAY, IPS, TIMING, B, C, D, Wire, silent_from
 from speaker.watch import (
+    FEWEST_IN_VAIN,
     FEWEST_REQUESTS,
+    LONG_DOUBT,
     MOST_CHECKS,
+    SLOWEST,
     Kernel,
     LinkReturned,
     TargetKey,
-    Timing,
     Watch,
 )
-
-TIMING = Timing.of(0.35)
-ETH0 = 2
-B, C, D = (TargetKey(name, ETH0) for name in "bcd")
-GATEWAY = TargetKey("192.0.2.254", ETH0)
-IPS = {
-    B: IPv4Address("192.0.2.2"),
-    C: IPv4Address("192.0.2.3"),
-    D: IPv4Address("192.0.2.4"),
-    GATEWAY: IPv4Address("192.0.2.254"),
-}
-
-
-@dataclass
-class Wire:
-    """A watch of b and c (d is known, not watched), and when its requests were sent to whom.
-
-    `answers(key, now)` tells whether that host answers what is asked at `now`.
-    """
-
-    answers: Callable[[TargetKey, float], bool] = lambda key, now: True
-    gateways: tuple[TargetKey, ...] = ()
-    nodes: tuple[TargetKey, ...] = (B, C, D)
-    sent: list[tuple[float, TargetKey]] = field(default_factory=list)
-    missed: list[tuple[float, TargetKey]] = field(default_factory=list)
-    """When somebody was missed first."""
-
-    def __post_init__(self) -> None:
-        self.watch = Watch(TIMING, random.Random(7), 0.0)
-        self.watch.set_targets(
-            {key: IPS[key] for key in self.nodes}, {key: IPS[key] for key in self.gateways}, 0.0
-        )
-        self.watch.watch(frozenset({"b", "c"}))
-
-    def step(self, now: float) -> None:
-        self.watch.handle_timeout(now)
-        for request in self.watch.requests():
-            key = next(key for key, ip in IPS.items() if ip == request.ip)
-            self.sent.append((now, key))
-            if self.answers(key, now):
-                self.watch.echoed(ETH0, request.ip, request.token, now)
-        known = {key for _, key in self.missed}
-        self.missed += [(now, key) for key in sorted(self.watch.missing()) if key not in known]
-
-    def run(self, until: float) -> None:
-        while self.watch.deadline() < until:
-            self.step(self.watch.deadline())
-
-    def times(self, key: TargetKey, since: float, until: float) -> list[float]:
-        return [at for at, to in self.sent if to == key and since <= at < until]
-
-
-def silent_from(at: float, *keys: TargetKey, until: float = 1e9) -> Callable[..., bool]:
-    return lambda key, now: key not in keys or not at <= now < until
-
 
 # ---- how often, and how long
 
 
 def test_the_numbers_follow_from_failover_after() -> None:
     """100 ms, and three misses."""
-    found = TIMING.interval, TIMING.patience, TIMING.retry, TIMING.isolated
-    assert found == pytest.approx((0.1, 0.3, 0.025, 0.25))
+    found = TIMING.interval, TIMING.patience, TIMING.retry, TIMING.isolated, TIMING.mourning
+    assert found == pytest.approx((0.1, 0.3, 0.025, 0.25, 0.1))
 
 
 def test_who_answers_is_asked_every_100_ms_and_the_unwatched_not_at_all() -> None:
@@ -130,20 +77,32 @@ def test_random_loss_of_one_in_five_misses_nobody_in_ten_minutes() -> None:
     assert wire.missed == []
 
 
-def test_one_that_never_answered_is_not_missed_and_asked_less() -> None:
-    """Where a firewall drops ICMP nobody is to be declared dead."""
+def test_one_that_never_answered_is_not_missed_and_asked_ever_less() -> None:
+    """Where a firewall drops ICMP nobody is to be declared dead; and everybody asks it."""
     wire = Wire(silent_from(0.0, B))
-    wire.run(10.0)
+    wire.run(600.0)
     assert wire.missed == []
-    assert len(wire.times(B, 0.0, 10.0)) == pytest.approx(10, abs=1)
-    assert wire.watch.kernel("b", ETH0, 10.0) is Kernel.SILENT
+    steps = [later - before for before, later in pairwise(wire.times(B, 0.0, 600.0))]
+    pauses = [1.0] * FEWEST_REQUESTS + [2.0, 4.0, 8.0, 16.0, 32.0] + [SLOWEST] * 8
+    assert steps == pytest.approx(pauses, abs=1.1 * TIMING.interval)
 
 
-def test_one_that_announces_but_never_answers_an_echo_is_not_missed() -> None:
+def test_one_that_never_answered_is_unknown_until_it_was_asked_twice() -> None:
+    wire = Wire(silent_from(0.0, B))
+    assert wire.watch.kernel("b", ETH0, 0.0) is Kernel.UNKNOWN
+    wire.run(0.9)
+    assert len(wire.times(B, 0.0, 0.9)) == 1
+    assert wire.watch.kernel("b", ETH0, 0.9) is Kernel.UNKNOWN
+    wire.run(1.9)
+    assert len(wire.times(B, 0.0, 1.9)) == FEWEST_IN_VAIN
+    assert wire.watch.kernel("b", ETH0, 1.9) is Kernel.SILENT
+
+
+def test_one_that_writes_but_never_answers_an_echo_is_not_missed() -> None:
     """The same: what its speaker says tells nothing about its firewall."""
     wire = Wire(silent_from(0.0, B))
     wire.run(1.0)
-    wire.watch.spoke("b", ETH0, 1.0)
+    assert wire.watch.spoke("b", IPS[B], 1.0) == [B]
     assert wire.watch.kernel("b", ETH0, 1.1) is Kernel.ANSWERS
     wire.run(10.0)
     assert wire.missed == []
@@ -205,7 +164,8 @@ def test_voices_on_another_link_prove_nothing() -> None:
 def test_gateways_are_asked_only_in_doubt() -> None:
     wire = Wire(silent_from(5.0, B, until=6.0), gateways=(GATEWAY,))
     wire.run(20.0)
-    assert wire.times(GATEWAY, 0.0, 5.0) == []
+    # Once at the start, to know whether it would answer.
+    assert len(wire.times(GATEWAY, 0.0, 5.0)) == 1
     assert len(wire.times(GATEWAY, 5.0, 5.4)) >= 3
     assert wire.times(GATEWAY, 7.0, 20.0) == []
     assert GATEWAY not in {key for _, key in wire.missed}
@@ -223,6 +183,40 @@ def test_after_a_gap_everybody_starts_afresh_and_the_gap_is_told() -> None:
     assert returned == LinkReturned(ETH0, returned.gap)
     assert returned.gap == pytest.approx(0.5, abs=0.15)
     assert wire.watch.returned() == []
+
+
+def test_of_two_nodes_the_one_that_was_cut_off_learns_it_by_the_first_answer() -> None:
+    """Nobody else is there to be heard, and the other one may have taken over."""
+    wire = Wire(silent_from(5.0, B, until=13.0), nodes=(B,))
+    wire.run(13.5)
+    assert wire.missed == []
+    [returned] = wire.watch.returned()
+    assert returned.gap == pytest.approx(8.0, abs=0.15)
+
+
+def test_a_gap_in_which_nobody_was_asked_is_none_whoever_answers_after_it() -> None:
+    wire = Wire()
+    wire.run(5.0)
+    wire.watch.watch(frozenset())
+    wire.run(15.0)
+    wire.watch.check("d", 15.0)
+    wire.watch.handle_timeout(15.0)
+    wire.watch.heard(ETH0, 15.01)
+    [request] = wire.watch.requests()
+    wire.watch.echoed(ETH0, request.ip, request.token, 15.02)
+    assert wire.watch.returned() == []
+
+
+def test_of_a_gap_only_the_time_in_which_somebody_was_asked_counts() -> None:
+    wire = Wire(silent_from(15.0, D))
+    wire.run(5.0)
+    wire.watch.watch(frozenset())
+    wire.run(15.0)
+    wire.watch.check("d", 15.0)
+    wire.run(16.0)
+    wire.watch.heard(ETH0, 16.0)
+    [returned] = wire.watch.returned()
+    assert returned.gap == pytest.approx(1.0, abs=0.05)
 
 
 def test_a_gap_in_which_nobody_owed_us_anything_is_none() -> None:
@@ -331,6 +325,137 @@ def test_tokens_do_not_repeat() -> None:
     assert len(set(tokens)) == len(tokens) > 100
 
 
+# ---- whether what we send arrives
+
+
+def run_deaf_to(wire: Wire, end: float, heard: bool = True) -> None:
+    """Let others' frames come in all the time, whatever becomes of ours."""
+    while (now := wire.watch.deadline()) < end:
+        if heard:
+            wire.watch.heard(ETH0, now)
+        wire.step(now)
+
+
+def test_a_link_reaches_somebody_as_long_as_an_answer_comes() -> None:
+    wire = Wire(silent_from(5.0, B, C, D))
+    wire.run(5.0)
+    assert wire.watch.reaches(ETH0, 5.0)
+    run_deaf_to(wire, 6.0)
+    assert wire.watch.hears(ETH0, 6.0)
+    assert not wire.watch.reaches(ETH0, 6.0)
+    assert wire.watch.reached(ETH0) == pytest.approx(5.0, abs=TIMING.interval)
+    assert not wire.watch.reaches(ETH0 + 1, 5.0)
+
+
+def test_that_we_were_not_heard_is_taken_from_others_and_told_once() -> None:
+    """A mute node hears everybody: it learns of it by their letters alone."""
+    wire = Wire(silent_from(5.0, B, C, D, until=7.0))
+    run_deaf_to(wire, 8.0)
+    assert wire.watch.returned() == []
+    for _ in range(2):
+        wire.watch.cut_off(ETH0, 1.5)
+    assert wire.watch.returned() == [LinkReturned(ETH0, 1.5)]
+    assert wire.watch.returned() == []
+
+
+def test_somebody_is_heard_on_a_link_after_a_moment_if_a_frame_or_an_answer_comes() -> None:
+    wire = Wire(silent_from(5.0, B, C, D))
+    wire.run(6.0)
+    assert wire.watch.heard_since(ETH0, 4.5)
+    assert not wire.watch.heard_since(ETH0, 5.5)
+    wire.watch.heard(ETH0, 6.0)
+    assert wire.watch.heard_since(ETH0, 5.5)
+    assert not wire.watch.heard_since(ETH0 + 1, 0.0)
+
+
+def test_nobody_is_expected_on_a_link_on_which_nobody_ever_answered() -> None:
+    wire = Wire(lambda key, now: False)
+    wire.run(5.0)
+    assert not wire.watch.expects(ETH0)
+    wire = Wire(lambda key, now: key == GATEWAY, gateways=(GATEWAY,))
+    wire.watch.probe(0.0)
+    wire.run(5.0)
+    assert wire.watch.expects(ETH0)
+    assert not wire.watch.expects(ETH0 + 1)
+
+
+def test_who_would_answer_on_a_link_is_counted_nodes_and_others_apart() -> None:
+    wire = Wire(lambda key, now: key != C, gateways=(GATEWAY,))
+    assert wire.watch.answering(ETH0) == (0, 0)
+    wire.run(5.0)
+    assert wire.watch.answering(ETH0) == (2, 1)
+    assert wire.watch.answering(ETH0 + 1) == (0, 0)
+
+
+# ---- whom gossip holds dead, and who is left alone
+
+
+def test_the_mourned_are_asked_on_without_end_though_they_are_silent() -> None:
+    """A partition heals at some time, and nobody else would notice."""
+    wire = Wire(silent_from(5.0, D))
+    wire.run(4.0)
+    wire.watch.watch(frozenset({"b", "c"}), frozenset({"d"}))
+    wire.run(600.0)
+    assert wire.watch.missing() == {D}
+    times = wire.times(D, 590.0, 600.0)
+    assert len(times) == pytest.approx(10 / TIMING.mourning, abs=1)
+    assert wire.times(B, 590.0, 600.0) == times
+
+
+def test_who_is_mourned_no_more_and_not_watched_owes_nothing() -> None:
+    wire = Wire(silent_from(5.0, D))
+    wire.watch.watch(frozenset({"b", "c"}), frozenset({"d"}))
+    while len(wire.times(D, 5.0, 8.0)) < FEWEST_REQUESTS:
+        wire.step(wire.watch.deadline())
+    wire.watch.watch(frozenset({"b", "c"}))
+    wire.run(8.0)
+    assert wire.missed == []
+    assert len(wire.times(D, 5.0, 8.0)) == FEWEST_REQUESTS
+
+
+def test_nobody_is_asked_in_a_hurry_for_ever() -> None:
+    """With the whole segment silent nobody can be missed, and the doubt has no end."""
+    wire = Wire(silent_from(5.0, B, C, D))
+    wire.run(5.0 + LONG_DOUBT * TIMING.patience)
+    hurried = len(wire.times(B, 6.0, 6.5))
+    wire.run(60.0)
+    slow = len(wire.times(B, 50.0, 60.0))
+    assert wire.missed == []
+    assert hurried == pytest.approx(0.5 / TIMING.retry, abs=2)
+    assert slow == pytest.approx(10 / TIMING.interval, abs=2)
+
+
+def test_who_is_lonely_asks_its_gateways_all_the_time_and_finds_itself_cut_off() -> None:
+    wire = Wire(silent_from(5.0, GATEWAY, until=6.0), gateways=(GATEWAY,), nodes=())
+    wire.watch.watch(frozenset(), lonely=True)
+    wire.run(5.0)
+    assert len(wire.times(GATEWAY, 1.0, 5.0)) == pytest.approx(40, abs=2)
+    wire.run(5.9)
+    assert not wire.watch.hears(ETH0, 5.9)
+    wire.run(7.0)
+    [returned] = wire.watch.returned()
+    assert returned.gap == pytest.approx(1.0, abs=0.15)
+    assert wire.missed == []
+
+
+def test_a_gateway_that_never_answered_cuts_nobody_off() -> None:
+    wire = Wire(lambda key, now: False, gateways=(GATEWAY,), nodes=())
+    wire.watch.watch(frozenset(), lonely=True)
+    wire.run(10.0)
+    assert wire.watch.hears(ETH0, 10.0)
+
+
+def test_to_hear_somebody_all_are_asked_gateways_too() -> None:
+    wire = Wire(gateways=(GATEWAY,))
+    wire.run(5.0)
+    assert wire.times(GATEWAY, 1.0, 5.0) == wire.times(D, 1.0, 5.0) == []
+    wire.watch.probe(5.0)
+    assert wire.watch.deadline() <= 5.0
+    wire.run(7.0)
+    for key in (D, GATEWAY):
+        assert len(wire.times(key, 5.0, 7.0)) == 1
+
+
 # ---- checks
 
 
@@ -379,8 +504,14 @@ def test_a_kernel_that_was_not_asked_lately_is_unknown() -> None:
     wire.run(5.0)
     assert wire.watch.kernel("b", ETH0, 5.0) is Kernel.ANSWERS
     assert wire.watch.kernel("d", ETH0, 5.0) is Kernel.UNKNOWN
-    assert wire.watch.kernel("nobody", ETH0, 5.0) is Kernel.SILENT
-    assert wire.watch.kernel("b", ETH0 + 1, 5.0) is Kernel.SILENT
+
+
+def test_a_kernel_of_which_no_address_is_known_is_unknown() -> None:
+    """What is not known is not silent: it must not be taken for dead."""
+    wire = Wire()
+    wire.run(5.0)
+    assert wire.watch.kernel("nobody", ETH0, 5.0) is Kernel.UNKNOWN
+    assert wire.watch.kernel("b", ETH0 + 1, 5.0) is Kernel.UNKNOWN
 
 
 def test_a_missed_kernel_is_silent() -> None:
@@ -389,32 +520,13 @@ def test_a_missed_kernel_is_silent() -> None:
     assert wire.watch.kernel("b", ETH0, 6.0) is Kernel.SILENT
 
 
-def test_a_word_of_the_node_itself_is_a_sign_of_life() -> None:
-    wire = Wire(silent_from(5.0, B))
-    wire.run(6.0)
-    wire.watch.spoke("b", ETH0, 6.0)
-    assert wire.watch.missing() == frozenset()
-    assert wire.watch.kernel("b", ETH0, 6.0) is Kernel.ANSWERS
-    wire.watch.spoke("nobody", ETH0, 6.0)
-
-
-def test_after_a_word_of_the_node_its_earlier_silence_counts_no_more() -> None:
-    """Else it would be missed again before it could answer the next request."""
-    wire = Wire(silent_from(5.0, B, until=6.0))
-    wire.run(6.0)
-    wire.watch.spoke("b", ETH0, 6.0)
-    wire.watch.handle_timeout(wire.watch.deadline())
-    assert wire.watch.missing() == frozenset()
-
-
 def test_a_new_life_is_not_missed_for_the_old_ones_silence() -> None:
     wire = Wire(silent_from(5.0, B, until=6.05))
     wire.run(6.0)
     wire.watch.recheck("b")
-    assert wire.watch.missing() == frozenset()
+    wire.missed.clear()
     wire.run(8.0)
-    assert [who for _, who in wire.missed] == [B]
-    assert wire.watch.missing() == frozenset()
+    assert wire.missed == []
 
 
 # ---- targets come and go
