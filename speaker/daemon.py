@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ from gossip.io import (
 from gossip.wire.messages import State
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
-from link.interface import Interface
+from link.interface import Interface, may_answer
 from link.monitor import Monitor
 from speaker import interpreter, logs, time_slice
 from speaker.announcer import Announcer, IPAddress
@@ -86,7 +86,7 @@ class Daemon:
         self._announcer = Announcer(
             self._contact, clients, settings.announce_rate, settings.announce_refresh
         )
-        self._layer2 = Layer2(self._announcer, clients, clock, settings.exclude, self._tick, log)
+        self._layer2 = Layer2(self._announcer, clients, clock, self._tick, log)
         self._layer2.on_first_frame = self._first_frame
         self._failover = self._make_failover()
         self._witness = Witness(
@@ -196,7 +196,7 @@ class Daemon:
         parts.callback(self._cancel_timer)
         parts.callback(self._layer2.close)
         parts.callback(self._witness.close)
-        monitor = Monitor(self._on_links)
+        monitor = Monitor(self._on_links, partial(may_answer, self._settings.exclude))
         await monitor.start()
         parts.callback(monitor.close)
         source = self._cluster or self._folder()
@@ -312,9 +312,9 @@ class Daemon:
             self._log.error("fatal", error=self._failure)
         self._stop.set()
 
-    def _on_links(self, interfaces: Mapping[int, Interface]) -> None:
+    def _on_links(self, interfaces: Mapping[int, Interface], own_macs: Container[bytes]) -> None:
         try:
-            self._layer2.set_interfaces(interfaces)
+            self._layer2.set_interfaces(interfaces, own_macs)
         except PermissionError:
             self._fail(_NO_RIGHT)
         self._witness.take_links()
