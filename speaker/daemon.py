@@ -40,6 +40,7 @@ from speaker import interpreter, logs, time_slice
 from speaker.announcer import Announcer, IPAddress
 from speaker.clients import Clients
 from speaker.contact import Contact, Held, HoldReason, Released
+from speaker.decisions import Decisions
 from speaker.desired import Options, ServicePlan, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
@@ -94,6 +95,8 @@ class Daemon:
         )
         self._witness.on_handed_over = self._publish
         self._witness.on_void = self._settle_at_once
+        self._decisions = Decisions()
+        self._witness.on_put_off = self._decisions.forget
         self._layer2.listener = self._witness
         self._members_changed = True
         self._election = Election()
@@ -121,7 +124,6 @@ class Daemon:
         """Whether this turn has read what was asked before it took an IP from a living owner."""
         self._unassigned: set[str] = set()
         """Services that this node has won, and of which the cluster is not told so yet."""
-        self._decided: dict[IPAddress, float] = {}
         self._failed_exchanges: dict[str, str] = {}
         self._problems: frozenset[Problem] = frozenset()
         self._cause = "start"
@@ -569,6 +571,7 @@ class Daemon:
     def _give_up(self, action: Withdraw, now: float) -> None:
         service = action.service
         self._unassigned.discard(service)
+        self._decisions.forget(action.ips)
         lost = action.reason == Withheld.NOT_OWNER
         winner = self._election.owner(service) if lost else None
         for ip in action.ips:
@@ -586,7 +589,7 @@ class Daemon:
             if self._caught_up:
                 self._layer2.catch_up()
         for ip in action.ips:
-            self._decided.setdefault(ip, now)
+            self._decisions.decided(ip, now)
             self._failover.won(action.service, ip, action.interfaces, previous, now)
         self._log_ips("announce", action.service, action.ips, reason=action.reason)
         if self._cluster is not None:
@@ -599,9 +602,9 @@ class Daemon:
                 self._cluster.failed(action.service, str(action.ips[0]), wanted)
 
     def _first_frame(self, ip: IPAddress) -> None:
-        decided = self._decided.pop(ip, None) if self._decided else None
-        if decided is not None:
-            self._later.add(partial(self._instruments.takeover.observe, clock() - decided))
+        took = self._decisions.announced(ip, clock())
+        if took is not None:
+            self._later.add(partial(self._instruments.takeover.observe, took))
 
     def _log_ips(self, event: str, service: str, ips: tuple[IPAddress, ...], **fields: Any) -> None:
         """Log one line an IP, later, with the time of now."""

@@ -224,6 +224,10 @@ class Failover:
         """Drain the services of which this node has taken or given up an IP by itself."""
         return self._succession.changed()
 
+    def put_off(self) -> frozenset[IPAddress]:
+        """Drain the IPs that this node has won and does not announce now."""
+        return self._succession.put_off()
+
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
         return self._liveness.requests()

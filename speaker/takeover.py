@@ -82,6 +82,7 @@ class Takeovers:
     _quiet: dict[IPAddress, _Pending] = field(default_factory=dict)
     _parted: dict[IPAddress, _Pending] = field(default_factory=dict)
     """Taken over quietly, and on the way back to the owner."""
+    _put_off: set[IPAddress] = field(default_factory=set)
     _asks: list[Ask] = field(default_factory=list)
     _may_ask: float = float("-inf")
 
@@ -119,6 +120,12 @@ class Takeovers:
     def quiet(self, ip: IPAddress) -> bool:
         """Tell whether the IP was taken over without a word."""
         return bool(self._quiet) and ip in self._quiet
+
+    def stays_quiet(self, ip: IPAddress) -> bool:
+        """The same for an IP that is won once more, which is then put off once more."""
+        if self.quiet(ip):
+            self._put_off.add(ip)
+        return self.quiet(ip)
 
     @property
     def idle(self) -> bool:
@@ -176,6 +183,13 @@ class Takeovers:
         self.contested = sum(item.contested for item in self._pending.values())
         return takes
 
+    def put_off(self) -> frozenset[IPAddress]:
+        """Drain the IPs found to be contested, or taken over without a word, since the last call:
+        if they are announced at all, then for another reason than this takeover."""
+        put_off = frozenset(self._put_off)
+        self._put_off.clear()
+        return put_off
+
     def asks(self) -> list[Ask]:
         """Drain the questions to send."""
         asks, self._asks = self._asks, []
@@ -201,6 +215,7 @@ class Takeovers:
                 # declared dead one by one, that is an heir that never took over.
                 item.owner, item.answered_by = item.answered_by, None
                 item.contested, item.decide_at = True, now + ASK_AGAIN
+                self._put_off.add(ip)
                 return []
         if Kernel.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN
@@ -213,6 +228,7 @@ class Takeovers:
         if kernel is not Kernel.ANSWERS:
             return [Take(ip, Mode.LOUD)]
         self._quiet[ip] = item
+        self._put_off.add(ip)
         return [Take(ip, Mode.QUIET)]
 
     def _repeat(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:

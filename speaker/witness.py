@@ -56,6 +56,8 @@ class Witness:
         """Called with the seconds that a client took to confirm its move."""
         self.on_handed_over: Callable[[frozenset[str]], None] = lambda services: None
         """Called with services of which an IP was taken or given up by itself."""
+        self.on_put_off: Callable[[frozenset[IPAddress]], None] = lambda ips: None
+        """Called with IPs that are contested, or taken over without a word."""
         self.on_void: Callable[[], None] = lambda: None
         """Called where an announcement has changed who may own, before the next frame is read."""
 
@@ -129,6 +131,8 @@ class Witness:
         if self._bars != before:
             self._report(before)
             self._on_change()
+        if put_off := self.core.put_off():
+            self.on_put_off(put_off)
         if services := self.core.handed_over():
             self.on_handed_over(services)
             self._on_change()

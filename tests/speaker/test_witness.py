@@ -15,7 +15,7 @@ from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.interface import Interface
 from speaker import letters
-from speaker.announcer import Announcer
+from speaker.announcer import Announcer, IPAddress
 from speaker.contact import Contact
 from speaker.failover import Failover
 from speaker.letters import Hello, Kind, PeerLink
@@ -78,3 +78,15 @@ def test_an_announcement_that_voids_a_verdict_is_acted_upon_at_once(gone: bool) 
         return named
 
     assert asyncio.run(overhear()) == ([frozenset()] if gone else [])
+
+
+def test_ips_that_are_put_off_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    witness = make_witness(lambda: None)
+    waiting = [frozenset({VIP}), frozenset()]
+    monkeypatch.setattr(witness.core, "put_off", lambda: waiting.pop(0))
+    told: list[frozenset[IPAddress]] = []
+    witness.on_put_off = told.append
+    monkeypatch.setattr(witness, "_schedule", lambda: None)
+    witness.settle()
+    witness.settle()
+    assert told == [frozenset({VIP})]
