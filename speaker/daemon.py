@@ -8,7 +8,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import time
 from collections import deque
 from collections.abc import Container, Iterable, Mapping
@@ -36,6 +35,7 @@ from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from link.interface import Interface, may_answer
 from link.monitor import Monitor
+from link.packet_socket import NO_RIGHT, check_right
 from speaker import interpreter, logs, time_slice
 from speaker.announcer import Announcer, IPAddress
 from speaker.clients import Clients
@@ -113,7 +113,7 @@ class Daemon:
             gossips=settings.gossips,
             addresses_from_annotations=settings.source is not None,
         )
-        self._planner = Planner(self._options)
+        self._planner = Planner(self._options, self._reconciler.announced)
         self._plans: dict[str, ServicePlan] = {}
         self._moves: deque[Move] = deque()
         self._dirty: dict[str, str] = {}
@@ -318,7 +318,7 @@ class Daemon:
         try:
             self._layer2.set_interfaces(interfaces, own_macs)
         except PermissionError:
-            self._fail(_NO_RIGHT)
+            self._fail(NO_RIGHT)
         self._witness.take_links()
         announced = self._reconciler.announced().values()
         self._publish([item.service for item in announced if item.interfaces is not None])
@@ -330,6 +330,9 @@ class Daemon:
         self._snapshot, self._source_problems = snapshot, problems
         self._planner.take(snapshot, changed)
         self._note_configuration(problems)
+        self._plan_soon()
+
+    def _plan_soon(self) -> None:
         if self._planning is None or self._planning.done():
             self._planning = asyncio.create_task(self._plan())
 
@@ -378,7 +381,6 @@ class Daemon:
         figures.updates += 1
         figures.update_errors += broken
         figures.config_loaded = self._snapshot is not None and self._snapshot.config is not None
-        figures.config_stale = broken
 
     async def _report(self, problems: list[Problem]) -> None:
         """Log each problem once, as long as it lasts."""
@@ -390,6 +392,8 @@ class Daemon:
             log = levels.get(problem.severity, self._log.debug)
             log("source", problem=str(problem))
         self._problems = frozenset(problems)
+        broken = any(problem.severity is Severity.ERROR for problem in self._source_problems)
+        self._figures.config_stale = broken or bool(self._planner.kept)
         self._figures.problems.clear()
         self._figures.problems.update(problem.severity.value for problem in problems)
 
@@ -572,6 +576,10 @@ class Daemon:
         service = action.service
         self._unassigned.discard(service)
         self._decisions.forget(action.ips)
+        if service in self._planner.kept and self._snapshot is not None:
+            # No pool holds its IPs: that it was announced is all that kept it.
+            self._planner.take(self._snapshot, (service,))
+            self._plan_soon()
         lost = action.reason == Withheld.NOT_OWNER
         winner = self._election.owner(service) if lost else None
         for ip in action.ips:
@@ -680,15 +688,6 @@ async def first_of(*events: asyncio.Event) -> None:
 
 
 _VERSION_HINT = "the ring's delegate versions differ: see CLARION_ML_DELEGATE_VERSION"
-_NO_RIGHT = "packet sockets: permission denied: the speaker needs root or the capability NET_RAW"
-
-
-def check_right() -> None:
-    """Raise OSError with a clear message where packet sockets are not allowed."""
-    try:
-        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
-    except PermissionError:
-        raise OSError(None, _NO_RIGHT) from None
 
 
 def run(settings: Settings) -> int:
