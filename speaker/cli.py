@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from speaker import logs
-from speaker.desired import Release
+from speaker.desired import RELEASES, Release
 from speaker.durations import parse_duration
 from speaker.pace import RATE
 from speaker.settings import (
@@ -88,9 +88,10 @@ def _accept_without_effect(command: Any) -> Any:
 @option("--join", default="", help="Gossip seeds: HOST[,HOST].")
 @option(
     "--metallb-release",
-    type=click.Choice([release.value for release in Release]),
+    type=click.Choice(list(RELEASES)),
     default=Release.V0_16.value,
-    help="Decide as this MetalLB release; the same on all nodes.",
+    help="Decide as this MetalLB release; the same on all nodes. v0.14 means its last patch,"
+    " v0.14.9, which alone heeds cordons; a ring of v0.14.5 to v0.14.8 needs its own number.",
 )
 @option("--pod-name", envvar="METALLB_POD_NAME", default="", help="Owns what we write.")
 @option("--node-name", envvar="METALLB_NODE_NAME", required=True, help="This node's name.")
@@ -202,7 +203,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         secret_path=flags["ml_secret_key_path"],
         gossip=gossip_config(flags["ml_wan_config"], tuning, files / "memberlist" / "config.json"),
         exclude=exclude_pattern(files / "excludel2.yaml"),
-        release=Release(flags["metallb_release"]),
+        release=RELEASES[flags["metallb_release"]],
         pod_name=flags["pod_name"],
         announce_rate=flags["announce_rate"],
         announce_refresh=flags["announce_refresh"],

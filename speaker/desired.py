@@ -49,9 +49,11 @@ class Withheld(StrEnum):
 class Release(StrEnum):
     """MetalLB's releases that decide differently; speakers of one ring must decide alike."""
 
-    V0_14 = "v0.14"
-    """Its last patch, v0.14.9: cordoned nodes own nothing (only there; it was taken back). Without
-    gossip nobody announces anything. No service selectors either."""
+    V0_14_5 = "v0.14.5"
+    """And its patches up to v0.14.8: without gossip nobody announces anything. No service selectors
+    either. Those before judge endpoints by rules that we do not know."""
+    V0_14_9 = "v0.14.9"
+    """The last patch: cordoned nodes own nothing besides (only there; it was taken back)."""
     V0_15 = "v0.15"
     """No service selectors."""
     V0_16 = "v0.16"
@@ -62,6 +64,19 @@ class Release(StrEnum):
     def selects_services(self) -> bool:
         """Whether advertisements have service selectors."""
         return self in (Release.V0_16, Release.HEAD)
+
+    @property
+    def needs_gossip(self) -> bool:
+        """Whether nobody owns anything where there is no gossip."""
+        return self in (Release.V0_14_5, Release.V0_14_9)
+
+
+RELEASES: Mapping[str, Release] = {
+    **{f"v0.14.{patch}": Release.V0_14_5 for patch in range(5, 9)},
+    "v0.14": Release.V0_14_9,
+    **{release.value: release for release in Release if release is not Release.V0_14_5},
+}
+"""By the names that an operator may give; a minor release means its last patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +283,7 @@ class Rules:
         return self._electorates[key]
 
     def _admitted(self, ads: tuple[L2Advertisement, ...]) -> frozenset[str] | None:
-        if self._options.release is Release.V0_14 and not self._options.gossips:
+        if self._options.release.needs_gossip and not self._options.gossips:
             return frozenset()
         if not self._nodes:
             # Nobody knows of labels: each member counts as a node without any.
@@ -283,10 +298,10 @@ class Rules:
 
     def _available(self, node: Node) -> bool:
         """Tell if the node may own anything. As in MetalLB, readiness has no say, nor has a cordon
-        in any release but one."""
+        in any release but v0.14.9."""
         if node.network_unavailable:
             return False
-        if node.unschedulable and self._options.release is Release.V0_14:
+        if node.unschedulable and self._options.release is Release.V0_14_9:
             return False
         return self._options.ignore_exclude_lb or EXCLUDE_LABEL not in node.labels
 

@@ -512,7 +512,8 @@ SELECTIVE = (
 @pytest.mark.parametrize(
     ("release", "withheld"),
     [
-        (Release.V0_14, None),
+        (Release.V0_14_5, None),
+        (Release.V0_14_9, None),
         (Release.V0_15, None),
         (Release.V0_16, Withheld.NO_MATCHING_ADVERTISEMENT),
         (Release.HEAD, Withheld.NO_MATCHING_ADVERTISEMENT),
@@ -550,15 +551,17 @@ def test_shared_ips_beside_service_selectors(
 
 def test_without_gossip_v0_14_announces_nothing() -> None:
     parts = "---\n".join((POOL, _ad(), *SELECTIVE[2:]))
-    assert _planned(parts, Release.V0_14, gossips=False).withheld is Withheld.NOT_OWNER
-    assert _planned(parts, Release.V0_14).withheld is None
+    for release in (Release.V0_14_5, Release.V0_14_9):
+        assert _planned(parts, release, gossips=False).withheld is Withheld.NOT_OWNER
+        assert _planned(parts, release).withheld is None
     assert _planned(parts, Release.V0_15, gossips=False).withheld is None
 
 
 @pytest.mark.parametrize(
     ("release", "expected"),
     [
-        (Release.V0_14, frozenset({IRIS1})),
+        (Release.V0_14_5, frozenset({IRIS1, IRIS2})),
+        (Release.V0_14_9, frozenset({IRIS1})),
         (Release.V0_15, frozenset({IRIS1, IRIS2})),
         (Release.V0_16, frozenset({IRIS1, IRIS2})),
         (Release.HEAD, frozenset({IRIS1, IRIS2})),
