@@ -20,6 +20,7 @@ from speaker.desired import ServicePlan
 from speaker.election import Election, Move
 from speaker.failover import Failover
 from speaker.frames import build
+from speaker.quorum import Mode, Quorum
 from speaker.reconcile import Announce, Reconciler
 from speaker.roster import Peer
 from speaker.watch import Timing
@@ -32,16 +33,20 @@ FIRST_SERVICE = IPv4Address("192.0.2.1")
 _ALL = 1_000_000
 
 
-def make_plans(services: int, first: int = 0) -> dict[str, ServicePlan]:
+def make_plans(
+    services: int, first: int = 0, voters: frozenset[str] | None = None
+) -> dict[str, ServicePlan]:
     """Plan that many services with one IP each, which every member may own."""
     ips = [FIRST_SERVICE + first + number for number in range(services)]
-    return {f"default/s{ip}": ServicePlan(f"default/s{ip}", (ip,), str(ip), None) for ip in ips}
+    plans = [ServicePlan(f"default/s{ip}", (ip,), str(ip), None, voters=voters) for ip in ips]
+    return {plan.service: plan for plan in plans}
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where a speaker runs, and how: its node's name, MAC and address on the segment with its
-    gateway, the services, and `failover_after` (None: memberlist's verdicts alone, no witness)."""
+    gateway, the services, `failover_after` (None: memberlist's verdicts alone, no witness), and
+    whether it takes a majority of the nodes to announce."""
 
     node: str
     mac: bytes
@@ -49,6 +54,7 @@ class Site:
     gateway: IPv4Address
     plans: Mapping[str, ServicePlan]
     failover_after: float | None = None
+    quorum: Mode = Mode.OFF
 
 
 class Announcing:
@@ -58,7 +64,11 @@ class Announcing:
         self._site = site
         self._node = site.node
         self._mac = site.mac
-        self._plans = site.plans
+        self._quorum = Quorum(site.quorum)
+        self._plans = {
+            service: self._quorum.set_plan(service, plan) or plan
+            for service, plan in site.plans.items()
+        }
         self._ips = frozenset(ip for plan in site.plans.values() for ip in plan.ips)
         self.contact = Contact(now)
         self.announcer = Announcer(self.contact)
@@ -79,7 +89,7 @@ class Announcing:
         self._remembered: dict[bytes, bytes | DropReason] = {}
         self._remembered_at = 0
         """What `Announcer.changes` was when the answers were remembered."""
-        self.election.set_plans(site.plans)
+        self.election.set_plans(self._plans)
         self.set_carrier(True, now)
 
     def set_carrier(self, up: bool, now: float) -> None:
@@ -167,6 +177,10 @@ class Announcing:
         self._contact_changes = self.contact.changes
         if members is not None:
             self._members_changed = False
+            for service, plan in self._quorum.set_members(members).items():
+                self._plans[service] = plan
+                self._dirty.setdefault(service, None)
+                self.election.set_plan(service, plan)
             self.election.set_members(members, "members")
             if self.failover is not None:
                 self.failover.set_peers(peers, now)

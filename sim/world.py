@@ -31,6 +31,7 @@ from sim.faults import Fault, apply
 from sim.machine import Machine, identify
 from sim.network import Network
 from sim.segment import OBSERVER_IP, OBSERVER_MAC, Observer, Segment
+from speaker.quorum import Mode
 
 if TYPE_CHECKING:
     from random import Random
@@ -62,6 +63,7 @@ class Setup:
     ask_interval: float = ASK_INTERVAL
     secret: bytes | None = None
     """None: gossip in plaintext, for speed, where keys do not matter."""
+    quorum: Mode = Mode.OFF
 
 
 class Trace:
@@ -94,7 +96,8 @@ class World:
         self.heap = EventHeap(EPOCH)
         self.network = Network(self.rng("network"))
         self.segment = Segment(self.heap, self.network)
-        self.plans = make_plans(setup.services, setup.first_service)
+        voters = frozenset(identify(index).name for index in range(setup.nodes))
+        self.plans = make_plans(setup.services, setup.first_service, voters)
         self.service_ips = [
             ip for plan in self.plans.values() for ip in plan.ips if isinstance(ip, IPv4Address)
         ]

@@ -14,6 +14,7 @@ from speaker import logs
 from speaker.desired import RELEASES, Release
 from speaker.durations import parse_duration
 from speaker.pace import RATE
+from speaker.quorum import Mode
 from speaker.settings import (
     GOSSIP_PORT,
     GossipTuning,
@@ -120,6 +121,12 @@ def _accept_without_effect(command: Any) -> Any:
     metavar="DURATION",
     help="A dead node's IPs move after so long, on average; off = when memberlist says so.",
 )
+@option(
+    "--quorum",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.OFF.value,
+    help="majority = announce only with most of the Nodes in reach; the same on all nodes.",
+)
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
     "--ml-bindport",
@@ -185,7 +192,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         suspicion_mult=flags["ml_suspicion_mult"],
         vsn=delegate_version(flags["ml_delegate_version"]),
     )
-    return Settings(
+    settings = Settings(
         node_name=flags["node_name"],
         source=source,
         namespace=flags["namespace"] or default_namespace(),
@@ -208,7 +215,12 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         announce_rate=flags["announce_rate"],
         announce_refresh=flags["announce_refresh"],
         failover_after=failover_after(flags["failover_after"]),
+        quorum=Mode(flags["quorum"]),
     )
+    if settings.quorum is not Mode.OFF and not settings.gossips:
+        needed = "--ml-bindaddr" if source is not None else "--ml-bindaddr and --ml-labels"
+        raise SettingsError(f"--quorum: majority needs gossip: {needed}")
+    return settings
 
 
 def _check_addresses(bind_address: str, join: tuple[str, ...]) -> None:

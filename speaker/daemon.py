@@ -49,7 +49,8 @@ from speaker.later import JOBS_A_TURN, Later
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures, make_registry
 from speaker.peers import Peers, describe
-from speaker.planner import Planner
+from speaker.planner import Planner, ips_of
+from speaker.quorum import Mode, Quorum
 from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
@@ -100,6 +101,7 @@ class Daemon:
         self._layer2.listener = self._witness
         self._members_changed = True
         self._election = Election()
+        self._quorum = Quorum(settings.quorum)
         self._reconciler = Reconciler()
         self._snapshot: Snapshot | None = None
         self._planning: asyncio.Task[None] | None = None
@@ -112,6 +114,7 @@ class Daemon:
             release=settings.release,
             gossips=settings.gossips,
             addresses_from_annotations=settings.source is not None,
+            quorum=settings.quorum is not Mode.OFF,
         )
         self._planner = Planner(self._options, self._reconciler.announced)
         self._plans: dict[str, ServicePlan] = {}
@@ -161,6 +164,7 @@ class Daemon:
             serves=self._announcer.serves,
             owners=self._election.owners,
             plans=self._plans,
+            without_quorum=lambda: self._quorum.lacking,
             members=self._peers.states,
             refusals=self._peers.refusals,
             gossip_health=self._peers.health,
@@ -355,7 +359,7 @@ class Daemon:
 
     async def _filter(self, different: Mapping[str, ServicePlan | None]) -> None:
         """Let questions for new IPs pass: what the filter keeps out gets no answer."""
-        if all(_same_ips(self._plans.get(key), item) for key, item in different.items()):
+        if all(ips_of(self._plans.get(key)) == ips_of(item) for key, item in different.items()):
             return
         ips = self._planner.ips()
         await asyncio.to_thread(prepare, ips)
@@ -366,14 +370,18 @@ class Daemon:
         for number, (service, item) in enumerate(different.items(), 1):
             if number % PLANS_A_TURN == 0:
                 await asyncio.sleep(0)
-            self._dirty.setdefault(service, "configuration")
-            self._election.set_plan(service, item)
-            if item is None:
-                self._plans.pop(service, None)
-            else:
-                self._plans[service] = item
-        choices = (item.interfaces for item in self._plans.values() if item.withheld is None)
+            self._take_plan(service, self._quorum.set_plan(service, item), "configuration")
+        planned = (None, Withheld.QUORUM)
+        choices = (item.interfaces for item in self._plans.values() if item.withheld in planned)
         self._failover.set_needed(links_needed(choices), clock())
+
+    def _take_plan(self, service: str, item: ServicePlan | None, reason: str) -> None:
+        self._dirty.setdefault(service, reason)
+        self._election.set_plan(service, item)
+        if item is None:
+            self._plans.pop(service, None)
+        else:
+            self._plans[service] = item
 
     def _note_configuration(self, problems: tuple[Problem, ...]) -> None:
         figures = self._figures
@@ -511,6 +519,10 @@ class Daemon:
         if self._members_changed:
             self._members_changed = False
             self._failover.set_peers(self._peers.others(), clock())
+        if changed := self._quorum.set_members(live):
+            self._log.warning("quorum", changed=len(changed), lacking=self._quorum.lacking)
+            for service, item in changed.items():
+                self._take_plan(service, item, "quorum")
         self._election.set_members(live, self._cause)
         self._election.set_bars(self._failover.bars(), "bars")
         if not self._moves:
@@ -528,13 +540,12 @@ class Daemon:
         self._dirty[move.service] = move.reason
         own = self._settings.node_name
         if own not in (move.before, move.after) and self._failover.handing_over(foreign=True):
-            for ip in planned_ips(self._plans, move.service):
+            for ip in ips_of(self._plans.get(move.service)):
                 self._failover.moved(move.service, ip, move.after, clock())
-        planned = self._plans.get(move.service)
         self._log_ips(
             "leader",
             move.service,
-            planned.ips if planned else (),
+            ips_of(self._plans.get(move.service)),
             owner=move.after,
             previous=move.before,
             reason=move.reason,
@@ -667,16 +678,6 @@ class Daemon:
             self._wake()
         else:
             self._schedule()
-
-
-def planned_ips(plans: Mapping[str, ServicePlan], service: str) -> tuple[IPAddress, ...]:
-    """Return the IPs of a service, none where there is no plan for it."""
-    item = plans.get(service)
-    return () if item is None else item.ips
-
-
-def _same_ips(before: ServicePlan | None, after: ServicePlan | None) -> bool:
-    return (before.ips if before else ()) == (after.ips if after else ())
 
 
 async def first_of(*events: asyncio.Event) -> None:

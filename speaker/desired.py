@@ -20,7 +20,7 @@ from kube.objects import (
     Node,
     Service,
 )
-from kube.problem import Path, Problem, quoted, worst_first
+from kube.problem import Path, Problem, Severity, quoted, worst_first
 from kube.selector import any_matches
 from kube.snapshot import Snapshot
 
@@ -44,6 +44,8 @@ class Withheld(StrEnum):
     """Releases after v0.16 do not let services share an IP that a selector could part."""
     NOT_OWNER = "notOwner"
     """No endpoint can serve, or no node may own it."""
+    QUORUM = "quorum"
+    """Ours, by choice: not most of the nodes that may own it are in reach (see `quorum`)."""
 
 
 class Release(StrEnum):
@@ -91,6 +93,8 @@ class Options:
     gossips: bool = True
     addresses_from_annotations: bool = False
     """Where no controller writes a status (`--source`): take the addresses a service asks for."""
+    quorum: bool = False
+    """Whether it takes a majority of the Nodes to announce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,8 @@ class ServicePlan:
     """Points of preferred nodes: more come first, the hash decides among equals."""
     withheld: Withheld | None = None
     """Set: this node does not announce it, whatever the election says."""
+    voters: frozenset[str] | None = frozenset()
+    """Nodes that the advertisements admit, wherever its endpoints are; None: no Node is known."""
 
 
 def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], list[Problem]]:
@@ -123,7 +129,7 @@ def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], 
             slices = snapshot.slices.get(service.key, ())
             plans[service.key], found = rules.plan(service, slices)
             problems += found
-    return plans, worst_first((*problems, *without_effect(snapshot.config, options)))
+    return plans, worst_first((*problems, *general(snapshot, options)))
 
 
 def is_ours(service: Service, options: Options) -> bool:
@@ -215,7 +221,7 @@ class Rules:
         serving = _serving(slices)
         ads = self._for_service(service, of_pool)
         own = self._own_advertisements(ads)
-        candidates = self._electorate(ads)
+        candidates = voters = self._electorate(ads)
         if service.external_traffic_policy == "Local":
             local = frozenset(node for node in serving if node)
             candidates = local if candidates is None else candidates & local
@@ -240,6 +246,7 @@ class Rules:
             _interfaces(own),
             self._preferences(ads),
             withheld,
+            voters,
         )
 
     def _for_service(
@@ -342,7 +349,15 @@ def _not_allowed(
     return service.origin.error(addresses.field, message)
 
 
-def without_effect(config: Config | None, options: Options) -> Iterator[Problem]:
+def general(snapshot: Snapshot, options: Options) -> Iterator[Problem]:
+    """Tell what is wrong with the objects that services have in common."""
+    if options.quorum and not snapshot.nodes:
+        message = "--quorum=majority: no Node object is known, so nobody has a majority"
+        yield Problem(Severity.ERROR, "", 0, "", "", message)
+    yield from _without_effect(snapshot.config, options)
+
+
+def _without_effect(config: Config | None, options: Options) -> Iterator[Problem]:
     """Warn of fields that the release set does not know: it treats them as absent."""
     if options.release is Release.HEAD or config is None:
         return

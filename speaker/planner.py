@@ -18,7 +18,7 @@ from kube.config import Config
 from kube.objects import Service
 from kube.problem import Problem, worst_first
 from kube.snapshot import Snapshot
-from speaker.desired import Options, Rules, ServicePlan, Withheld, is_ours, without_effect
+from speaker.desired import Options, Rules, ServicePlan, Withheld, general, is_ours
 
 BITE = 50
 """Services planned at a time: about a millisecond."""
@@ -86,7 +86,7 @@ class Planner:
         if not common or changed is None:
             self._rules = Rules(snapshot.config, snapshot.nodes, self._options)
             self._older.clear()
-            self._general = tuple(without_effect(snapshot.config, self._options))
+            self._general = tuple(general(snapshot, self._options))
             # One call keeps the interpreter: a source may change them meanwhile, in its thread.
             changed = (*self._plans, *tuple(snapshot.services))
         self._waiting.update(dict.fromkeys(changed))
@@ -146,6 +146,11 @@ class Planner:
             self._addresses[ip] -= 1
             if not self._addresses[ip]:
                 del self._addresses[ip]
+
+
+def ips_of(plan: ServicePlan | None) -> tuple[IPAddress, ...]:
+    """Return the IPs of a plan, none where there is no plan."""
+    return () if plan is None else plan.ips
 
 
 _KEPT = "; as it is announced here, the configuration before stays in force for it"

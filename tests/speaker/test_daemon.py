@@ -170,6 +170,38 @@ def test_what_is_announced_outlives_a_typing_error_in_its_pool(
     wait_until(lambda: ask(hosts["node-2"], VIP) == hosts["node-1"].mac, "answered again")
 
 
+NODE = "---\napiVersion: v1\nkind: Node\nmetadata: {{name: {}}}\n"
+
+
+def test_by_majority_nothing_is_announced_without_most_of_the_nodes(
+    hosts: dict[str, Host], source: Path, log: Path
+) -> None:
+    """A node alone: of three, of itself once the others' objects are deleted, of two."""
+
+    def nodes(*names: str) -> None:
+        (source / "nodes.yaml").write_text("".join(NODE.format(name) for name in names))
+
+    def lacking() -> float | None:
+        return running.metric("clarion_without_quorum")
+
+    nodes("node-1", "node-2", "node-3")
+    flags = ("--ml-bindaddr", hosts["node-1"].ip, "--quorum=majority")
+    with speaker(hosts["node-1"], source, *flags, log=log) as running:
+        running.wait_for("ready")
+        wait_until(lambda: lacking() == 1, "no majority")
+        assert running.get("/readyz")[0] == 200
+        assert ask(hosts["node-2"], VIP) is None
+        nodes("node-1")
+        wait_until(lambda: ask(hosts["node-2"], VIP) == hosts["node-1"].mac, "an answer")
+        assert lacking() == 0
+        nodes("node-1", "node-2")
+        assert running.wait_for("withdraw", ip=VIP)["reason"] == "quorum"
+        assert ask(hosts["node-2"], VIP) is None
+        (source / "nodes.yaml").unlink()
+        problem = running.wait_for("source")["problem"]
+        assert "--quorum=majority: no Node object is known" in problem
+
+
 def test_contact_before_claim(hosts: dict[str, Host], source: Path, log: Path) -> None:
     """A seed that never answers holds the speaker back for three seconds, not longer."""
     gossip = ("--ml-bindaddr", hosts["node-1"].ip, "--join", hosts["node-2"].ip)
