@@ -69,3 +69,8 @@ def eligibility(interface: Interface, exclude: Pattern[str] | None) -> Ineligibl
     if not interface.broadcast:
         return Ineligible.NO_BROADCAST
     return None if len(interface.mac) == 6 else Ineligible.NO_MAC
+
+
+def may_answer(exclude: Pattern[str] | None, interface: Interface) -> bool:
+    """Tell whether `interface` may answer ARP and NDP."""
+    return eligibility(interface, exclude) is None

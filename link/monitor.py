@@ -1,42 +1,45 @@
-"""Link and address changes from the kernel, as they happen (rtnetlink through pyroute2)."""
+"""Link and address changes from the kernel, as they happen (rtnetlink)."""
 
 import asyncio
 import errno
-from collections.abc import Callable, Mapping
-from ipaddress import ip_interface
+import socket
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from pyroute2 import IPRSocket
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, rtnl
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
+from link import news
 from link.interface import Interface
+from link.netlink import NLMSG_DONE, NLMSG_ERROR, error_of, split
 from link.route_monitor import RETRY, Gateways, RouteMonitor, tell
-from link.table import AddressGone, AddressSet, Change, GatewaysSet, LinkGone, LinkSet, LinkTable
+from link.table import GatewaysSet, LinkTable
 
-_IFF_UP, _IFF_BROADCAST, _IFF_NOARP = 0x1, 0x2, 0x80
-_GROUPS = rtnl.RTMGRP_LINK | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV6_IFADDR
-_AF_UNSPEC = 0
-_IFA_F_OPTIMISTIC, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x04, 0x08, 0x40
+OnChange = Callable[[Mapping[int, Interface], Container[bytes]], None]
+"""Called with the wanted interfaces by index, and the MACs of all there are: a live view."""
 
-OnChange = Callable[[Mapping[int, Interface]], None]
+_RECEIVE_BUFFER = 1 << 20
+_READ = 1 << 17
+_DATAGRAMS_A_TURN = 16
 
 
 class Monitor:
-    """Calls `on_change` with all interfaces, once after the first dump and on every change.
+    """Calls `on_change` once after the first dump, and whenever a wanted interface has changed.
 
     One socket for dumps and events: the dump of links, then that of addresses, then only news.
-    pyroute2's AsyncIPRoute is not used, as it does not survive ENOBUFS.
     """
 
-    def __init__(self, on_change: OnChange) -> None:
+    def __init__(
+        self,
+        on_change: OnChange,
+        wanted: Callable[[Interface], bool] = lambda interface: True,
+    ) -> None:
         self._on_change = on_change
-        self._table = LinkTable()
-        self._awaiting: list[int] = []
+        self._wanted = wanted
+        self._table = LinkTable(wanted)
+        self._gateways: Gateways = {}
+        self._awaiting: list[Callable[[int], bytes]] = []
         self._dumping = False
         self._socket: Any = None
         self._retry: asyncio.TimerHandle | None = None
+        self._sequence = 0
         self._synced = asyncio.Event()
         self._routes = RouteMonitor(self._on_gateways)
         self.resyncs = 0
@@ -56,17 +59,26 @@ class Monitor:
         self._routes.close()
 
     def _on_gateways(self, gateways: Gateways) -> None:
+        self._gateways = gateways
         changed = self._table.apply(GatewaysSet(gateways))
         if changed and not self._dumping:
-            self._on_change(self._table.interfaces())
+            self._tell()
+
+    def _tell(self) -> None:
+        self._on_change(self._table.interfaces(), self._table.macs)
 
     def _open(self) -> None:
         """Subscribe, and ask for everything."""
-        self._socket = IPRSocket()
-        self._socket.bind(groups=_GROUPS)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self._socket.bind((0, news.GROUPS))
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
-        self._table.clear()
-        self._awaiting = [rtnl.RTM_GETLINK, rtnl.RTM_GETADDR]
+        # Another one: until the dumps are here the MACs of the last one hold.
+        self._table = LinkTable(self._wanted)
+        self._table.apply(GatewaysSet(self._gateways))
+        self._awaiting = [news.links_request, news.addresses_request]
         self._dump_next()
 
     def _close_socket(self) -> None:
@@ -102,9 +114,8 @@ class Monitor:
         # The kernel runs one dump at a time on a socket; a second one meanwhile gets EBUSY.
         self._dumping = bool(self._awaiting)
         if self._dumping:
-            kind = self._awaiting.pop(0)
-            body = ifinfmsg() if kind == rtnl.RTM_GETLINK else ifaddrmsg()
-            self._socket.put(body, msg_type=kind, msg_flags=NLM_F_REQUEST | NLM_F_DUMP)
+            self._sequence += 1
+            self._socket.send(self._awaiting.pop(0)(self._sequence))
 
     def _readable(self) -> None:
         try:
@@ -117,63 +128,36 @@ class Monitor:
                 self._reopen_later(error)
 
     def _read(self) -> None:
+        """Read what waits, and tell once: a link that comes is a dozen messages."""
         changed = False
-        for message in self._socket.get():
-            if message["header"]["type"] == NLMSG_DONE:
+        for _ in range(_DATAGRAMS_A_TURN):
+            try:
+                data = self._socket.recv(_READ)
+            except BlockingIOError:
+                break
+            changed = self._take(data) or changed
+        if changed and not self._dumping:
+            self._tell()
+            self._synced.set()
+
+    def _take(self, data: bytes) -> bool:
+        """Take one datagram in; tell whether there is something to tell."""
+        changed = False
+        for kind, body in split(data):
+            if kind == NLMSG_ERROR:
+                raise OSError(error_of(body), "netlink refused a question")
+            if kind == NLMSG_DONE:
                 self._dump_next()
                 changed = changed or not self._dumping
             else:
-                changed = self._take(message) or changed
-        if changed and not self._dumping:
-            self._on_change(self._table.interfaces())
-            self._synced.set()
+                changed = self._apply(kind, body) or changed
+        return changed
 
-    def _take(self, message: Any) -> bool:
+    def _apply(self, kind: int, body: bytes) -> bool:
         """Apply one message; one that cannot be read costs no other."""
         try:
-            change = read_change(message)
+            change = news.read(kind, body)
         except Exception as error:
             tell(error)
             return False
         return change is not None and self._table.apply(change)
-
-
-def read_change(message: Any) -> Change | None:
-    """Translate one pyroute2 message; None for what does not concern the table."""
-    match message.get("event"):
-        case "RTM_NEWLINK" if message["family"] == _AF_UNSPEC:
-            return LinkSet(_interface(message))
-        case "RTM_DELLINK" if message["family"] == _AF_UNSPEC:
-            # Family 7 (AF_BRIDGE) means "left the bridge", not "deleted".
-            return LinkGone(message["index"])
-        case "RTM_NEWADDR" | "RTM_DELADDR" as event:
-            text = message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")
-            address = ip_interface(f"{text}/{message['prefixlen']}")
-            usable = event == "RTM_NEWADDR" and _usable(message)
-            make = AddressSet if usable else AddressGone
-            return make(message["index"], address)
-        case _:
-            return None
-
-
-def _usable(message: Any) -> bool:
-    """Tell whether duplicate address detection lets the address be used (RFC 4862, 4429)."""
-    flags = message.get("IFA_FLAGS") or message["flags"]
-    if flags & _IFA_F_DADFAILED:
-        return False
-    return not flags & _IFA_F_TENTATIVE or bool(flags & _IFA_F_OPTIMISTIC)
-
-
-def _interface(message: Any) -> Interface:
-    flags = message["flags"]
-    mac = message.get("IFLA_ADDRESS") or ""
-    return Interface(
-        index=message["index"],
-        name=message.get("IFLA_IFNAME"),
-        mac=bytes.fromhex(mac.replace(":", "")),
-        up=bool(flags & _IFF_UP),
-        carrier=bool(message.get("IFLA_CARRIER")),
-        broadcast=bool(flags & _IFF_BROADCAST),
-        noarp=bool(flags & _IFF_NOARP),
-        master=message.get("IFLA_MASTER"),
-    )

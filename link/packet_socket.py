@@ -16,6 +16,8 @@ PACKET_OTHERHOST = 3
 """sll_pkttype of a frame that is not for this host, a VLAN-tagged one with its tag taken off
 among them."""
 
+NO_RIGHT = "packet sockets: permission denied: the speaker needs root or the capability NET_RAW"
+
 MakeProgram = Callable[[int | None], Program]
 """Makes a program that ignores so many last bits of addresses; None: that lets all pass."""
 
@@ -112,3 +114,11 @@ class PacketSocket:
                 raise
             return False
         return True
+
+
+def check_right() -> None:
+    """Raise OSError with a clear message where packet sockets are not allowed."""
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except PermissionError:
+        raise OSError(None, NO_RIGHT) from None

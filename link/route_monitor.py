@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from link.attach import attach
+from link.netlink import NLMSG_DONE, NLMSG_ERROR
 from link.route import (
-    NLMSG_DONE,
-    NLMSG_ERROR,
     RTM_DELROUTE,
     RTM_NEWROUTE,
     IPAddress,

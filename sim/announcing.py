@@ -21,6 +21,7 @@ from speaker.desired import ServicePlan, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
 from speaker.frames import build
+from speaker.quorum import Mode, Quorum
 from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.roster import Peer
 from speaker.watch import Timing
@@ -35,16 +36,20 @@ REMEMBERED = 1.0
 """As in `layer2`: seconds for which the answer to a question is remembered."""
 
 
-def make_plans(services: int, first: int = 0) -> dict[str, ServicePlan]:
+def make_plans(
+    services: int, first: int = 0, voters: frozenset[str] | None = None
+) -> dict[str, ServicePlan]:
     """Plan that many services with one IP each, which every member may own."""
     ips = [FIRST_SERVICE + first + number for number in range(services)]
-    return {f"default/s{ip}": ServicePlan(f"default/s{ip}", (ip,), str(ip), None) for ip in ips}
+    plans = [ServicePlan(f"default/s{ip}", (ip,), str(ip), None, voters=voters) for ip in ips]
+    return {plan.service: plan for plan in plans}
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where a speaker runs, and how: its node's name, MAC and address on the segment with its
-    gateway, the services, and `failover_after` (None: memberlist's verdicts alone, no witness)."""
+    gateway, the services, `failover_after` (None: memberlist's verdicts alone, no witness), and
+    whether it takes a majority of the nodes to announce."""
 
     node: str
     mac: bytes
@@ -52,6 +57,7 @@ class Site:
     gateway: IPv4Address
     plans: Mapping[str, ServicePlan]
     failover_after: float | None = None
+    quorum: Mode = Mode.OFF
 
 
 class Announcing:
@@ -61,7 +67,11 @@ class Announcing:
         self._site = site
         self._node = site.node
         self._mac = site.mac
-        self._plans = dict(site.plans)
+        self._quorum = Quorum(site.quorum)
+        self._plans = {
+            service: self._quorum.set_plan(service, plan) or plan
+            for service, plan in site.plans.items()
+        }
         self._ips = frozenset(ip for plan in site.plans.values() for ip in plan.ips)
         self.contact = Contact(now)
         self._clients = Clients()
@@ -101,7 +111,7 @@ class Announcing:
             addresses=frozenset({site.address}),
             gateways=frozenset({site.gateway}),
         )
-        self.election.set_plans(site.plans)
+        self.election.set_plans(self._plans)
         self._take_link(now)
 
     def set_carrier(self, up: bool, now: float) -> None:
@@ -121,6 +131,7 @@ class Announcing:
         withheld = None if selected else Withheld.NO_MATCHING_ADVERTISEMENT
         for service, known in self._plans.items():
             plan = replace(known, candidates=nodes, withheld=withheld)
+            plan = self._quorum.set_plan(service, plan) or plan
             self._dirty.setdefault(service, "configuration")
             self.election.set_plan(service, plan)
             self._plans[service] = plan
@@ -203,6 +214,10 @@ class Announcing:
         self._unsettled = self.voided = False
         if members is not None:
             self._members_changed = False
+            for service, plan in self._quorum.set_members(members).items():
+                self._plans[service] = plan
+                self._dirty.setdefault(service, "quorum")
+                self.election.set_plan(service, plan)
             self.election.set_members(members, "members")
             if self.failover is not None:
                 self.failover.set_peers(peers, now)

@@ -114,6 +114,7 @@ class Machine:
             OBSERVER_IP,
             self._world.plans,
             fast,
+            self._world.setup.quorum,
         )
         announcing = Announcing(site, self._world.rng(self.name, self.lives, "watch"), now)
         courier = Courier(swim, rng, self._start_id(self.lives))

@@ -34,6 +34,7 @@ from sim.network import DATA_RETRY, SYN_RETRY, Network
 from sim.observer import Observer
 from sim.process import Process
 from sim.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
+from speaker.quorum import Mode
 
 if TYPE_CHECKING:
     from random import Random
@@ -73,6 +74,7 @@ class Setup:
     """So many nodes, the first ones, are those through which all join."""
     secret: bytes | None = None
     """None: gossip in plaintext, for speed, where keys do not matter."""
+    quorum: Mode = Mode.OFF
 
 
 class Trace:
@@ -106,7 +108,8 @@ class World:
         self.network = Network(self.rng("network"))
         self.neighbours = Neighbours(self.rng("neighbours"))
         self.segment = Segment(self.heap, self.network)
-        self.plans = make_plans(setup.services, setup.first_service)
+        voters = frozenset(identify(index).name for index in range(setup.nodes))
+        self.plans = make_plans(setup.services, setup.first_service, voters)
         self.service_ips = [
             ip for plan in self.plans.values() for ip in plan.ips if isinstance(ip, IPv4Address)
         ]

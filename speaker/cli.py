@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from speaker import logs
-from speaker.desired import Release
+from speaker.desired import RELEASES, Release
 from speaker.durations import parse_duration
 from speaker.pace import RATE
+from speaker.quorum import Mode
 from speaker.settings import (
     GOSSIP_PORT,
     GossipTuning,
@@ -88,9 +89,10 @@ def _accept_without_effect(command: Any) -> Any:
 @option("--join", default="", help="Gossip seeds: HOST[,HOST].")
 @option(
     "--metallb-release",
-    type=click.Choice([release.value for release in Release]),
+    type=click.Choice(list(RELEASES)),
     default=Release.V0_16.value,
-    help="Decide as this MetalLB release; the same on all nodes.",
+    help="Decide as this MetalLB release; the same on all nodes. v0.14 means its last patch,"
+    " v0.14.9, which alone heeds cordons; a ring of v0.14.5 to v0.14.8 needs its own number.",
 )
 @option("--pod-name", envvar="METALLB_POD_NAME", default="", help="Owns what we write.")
 @option("--node-name", envvar="METALLB_NODE_NAME", required=True, help="This node's name.")
@@ -118,6 +120,12 @@ def _accept_without_effect(command: Any) -> Any:
     default="350ms",
     metavar="DURATION",
     help="A dead node's IPs move after so long, on average; off = when memberlist says so.",
+)
+@option(
+    "--quorum",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.OFF.value,
+    help="majority = announce only with most of the Nodes in reach; the same on all nodes.",
 )
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
@@ -184,7 +192,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         suspicion_mult=flags["ml_suspicion_mult"],
         vsn=delegate_version(flags["ml_delegate_version"]),
     )
-    return Settings(
+    settings = Settings(
         node_name=flags["node_name"],
         source=source,
         namespace=flags["namespace"] or default_namespace(),
@@ -202,12 +210,17 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         secret_path=flags["ml_secret_key_path"],
         gossip=gossip_config(flags["ml_wan_config"], tuning, files / "memberlist" / "config.json"),
         exclude=exclude_pattern(files / "excludel2.yaml"),
-        release=Release(flags["metallb_release"]),
+        release=RELEASES[flags["metallb_release"]],
         pod_name=flags["pod_name"],
         announce_rate=flags["announce_rate"],
         announce_refresh=flags["announce_refresh"],
         failover_after=failover_after(flags["failover_after"]),
+        quorum=Mode(flags["quorum"]),
     )
+    if settings.quorum is not Mode.OFF and not settings.gossips:
+        needed = "--ml-bindaddr" if source is not None else "--ml-bindaddr and --ml-labels"
+        raise SettingsError(f"--quorum: majority needs gossip: {needed}")
+    return settings
 
 
 def _check_addresses(bind_address: str, join: tuple[str, ...]) -> None:

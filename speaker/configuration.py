@@ -8,12 +8,13 @@ from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
 from speaker import interpreter
 from speaker.changes import Changes
-from speaker.desired import ServicePlan
+from speaker.desired import ServicePlan, Withheld
 from speaker.election import Election
 from speaker.later import JOBS_A_TURN
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures
-from speaker.planner import Planner
+from speaker.planner import Planner, ips_of
+from speaker.quorum import Quorum
 from speaker.upkeep import Part, survive
 from speaker.witness import links_needed
 
@@ -28,9 +29,10 @@ OnNeeded = Callable[[frozenset[str] | None], None]
 class Configuration:
     """Takes snapshots; `planned` is set when the first one is planned."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a plan passes through, each part once
         self,
         planner: Planner,
+        quorum: Quorum,
         changes: Changes,
         layer2: Layer2,
         election: Election,
@@ -43,6 +45,7 @@ class Configuration:
         self.plans: dict[str, ServicePlan] = {}
         self.planned = asyncio.Event()
         self._planner = planner
+        self._quorum = quorum
         self._changes = changes
         self._layer2 = layer2
         self._election = election
@@ -67,9 +70,32 @@ class Configuration:
         self._figures.updates += 1
         self._figures.update_errors += broken
         self._figures.config_loaded = snapshot.config is not None
-        self._figures.config_stale = broken or bool(self._stuck)
+        self._figures.config_stale = broken or bool(self._stuck) or bool(self._planner.kept)
+        self._plan_soon()
+
+    def _plan_soon(self) -> None:
         if self._planning is None or self._planning.done():
             self._planning = asyncio.create_task(self._plan())
+
+    def set_members(self, living: frozenset[str]) -> None:
+        """Withhold what has no majority of the living members, and no longer what has it again."""
+        changed = self._quorum.set_members(living)
+        if changed:
+            lacking = self._quorum.lacking
+            self._log.warning("quorum", changed=len(changed), lacking=lacking)
+        for service, item in changed.items():
+            self._put(service, item, "quorum")
+
+    def without_quorum(self) -> int:
+        """Count the services that have no majority, for the metric."""
+        return self._quorum.lacking
+
+    def given_up(self, service: str) -> None:
+        """This node announces a service no more. Where no pool holds its IPs, that it did is all
+        that kept its plan."""
+        if service in self._planner.kept and self.snapshot is not None:
+            self._planner.take(self.snapshot, (service,))
+            self._plan_soon()
 
     def close(self) -> None:
         """Plan no more."""
@@ -119,7 +145,7 @@ class Configuration:
 
     async def _filter(self, different: Mapping[str, ServicePlan | None]) -> None:
         """Let questions for new IPs pass: what the filter keeps out gets no answer."""
-        if all(_same_ips(self.plans.get(key), item) for key, item in different.items()):
+        if all(ips_of(self.plans.get(key)) == ips_of(item) for key, item in different.items()):
             return
         ips = self._planner.ips()
         await asyncio.to_thread(prepare, ips)
@@ -138,12 +164,16 @@ class Configuration:
                 failed = error
             else:
                 del self._different[service]
-        choices = (item.interfaces for item in self.plans.values() if item.withheld is None)
+        planned = (None, Withheld.QUORUM)
+        choices = (item.interfaces for item in self.plans.values() if item.withheld in planned)
         self._on_needed(links_needed(choices))
         return failed
 
     def _take_plan(self, service: str, item: ServicePlan | None) -> None:
-        self._changes.dirty.setdefault(service, "configuration")
+        self._put(service, self._quorum.set_plan(service, item), "configuration")
+
+    def _put(self, service: str, item: ServicePlan | None, reason: str) -> None:
+        self._changes.dirty.setdefault(service, reason)
         self._election.set_plan(service, item)
         if item is None:
             self.plans.pop(service, None)
@@ -169,10 +199,7 @@ class Configuration:
     def _show(self) -> None:
         """Bring the metrics of the configuration up to date."""
         figures, stale = self._figures, (*self._source_problems, *self._stuck)
-        figures.config_stale = any(problem.severity is Severity.ERROR for problem in stale)
+        broken = any(problem.severity is Severity.ERROR for problem in stale)
+        figures.config_stale = broken or bool(self._planner.kept)
         figures.problems.clear()
         figures.problems.update(problem.severity.value for problem in self._all_problems())
-
-
-def _same_ips(before: ServicePlan | None, after: ServicePlan | None) -> bool:
-    return (before.ips if before else ()) == (after.ips if after else ())

@@ -8,26 +8,25 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gossip.io import Event
-from link.interface import Interface
+from link.interface import Interface, may_answer
 from link.monitor import Monitor
+from link.packet_socket import NO_RIGHT, check_right
 from speaker import interpreter, logs, time_slice
-from speaker.announcer import Announcer, IPAddress
+from speaker.announcer import Announcer
 from speaker.changes import Changes
 from speaker.clients import Clients
 from speaker.configuration import Configuration
 from speaker.contact import Contact, Held, HoldReason, Released
-from speaker.desired import Options, ServicePlan, Withheld
+from speaker.desired import Options, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
 from speaker.health import Health, HttpServer
@@ -36,12 +35,12 @@ from speaker.layer2 import Layer2
 from speaker.members import Members
 from speaker.metrics import Figures, make_registry
 from speaker.peers import Peers
-from speaker.planner import Planner
+from speaker.planner import Planner, ips_of
+from speaker.quorum import Mode, Quorum
 from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
-from speaker.status import where
-from speaker.succession import ForeignAnswer
+from speaker.telling import Telling
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing
 from speaker.witness import Witness
@@ -66,14 +65,6 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@dataclass(slots=True)
-class _Decided:
-    """When this node won an IP, and for which services, with the reasons."""
-
-    at: float
-    reasons: dict[str, str] = field(default_factory=dict)
-
-
 class Daemon:
     """One speaker. `run` returns the exit status."""
 
@@ -87,40 +78,46 @@ class Daemon:
         self._announcer = Announcer(
             self._contact, clients, settings.announce_rate, settings.announce_refresh
         )
-        self._layer2 = Layer2(self._announcer, clients, clock, settings.exclude, self._tick, log)
-        self._layer2.on_first_frame = self._first_frame
+        self._layer2 = Layer2(self._announcer, clients, clock, self._tick, log)
+        self._reconciler = Reconciler()
+        self._later = Later(lambda: self._busy or self._announcer.urgent)
+        self._telling = Telling(
+            settings.node_name,
+            clock,
+            self._reconciler,
+            self._announcer,
+            self._layer2,
+            self._later,
+            log,
+        )
+        self._layer2.on_first_frame = self._telling.first_frame
         self._failover = self._make_failover()
         self._witness = Witness(
             self._failover, self._announcer, self._layer2, self._peers, clock, self._wake, log
         )
-        self._witness.on_handed_over = self._publish
+        self._witness.on_handed_over = self._telling.publish
         self._witness.on_void = self._settle_at_once
-        self._witness.on_quiet = self._answered_quietly
-        self._witness.on_foreign_answer = self._foreign_answer
+        self._witness.on_quiet = self._telling.quiet
+        self._witness.on_put_off = self._telling.put_off
+        self._witness.on_foreign_answer = self._telling.foreign_answer
         self._layer2.listener = self._witness
         self._changes = Changes(self._wake)
         self._members = Members(
             self._peers, self._contact, self._witness, self._changes, clock, log
         )
         self._election = Election()
-        self._reconciler = Reconciler()
         self._moves: deque[Move] = deque()
-        self._later = Later(lambda: self._busy or self._announcer.urgent)
         self._previous: dict[str, str | None] = {}
         """Who owned a service before us, until we have taken it up."""
         self._turning = self._caught_up = False
         """Whether this turn has read what was asked before it took an IP from a living owner."""
-        self._unassigned: set[str] = set()
-        """Services that this node has won, and of which the cluster is not told so yet."""
-        self._decided: dict[IPAddress, _Decided] = {}
-        """What this node has won and not announced yet."""
         self._settling = False
         self._settled = asyncio.Event()
         self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._stop = asyncio.Event()
-        self._running = False
+        self._running = self._signalled = False
         self._failure: str | None = None
         self._retries = Retries()
         """By the name of a service; what is none begins with `#`."""
@@ -129,11 +126,14 @@ class Daemon:
         self._figures = self._make_figures()
         self._configuration = self._make_configuration()
         self._figures.plans = self._configuration.plans
+        self._figures.without_quorum = self._configuration.without_quorum
         self._cluster = self._make_cluster() if settings.source is None else None
         if self._cluster is not None:
+            self._telling.cluster = self._cluster
             self._watch_cluster(self._cluster)
         self._registry, self._instruments = make_registry(self._figures)
         self._witness.on_confirmed = self._instruments.confirmed.observe
+        self._telling.on_taken = self._instruments.takeover.observe
 
     def _make_failover(self) -> Failover:
         after = self._settings.failover_after
@@ -171,9 +171,11 @@ class Daemon:
             release=settings.release,
             gossips=settings.gossips,
             addresses_from_annotations=settings.source is not None,
+            quorum=settings.quorum is not Mode.OFF,
         )
         return Configuration(
-            Planner(options),
+            Planner(options, self._reconciler.announced),
+            Quorum(settings.quorum),
             self._changes,
             self._layer2,
             self._election,
@@ -218,7 +220,7 @@ class Daemon:
         parts.callback(self._cancel_timer)
         parts.callback(self._layer2.close)
         parts.callback(self._witness.close)
-        monitor = Monitor(self._on_links)
+        monitor = Monitor(self._on_links, partial(may_answer, self._settings.exclude))
         await monitor.start()
         parts.callback(monitor.close)
         source = self._cluster or self._folder()
@@ -262,18 +264,6 @@ class Daemon:
         )
         client, take = from_environment(), self._configuration.take
         return Cluster(client, scope, clock, take, self._log, self._upkeep.listen)
-
-    def _publish(self, services: Iterable[str]) -> None:
-        """Tell the cluster where these services are announced now, as far as it is true."""
-        if self._cluster is None:
-            return
-        announced, names = self._reconciler.announced(), self._layer2.names()
-        for service in services:
-            interfaces = where(announced.get(service), self._announcer.serves, names)
-            self._cluster.changed(service, interfaces)
-            if interfaces is not None and service in self._unassigned:
-                self._unassigned.discard(service)
-                self._cluster.assigned(service)
 
     def _serve(self, parts: AsyncExitStack) -> None:
         settings = self._settings
@@ -325,16 +315,16 @@ class Daemon:
     async def _withdraw_everything(self) -> None:
         self._leaving = True
         self._announcer.withdraw_all()
-        for item in list(self._reconciler.announced().values()):
-            self._log_ips("withdraw", item.service, item.ips, reason="leaving")
+        self._telling.leaving()
         await self._later.finish()
 
     # ---- what comes in
 
     def _on_stop_signal(self) -> None:
-        if self._stop.is_set():
+        if self._signalled:
             logs.finish()
-            os._exit(0)
+            self._end_now()
+        self._signalled = True
         self._end()
 
     def _on_source_end(self, task: asyncio.Task[None]) -> None:
@@ -362,23 +352,23 @@ class Daemon:
     def _end_now(self) -> None:
         os._exit(EXIT_FAILURE if self._failure else 0)
 
-    def _on_links(self, interfaces: Mapping[int, Interface]) -> None:
+    def _on_links(self, interfaces: Mapping[int, Interface], own_macs: Container[bytes]) -> None:
         try:
-            self._take_links(interfaces)
+            self._take_links(interfaces, own_macs)
         except PermissionError:
-            self._fail(_NO_RIGHT)
+            self._fail(NO_RIGHT)
         except Exception as error:
             survive(Part.LINKS, error)
             # Unless there is other news by then: the last word counts.
-            self._retries.later("#links", RETRY, self._on_links, interfaces)
+            self._retries.later("#links", RETRY, self._on_links, interfaces, own_macs)
         else:
             self._retries.drop("#links")
 
-    def _take_links(self, interfaces: Mapping[int, Interface]) -> None:
-        self._layer2.set_interfaces(interfaces)
+    def _take_links(self, interfaces: Mapping[int, Interface], own_macs: Container[bytes]) -> None:
+        self._layer2.set_interfaces(interfaces, own_macs)
         self._witness.take_links()
         announced = self._reconciler.announced().values()
-        self._publish([item.service for item in announced if item.interfaces is not None])
+        self._telling.publish([item.service for item in announced if item.interfaces is not None])
         self._wake()
 
     def _on_gossip(self, event: Event) -> None:
@@ -464,6 +454,7 @@ class Daemon:
         if self._changes.members:
             self._changes.members = False
             self._failover.set_peers(self._peers.others(), clock())
+        self._configuration.set_members(live)
         self._election.set_members(live, self._changes.cause)
         self._election.set_bars(self._failover.bars(), "bars")
         if not self._moves:
@@ -484,17 +475,10 @@ class Daemon:
             self._previous[move.service] = move.before
         self._changes.dirty[move.service] = move.reason
         now = clock()
-        for ip in planned_ips(self._configuration.plans, move.service):
+        ips = ips_of(self._configuration.plans.get(move.service))
+        for ip in ips:
             self._failover.moved(move.service, ip, move.before, move.after, now)
-        planned = self._configuration.plans.get(move.service)
-        self._log_ips(
-            "leader",
-            move.service,
-            planned.ips if planned else (),
-            owner=move.after,
-            previous=move.before,
-            reason=move.reason,
-        )
+        self._telling.moved(move, ips)
 
     def _reconcile(self, now: float, until: float) -> None:
         """Announce and withdraw; while contact is missing nothing new is taken up."""
@@ -504,9 +488,11 @@ class Daemon:
             due = tuple(service for service in due if service in announced)
         for service in due:
             reason = self._changes.dirty.pop(service)
+            before = self._reconciler.announced().get(service)
             try:
                 self._reconcile_one(service, reason, now)
             except Exception as error:
+                self._reconciler.unfinished(service, before)
                 self._failed(service, reason, error)
             if clock() >= until:
                 return
@@ -528,7 +514,7 @@ class Daemon:
                 self._announce(action, now)
             else:
                 self._give_up(action, now)
-            self._publish([service])
+            self._telling.publish([service])
 
     @property
     def _electing(self) -> bool:
@@ -547,19 +533,18 @@ class Daemon:
 
     def _give_up(self, action: Withdraw, now: float) -> None:
         service = action.service
-        self._unassigned.discard(service)
+        self._configuration.given_up(service)
         lost = action.reason == Withheld.NOT_OWNER
         winner = self._election.owner(service) if lost else None
         surely = winner is not None
         if not surely:
             winner = self._election.elsewhere(service)
         for ip in action.ips:
-            self._decided.pop(ip, None)
             if winner is None:
                 self._failover.withdraw(service, ip)
             else:
                 self._failover.lost(service, ip, winner, now, surely=surely)
-        self._log_ips("withdraw", service, action.ips, reason=action.reason)
+        self._telling.lost(action)
 
     def _announce(self, action: Announce, now: float) -> None:
         previous = self._previous.pop(action.service, None)
@@ -568,63 +553,16 @@ class Daemon:
             self._caught_up = not self._failover.lost_its_owner(previous)
             if self._caught_up:
                 self._layer2.catch_up()
+        self._telling.won(action, now)
         for ip in action.ips:
-            # Said when it is true: a takeover asks the old owner first.
-            decided = self._decided.setdefault(ip, _Decided(now))
-            decided.reasons[action.service] = action.reason
             self._failover.won(action.service, ip, action.interfaces, previous, now)
-        if self._cluster is not None:
-            # Links may be missing, too.
-            self._unassigned.add(action.service)
-        if action.interfaces is not None and not action.interfaces & self._layer2.names():
-            wanted = sorted(action.interfaces)
-            self._log.warning("announce_failed", service=action.service, interfaces=wanted)
-            if self._cluster is not None:
-                self._cluster.failed(action.service, str(action.ips[0]), wanted)
-
-    def _first_frame(self, ip: IPAddress) -> None:
-        decided = self._decided.pop(ip, None) if self._decided else None
-        if decided is not None:
-            self._later.add(partial(self._instruments.takeover.observe, clock() - decided.at))
-            self._log_announced(ip, decided)
-
-    def _answered_quietly(self, ip: IPAddress) -> None:
-        decided = self._decided.get(ip)
-        if decided is not None:
-            self._log_announced(ip, decided, quiet=True)
-
-    def _foreign_answer(self, answer: ForeignAnswer) -> None:
-        """Tell the services of the IP which setting of which node is wrong."""
-        if self._cluster is None:
-            return
-        for service, item in list(self._reconciler.announced().items()):
-            if answer.ip in item.ips:
-                self._cluster.foreign_answer(service, str(answer.ip), answer.node)
-
-    def _log_announced(self, ip: IPAddress, decided: "_Decided", **fields: Any) -> None:
-        for service, reason in decided.reasons.items():
-            self._log_ips("announce", service, (ip,), reason=reason, **fields)
-
-    def _log_ips(self, event: str, service: str, ips: tuple[IPAddress, ...], **fields: Any) -> None:
-        """Log one line an IP, later, with the time of now."""
-        fields = {
-            "owner": self._settings.node_name,
-            **fields,
-            "service": service,
-            "at": time.time(),
-        }
-        for ip in ips:
-            self._later.add(partial(self._log_ip, event, ip, fields))
-
-    def _log_ip(self, event: str, ip: IPAddress, fields: dict[str, Any]) -> None:
-        self._log.info(event, ip=str(ip), **fields)
 
     def _note_readiness(self) -> None:
         self._figures.contact = self._contact.held is None
         if not self._configuration.planned.is_set():
             self._health.not_ready = "sources are not read yet"
         elif self._contact.held is not None:
-            self._health.not_ready = why_held(self._contact.held)
+            self._health.not_ready = why_held(self._contact.held, self._settings.node_name)
         else:
             if self._health.not_ready is not None:
                 self._log.info("ready")
@@ -676,16 +614,10 @@ class Daemon:
             self._schedule()
 
 
-def planned_ips(plans: Mapping[str, ServicePlan], service: str) -> tuple[IPAddress, ...]:
-    """Return the IPs of a service, none where there is no plan for it."""
-    item = plans.get(service)
-    return () if item is None else item.ips
-
-
-def why_held(reason: HoldReason) -> str:
+def why_held(reason: HoldReason, node: str) -> str:
     """Return for people why a speaker answers for nothing."""
     if reason is HoldReason.NAME_TAKEN:
-        return "another node has this node's name: see --node-name"
+        return f"another node has the name {node}: see --node-name"
     return "no contact with another speaker yet"
 
 
@@ -701,15 +633,6 @@ _NO_WITNESS = (
     "only one other node and no gateway or client answers ICMP echo: "
     "if it dies, its IPs move after 5 to 7 s"
 )
-_NO_RIGHT = "packet sockets: permission denied: the speaker needs root or the capability NET_RAW"
-
-
-def check_right() -> None:
-    """Raise OSError with a clear message where packet sockets are not allowed."""
-    try:
-        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
-    except PermissionError:
-        raise OSError(None, _NO_RIGHT) from None
 
 
 def run(settings: Settings) -> int:

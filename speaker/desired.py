@@ -20,7 +20,7 @@ from kube.objects import (
     Node,
     Service,
 )
-from kube.problem import Path, Problem, quoted, worst_first
+from kube.problem import Path, Problem, Severity, quoted, worst_first
 from kube.selector import any_matches
 from kube.snapshot import Snapshot
 
@@ -44,14 +44,18 @@ class Withheld(StrEnum):
     """Releases after v0.16 do not let services share an IP that a selector could part."""
     NOT_OWNER = "notOwner"
     """No endpoint can serve, or no node may own it."""
+    QUORUM = "quorum"
+    """Ours, by choice: not most of the nodes that may own it are in reach (see `quorum`)."""
 
 
 class Release(StrEnum):
     """MetalLB's releases that decide differently; speakers of one ring must decide alike."""
 
-    V0_14 = "v0.14"
-    """Its last patch, v0.14.9: cordoned nodes own nothing (only there; it was taken back). Without
-    gossip nobody announces anything. No service selectors either."""
+    V0_14_5 = "v0.14.5"
+    """And its patches up to v0.14.8: without gossip nobody announces anything. No service selectors
+    either. Those before judge endpoints by rules that we do not know."""
+    V0_14_9 = "v0.14.9"
+    """The last patch: cordoned nodes own nothing besides (only there; it was taken back)."""
     V0_15 = "v0.15"
     """No service selectors."""
     V0_16 = "v0.16"
@@ -62,6 +66,19 @@ class Release(StrEnum):
     def selects_services(self) -> bool:
         """Whether advertisements have service selectors."""
         return self in (Release.V0_16, Release.HEAD)
+
+    @property
+    def needs_gossip(self) -> bool:
+        """Whether nobody owns anything where there is no gossip."""
+        return self in (Release.V0_14_5, Release.V0_14_9)
+
+
+RELEASES: Mapping[str, Release] = {
+    **{f"v0.14.{patch}": Release.V0_14_5 for patch in range(5, 9)},
+    "v0.14": Release.V0_14_9,
+    **{release.value: release for release in Release if release is not Release.V0_14_5},
+}
+"""By the names that an operator may give; a minor release means its last patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,8 @@ class Options:
     gossips: bool = True
     addresses_from_annotations: bool = False
     """Where no controller writes a status (`--source`): take the addresses a service asks for."""
+    quorum: bool = False
+    """Whether it takes a majority of the Nodes to announce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +115,8 @@ class ServicePlan:
     """Points of preferred nodes: more come first, the hash decides among equals."""
     withheld: Withheld | None = None
     """Set: this node does not announce it, whatever the election says."""
+    voters: frozenset[str] | None = frozenset()
+    """Nodes that the advertisements admit, wherever its endpoints are; None: no Node is known."""
 
 
 def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], list[Problem]]:
@@ -108,7 +129,7 @@ def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], 
             slices = snapshot.slices.get(service.key, ())
             plans[service.key], found = rules.plan(service, slices)
             problems += found
-    return plans, worst_first((*problems, *without_effect(snapshot.config, options)))
+    return plans, worst_first((*problems, *general(snapshot, options)))
 
 
 def is_ours(service: Service, options: Options) -> bool:
@@ -200,7 +221,7 @@ class Rules:
         serving = _serving(slices)
         ads = self._for_service(service, of_pool)
         own = self._own_advertisements(ads)
-        candidates = self._electorate(ads)
+        candidates = voters = self._electorate(ads)
         if service.external_traffic_policy == "Local":
             local = frozenset(node for node in serving if node)
             candidates = local if candidates is None else candidates & local
@@ -225,6 +246,7 @@ class Rules:
             _interfaces(own),
             self._preferences(ads),
             withheld,
+            voters,
         )
 
     def _for_service(
@@ -268,7 +290,7 @@ class Rules:
         return self._electorates[key]
 
     def _admitted(self, ads: tuple[L2Advertisement, ...]) -> frozenset[str] | None:
-        if self._options.release is Release.V0_14 and not self._options.gossips:
+        if self._options.release.needs_gossip and not self._options.gossips:
             return frozenset()
         if not self._nodes:
             # Nobody knows of labels: each member counts as a node without any.
@@ -283,10 +305,10 @@ class Rules:
 
     def _available(self, node: Node) -> bool:
         """Tell if the node may own anything. As in MetalLB, readiness has no say, nor has a cordon
-        in any release but one."""
+        in any release but v0.14.9."""
         if node.network_unavailable:
             return False
-        if node.unschedulable and self._options.release is Release.V0_14:
+        if node.unschedulable and self._options.release is Release.V0_14_9:
             return False
         return self._options.ignore_exclude_lb or EXCLUDE_LABEL not in node.labels
 
@@ -327,7 +349,15 @@ def _not_allowed(
     return service.origin.error(addresses.field, message)
 
 
-def without_effect(config: Config | None, options: Options) -> Iterator[Problem]:
+def general(snapshot: Snapshot, options: Options) -> Iterator[Problem]:
+    """Tell what is wrong with the objects that services have in common."""
+    if options.quorum and not snapshot.nodes:
+        message = "--quorum=majority: no Node object is known, so nobody has a majority"
+        yield Problem(Severity.ERROR, "", 0, "", "", message)
+    yield from _without_effect(snapshot.config, options)
+
+
+def _without_effect(config: Config | None, options: Options) -> Iterator[Problem]:
     """Warn of fields that the release set does not know: it treats them as absent."""
     if options.release is Release.HEAD or config is None:
         return

@@ -310,6 +310,10 @@ class Failover:
         """Drain which kernels answer for IPs of ours without their speakers."""
         return self._succession.foreign_answers()
 
+    def put_off(self) -> frozenset[IPAddress]:
+        """Drain the IPs that this node has won and does not announce now."""
+        return self._succession.put_off()
+
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
         return self._liveness.requests()

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
-from re import Pattern
 from typing import Any, Protocol
 
 from arp import packet as arp_packet
@@ -25,7 +24,7 @@ from link.filter import (
     ndp_program,
 )
 from link.frame import EtherType
-from link.interface import Interface, eligibility
+from link.interface import Interface
 from link.mac import ZERO
 from link.multicast import Memberships
 from link.packet_socket import LONGEST_FRAME, PACKET_OTHERHOST, PacketSocket
@@ -182,7 +181,6 @@ class Layer2:
         announcer: Announcer,
         clients: Clients,
         clock: Callable[[], float],
-        exclude: Pattern[str] | None,
         on_frames: Callable[[float], None],
         log: Any,
     ) -> None:
@@ -190,7 +188,6 @@ class Layer2:
         self._announcer = announcer
         self._clients = clients
         self._clock = clock
-        self._exclude = exclude
         self._on_frames = on_frames
         self._log = log
         self._links: dict[int, _Link] = {}
@@ -201,25 +198,24 @@ class Layer2:
         self._ipv4: frozenset[IPv4Address] = frozenset()
         self._ipv6: frozenset[IPv6Address] = frozenset()
         self._groups = SolicitedNodeGroups()
-        self._own_macs: frozenset[bytes] = frozenset()
+        self._own_macs: Container[bytes] = frozenset()
         self._now = 0.0
         self.stats = Layer2Stats()
         self.on_first_frame: Callable[[IPAddress], None] = lambda ip: None
         """Called with each IP of which an announcement has just left."""
         self.listener: Listener | None = None
 
-    def set_interfaces(self, interfaces: Mapping[int, Interface]) -> None:
-        """Take the node's links; raises PermissionError where CAP_NET_RAW is missing."""
-        self._all = interfaces
-        self._own_macs = frozenset(interface.mac for interface in interfaces.values())
-        wanted = {
-            index: interface
-            for index, interface in interfaces.items()
-            if eligibility(interface, self._exclude) is None
-        }
-        for index in self._links.keys() - wanted.keys():
+    def set_interfaces(
+        self, interfaces: Mapping[int, Interface], own_macs: Container[bytes]
+    ) -> None:
+        """Take the node's links that may answer, and the MACs of all it has.
+
+        Raises PermissionError where CAP_NET_RAW is missing.
+        """
+        self._all, self._own_macs = interfaces, own_macs
+        for index in self._links.keys() - interfaces.keys():
             self._close(index)
-        for interface in wanted.values():
+        for interface in interfaces.values():
             self._take(interface)
         usable = {index: link.interface for index, link in self._links.items()}
         self._announcer.set_interfaces(usable, self._clock())
@@ -376,7 +372,7 @@ class Layer2:
 
     def _try_again(self) -> None:
         try:
-            self.set_interfaces(self._all)
+            self.set_interfaces(self._all, self._own_macs)
         except Exception as error:
             survive(Part.LINKS, error)
             self._retry_later()

@@ -52,6 +52,7 @@ class Figures:
     refusals: Callable[[], Mapping[str, int]] = dict
     gossip_health: Callable[[], int] = int
     key_unproved: Callable[[], int] = int
+    without_quorum: Callable[[], int] = int
     moves: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
     updates: int = 0
@@ -141,6 +142,11 @@ class SpeakerCollector(Collector):
         yield leader
         known = {ip for plan in list(plans.values()) for ip in plan.ips}
         yield _gauge("clarion_service_ips", "Service IPs known to this node.", len(known))
+        yield _gauge(
+            "clarion_without_quorum",
+            "Services withheld as most of the nodes that may own them are out of reach.",
+            figures.without_quorum(),
+        )
         yield _counter("clarion_moves", "Changes of owner seen.", "reason", figures.moves.copy())
 
     def _gossip(self) -> Iterator[Metric]:

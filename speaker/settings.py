@@ -15,6 +15,7 @@ from gossip.wire.messages import CURRENT_VSN
 from speaker.desired import Release
 from speaker.durations import parse_duration
 from speaker.pace import RATE
+from speaker.quorum import Mode
 
 GOSSIP_PORT = 7946
 SHORT_SECRET = 16
@@ -68,6 +69,8 @@ class Settings:
     """Seconds between announcements that go on for ever; 0 for none."""
     failover_after: float = FAILOVER_AFTER
     """Seconds after which a dead node's IPs move, on average; 0: when memberlist says so."""
+    quorum: Mode = Mode.OFF
+    """What part of the nodes has to be in reach."""
 
     @property
     def gossips(self) -> bool:

@@ -136,7 +136,7 @@ class Succession:
         was_ours = yielded or self._announcer.wants(ip)
         links = () if was_ours else self._links_to_ask(dead, previous, interfaces)
         if not links and not self._takeovers.holds(ip):
-            quiet = self._takeovers.quiet(ip)
+            quiet = self._takeovers.stays_quiet(ip)
             self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
             return
         self._waiting.setdefault(ip, {})[service] = interfaces
@@ -294,6 +294,10 @@ class Succession:
         changed = frozenset(self._changed)
         self._changed.clear()
         return changed
+
+    def put_off(self) -> frozenset[IPAddress]:
+        """Drain the IPs that this node has won and does not announce now."""
+        return self._takeovers.put_off()
 
     def asks(self) -> list[tuple[Interface, Ask]]:
         """Drain the questions to owners on the wire, with the link to ask on."""

@@ -112,6 +112,7 @@ class Takeovers:
     _quiet: dict[IPAddress, _Pending] = field(default_factory=dict)
     _parted: dict[IPAddress, _Pending] = field(default_factory=dict)
     """Taken over quietly, and on the way to another owner."""
+    _put_off: set[IPAddress] = field(default_factory=set)
     _asks: deque[Ask] = field(default_factory=deque)
     _questions: dict[str, list[IPAddress]] = field(default_factory=dict)
     _contests: list[Contest] = field(default_factory=list)
@@ -165,6 +166,12 @@ class Takeovers:
         """Name the nodes from which the IP was taken so, also while it goes to another owner."""
         item = self._quiet.get(ip) or self._parted.get(ip)
         return frozenset() if item is None else item.dead
+
+    def stays_quiet(self, ip: IPAddress) -> bool:
+        """The same for an IP that is won once more, which is then put off once more."""
+        if self.quiet(ip):
+            self._put_off.add(ip)
+        return self.quiet(ip)
 
     @property
     def idle(self) -> bool:
@@ -236,6 +243,7 @@ class Takeovers:
         if not dead and self._kernel_of(item) is not Kernel.ANSWERS:
             return [Take(ip, Mode.LOUD)]
         self._quiet[ip] = item
+        self._put_off.add(ip)
         return [Take(ip, Mode.QUIET)]
 
     def owner_back(self, owner: str, now: float) -> None:
@@ -270,6 +278,13 @@ class Takeovers:
                 takes.append(Take(ip, Mode.LOUD))
         self.contested = sum(item.contested for item in self._pending.values())
         return takes
+
+    def put_off(self) -> frozenset[IPAddress]:
+        """Drain the IPs found to be contested, or taken over without a word, since the last call:
+        if they are announced at all, then for another reason than this takeover."""
+        put_off = frozenset(self._put_off)
+        self._put_off.clear()
+        return put_off
 
     def asks(self, now: float) -> list[Ask]:
         """Drain the questions to send on the wire now; the time to answer begins with them."""
@@ -334,6 +349,7 @@ class Takeovers:
                     item.told = item.answered_by
                     self._contests.append(Contest(ip, item.answered_by))
                 item.contested, item.decide_at = True, now + ASK_AGAIN
+                self._put_off.add(ip)
                 return []
         if Kernel.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN
@@ -349,6 +365,7 @@ class Takeovers:
         if kernel is not Kernel.ANSWERS:
             return [Take(ip, Mode.LOUD)]
         self._quiet[ip] = item
+        self._put_off.add(ip)
         return [Take(ip, Mode.QUIET)]
 
     def _let_go(self, item: _Pending, now: float) -> bool:

@@ -181,5 +181,7 @@ def describe(error: BaseException | None) -> str:
     """Name the error in one line."""
     if error is None:
         return "ended"
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     text = " ".join(str(error).split())[:LONGEST_TEXT]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -64,6 +64,8 @@ class Witness:
         """Called with an IP that is answered for from now on, but not announced."""
         self.on_foreign_answer: Callable[[ForeignAnswer], None] = lambda answer: None
         """Called where another node's kernel answers for an IP of ours, but not its speaker."""
+        self.on_put_off: Callable[[frozenset[IPAddress]], None] = lambda ips: None
+        """Called with IPs that are contested, or taken over without a word."""
         self.on_void: Callable[[], None] = lambda: None
         """Called where an announcement has changed who may own, before the next frame is read."""
 
@@ -150,6 +152,8 @@ class Witness:
         if self._bars != before:
             self._report(before)
             self._on_change()
+        if put_off := self.core.put_off():
+            self.on_put_off(put_off)
         if services := self.core.handed_over():
             self.on_handed_over(services)
             self._on_change()

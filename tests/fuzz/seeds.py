@@ -267,6 +267,17 @@ def _route(attributes: bytes) -> bytes:
     return _netlink(24, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 3, 0, 1, 0) + attributes)
 
 
+def link_news() -> list[bytes]:
+    """Return netlink messages: a link, its addresses of both families, and that they are gone."""
+    name, mac = struct.pack("=HH5sxxx", 9, 3, b"eth0"), struct.pack("=HH6sxx", 10, 1, b"\2link0")
+    link = struct.pack("=BxHiII", 0, 1, 2, 0x43, 0) + name + mac
+    four = struct.pack("=BBBBIHH4B", 2, 24, 0, 0, 2, 8, 2, 192, 0, 2, 1)
+    six = struct.pack("=BBBBIHH", 10, 64, 0, 253, 2, 20, 1) + b"\xfe\x80" + bytes(14)
+    come = _netlink(16, link) + _netlink(20, four) + _netlink(20, six)
+    gone = _netlink(21, six) + _netlink(17, link)
+    return [come, gone, come + gone]
+
+
 def _netlink(kind: int, content: bytes) -> bytes:
     return struct.pack("=IHHII", 16 + len(content), kind, 0, 1, 0) + content
 

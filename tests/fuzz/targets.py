@@ -31,9 +31,11 @@ from kube.problem import FAULT, Problem
 from kube.reflector import Reflector, Resource
 from kube.snapshot import build
 from link import frame as ethernet
-from link import route
+from link import news, route
 from link.checksum import internet_checksum
 from link.drop import DecodeError, DropReason
+from link.netlink import split
+from link.table import LinkTable
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
 from ndp.packet import encode as encode_ndp
@@ -275,6 +277,17 @@ def netlink(data: bytes) -> None:
     assert sum(len(item.gateways) for item in found) <= len(data) // 4
 
 
+def netlink_link(data: bytes) -> None:
+    """No message leaves the table with more than one link or address of its own."""
+    table, changes = LinkTable(), 0
+    for kind, content in split(data):
+        if (change := news.read(kind, content)) is not None:
+            changes += 1
+            table.apply(change)
+    links = table.interfaces().values()
+    assert len(links) + sum(len(link.addresses) for link in links) <= changes <= len(data) // 16
+
+
 # ---- kube and settings
 
 
@@ -374,6 +387,7 @@ TARGETS = {
     "ndp-frame": Target("frames", ndp_frame, seeds.ndp_frames, 15, 256),
     "ndp-checked": Target("frames", ndp_checked, seeds.ndp_frames, 15, 256),
     "netlink-route": Target("frames", netlink, seeds.routes, 5),
+    "netlink-link": Target("frames", netlink_link, seeds.link_news, 5),
     "manifest": Target("kube", manifest, seeds.manifests, 10, 4_096),
     "api-object": Target("kube", api_object, seeds.api_objects, 10, 1_024),
     "api-page": Target("kube", api_page, seeds.api_objects, 10, 1_024),

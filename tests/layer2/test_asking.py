@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ import structlog
 from arp.gratuitous import reply, request_to_client
 from dualstack import Machine, dualstack, manifests
 from link.drop import DropReason
-from link.interface import Interface
+from link.interface import Interface, may_answer
 from link.mac import parse_mac
 from link.monitor import Monitor
 from ndp.unsolicited import advertisement
@@ -50,7 +50,7 @@ class Ear:
         clients, now = Clients(), time.monotonic()
         self.announcer = Announcer(Contact(now, alone=True), clients)
         log = structlog.get_logger()
-        self.layer2 = Layer2(self.announcer, clients, time.monotonic, None, lambda now: None, log)
+        self.layer2 = Layer2(self.announcer, clients, time.monotonic, lambda now: None, log)
         self.layer2.listener = self
         self.overheard = asyncio.Event()
 
@@ -67,9 +67,9 @@ class Ear:
     def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         raise AssertionError(f"{client} was not asked")
 
-    def take(self, links: Mapping[int, Interface]) -> None:
+    def take(self, links: Mapping[int, Interface], own_macs: Container[bytes]) -> None:
         self.links = dict(links)
-        self.layer2.set_interfaces(links)
+        self.layer2.set_interfaces(links, own_macs)
 
     @property
     def index(self) -> int:
@@ -77,7 +77,7 @@ class Ear:
 
     async def listen(self, act: Callable[["Ear"], None], seconds: float) -> None:
         """Open the sockets, `act`, and read until something is overheard, or so long."""
-        monitor = Monitor(self.take)
+        monitor = Monitor(self.take, partial(may_answer, None))
         self.layer2.set_service_ips(IPS)
         await monitor.start()
         try:

@@ -1,7 +1,7 @@
 """Netlink that loses news, as more links change than its socket holds: the table is read anew."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import pytest
 from pyroute2 import IPRoute
@@ -61,7 +61,7 @@ async def _watch(namespace: Namespace, overruns: int) -> tuple[set[str], int]:
     names: set[str] = set()
     complete = asyncio.Event()
 
-    def take(interfaces: Mapping[int, Interface]) -> None:
+    def take(interfaces: Mapping[int, Interface], own_macs: Container[bytes]) -> None:
         nonlocal names
         names = {link.name for link in interfaces.values()}
         if "late0" in names:

@@ -1,7 +1,10 @@
 """Frames, filters, interface rules and the link table: pure parts."""
 
 import re
-from ipaddress import ip_interface
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from ipaddress import ip_address, ip_interface
 
 import pytest
 from hypothesis import given
@@ -9,9 +12,17 @@ from hypothesis import strategies as st
 
 from link import frame
 from link.drop import DecodeError, DropReason
-from link.interface import Ineligible, Interface, eligibility
+from link.interface import Ineligible, Interface, eligibility, may_answer
 from link.mac import BROADCAST, format_mac, is_group, parse_mac
-from link.table import AddressGone, AddressSet, Change, LinkGone, LinkSet, LinkTable
+from link.table import (
+    AddressGone,
+    AddressSet,
+    Change,
+    GatewaysSet,
+    LinkGone,
+    LinkSet,
+    LinkTable,
+)
 
 MAC = parse_mac("02:00:00:00:00:0a")
 ETH0 = Interface(2, "eth0", MAC, up=True, carrier=True, broadcast=True, noarp=False)
@@ -92,3 +103,63 @@ def test_table_keeps_addresses_over_link_changes_and_reports_real_changes_only()
     assert not table.apply(LinkGone(9))
     assert table.apply(LinkGone(2))
     assert table.interfaces() == {}
+
+
+def test_of_unwanted_links_the_table_tells_nothing_but_keeps_addresses_and_macs() -> None:
+    table = LinkTable(partial(may_answer, re.compile("^veth")))
+    veth = changed(name="veth0", index=7, mac=b"\x02veth7")
+    assert table.apply(LinkSet(ETH0))
+    for change in (
+        LinkSet(veth),
+        AddressSet(7, ADDRESS),
+        LinkSet(replace(veth, carrier=False)),
+        GatewaysSet({7: frozenset({ip_address("192.0.2.9")})}),
+    ):
+        assert not table.apply(change)
+    assert table.interfaces() == {2: ETH0}
+    assert set(table.macs) == {ETH0.mac, veth.mac}
+    # Under another name it is wanted, with all that was learnt before.
+    assert table.apply(LinkSet(replace(veth, name="lan0")))
+    lan0 = table.interfaces()[7]
+    assert (lan0.addresses, len(lan0.gateways)) == (frozenset({ADDRESS}), 1)
+    assert table.apply(LinkSet(veth))
+    assert table.interfaces() == {2: ETH0}
+    assert not table.apply(LinkGone(7))
+    assert set(table.macs) == {ETH0.mac}
+
+
+CHANGES = st.one_of(
+    st.builds(
+        LinkSet,
+        st.builds(
+            changed,
+            index=st.integers(1, 3),
+            name=st.sampled_from(["eth0", "veth0"]),
+            up=st.booleans(),
+            mac=st.sampled_from([b"", b"\x02same0", b"\x02other"]),
+        ),
+    ),
+    st.builds(LinkGone, st.integers(1, 3)),
+    st.builds(AddressSet, st.integers(1, 3), st.just(ADDRESS)),
+    st.builds(AddressGone, st.integers(1, 3), st.just(ADDRESS)),
+    st.builds(
+        GatewaysSet,
+        st.dictionaries(st.integers(1, 3), st.just(frozenset({ip_address("192.0.2.9")}))),
+    ),
+)
+
+
+@given(st.lists(CHANGES, max_size=20))
+def test_what_is_told_is_what_is_wanted_of_all_there_is(changes: list[Change]) -> None:
+    """Beside a table that wants everything: the same links, filtered; told if they differ."""
+    wanted = partial(may_answer, re.compile("^veth"))
+    table, whole = LinkTable(wanted), LinkTable()
+    for change in changes:
+        before = table.interfaces()
+        told = table.apply(change)
+        whole.apply(change)
+        every = whole.interfaces()
+        after = table.interfaces()
+        assert after == {index: link for index, link in every.items() if wanted(link)}
+        assert told is (before != after)
+        assert dict(table.macs) == Counter(link.mac for link in every.values())

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from link import route
+from link.netlink import NLMSG_DONE
 from link.route import RTM_DELROUTE, RTM_NEWROUTE, RouteMessage, messages
 
 GATEWAY, GATEWAY6 = IPv4Address("192.0.2.1"), IPv6Address("fe80::1")
@@ -74,9 +75,9 @@ def test_which_routes_are_default_gateways(
 
 def test_several_messages_in_one_datagram() -> None:
     gone = message(link(2), via(GATEWAY), kind=RTM_DELROUTE)
-    done = struct.pack("=IHHIII", 20, route.NLMSG_DONE, 2, 1, 0, 0)
+    done = struct.pack("=IHHIII", 20, NLMSG_DONE, 2, 1, 0, 0)
     found = list(messages(gone + done))
-    assert found == [RouteMessage(RTM_DELROUTE, ((2, GATEWAY),)), RouteMessage(route.NLMSG_DONE)]
+    assert found == [RouteMessage(RTM_DELROUTE, ((2, GATEWAY),)), RouteMessage(NLMSG_DONE)]
 
 
 def test_a_cut_message_ends_the_datagram_and_nothing_else() -> None:
@@ -99,6 +100,6 @@ def test_the_kernel_understands_the_question() -> None:
         asked.settimeout(5.0)
         asked.send(route.dump_request(7))
         kinds: list[int] = []
-        while route.NLMSG_DONE not in kinds:
+        while NLMSG_DONE not in kinds:
             kinds += [found.type for found in messages(asked.recv(1 << 17))]
-    assert set(kinds) <= {RTM_NEWROUTE, route.NLMSG_DONE}
+    assert set(kinds) <= {RTM_NEWROUTE, NLMSG_DONE}

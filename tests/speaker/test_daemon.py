@@ -119,6 +119,62 @@ def test_an_ip_outside_every_pool_is_named_and_the_rest_works(
         assert part in problem
 
 
+def test_what_is_announced_outlives_a_typing_error_in_its_pool(
+    lone: Speaker, source: Path, hosts: dict[str, Host]
+) -> None:
+    """Until it changes itself: then nothing holds it any more."""
+    stale = "metallb_k8s_client_config_stale_bool"
+    lone.wait_for("announce", ip=VIP)
+    manifest = (source / "a.yaml").read_text()
+    mistyped = manifest.replace("10.77.9.0/24", "10.77.8.0/24")
+    assert mistyped != manifest
+    (source / "a.yaml").write_text(mistyped)
+    problem = lone.wait_for("source")["problem"]
+    assert VIP in problem
+    assert "stays in force" in problem
+    wait_until(lambda: lone.metric(stale) == 1, "stale")
+    assert ask(hosts["node-2"], VIP) == hosts["node-1"].mac
+    assert not lone.events("withdraw")
+    (source / "a.yaml").write_text(mistyped.replace(VIP, "10.77.9.2"))
+    lone.wait_for("withdraw", ip=VIP, reason="ipNotAllowed")
+    wait_until(lambda: lone.metric(stale) == 0, "no longer stale")
+    (source / "a.yaml").write_text(manifest)
+    lone.wait_for("announce", ip=VIP)
+    wait_until(lambda: ask(hosts["node-2"], VIP) == hosts["node-1"].mac, "answered again")
+
+
+NODE = "---\napiVersion: v1\nkind: Node\nmetadata: {{name: {}}}\n"
+
+
+def test_by_majority_nothing_is_announced_without_most_of_the_nodes(
+    hosts: dict[str, Host], source: Path, log: Path
+) -> None:
+    """A node alone: of three, of itself once the others' objects are deleted, of two."""
+
+    def nodes(*names: str) -> None:
+        (source / "nodes.yaml").write_text("".join(NODE.format(name) for name in names))
+
+    def lacking() -> float | None:
+        return running.metric("clarion_without_quorum")
+
+    nodes("node-1", "node-2", "node-3")
+    flags = ("--ml-bindaddr", hosts["node-1"].ip, "--quorum=majority")
+    with speaker(hosts["node-1"], source, *flags, log=log) as running:
+        running.wait_for("ready")
+        wait_until(lambda: lacking() == 1, "no majority")
+        assert running.get("/readyz")[0] == 200
+        assert ask(hosts["node-2"], VIP) is None
+        nodes("node-1")
+        wait_until(lambda: ask(hosts["node-2"], VIP) == hosts["node-1"].mac, "an answer")
+        assert lacking() == 0
+        nodes("node-1", "node-2")
+        assert running.wait_for("withdraw", ip=VIP)["reason"] == "quorum"
+        assert ask(hosts["node-2"], VIP) is None
+        (source / "nodes.yaml").unlink()
+        problem = running.wait_for("source")["problem"]
+        assert "--quorum=majority: no Node object is known" in problem
+
+
 def test_contact_before_claim(hosts: dict[str, Host], source: Path, log: Path) -> None:
     """A seed that never answers holds the speaker back for three seconds, not longer."""
     gossip = ("--ml-bindaddr", hosts["node-1"].ip, "--join", hosts["node-2"].ip)

@@ -512,7 +512,8 @@ SELECTIVE = (
 @pytest.mark.parametrize(
     ("release", "withheld"),
     [
-        (Release.V0_14, None),
+        (Release.V0_14_5, None),
+        (Release.V0_14_9, None),
         (Release.V0_15, None),
         (Release.V0_16, Withheld.NO_MATCHING_ADVERTISEMENT),
         (Release.HEAD, Withheld.NO_MATCHING_ADVERTISEMENT),
@@ -548,17 +549,44 @@ def test_shared_ips_beside_service_selectors(
     assert _planned("---\n".join(parts), release).withheld is withheld
 
 
+def test_who_votes_is_who_is_admitted_wherever_the_endpoints_are() -> None:
+    iris3, iris4, iris5 = "iris3", "iris4", "iris5"
+    nodes = (
+        *(_node(name) for name in (IRIS1, IRIS2, iris5)),
+        _node(iris3, f"{EXCLUDE_LABEL}: ''"),
+        _node(iris4, unavailable=True),
+    )
+    ads = (_ad(f"{{{_on(IRIS1, IRIS2, iris3)}}}"), _ad(f"{{{_on(iris4)}}}", "b"))
+    service = _service("10.20.30.1", policy="Local")
+    parts = (POOL, *ads, *nodes, service, _slice((IRIS1, UP), (iris5, UP)))
+    planned = _planned("---\n".join(parts), Release.V0_16)
+    assert planned.voters == frozenset({IRIS1, IRIS2})
+    assert planned.candidates == frozenset({IRIS1})
+
+
+def test_without_nodes_nobody_knows_who_votes_and_only_a_quorum_minds() -> None:
+    text = "---\n".join((POOL, _ad(), _service("10.20.30.1"), ANY))
+    assert _planned(text, Release.V0_16).voters is None
+    snapshot = build(read(text.encode(), "a.yaml"), "metallb-system")[0]
+    assert plan(snapshot, Options(IRIS1))[1] == []
+    (problem,) = plan(snapshot, Options(IRIS1, quorum=True))[1]
+    assert problem.severity is Severity.ERROR
+    assert "--quorum=majority: no Node object" in str(problem)
+
+
 def test_without_gossip_v0_14_announces_nothing() -> None:
     parts = "---\n".join((POOL, _ad(), *SELECTIVE[2:]))
-    assert _planned(parts, Release.V0_14, gossips=False).withheld is Withheld.NOT_OWNER
-    assert _planned(parts, Release.V0_14).withheld is None
+    for release in (Release.V0_14_5, Release.V0_14_9):
+        assert _planned(parts, release, gossips=False).withheld is Withheld.NOT_OWNER
+        assert _planned(parts, release).withheld is None
     assert _planned(parts, Release.V0_15, gossips=False).withheld is None
 
 
 @pytest.mark.parametrize(
     ("release", "expected"),
     [
-        (Release.V0_14, frozenset({IRIS1})),
+        (Release.V0_14_5, frozenset({IRIS1, IRIS2})),
+        (Release.V0_14_9, frozenset({IRIS1})),
         (Release.V0_15, frozenset({IRIS1, IRIS2})),
         (Release.V0_16, frozenset({IRIS1, IRIS2})),
         (Release.HEAD, frozenset({IRIS1, IRIS2})),

@@ -24,11 +24,12 @@ for _ in range(40):
     times.append(time.perf_counter() - began)
 stop.append(1)
 thread.join()
-print(sorted(times)[20])
+print(sorted(times)[4])
 """
 
 
-def median_wait(tune: str) -> float:
+def short_wait(tune: str) -> float:
+    """One of the shortest waits: other processes that want the processor make waits longer."""
     code = CODE.format(tune=tune)
     return float(
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
@@ -37,7 +38,7 @@ def median_wait(tune: str) -> float:
 
 def test_what_wakes_up_gets_the_interpreter_back_at_once() -> None:
     """Against Python's own 5 ms, side by side, as machines differ."""
-    assert median_wait("interpreter.tune()") < median_wait("") / 3
+    assert short_wait("interpreter.tune()") < short_wait("") / 3
 
 
 def test_what_is_young_does_not_wait_for_a_great_collection() -> None:

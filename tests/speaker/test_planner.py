@@ -12,7 +12,7 @@ from kube.config import Config, judge
 from kube.objects import Endpoint, EndpointSlice, IPAddressPool, L2Advertisement, Node, Service
 from kube.selector import LabelSelector
 from kube.snapshot import Snapshot
-from speaker.desired import Options, Release, ServicePlan, plan
+from speaker.desired import Options, Release, ServicePlan, Withheld, plan
 from speaker.planner import Planner
 
 NAMES = ["a/one", "a/two", "b/one", "b/two"]
@@ -157,3 +157,107 @@ def test_a_change_that_changes_no_plan_tells_of_none() -> None:
     planner.take(cluster.snapshot, None)
     assert planner.pending
     assert planner.advance() == {}
+
+
+# ---- a pool that shrinks under its services
+
+
+class _Node:
+    """A node that announces `announced`, of a cluster of three services in two pools."""
+
+    def __init__(self) -> None:
+        self.cluster, self.announced = _Cluster(), {"a/low", "a/high"}
+        self.planner = Planner(OPTIONS, lambda: self.announced)
+        self.cluster.change({"n1": Node("n1", {"side": "left"})})
+        for name, ip in (("low", "10.0.0.1"), ("high", "10.0.0.200"), ("other", "10.0.1.1")):
+            self.cluster.change(Service("a", name, "LoadBalancer", ingress=(ip,)))
+            self.cluster.change((f"a/{name}", [Endpoint("n1")]))
+        self.configure("10.0.0.0/24", "10.0.1.0/24")
+
+    def configure(self, *pools: str, node_side: str | None = None) -> None:
+        self.cluster.change([_config(list(pools), node_side, None)])
+        self.take()
+
+    def take(self, *changed: str) -> None:
+        self.planner.take(self.cluster.snapshot, changed)
+        while self.planner.pending:
+            self.planner.advance(1)
+
+    def withheld(self, name: str) -> Withheld | None:
+        return self.planner.plans[f"a/{name}"].withheld
+
+
+def test_what_is_announced_stays_when_its_pool_shrinks_and_all_else_follows() -> None:
+    node = _Node()
+    node.configure("10.0.0.0/25", node_side="right")
+    assert node.withheld("high") is None
+    assert set(node.planner.kept) == {"a/high"}
+    # Of this one the new configuration says that it belongs elsewhere; of that one, nothing.
+    assert node.withheld("low") is Withheld.NO_MATCHING_ADVERTISEMENT
+    assert node.withheld("other") is Withheld.IP_NOT_ALLOWED
+    kept, gone = sorted(str(problem) for problem in node.planner.problems())
+    assert "10.0.0.200 is in no IPAddressPool; as it is announced here" in kept
+    assert gone.endswith("10.0.1.1 is in no IPAddressPool")
+
+
+def test_it_stays_by_the_configuration_that_allowed_it_through_further_edits() -> None:
+    node = _Node()
+    node.configure("10.0.0.0/25")
+    allowed = node.planner.kept["a/high"]
+    node.configure("10.0.0.0/26")
+    assert node.planner.kept == {"a/high": allowed}
+    assert node.withheld("low") is None
+    node.configure("10.0.0.0/24")
+    assert node.planner.kept == {}
+    assert node.withheld("high") is None
+    assert not node.planner.problems()[1:]
+
+
+def test_endpoints_are_heeded_as_ever_where_the_pool_is_gone() -> None:
+    node = _Node()
+    node.configure()
+    assert set(node.planner.kept) == {"a/low", "a/high"}
+    node.cluster.change(("a/low", [Endpoint("n1", False)]))
+    node.take("a/low")
+    assert node.withheld("low") is Withheld.NOT_OWNER
+
+
+@pytest.mark.parametrize("end", ["given up", "another IP", "no IP", "deleted"])
+def test_it_stays_until_it_is_given_up_or_changes(end: str) -> None:
+    node = _Node()
+    node.configure("10.0.0.0/25")
+    match end:
+        case "given up":
+            node.announced.discard("a/high")
+        case "another IP":
+            node.cluster.change(Service("a", "high", "LoadBalancer", ingress=("10.0.0.201",)))
+        case "no IP":
+            node.cluster.change(Service("a", "high", "LoadBalancer"))
+        case _:
+            node.cluster.change("a/high")
+    node.take("a/high")
+    assert node.planner.kept == {}
+    assert dict(node.planner.plans) == plan(node.cluster.snapshot, OPTIONS)[0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(CHANGES, st.sets(st.sampled_from(NAMES))), max_size=20))
+def test_only_what_is_kept_differs_from_the_full_plan(steps: list[tuple[Any, set[str]]]) -> None:
+    """Whatever this node announces at any time, also what it cannot."""
+    cluster, announced = _Cluster(), set[str]()
+    planner = Planner(OPTIONS, lambda: announced)
+    for change, now_announced in steps:
+        announced = now_announced
+        planner.take(cluster.snapshot, {*cluster.change(change), *planner.kept})
+        planner.take(cluster.snapshot, ())
+        while planner.pending:
+            planner.advance(2)
+        plans, _ = plan(cluster.snapshot, OPTIONS)
+        different = {key for key, item in planner.plans.items() if item != plans[key]}
+        assert planner.plans.keys() == plans.keys()
+        assert different == planner.kept.keys()
+        assert different <= announced
+        for key in different:
+            assert plans[key].withheld is Withheld.IP_NOT_ALLOWED
+            snapshot = replace(cluster.snapshot, config=planner.kept[key])
+            assert planner.plans[key] == plan(snapshot, OPTIONS)[0][key]

@@ -60,3 +60,38 @@ def test_a_changed_choice_of_interfaces_is_announced_again() -> None:
     assert announced().reconcile("ns/a", chosen, True, "x") == [
         Announce("ns/a", (A,), frozenset({"eth1"}), "x")
     ]
+
+
+def test_what_was_done_in_part_is_done_again() -> None:
+    reconciler = Reconciler()
+    (announce,) = reconciler.reconcile("ns/a", PLAN, True, "start")
+    reconciler.unfinished("ns/a", None)
+    assert reconciler.reconcile("ns/a", PLAN, True, "start") == [announce]
+    assert reconciler.reconcile("ns/a", PLAN, True, "start") == []
+
+
+def test_what_was_announced_in_part_is_withdrawn() -> None:
+    reconciler = Reconciler()
+    reconciler.reconcile("ns/a", PLAN, True, "start")
+    reconciler.unfinished("ns/a", None)
+    gone = reconciler.reconcile("ns/a", None, False, "configuration")
+    assert gone == [Withdraw("ns/a", (A,), "serviceDeleted")]
+    assert reconciler.reconcile("ns/a", None, False, "configuration") == []
+
+
+def test_what_was_withdrawn_in_part_is_withdrawn_again() -> None:
+    reconciler = announced()
+    before = reconciler.announced()["ns/a"]
+    expected = reconciler.reconcile("ns/a", PLAN, False, "member_joined")
+    reconciler.unfinished("ns/a", before)
+    assert reconciler.reconcile("ns/a", PLAN, False, "member_joined") == expected
+
+
+def test_an_exchange_of_ips_done_in_part_withdraws_the_old_ones_again() -> None:
+    reconciler = announced()
+    before = reconciler.announced()["ns/a"]
+    other = replace(PLAN, ips=(B,))
+    expected = reconciler.reconcile("ns/a", other, True, "x")
+    reconciler.unfinished("ns/a", before)
+    assert reconciler.reconcile("ns/a", other, True, "x") == expected
+    assert reconciler.reconcile("ns/a", other, True, "x") == []

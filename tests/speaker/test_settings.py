@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
+from speaker.desired import RELEASES, Release
 from speaker.durations import parse_duration
 from speaker.settings import (
     GossipTuning,
@@ -180,6 +181,23 @@ def test_seeds(text: str, expected: tuple[str, int]) -> None:
     assert split_seed(text, 7946) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [
+        ("v0.14.5", Release.V0_14_5),
+        ("v0.14.8", Release.V0_14_5),
+        ("v0.14.9", Release.V0_14_9),
+        ("v0.14", Release.V0_14_9),
+        ("v0.15", Release.V0_15),
+        ("v0.16", Release.V0_16),
+        ("head", Release.HEAD),
+    ],
+)
+def test_a_release_by_its_name_or_its_patch(name: str, release: Release) -> None:
+    assert RELEASES[name] is release
+    assert not RELEASES.keys() & {"v0.13", "v0.14.4", "v0.14.10"}
+
+
 def speaker(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if "METALLB" not in name}
     return subprocess.run(
@@ -199,6 +217,11 @@ def speaker(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
         (["--node-name", "n", "--colour=red"], {}, "--colour"),
         (["--node-name", "n", "--source", ".", "--port=x"], {}, "--port"),
         (["--node-name", "n", "--source", ".", "--log-level=loud"], {}, "--log-level"),
+        (
+            ["--node-name", "n", "--source", ".", "--metallb-release=v0.14.4"],
+            {},
+            "'v0.14.5', 'v0.1",
+        ),
         (["--node-name", "n", "--source", ".", "--ml-bindaddr=here"], {}, "--ml-bindaddr"),
         (["--node-name", "n", "--source", ".", "--join=a:99999"], {}, "--join"),
         (["--source", "."], {"METALLB_NODE_NAME": "n", "METALLB_ML_BIND_PORT": "0"}, "BIND_PORT"),

@@ -354,6 +354,25 @@ def test_an_ip_that_is_not_ours_any_more_is_not_taken(after: float) -> None:
     assert world.heir.owners() == frozenset()
 
 
+def test_what_is_contested_or_taken_without_a_word_is_put_off_and_what_is_taken_aloud_is_not() -> (
+    None
+):
+    world = begun(Kernel.SILENT)
+    assert world.run(until=60.0)[0] == LOUD
+    assert world.heir.put_off() == frozenset()
+
+    world = begun(Kernel.ANSWERS)
+    world.heir.answered(VIP, "owner")
+    assert world.run(until=BEGUN + ANSWER_WITHIN)[0] == []
+    assert world.heir.put_off() == {VIP}
+    assert world.heir.put_off() == frozenset()
+    assert world.run(until=60.0)[0] == QUIET
+    assert world.heir.put_off() == {VIP}
+    # Won for another service too.
+    assert world.heir.stays_quiet(VIP)
+    assert world.heir.put_off() == {VIP}
+
+
 # ---- a living owner, and what it writes
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from speaker import logs, upkeep
 from speaker.logs import INTERVAL, MOST_SUBJECTS, Sparing
-from speaker.upkeep import FAILING_FOR, QUIET, Part, Retries, Upkeep, survive
+from speaker.upkeep import FAILING_FOR, QUIET, Part, Retries, Upkeep, describe, survive
 
 
 class Log:
@@ -108,6 +108,11 @@ async def _raise() -> None:
 
 async def _wait() -> None:
     await asyncio.Event().wait()
+
+
+def test_a_group_is_named_by_its_first_error() -> None:
+    group = ExceptionGroup("group", [ExceptionGroup("inner", [LookupError("why")])])
+    assert describe(group) == "LookupError: why"
 
 
 def test_an_end_is_fatal_but_at_the_end() -> None:

@@ -16,7 +16,7 @@ from gossip.wire.messages import State
 from link.interface import Interface
 from speaker import letters
 from speaker import witness as witness_module
-from speaker.announcer import Announcer
+from speaker.announcer import Announcer, IPAddress
 from speaker.contact import Contact
 from speaker.failover import Failover
 from speaker.letters import Hello, Kind, PeerLink
@@ -125,3 +125,15 @@ def test_a_reply_that_raises_costs_itself_only(monkeypatch: pytest.MonkeyPatch) 
         return heard
 
     assert asyncio.run(course()) == ["echoes"]
+
+
+def test_ips_that_are_put_off_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    witness = make_witness(lambda: None)
+    waiting = [frozenset({VIP}), frozenset()]
+    monkeypatch.setattr(witness.core, "put_off", lambda: waiting.pop(0))
+    told: list[frozenset[IPAddress]] = []
+    witness.on_put_off = told.append
+    monkeypatch.setattr(witness, "_schedule", lambda: None)
+    witness.settle()
+    witness.settle()
+    assert told == [frozenset({VIP})]

@@ -4,6 +4,7 @@ A fault replaces one function of the speaker by one that raises. Those that end 
 that as they did, so that whatever ought to go on can be seen to go on.
 """
 
+import errno
 import os
 import runpy
 import sys
@@ -33,7 +34,12 @@ async def _return(*_: Any, **__: Any) -> None:
     """End in order where there should be no end."""
 
 
-def _for_call(owner: Any, name: str, which: Callable[[int, tuple[Any, ...]], bool]) -> None:
+def _for_call(
+    owner: Any,
+    name: str,
+    which: Callable[[int, tuple[Any, ...]], bool],
+    error: Exception | None = None,
+) -> None:
     """Have `owner.name` raise at the calls that `which(number, arguments)` picks, from 1 on."""
     real, calls = getattr(owner, name), 0
 
@@ -41,7 +47,7 @@ def _for_call(owner: Any, name: str, which: Callable[[int, tuple[Any, ...]], boo
         nonlocal calls
         calls += 1
         if which(calls, arguments):
-            raise InjectedError(TEXT)
+            raise error or InjectedError(TEXT)
         return real(*arguments, **keywords)
 
     setattr(owner, name, call)
@@ -74,6 +80,15 @@ def _announcing_one_service() -> None:
     from speaker.reconcile import Reconciler
 
     _for_call(Reconciler, "reconcile", lambda _, arguments: arguments[1].endswith(f"/{POISON}"))
+
+
+def _half_announced_once() -> None:
+    """The service counts as announced by then."""
+    from speaker import daemon
+    from speaker.failover import Failover
+
+    daemon.SERVICE_RETRY = 0.1
+    _nth(Failover, "won")
 
 
 def _datagram_once() -> None:
@@ -169,6 +184,22 @@ def _frame_once() -> None:
     _nth(Layer2, "_read_arp")
 
 
+def _socket_once() -> None:
+    from link.packet_socket import PacketSocket
+    from speaker.layer2 import FRAMES_A_TURN
+
+    failed: list[bool] = []
+
+    def first_read(_: int, arguments: tuple[Any, ...]) -> bool:
+        # Frames are thrown away by the same call, with another limit.
+        if failed or arguments[1:] != (FRAMES_A_TURN,):
+            return False
+        failed.append(True)
+        return True
+
+    _for_call(PacketSocket, "receive", first_read, OSError(errno.EIO, TEXT))
+
+
 def _links_once() -> None:
     from speaker.layer2 import Layer2
 
@@ -238,6 +269,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "filters_once": _filters_once,
     "plan_of_one_service": _plan_of_one_service,
     "announcing_one_service": _announcing_one_service,
+    "half_announced_once": _half_announced_once,
     "datagram_once": _datagram_once,
     "datagram_always": _datagram_always,
     "gossip_timer_once": _gossip_timer_once,
@@ -251,6 +283,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "failover_once": _failover_once,
     "failover_always": _failover_always,
     "frame_once": _frame_once,
+    "socket_once": _socket_once,
     "links_once": _links_once,
     "netlink_once": _netlink_once,
     "source_ends": _source_ends,
