@@ -88,6 +88,8 @@ class _Pending:
     denied_by: set[str] = field(default_factory=set)
     """Whose speakers do not claim the IP, though their kernels may answer for it."""
     asked: int = 1
+    unsent: int = 0
+    """Questions that have not left yet: the time to answer begins when they have."""
     contested: bool = False
     told: str | None = None
     """Whom the last contest was told of."""
@@ -267,7 +269,7 @@ class Takeovers:
         for ip, item in list(self._pending.items()):
             if item.contested and self._let_go(item, now):
                 takes += self._decide(ip, item, now)
-            elif now >= item.decide_at:
+            elif now >= item.decide_at and not item.unsent:
                 decide = self._repeat if item.contested else self._decide
                 takes += decide(ip, item, now)
         for ip, item in list(self._quiet.items()):
@@ -290,6 +292,7 @@ class Takeovers:
         for ask in asks:
             item = self._pending.get(ask.ip)
             if item is not None:
+                item.unsent = max(0, item.unsent - 1)
                 item.decide_at = max(item.decide_at, now + ANSWER_WITHIN)
         return asks
 
@@ -320,6 +323,7 @@ class Takeovers:
 
     def _ask(self, ip: IPAddress, item: _Pending, nodes: Collection[str]) -> None:
         self._asks += [Ask(ip, ifindex) for ifindex in item.links]
+        item.unsent += len(item.links)
         for node in sorted(nodes):
             self._questions.setdefault(node, []).append(ip)
 

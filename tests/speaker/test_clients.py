@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from link.interface import Interface
-from speaker.clients import KEPT, MOST, MOST_OF_ONE_IP, Client, Clients
+from speaker.clients import (
+    FEW,
+    KEPT,
+    LATELY,
+    MOST,
+    MOST_LOOKED_AT,
+    MOST_OF_ONE_IP,
+    Client,
+    Clients,
+)
 from speaker.pace import Pace
 
 SUBNETS = frozenset(map(ip_interface, ("10.0.0.1/16", "fe80::a/64", "2001:db8::1/64")))
@@ -31,6 +40,29 @@ def test_the_latest_asker_comes_first_with_its_latest_mac() -> None:
     assert clients.of(VIP, ETH0, 3.0) == [Client(client(1), moved), Client(client(2), MAC)]
     assert clients.of(VIP, ETH1, 3.0) == []
     assert clients.of(OTHER, ETH0, 3.0) == []
+
+
+def test_the_few_that_asked_last_on_a_link_are_those_to_bear_witness() -> None:
+    clients = Clients()
+    for number in range(2 * FEW):
+        clients.heard(VIP, ETH0, client(number), MAC, float(number))
+        clients.heard(OTHER, ETH0, client(number), MAC, float(number))
+    clients.heard(VIP, ETH1, client(99), MAC, 10.0)
+    latest = [client(number) for number in range(2 * FEW - 1, FEW - 1, -1)]
+    assert clients.lately(ETH0.index, 10.0) == latest
+    assert clients.lately(ETH1.index, 10.0) == [client(99)]
+    assert clients.lately(ETH1.index, 10.0 + LATELY) == [client(99)]
+    assert clients.lately(ETH1.index, 10.1 + LATELY) == []
+    assert clients.lately(9, 10.0) == []
+
+
+def test_witnesses_are_looked_for_among_the_latest_questions_alone() -> None:
+    """It is asked often, and there may be thousands of clients on other links."""
+    clients = Clients()
+    clients.heard(VIP, ETH1, client(99), MAC, 0.0)
+    for number in range(MOST_LOOKED_AT):
+        clients.heard(VIP, ETH0, client(number), MAC, 1.0)
+    assert clients.lately(ETH1.index, 1.0) == []
 
 
 @pytest.mark.parametrize(

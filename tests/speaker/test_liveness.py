@@ -6,7 +6,7 @@ import pytest
 
 from gossip.mark import Flags
 from gossip.wire.messages import State
-from liveness_cluster import ETH0, NAMES, Cluster, Node, eth0
+from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, Node, eth0
 from speaker.letters import Kind, Send
 from speaker.liveness import BEAT_INTERVAL, BEAT_PATIENCE, REPEATS
 from speaker.roster import Peer
@@ -48,11 +48,13 @@ def test_of_two_nodes_one_judges_the_other_only_if_somebody_else_is_heard(client
     "dead", [["node-0", "node-1"], ["node-0", "node-1", "node-2"]], ids=["half", "all-but-one"]
 )
 def test_many_that_die_at_once_are_barred_though_their_witnesses_die_too(dead: list[str]) -> None:
-    """The last one has the silence of all, but no proof of its own link: a frame gives it."""
-    cluster = Cluster()
+    """The last one has the silence of all, but no proof of its own link: a client's answer is."""
+    cluster = Cluster(clients=frozenset({CLIENT}))
+    for node in cluster.nodes.values():
+        node.core.retarget((), {ETH0: [CLIENT]}, 0.0)
     cluster.run(5.0)
     cluster.cut(*dead)
-    run_with_client(cluster, "node-3", 6.0)
+    cluster.run(6.0)
     assert cluster.gone("node-3") == {eth0(name) for name in dead}
 
 

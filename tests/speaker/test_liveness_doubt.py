@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from liveness_cluster import ETH0, NAMES, Cluster, eth0, held_dead, interface_of, ip_of
+from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, eth0, held_dead, interface_of, ip_of
 from speaker.letters import Kind, Send
 from speaker.liveness import BEAT_PATIENCE, KNOCK_INTERVAL, KNOCK_LONG, KNOCK_SLOWLY, KNOCKS
 from speaker.roster import WITNESSES
@@ -248,8 +248,6 @@ def test_who_announces_is_asked_only_where_it_is_missed(missed: bool) -> None:
 
 
 # ---- clients that bear witness
-
-CLIENT = IPv4Address("192.0.2.100")
 
 
 def with_clients(*ips: IPv4Address) -> Cluster:

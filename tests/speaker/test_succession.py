@@ -15,8 +15,8 @@ from speaker.contact import Contact
 from speaker.handover import FOREIGN_GRACE
 from speaker.letters import Kind, PeerLink, Send, decode_ips
 from speaker.roster import Peer, Roster
-from speaker.succession import AGAIN_AFTER, CLAIM_KEPT, CONFLICT_EVERY, Succession
-from speaker.takeover import ANSWER_WITHIN, BACK_GRACE
+from speaker.succession import CLAIM_KEPT, CONFLICT_EVERY, SETTLED_AFTER, Succession
+from speaker.takeover import ANSWER_WITHIN, BACK_GRACE, Ask
 from speaker.watch import Kernel
 
 VIP, OTHER = IPv4Address("198.51.100.1"), IPv4Address("198.51.100.2")
@@ -46,6 +46,11 @@ class Node:
     """When VIP was announced."""
     kernels_asked: set[tuple[str, tuple[int, ...]]] = field(default_factory=set)
     deaf: set[int] = field(default_factory=set)
+    asked: list[tuple[float, Ask]] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    """Who was lost without a word."""
+    cut_off: bool = False
+    """Whether nobody is heard since a takeover began."""
 
     def __post_init__(self) -> None:
         interfaces = {index: link(index) for index in range(self.links)}
@@ -53,22 +58,31 @@ class Node:
         self.announcer = Announcer(self.contact)
         self.announcer.set_interfaces(interfaces, self.now)
         self.roster = Roster("a")
-        self.roster.set_peers([B, FOREIGN])
+        self.roster.set_peers([B, FOREIGN], self.now)
         ips = [(IPv4Address(f"192.0.{index}.2"),) for index in interfaces]
         self.roster.set_links("b", tuple(PeerLink("ens", MAC_B, each) for each in ips))
-        self.core = Succession(
-            "a", self.roster, self.announcer, self._kernel, self._hears, self.now
-        )
+        self.core = Succession("a", self.roster, self.announcer, self, self.now)
         self.core.set_interfaces(interfaces)
 
-    def _kernel(self, node: str, links: Collection[int], now: float) -> Kernel:
-        assert now == self.now
-        self.kernels_asked.add((node, tuple(links)))
-        return self.kernel
+    def kernel_of(self, name: str) -> Kernel:
+        return self.kernels.get(name, self.kernel)
 
-    def _hears(self, ifindex: int, now: float) -> bool:
+    # What the core asks of the world.
+
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+        assert now == self.now
+        self.kernels_asked.add((name, tuple(ifindexes)))
+        return self.kernel_of(name)
+
+    def hears(self, ifindex: int, now: float) -> bool:
         assert now == self.now
         return ifindex not in self.deaf
+
+    def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
+        return not self.cut_off
+
+    def lost_its_owner(self, name: str) -> bool:
+        return name in self.gone
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds

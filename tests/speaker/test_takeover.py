@@ -10,9 +10,13 @@ from speaker.takeover import (
     ANSWER_WITHIN,
     ASK_AGAIN,
     ASKS_A_SECOND,
+    ASKS_AT_ONCE,
     BACK_GRACE,
+    CLAIM_COUNTS,
     KNOWN_WITHIN,
     Ask,
+    Contest,
+    IPAddress,
     Mode,
     Take,
     Takeovers,
@@ -48,24 +52,51 @@ class World:
 
     def run(self, until: float) -> tuple[list[Take], list[float]]:
         """Follow the deadlines; return what was taken, and when the owner was asked again."""
-        self.heir.asks()
         takes, asked = list[Take](), list[float]()
-        while not takes and (now := self.heir.deadline()) <= until:
+        now = BEGUN
+        self.heir.asks(now)
+        while not takes and self.heir.deadline() <= until:
+            now = max(now, self.heir.deadline())
             takes = self.heir.handle_timeout(now)
-            asked += [now] if self.heir.asks() else []
+            asked += [now] if self.heir.asks(now) else []
         return takes, asked
 
 
-def begun(kernel: Kernel) -> World:
-    world = World(kernel)
+def begun(kernel: Kernel, **kernels: Kernel) -> World:
+    world = World(kernel, kernels=kernels)
     world.begin()
     return world
 
 
-def test_the_wire_is_asked_once_on_every_link() -> None:
+def asked(kernel: Kernel, **kernels: Kernel) -> World:
+    """The questions have left."""
+    world = begun(kernel, **kernels)
+    world.heir.asks(BEGUN)
+    return world
+
+
+def contested(by: str = "owner", **kernels: Kernel) -> World:
+    """`by` has answered the first question, and its kernel answers."""
+    world = asked(Kernel.ANSWERS, **kernels)
+    world.heir.answered(VIP, by)
+    assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
+    assert world.heir.contested == 1
+    return world
+
+
+def keep_answering(world: World, name: str, since: float, until: float) -> None:
+    for tick in range(round((until - since) * 100)):
+        world.heir.answered(VIP, name)
+        assert world.run(BEGUN + since + tick / 100)[0] == []
+
+
+def test_the_wire_is_asked_once_on_every_link_and_the_owner_by_letter() -> None:
     world = begun(Kernel.SILENT)
-    assert world.heir.asks() == [Ask(VIP, ETH0), Ask(VIP, ETH1)]
-    assert world.heir.asks() == []
+    assert world.heir.deadline() < BEGUN
+    assert world.heir.asks(BEGUN) == [Ask(VIP, ETH0), Ask(VIP, ETH1)]
+    assert world.heir.asks(BEGUN) == []
+    assert world.heir.questions() == {"owner": [VIP]}
+    assert world.heir.questions() == {}
     assert world.heir.holds(VIP)
     assert world.heir.owners() == {"owner"}
     assert world.heir.handle_timeout(BEGUN + ANSWER_WITHIN / 2) == []
@@ -83,7 +114,7 @@ def test_the_wire_is_asked_once_on_every_link() -> None:
 def test_what_an_heir_decides_within_twenty_milliseconds(
     kernel: Kernel, answered: bool, takes: list[Take]
 ) -> None:
-    world = begun(kernel)
+    world = asked(kernel)
     if answered:
         world.heir.answered(VIP, "owner")
     assert world.heir.deadline() == pytest.approx(BEGUN + 0.02)
@@ -163,12 +194,12 @@ def test_contested_ips_are_asked_for_no_more_than_five_times_a_second() -> None:
     for ip in ips:
         heir.begin(ip, OWNER, None, (ETH0,), BEGUN)
         heir.answered(ip, "owner")
-    heir.asks()
+    heir.asks(BEGUN)
     heir.handle_timeout(BEGUN + ANSWER_WITHIN)
     times: list[float] = []
     while (now := heir.deadline()) <= BEGUN + 12.0:
         assert heir.handle_timeout(now) == []
-        for ask in heir.asks():
+        for ask in heir.asks(now):
             times.append(now)
             heir.answered(ask.ip, "owner")
     assert len(times) >= 2 * len(ips)
@@ -189,7 +220,7 @@ def test_a_quiet_ip_is_announced_when_the_machine_is_gone_too() -> None:
     assert world.heir.handle_timeout(BEGUN + 4.0) == []
 
 
-def test_a_quiet_ip_that_stays_ours_is_announced_two_seconds_after_its_owner_is_back() -> None:
+def test_a_quiet_ip_that_stays_ours_is_announced_some_seconds_after_its_owner_is_back() -> None:
     """By then the election has given it back, if it is to."""
     world = begun(Kernel.ANSWERS)
     world.run(BEGUN + 0.2)
@@ -224,22 +255,21 @@ def test_a_quiet_ip_given_back_and_taken_again_before_its_owner_was_heard_stays_
     assert world.run(BEGUN + 30.0) == ([], [])
 
 
-@pytest.mark.parametrize("given", [None, "third"])
+@pytest.mark.parametrize("dead", [[], ["third"]])
 def test_a_quiet_ip_given_back_that_comes_from_somebody_else_is_quiet_no_more(
-    given: str | None,
+    dead: list[str],
 ) -> None:
     """It is no dead process that we step in for now."""
     world = begun(Kernel.ANSWERS)
     world.run(BEGUN + 0.2)
     world.heir.part(VIP)
-    world.heir.keep(VIP, given)
+    world.heir.keep(VIP, frozenset(dead))
     assert not world.heir.quiet(VIP)
 
 
 def test_a_third_node_that_answers_contests_too() -> None:
     """It took over from the same owner, as it knew better."""
-    world = begun(Kernel.SILENT)
-    world.kernels["third"] = Kernel.ANSWERS
+    world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
     world.heir.answered(VIP, "third")
     assert world.heir.handle_timeout(BEGUN + ANSWER_WITHIN) == []
     assert world.heir.handle_timeout(BEGUN + 0.1) == []
@@ -257,33 +287,59 @@ def test_who_answers_keeps_its_ip_though_nothing_is_known_of_the_heir_before_us(
 
 
 @pytest.mark.parametrize(
-    ("becomes", "takes"), [(Kernel.SILENT, LOUD), (Kernel.ANSWERS, QUIET)], ids=str
+    ("before", "becomes", "takes"),
+    [
+        (Kernel.SILENT, Kernel.SILENT, LOUD),
+        (Kernel.SILENT, Kernel.ANSWERS, QUIET),
+        # It had taken over quietly: clients still send to the machine of the first.
+        (Kernel.ANSWERS, Kernel.SILENT, QUIET),
+    ],
+    ids=str,
 )
-def test_who_answers_is_the_owner_from_then_on(becomes: Kernel, takes: list[Take]) -> None:
-    """When it falls silent its own machine decides, not that of the heir before us."""
-    opposite = Kernel.ANSWERS if becomes is Kernel.SILENT else Kernel.SILENT
-    world = World(opposite, kernels={"third": Kernel.ANSWERS})
-    world.begin()
+def test_when_who_answers_falls_silent_its_machine_matters_and_that_of_the_owner_before(
+    before: Kernel, becomes: Kernel, takes: list[Take]
+) -> None:
+    world = asked(before, third=Kernel.ANSWERS)
     world.heir.answered(VIP, "third")
     assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
-    assert world.heir.owners() == {"third"}
+    assert world.heir.owners() == {"owner", "third"}
     world.kernels["third"] = becomes
     assert world.run(BEGUN + 2.0)[0] == takes
 
 
 @pytest.mark.parametrize(
-    ("answered_by", "granted_by", "takes"),
-    [(None, "third", LOUD), ("third", "third", LOUD), ("owner", "third", [])],
+    ("answered_by", "granted_by", "kernel", "takes"),
+    [
+        (None, "third", Kernel.SILENT, LOUD),
+        ("third", "third", Kernel.SILENT, LOUD),
+        ("owner", "third", Kernel.SILENT, []),
+        # The machine of a dead process lives, as before.
+        (None, "third", Kernel.ANSWERS, QUIET),
+        ("third", "third", Kernel.ANSWERS, QUIET),
+        # Who grants it is not dead, whatever gossip says.
+        (None, "owner", Kernel.ANSWERS, LOUD),
+    ],
 )
 def test_who_answers_and_says_that_the_ip_is_ours_is_relieved(
-    answered_by: str | None, granted_by: str, takes: list[Take]
+    answered_by: str | None, granted_by: str, kernel: Kernel, takes: list[Take]
 ) -> None:
-    world = begun(Kernel.ANSWERS)
+    world = asked(kernel)
     if answered_by is not None:
         world.heir.answered(VIP, answered_by)
-    assert world.heir.granted(VIP, granted_by) == takes
+    assert world.heir.granted(VIP, granted_by, frozenset()) == takes
     assert world.heir.holds(VIP) is not bool(takes)
-    assert world.heir.granted(IPv4Address("192.0.2.1"), granted_by) == []
+    assert world.heir.quiet(VIP) is (takes == QUIET)
+    assert world.heir.granted(IPv4Address("192.0.2.1"), granted_by, frozenset()) == []
+
+
+def test_what_was_taken_over_quietly_is_granted_so() -> None:
+    """By one whose word we have that the first owner's machine lives, however little we know."""
+    world = asked(Kernel.SILENT, first=Kernel.UNKNOWN)
+    assert world.heir.granted(VIP, "third", frozenset({"first"})) == QUIET
+    assert world.heir.quiet_from(VIP) == {"owner", "first"}
+    assert world.heir.handle_timeout(BEGUN + 100.0) == []
+    world.kernels["first"] = Kernel.SILENT
+    assert world.heir.handle_timeout(BEGUN + 101.0) == LOUD
 
 
 @pytest.mark.parametrize("after", [0.0, ANSWER_WITHIN])
@@ -315,3 +371,209 @@ def test_what_is_contested_or_taken_without_a_word_is_put_off_and_what_is_taken_
     # Won for another service too.
     assert world.heir.stays_quiet(VIP)
     assert world.heir.put_off() == {VIP}
+
+
+# ---- a living owner, and what it writes
+
+
+def living(kernel: Kernel) -> World:
+    """The IP is ours by the election, and no word has come from its living owner."""
+    world = World(Kernel.SILENT, kernels={"owner": kernel})
+    world.heir.begin(VIP, frozenset(), "owner", (ETH0, ETH1), BEGUN)
+    world.heir.asks(BEGUN)
+    return world
+
+
+def test_a_living_owner_is_asked_too_and_keeps_its_ip_until_it_grants_it() -> None:
+    world = living(Kernel.ANSWERS)
+    assert world.heir.questions() == {"owner": [VIP]}
+    world.heir.answered(VIP, "owner")
+    assert world.run(BEGUN + 0.5) == ([], [])
+    assert world.heir.granted(VIP, "owner", frozenset()) == LOUD
+
+
+def test_a_living_owner_that_answers_no_more_is_succeeded_aloud() -> None:
+    assert living(Kernel.ANSWERS).run(BEGUN + 0.1) == (LOUD, [])
+
+
+@pytest.mark.parametrize("kernel", Kernel, ids=str)
+def test_a_claim_by_letter_is_as_good_as_an_answer_for_a_while(kernel: Kernel) -> None:
+    """A firewall may drop echo requests, and ARP be lost."""
+    world = asked(Kernel.SILENT, third=kernel)
+    world.heir.claimed(VIP, "third", BEGUN + 0.01)
+    world.heir.claimed(IPv4Address("192.0.2.1"), "third", BEGUN + 0.01)
+    assert world.run(BEGUN + CLAIM_COUNTS)[0] == []
+    assert world.heir.contested == 1
+    if kernel is not Kernel.ANSWERS:
+        assert world.run(BEGUN + CLAIM_COUNTS + 2.0)[0] == LOUD
+
+
+def test_who_contests_is_asked_by_letter_once_a_second_and_its_claims_hold_us_up_for_ever() -> None:
+    world, letters = contested(), 0
+    world.heir.questions()
+    world.kernel = Kernel.SILENT
+    world.heir.claimed(VIP, "owner", BEGUN)
+    for tick in range(1, 100):
+        now = BEGUN + tick / 10
+        assert world.run(now)[0] == []
+        for name, ips in world.heir.questions().items():
+            assert (name, ips) == ("owner", [VIP])
+            world.heir.claimed(VIP, name, now)
+            letters += 1
+    assert letters == pytest.approx(9, abs=1)
+    assert world.run(BEGUN + 15.0)[0] == LOUD
+
+
+def test_whose_kernel_answers_without_its_speaker_holds_nothing_up() -> None:
+    """IPVS without strictARP, or an address left behind: the speaker says that it does not."""
+    world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
+    world.heir.questions()
+    world.heir.answered(VIP, "third")
+    assert world.heir.questions() == {"third": [VIP]}
+    assert world.heir.denied(VIP, "third", BEGUN + 0.01)
+    assert not world.heir.denied(VIP, "third", BEGUN + 0.01)
+    world.heir.answered(VIP, "third")
+    assert world.run(BEGUN + 0.1)[0] == LOUD
+
+
+def test_a_contest_ends_at_once_when_the_speaker_says_that_it_is_not_its_own() -> None:
+    world = contested("third", third=Kernel.ANSWERS, owner=Kernel.SILENT)
+    assert world.heir.denied(VIP, "third", BEGUN + 0.5)
+    assert world.heir.deadline() == BEGUN + 0.5
+    assert world.heir.handle_timeout(BEGUN + 0.5) == LOUD
+    assert world.heir.contested == 0
+
+
+def test_a_denial_of_one_that_answered_nothing_is_no_foreign_answer() -> None:
+    world = asked(Kernel.SILENT)
+    assert not world.heir.denied(VIP, "third", BEGUN)
+    assert not world.heir.denied(IPv4Address("192.0.2.1"), "third", BEGUN)
+
+
+def test_who_denied_and_claims_later_is_believed() -> None:
+    """It took the IP over meanwhile."""
+    world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
+    world.heir.denied(VIP, "third", BEGUN)
+    world.heir.claimed(VIP, "third", BEGUN + 0.01)
+    keep_answering(world, "third", 0.1, 2 * CLAIM_COUNTS)
+    assert world.heir.contested == 1
+
+
+def test_a_dead_owner_that_denies_lives_and_its_machine_matters_no_more() -> None:
+    world = asked(Kernel.ANSWERS)
+    world.heir.denied(VIP, "owner", BEGUN)
+    assert world.run(BEGUN + 0.1) == (LOUD, [])
+
+
+def test_each_contest_is_told_once_with_who_it_is() -> None:
+    world = contested()
+    assert world.heir.contests() == [Contest(VIP, "owner")]
+    keep_answering(world, "owner", 0.1, 4.0)
+    assert world.heir.contests() == []
+    world.kernels["third"] = Kernel.ANSWERS
+    keep_answering(world, "third", 4.0, 8.0)
+    assert world.heir.contests() == [Contest(VIP, "third")]
+
+
+def test_where_no_echo_gets_through_at_all_the_answer_on_the_wire_is_the_best_there_is() -> None:
+    world = asked(Kernel.SILENT, third=Kernel.UNKNOWN)
+    world.heir.answered(VIP, "third")
+    assert world.run(BEGUN + KNOWN_WITHIN + 2 * ANSWER_WITHIN) == ([], [])
+    assert world.heir.contested == 1
+
+
+# ---- several dead
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "takes"),
+    [
+        (Kernel.SILENT, Kernel.SILENT, LOUD),
+        (Kernel.ANSWERS, Kernel.SILENT, QUIET),
+        (Kernel.SILENT, Kernel.ANSWERS, QUIET),
+        (Kernel.UNKNOWN, Kernel.ANSWERS, QUIET),
+        (Kernel.UNKNOWN, Kernel.SILENT, LOUD),
+    ],
+    ids=str,
+)
+def test_of_several_dead_owners_one_whose_machine_lives_decides(
+    first: Kernel, second: Kernel, takes: list[Take]
+) -> None:
+    """It may have been taken over quietly more than once."""
+    world = World(Kernel.SILENT, kernels={"first": first, "second": second})
+    world.heir.begin(VIP, frozenset({"first", "second"}), None, (ETH0,), BEGUN)
+    assert world.heir.questions() == {"first": [VIP], "second": [VIP]}
+    assert world.heir.owners() == {"first", "second"}
+    assert world.run(BEGUN + 1.0)[0] == takes
+    assert world.heir.quiet_from(VIP) == (
+        frozenset({"first", "second"}) if takes == QUIET else frozenset()
+    )
+
+
+def test_the_dead_from_whom_an_ip_was_taken_quietly_are_known_while_it_is_given_away() -> None:
+    world = begun(Kernel.ANSWERS)
+    assert world.heir.quiet_from(VIP) == frozenset()
+    world.run(BEGUN + 0.2)
+    world.heir.part(VIP)
+    assert world.heir.quiet_from(VIP) == OWNER
+    world.heir.cancel(VIP)
+    assert world.heir.quiet_from(VIP) == frozenset()
+
+
+# ---- nobody is heard
+
+
+def test_who_hears_nobody_takes_nothing_over_and_says_that_somebody_has_to_be_heard() -> None:
+    """It is the one that is cut off: whatever it is told, the others are well."""
+    world = asked(Kernel.SILENT)
+    world.hears = False
+    assert world.run(BEGUN + 60.0) == ([], [])
+    assert world.heir.unheard()
+    assert not world.heir.unheard()
+    world.hears = True
+    now = BEGUN + 60.0 + ANSWER_WITHIN
+    assert world.heir.handle_timeout(now) == LOUD
+    assert not world.heir.unheard()
+
+
+def test_who_hears_somebody_again_asks_anew_what_it_was_about_to_take() -> None:
+    """Another may own it meanwhile."""
+    world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
+    world.hears = False
+    world.run(BEGUN + 5.0)
+    now = BEGUN + 5.0
+    world.hears = True
+    world.heir.restart(now)
+    assert world.heir.asks(now) == [Ask(VIP, ETH0), Ask(VIP, ETH1)]
+    assert world.heir.handle_timeout(now) == []
+    world.heir.answered(VIP, "third")
+    assert world.heir.handle_timeout(now + ANSWER_WITHIN) == []
+    assert world.heir.contested == 1
+
+
+def test_a_contest_from_before_we_were_cut_off_is_void() -> None:
+    world = contested("third", third=Kernel.ANSWERS, owner=Kernel.SILENT)
+    world.heir.restart(BEGUN + 5.0)
+    world.heir.asks(BEGUN + 5.0)
+    assert world.heir.handle_timeout(BEGUN + 5.0 + ANSWER_WITHIN) == LOUD
+
+
+# ---- many at once
+
+
+def test_many_ips_are_asked_for_some_at_a_time_and_each_has_its_time_to_be_answered() -> None:
+    """A turn may take longer than an owner needs to answer."""
+    heir = Takeovers(lambda owner, links: Kernel.SILENT, lambda links, since: True)
+    ips = [IPv4Address(0xC6120000 + number) for number in range(3 * ASKS_AT_ONCE + 1)]
+    for ip in ips:
+        heir.begin(ip, OWNER, None, (ETH0,), BEGUN)
+    sent, taken, now = dict[IPAddress, float](), dict[IPAddress, float](), BEGUN
+    while len(taken) < len(ips):
+        asks = heir.asks(now)
+        assert len(asks) <= ASKS_AT_ONCE
+        sent |= {ask.ip: now for ask in asks}
+        taken |= {take.ip: now for take in heir.handle_timeout(now)}
+        now = max(now + 0.015, heir.deadline())
+    assert len(set(sent.values())) == 4
+    for ip in ips:
+        assert 0.99 * ANSWER_WITHIN <= taken[ip] - sent[ip] <= 3 * ANSWER_WITHIN

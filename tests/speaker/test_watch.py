@@ -133,15 +133,41 @@ def test_nobody_is_missed_where_nobody_at_all_is_heard() -> None:
     assert wire.missed == []
 
 
-@pytest.mark.parametrize("proof", ["peer", "gateway", "frame"])
-def test_one_other_voice_on_the_link_is_proof_enough(proof: str) -> None:
-    silent = {"peer": (B,), "gateway": (B, C, D), "frame": (B, C, D)}[proof]
+@pytest.mark.parametrize("proof", ["peer", "gateway"])
+def test_one_other_answer_on_the_link_is_proof_enough(proof: str) -> None:
+    silent = {"peer": (B,), "gateway": (B, C, D)}[proof]
     wire = Wire(silent_from(5.0, *silent), gateways=(GATEWAY,) if proof == "gateway" else ())
-    while (now := wire.watch.deadline()) < 6.0:
-        if proof == "frame":
-            wire.watch.heard(ETH0, now)
-        wire.step(now)
+    wire.run(6.0)
     assert B in wire.watch.missing()
+
+
+def run_with_frames(wire: Wire, end: float) -> None:
+    """Let others' frames come in all the time, whatever becomes of ours."""
+    while (now := wire.watch.deadline()) < end:
+        wire.watch.heard(ETH0, now)
+        wire.step(now)
+
+
+@pytest.mark.parametrize(("nodes", "missed"), [((B,), True), ((B, C), False)])
+def test_a_frame_is_proof_only_where_nobody_else_ever_answered(
+    nodes: tuple[TargetKey, ...], missed: bool
+) -> None:
+    """It proves that we hear, not that we are heard: whoever is mute would miss everybody."""
+    wire = Wire(silent_from(5.0, B, C), nodes=nodes)
+    run_with_frames(wire, 20.0)
+    assert wire.watch.missing() == (frozenset(nodes) if missed else frozenset())
+
+
+def test_a_gateway_that_answers_no_more_bears_witness_no_more() -> None:
+    """Else nobody could be missed: then a frame has to do again."""
+    wire = Wire(silent_from(5.0, GATEWAY), gateways=(GATEWAY,), nodes=(B,))
+    wire.watch.watch(frozenset({"b"}), lonely=True)
+    wire.run(6.0)
+    assert wire.watch.answering(ETH0) == (1, 0)
+    assert wire.missed == []
+    wire.answers = silent_from(6.0, B, GATEWAY)
+    run_with_frames(wire, 7.0)
+    assert [who for _, who in wire.missed] == [B]
 
 
 def test_a_voice_from_before_the_first_miss_proves_nothing() -> None:
@@ -328,19 +354,11 @@ def test_tokens_do_not_repeat() -> None:
 # ---- whether what we send arrives
 
 
-def run_deaf_to(wire: Wire, end: float, heard: bool = True) -> None:
-    """Let others' frames come in all the time, whatever becomes of ours."""
-    while (now := wire.watch.deadline()) < end:
-        if heard:
-            wire.watch.heard(ETH0, now)
-        wire.step(now)
-
-
 def test_a_link_reaches_somebody_as_long_as_an_answer_comes() -> None:
     wire = Wire(silent_from(5.0, B, C, D))
     wire.run(5.0)
     assert wire.watch.reaches(ETH0, 5.0)
-    run_deaf_to(wire, 6.0)
+    run_with_frames(wire, 6.0)
     assert wire.watch.hears(ETH0, 6.0)
     assert not wire.watch.reaches(ETH0, 6.0)
     assert wire.watch.reached(ETH0) == pytest.approx(5.0, abs=TIMING.interval)
@@ -350,7 +368,7 @@ def test_a_link_reaches_somebody_as_long_as_an_answer_comes() -> None:
 def test_that_we_were_not_heard_is_taken_from_others_and_told_once() -> None:
     """A mute node hears everybody: it learns of it by their letters alone."""
     wire = Wire(silent_from(5.0, B, C, D, until=7.0))
-    run_deaf_to(wire, 8.0)
+    run_with_frames(wire, 8.0)
     assert wire.watch.returned() == []
     for _ in range(2):
         wire.watch.cut_off(ETH0, 1.5)

@@ -16,6 +16,7 @@ from speaker.watch import Timing
 TIMING = Timing.of(0.35)
 ETH0 = 5
 NAMES = ["node-0", "node-1", "node-2", "node-3"]
+CLIENT = IPv4Address("192.0.2.100")
 MORE = [*NAMES, "node-4", "node-5"]
 
 
