@@ -2,12 +2,12 @@
 
 import asyncio
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import pytest
 
-from link import monitor, route_monitor
+from link import monitor, news, route_monitor
 from link.interface import Interface
 from link.monitor import Monitor
 from link.route_monitor import Gateways, RouteMonitor
@@ -47,7 +47,7 @@ async def links(heard: list[object]) -> set[str]:
     )
     names: set[str] = set()
 
-    def take(interfaces: Mapping[int, Interface]) -> None:
+    def take(interfaces: Mapping[int, Interface], _own_macs: Container[bytes]) -> None:
         names.update(link.name for link in interfaces.values())
 
     made = Monitor(take)
@@ -79,14 +79,14 @@ def test_a_socket_that_is_not_to_be_had_is_tried_again(monkeypatch: pytest.Monke
 
 def test_a_message_that_cannot_be_read_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[object] = []
-    read = monitor.read_change
+    read = news.read
 
-    def change(message: Any) -> Any:
-        if message.get("event") == "RTM_NEWADDR" and not heard:
+    def change(kind: int, body: bytes) -> Any:
+        if kind == news.RTM_NEWADDR and not heard:
             raise FaultyError
-        return read(message)
+        return read(kind, body)
 
-    monkeypatch.setattr(monitor, "read_change", change)
+    monkeypatch.setattr(news, "read", change)
     assert "lo" in asyncio.run(links(heard))
     assert heard == [("links", FaultyError)]
 
