@@ -104,7 +104,7 @@ class Succession:
         self._dead: dict[IPAddress, frozenset[str]] = {}
         """Who owned an IP and died: connections may go through their machines still."""
         self._stopped: dict[IPAddress, None] = {}
-        """What we answered for and stopped, without a winner that was heard."""
+        """What we answered for and stopped, and nobody has claimed since."""
         self._announce_again_at: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
         self._changed: set[str] = set()
@@ -187,11 +187,10 @@ class Succession:
         """The owner has changed among others, perhaps while this node is handing over."""
         if before is not None:
             self._note_owner(ip, before)
-        elif ip in self._stopped and winner not in (None, self._node):
+        if winner is not None and winner != self._node and ip in self._stopped:
             # We answered for it until nobody was to, and our clients may believe us still.
-            del self._stopped[ip]
             for payload in letters.encode_ips([ip]):
-                self._letters.append(Send(Kind.YOURS, self._node, payload, (str(winner),)))
+                self._letters.append(Send(Kind.YOURS, self._node, payload, (winner,)))
         if winner != self._node and self._handover.yielding(ip, service):
             self.lost(service, ip, winner, now)
 
@@ -272,6 +271,7 @@ class Succession:
         ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
             self._takeovers.claimed(ip, sender, now)
+            self._stopped.pop(ip, None)
         self._release(self._handover.claimed(ips))
 
     def denied(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:

@@ -215,7 +215,7 @@ def test_rules_that_cannot_be_made_leave_the_last_ones(monkeypatch: pytest.Monke
         def broken(*_: Any) -> Any:
             raise FaultyError("injected")
 
-        monkeypatch.setattr("speaker.planner.without_effect", broken)
+        monkeypatch.setattr("speaker.planner.general", broken)
         rig.config, _ = judge(
             [IPAddressPool("m", "pool", ("10.0.1.0/24",))],
             [L2Advertisement("m", "l2", (), (), (), (), ())],
