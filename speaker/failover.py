@@ -520,6 +520,7 @@ class Failover:
     def _take_hello(self, name: str, hello: Hello, now: float) -> None:
         changed = hello.links != self._roster.links(name)
         self._roster.set_links(name, hello.links)
+        self._strangers -= {name}
         if changed:
             self._retarget(now)
         if hello.asks:

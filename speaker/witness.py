@@ -67,7 +67,7 @@ class Witness:
         self.on_put_off: Callable[[frozenset[IPAddress]], None] = lambda ips: None
         """Called with IPs that are contested, or taken over without a word."""
         self.on_void: Callable[[], None] = lambda: None
-        """Called where an announcement has changed who may own, before the next frame is read."""
+        """Called where an echo has changed who may own, before the next frame is read."""
 
     def close(self) -> None:
         """Stop, and close the sockets."""
@@ -104,11 +104,6 @@ class Witness:
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """See `layer2.Listener`."""
         self.core.announced(ip, ifindex, mac, now)
-        if self.core.bars() != self._bars:
-            # Who was taken for gone answers again: a question that waits behind this frame is its.
-            self.settle()
-            self.on_void()
-            return
         # Where a node died all its heirs announce at once: then one turn reads many of them.
         if not self._settling:
             self._settling = True
@@ -227,7 +222,11 @@ class Witness:
 
     def _heed_replies(self) -> None:
         # Thirty answers a second change nothing as a rule: then all that may change is the timer.
-        if self.core.bars() is not self._bars or self.core.calling:
+        if self.core.bars() != self._bars:
+            # Who was taken for gone answers again: what is asked next may be its to answer.
+            self.settle()
+            self.on_void()
+        elif self.core.calling:
             self.settle()
         else:
             self._heed_links()

@@ -1,105 +1,35 @@
 """The failover core as a whole: whose word counts, what letters do, and what it tells of itself."""
 
-import random
-from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.courier import MAX_PAYLOAD, Letter
+from failover_node import (
+    DEAD_B,
+    DEAD_C,
+    ETH0,
+    FOREIGN,
+    LINK_B,
+    LINK_C,
+    VIP,
+    B,
+    C,
+    Node,
+    of_kind,
+)
+from gossip.courier import MAX_PAYLOAD
 from gossip.mark import Flags
 from gossip.wire.messages import State
-from link.interface import Interface
 from speaker import letters
-from speaker.announcer import Announcer
 from speaker.bars import Bars
-from speaker.contact import Contact
-from speaker.failover import HELLO_REFRESH, HELLO_RETRY, Failover, LetterRefusal
+from speaker.failover import HELLO_REFRESH, HELLO_RETRY, LetterRefusal
 from speaker.flags import BLIP, INTERVAL
 from speaker.letters import Hello, Kind, PeerLink, Send
 from speaker.roster import Peer
 from speaker.verdict import Subject
-from speaker.watch import Timing
-
-VIP = IPv4Address("198.51.100.1")
-B = Peer("b", 1, Flags.NONE, State.ALIVE)
-C = Peer("c", 2, Flags.NONE, State.ALIVE)
-FOREIGN = Peer("m", None, Flags.NONE, State.ALIVE)
-LINK_B = PeerLink("ens1", b"\x02\0\0\0\0\x0b", (IPv4Address("192.0.2.2"),))
-LINK_C = PeerLink("ens1", b"\x02\0\0\0\0\x0c", (IPv4Address("192.0.2.3"),))
-ETH0 = Interface(
-    7,
-    "eth0",
-    b"\x02\0\0\0\0\x0a",
-    up=True,
-    carrier=True,
-    broadcast=True,
-    noarp=False,
-    addresses=frozenset({IPv4Interface("192.0.2.1/24")}),
-)
-
-
-@dataclass
-class Node:
-    """Node `a`; those that answer echoes do so at once."""
-
-    fast: bool = True
-    now: float = 50.0
-    answering: set[IPv4Address | IPv6Address] = field(default_factory=set)
-    letters: list[Send] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.contact = Contact(self.now)
-        self.contact.exchanged(None, self.now)
-        self.contact.events()
-        self.announcer = Announcer(self.contact)
-        timing = Timing.of(0.35) if self.fast else None
-        self.core = Failover("a", timing, self.announcer, self.contact, random.Random(1), self.now)
-        self.links(ETH0)
-
-    def links(self, *interfaces: Interface) -> None:
-        by_index = {interface.index: interface for interface in interfaces}
-        self.announcer.set_interfaces(by_index, self.now)
-        self.core.set_interfaces(by_index, self.now)
-
-    def peers(self, *peers: Peer) -> None:
-        self.core.set_peers(peers, self.now)
-
-    def meet(self) -> None:
-        """Get to know b and c, whose kernels answer."""
-        self.peers(B, C)
-        for name, link in (("b", LINK_B), ("c", LINK_C)):
-            self.letter(Kind.HELLO, name, letters.encode_hello(Hello((link,))))
-            self.answering.update(link.ips)
-
-    def letter(self, kind: int, sender: str, payload: bytes = b"", about: str = "") -> None:
-        self.core.letter(Letter(kind, sender, about or sender, 1, payload), self.now)
-
-    def run(self, seconds: float) -> list[Send]:
-        """Return what was told meanwhile."""
-        told, end = list[Send](), self.now + seconds
-        while self.core.deadline() <= end:
-            self.now = max(self.now, self.core.deadline())
-            self.contact.tick(self.now)
-            self.contact.events()
-            self.core.handle_timeout(self.now)
-            for request in self.core.requests():
-                if request.ip in self.answering:
-                    self.core.echoed(request.ifindex, request.ip, request.token, self.now)
-            told += self.core.letters()
-        self.now = end
-        self.letters += told
-        return told
-
-    def answers(self) -> bool:
-        return self.announcer.answers(VIP, ETH0.index) is None
-
-
-def of_kind(told: list[Send], kind: Kind) -> list[Send]:
-    return [letter for letter in told if letter.kind is kind]
-
 
 # ---- our own word
 
@@ -166,18 +96,20 @@ def test_without_the_fast_verdict_only_a_nodes_own_word_bars_it(fast: bool) -> N
 @pytest.mark.parametrize(
     ("previous", "at_once"),
     [
-        (None, True),
+        # We have just come: whoever answers is asked.
+        (None, False),
         (replace(B, state=State.DEAD), False),
         # It left, so it handed over or answers until it hears us.
         (replace(B, state=State.LEFT), True),
-        (replace(B, flags=Flags.LEAVING), True),
-        (B, True),
+        (replace(B, flags=Flags.LEAVING), False),
+        (B, False),
+        # MetalLB's speakers stop by themselves.
         (FOREIGN, True),
         (replace(FOREIGN, state=State.DEAD), True),
     ],
     ids=["nobody", "dead", "left", "leaving", "alive", "foreign", "foreign and dead"],
 )
-def test_only_who_inherits_from_one_gone_without_a_word_asks_the_wire_first(
+def test_all_but_who_follows_one_that_parted_or_is_no_clarion_ask_the_wire_first(
     previous: Peer | None, at_once: bool
 ) -> None:
     node = Node()
@@ -210,12 +142,34 @@ def test_an_owner_gone_by_the_fast_verdict_is_inherited_from_by_asking() -> None
     assert node.core.handed_over()
 
 
-def test_an_announcement_proves_that_a_process_runs() -> None:
+def test_a_beat_and_no_announcement_proves_that_a_process_runs() -> None:
+    """A kernel answers for an IP without its speaker, too."""
     node = Node()
     node.meet()
     node.letter(Kind.GONE, "c", about="b")
     assert node.core.bars().named == {"b"}
     node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert node.core.bars().named == {"b"}
+    node.letter(Kind.BEAT, "b")
+    assert node.core.bars().named == frozenset()
+
+
+def test_who_announces_though_it_is_judged_gone_is_asked_and_its_answer_counts() -> None:
+    """That it sends does not say that it hears: a deaf node must not take its IPs back."""
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    node.answering.difference_update(LINK_B.ips)
+    # So long that nobody is asked in a hurry any more.
+    node.run(5.0)
+    node.letter(Kind.GONE, "c", b"ens1", about="b")
+    node.run(0.5)
+    assert node.core.deadline() > node.now
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert node.core.deadline() <= node.now
+    assert node.core.bars().named == {"b"}
+    node.answering.update(LINK_B.ips)
+    node.run(0.0)
     assert node.core.bars().named == frozenset()
 
 
@@ -226,6 +180,7 @@ def test_who_learns_of_its_cut_after_it_answers_for_nothing_it_lost(deaf: bool) 
     node.meet()
     node.run(1.0)
     node.core.won("ns/a", VIP, None, None, node.now)
+    node.run(0.1)
     assert node.answers()
     if deaf:
         node.answering.clear()
@@ -245,8 +200,6 @@ def test_a_new_life_voids_the_verdict_on_the_last() -> None:
 
 # ---- when gossip believes everybody else dead
 
-DEAD_B, DEAD_C = replace(B, state=State.DEAD), replace(C, state=State.DEAD)
-
 
 def test_in_a_cut_of_gossip_who_answers_keeps_its_ip() -> None:
     """c owns it; b, which gossip believed to be its heir, is declared dead after c."""
@@ -256,9 +209,10 @@ def test_in_a_cut_of_gossip_who_answers_keeps_its_ip() -> None:
     node.peers(DEAD_B, DEAD_C)
     node.core.won("ns/a", VIP, None, "b", node.now)
     for _ in range(500):
-        for _, ask in node.core.asks():
-            node.core.announced(ask.ip, ETH0.index, LINK_C.mac, node.now)
         node.run(0.01)
+        for ip in node.asked:
+            node.core.announced(ip, ETH0.index, LINK_C.mac, node.now)
+        node.asked.clear()
         assert not node.answers()
     assert node.core.stats().contested == 1
 
@@ -326,6 +280,9 @@ def test_an_heir_stays_quiet_when_the_owner_dies_again_within_two_seconds(
         (Kind.GONE, b"\xff", LetterRefusal.MALFORMED),
         (Kind.YOURS, b"\x05", LetterRefusal.MALFORMED),
         (Kind.CLAIM, b"\x00", LetterRefusal.MALFORMED),
+        (Kind.DENY, b"\x00", LetterRefusal.MALFORMED),
+        (Kind.ASK, b"\x04", LetterRefusal.MALFORMED),
+        (Kind.QUIET, b"", LetterRefusal.MALFORMED),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_counted(
@@ -342,7 +299,7 @@ def test_what_makes_no_sense_is_refused_and_counted(
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 8),
+            st.integers(0, max(Kind) + 1),
             st.sampled_from(["b", "c"]),
             st.sampled_from(["a", "b", "c", "m"]),
             st.one_of(
@@ -431,7 +388,7 @@ def test_a_link_that_heard_nobody_for_long_is_held_until_contact() -> None:
     node.core.frames(ETH0.index, node.now)
     assert not node.contact.open(ETH0.index)
     node.answering = answering
-    node.run(1.0)
+    node.run(1.5)
     assert node.contact.open(ETH0.index)
 
 

@@ -1,4 +1,4 @@
-"""What the witness does with an announcement that it overhears, before the next frame is read."""
+"""What the witness does with an echo or an announcement, before the next frame is read."""
 
 import asyncio
 import random
@@ -13,6 +13,7 @@ import structlog
 from gossip.courier import Letter
 from gossip.mark import Flags
 from gossip.wire.messages import State
+from link.echo import EchoReply
 from link.interface import Interface
 from speaker import letters
 from speaker import witness as witness_module
@@ -21,7 +22,7 @@ from speaker.contact import Contact
 from speaker.failover import Failover
 from speaker.letters import Hello, Kind, PeerLink
 from speaker.roster import Peer
-from speaker.watch import Timing
+from speaker.watch import EchoRequest, Timing
 from speaker.witness import Witness
 
 VIP = IPv4Address("198.51.100.1")
@@ -42,7 +43,7 @@ ETH0 = Interface(
 def make_witness(on_change: Callable[[], None]) -> Witness:
     """Node `a`, which knows `b` and `c`; what it sends goes nowhere."""
     contact = Contact(NOW)
-    contact.exchanged(None, NOW)
+    contact.exchanged(NOW, True, NOW)
     contact.events()
     announcer = Announcer(contact)
     core = Failover("a", Timing.of(0.35), announcer, contact, random.Random(1), NOW)
@@ -60,9 +61,16 @@ def make_witness(on_change: Callable[[], None]) -> Witness:
     )
 
 
+def reply_to(request: EchoRequest) -> Any:
+    """A socket by which that has come, and no more."""
+    reply = EchoReply(witness_module._IDENTIFIER, 1, request.token)
+    replies = [(witness_module._write_ip(request.ip), reply)]
+    return SimpleNamespace(receive=lambda most: [replies.pop()] if replies else [])
+
+
 @pytest.mark.parametrize("gone", [True, False])
-def test_an_announcement_that_voids_a_verdict_is_acted_upon_at_once(gone: bool) -> None:
-    """The heir of a node that is back must not answer the question behind its announcement."""
+def test_an_echo_that_voids_a_verdict_is_acted_upon_at_once(gone: bool) -> None:
+    """The heir of a node that is back must not answer the next question for it."""
 
     async def overhear() -> list[frozenset[str]]:
         witness = make_witness(lambda: None)
@@ -73,12 +81,31 @@ def test_an_announcement_that_voids_a_verdict_is_acted_upon_at_once(gone: bool) 
             witness.settle()
         named: list[frozenset[str]] = []
         witness.on_void = lambda: named.append(frozenset(witness.core.bars().named))
-        witness.announced(VIP, ETH0.index, LINK_B.mac, NOW)
-        witness.announced(VIP, ETH0.index, LINK_B.mac, NOW)
+        witness.core.handle_timeout(NOW + 1.0)
+        [request] = witness.core.requests()
+        socket = reply_to(request)
+        witness._readable(ETH0.index, socket)
+        witness._readable(ETH0.index, socket)
         witness.close()
         return named
 
     assert asyncio.run(overhear()) == ([frozenset()] if gone else [])
+
+
+def test_an_announcement_alone_voids_no_verdict() -> None:
+    """It proves that its sender sends, not that it hears: so it is asked, and its echo counts."""
+
+    async def overhear() -> frozenset[str]:
+        witness = make_witness(lambda: None)
+        witness.letter(Letter(Kind.GONE, "c", "b", 1, b"ens1"))
+        witness.announced(VIP, ETH0.index, LINK_B.mac, NOW)
+        witness.core.handle_timeout(NOW)
+        asked = [request.ip for request in witness.core.requests()]
+        assert asked == list(LINK_B.ips)
+        witness.close()
+        return frozenset(witness.core.bars().named)
+
+    assert asyncio.run(overhear()) == {"b"}
 
 
 def test_the_timer_comes_again_whatever_it_raised(monkeypatch: pytest.MonkeyPatch) -> None:
