@@ -283,13 +283,16 @@ class Announcing:
         ):
             self._overhear(heard, now)
             return DropReason.ANNOUNCEMENT
-        if heard is not None and heard.target_ip in self._ips:
+        if heard is not None and heard.target_ip in self._ips and not self._is_node(heard):
             self._clients.heard(
                 heard.target_ip, self._interface, heard.sender_ip, heard.sender_mac, now
             )
         answer = respond(frame, self._mac, lambda ip: self.announcer.answers(ip, LINK))
         self._remembered[frame] = answer
         return answer
+
+    def _is_node(self, heard: ArpPacket) -> bool:
+        return self.failover is not None and self.failover.is_node(heard.sender_mac)
 
     def _overhear(self, heard: ArpPacket, now: float) -> None:
         if heard.sender_ip not in self._ips:

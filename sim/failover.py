@@ -55,6 +55,7 @@ def play(name: str, seed: int) -> Outcome:
         ask_interval=ASK_INTERVAL,
         seeds=scenario.nodes,
         uplink=scenario.uplink,
+        quorum=scenario.quorum,
     )
     world = World(setup)
     cast = _cast(world)

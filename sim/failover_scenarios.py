@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from sim.faults import Fault, Kind
+from speaker.quorum import Mode
 
 if TYPE_CHECKING:
     from random import Random
@@ -56,6 +57,9 @@ class Scenario:
     row: int = 1
     uplink: bool = False
     """Gossip has a link of its own."""
+    quorum: Mode = Mode.OFF
+    everyone: bool = False
+    """All IPs are struck, whoever owns them."""
     services: int | None = None
     """One more than nodes where None."""
     after: float = AFTER
@@ -230,6 +234,10 @@ SCENARIOS = {
     "partition-2-2": Scenario(4, _parted(2, 2), 2.0, 2, *_HEALS, heals=True),
     "partition-2-3": Scenario(5, _parted(2, 3), 2.0, 2, *_HEALS, heals=True),
     "partition-2-2-2": Scenario(6, _parted(2, 2, 2), 2.0, 2, *_HEALS, heals=True),
+    # Of two sides one falls silent at most, and it has done so when they meet.
+    "partition-quorum": Scenario(
+        5, _parted(2, 3), 75.0, 4, dual=2, row=2, heals=True, quorum=Mode.MAJORITY, everyone=True
+    ),
     # It cannot know: it answers until it is found, by a question every eighth of a second.
     "paused-vm": Scenario(3, _paused_vm, 1.0, 2, dual=4, row=4),
     # Its peers refuse it until they have forgotten its old address: half a minute.

@@ -91,12 +91,13 @@ class Judge:
         strikes = {f.kind for f in self._faults if owner in f.nodes or not f.nodes}
         silent, moves = scenario.silent, scenario.moves
         dual, row, who = scenario.dual, scenario.row, ""
-        if not strikes:
+        if not strikes and not scenario.everyone:
             silent, moves = MOST_OF_A_BYSTANDER * self._world.setup.ask_interval, 0
             who = "of a bystander "
             if not scenario.heals:
                 dual = row = 0
-        told = 0 if strikes <= _SERVES_ON else _TOLD_WHILE_HEALING if scenario.heals else moves
+        serves = strikes <= _SERVES_ON and not scenario.everyone
+        told = 0 if serves else _TOLD_WHILE_HEALING if scenario.heals else moves
         for what, value, limit in (
             ("silent", seen.silent, silent),
             ("outage", seen.outage, silent),

@@ -214,6 +214,10 @@ class Failover:
             if self._succession.holds(ip):
                 self._liveness.check(name, now)
 
+    def is_node(self, mac: bytes) -> bool:
+        """Tell whether this is the MAC of another node: it is no client."""
+        return self._roster.owner_of(mac) is not None
+
     def letter(self, letter: Letter, now: float) -> None:
         """Take a letter that the courier has let through."""
         self._call(letter.sender, now)

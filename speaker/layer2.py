@@ -61,6 +61,9 @@ class Listener(Protocol):
     def frames(self, ifindex: int, now: float) -> None:
         """Frames of somebody else wait on the link; called before any of them is answered."""
 
+    def is_node(self, mac: bytes) -> bool:
+        """Tell whether this is the MAC of another node, which asks for an IP to take it over."""
+
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """Somebody else with this MAC announced a service IP, or answered for it."""
 
@@ -514,7 +517,7 @@ class Layer2:
         """Remember who asked, whoever owns the IP; return why we do not answer, if so."""
         if mac in self._own_macs:
             return DropReason.OWN_FRAME
-        if ip in self._service_ips:
+        if ip in self._service_ips and not (self.listener and self.listener.is_node(mac)):
             self._clients.heard(ip, link.interface, client, mac, self._now)
         return self._announcer.answers(ip, link.interface.index)
 

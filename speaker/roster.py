@@ -59,6 +59,8 @@ class Roster:
         """Those that died without leaving and that gossip has forgotten; and since when their
         kernels were not heard."""
         self._links: dict[str, tuple[PeerLink, ...]] = {}
+        self._met: dict[tuple[str, int], tuple[Interface, tuple[PeerLink, IPAddress] | None]] = {}
+        """What `meet` has found, until a node tells other links or another address."""
         self._told_in: dict[str, int | None] = {}
         """The life of a node in which it told its links."""
         self._by_mac: dict[bytes, str] = {}
@@ -73,6 +75,7 @@ class Roster:
     def set_peers(self, peers: Iterable[Peer], now: float) -> frozenset[str]:
         """Take all other members; return those of which the life known so far is over."""
         self.version += 1
+        self._met.clear()
         before, self._peers = self._peers, {peer.name: peer for peer in peers}
         for name in before.keys() - self._peers.keys():
             if before[name].state is not State.LEFT and before[name].start_id is not None:
@@ -95,6 +98,7 @@ class Roster:
         """Take what a node told of its links."""
         self._forget_links(name)
         self._links[name], self._told_in[name] = links, self._start_id(name)
+        self._met.clear()
         self._by_mac.update((link.mac, name) for link in links)
         self._told.update(ip for link in links for ip in set(link.ips))
 
@@ -183,6 +187,14 @@ class Roster:
         """Return the link of a node that shares a segment with `interface`, and its address there:
         that of its gossip, else the first that it told, so that all witnesses ask the same. One
         that another node has told as well floats between them, and says nothing of either."""
+        known = self._met.get((name, interface.index))
+        if known is not None and known[0] is interface:
+            return known[1]
+        met = self._meet(name, interface)
+        self._met[name, interface.index] = interface, met
+        return met
+
+    def _meet(self, name: str, interface: Interface) -> tuple[PeerLink, IPAddress] | None:
         peer = self.peer(name)
         gossips_at = None if peer is None or peer.address is None else peer.address.ip
         for link in self._links.get(name, ()):
@@ -212,6 +224,7 @@ class Roster:
         return None if peer is None else peer.start_id
 
     def _forget_links(self, name: str) -> None:
+        self._met.clear()
         self._told_in.pop(name, None)
         for link in self._links.pop(name, ()):
             for ip in set(link.ips):

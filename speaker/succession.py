@@ -103,6 +103,8 @@ class Succession:
         self._grants: dict[IPAddress, _Grant] = {}
         self._dead: dict[IPAddress, frozenset[str]] = {}
         """Who owned an IP and died: connections may go through their machines still."""
+        self._stopped: dict[IPAddress, None] = {}
+        """What we answered for and stopped, and nobody has claimed since."""
         self._announce_again_at: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
         self._changed: set[str] = set()
@@ -129,6 +131,7 @@ class Succession:
         self._now = now
         if previous is not None:
             self._note_owner(ip, previous)
+        self._stopped.pop(ip, None)
         dead = self._dead_owners(ip)
         yielded = self._handover.cancel(service, ip)
         if yielded:
@@ -184,6 +187,10 @@ class Succession:
         """The owner has changed among others, perhaps while this node is handing over."""
         if before is not None:
             self._note_owner(ip, before)
+        if winner is not None and winner != self._node and ip in self._stopped:
+            # We answered for it until nobody was to, and our clients may believe us still.
+            for payload in letters.encode_ips([ip]):
+                self._letters.append(Send(Kind.YOURS, self._node, payload, (winner,)))
         if winner != self._node and self._handover.yielding(ip, service):
             self.lost(service, ip, winner, now)
 
@@ -191,6 +198,8 @@ class Succession:
         """Nobody is to announce it for this service."""
         if not self._stop_waiting(service, ip):
             self._handover.cancel(service, ip)
+            if self._announcer.wants(ip):
+                self._keep(self._stopped, ip, None)
             self._announcer.withdraw(ip, service)
             if not self._announcer.wants(ip):
                 self._remember_quiet(ip)
@@ -262,6 +271,7 @@ class Succession:
         ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
             self._takeovers.claimed(ip, sender, now)
+            self._stopped.pop(ip, None)
         self._release(self._handover.claimed(ips))
 
     def denied(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:

@@ -27,6 +27,8 @@ ASKS, ASK_ONCE_MORE = 3, 0.04
 many seconds apart, before anybody answers in its place."""
 KNOWN_WITHIN = 0.5
 """Seconds in which the owner's kernel has answered an echo, or has not."""
+UNHEARD_RETRY = 0.1
+"""Seconds until one that has heard nobody for KNOWN_WITHIN looks again whether it has."""
 CLAIM_COUNTS = 1.5
 """Seconds for which a claim by letter stands for an echo: longer than until it is asked again."""
 BACK_GRACE = 4.0
@@ -355,7 +357,9 @@ class Takeovers:
             item.decide_at = now + ANSWER_WITHIN
             return []
         if not self.hears(item.links, item.since):
-            self._unheard, item.decide_at = True, now + ANSWER_WITHIN
+            lately = now - item.since < KNOWN_WITHIN
+            item.decide_at = now + (ANSWER_WITHIN if lately else UNHEARD_RETRY)
+            self._unheard = True
             return []
         if kernel is Kernel.ANSWERS and item.asked < ASKS:
             item.asked, item.decide_at = item.asked + 1, now + ASK_ONCE_MORE

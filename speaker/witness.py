@@ -97,6 +97,10 @@ class Witness:
         """See `layer2.Listener`."""
         self.core.frames(ifindex, now)
 
+    def is_node(self, mac: bytes) -> bool:
+        """See `layer2.Listener`."""
+        return self.core.is_node(mac)
+
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """See `layer2.Listener`."""
         self.core.announced(ip, ifindex, mac, now)

@@ -11,8 +11,8 @@ from gossip.wire.messages import Dead, Ping, State, Suspect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Bench, Network
     from gossip.wire.messages import Alive
+    from tests.gossip.conftest import Bench, Network
 
 
 Kind = TypeVar("Kind")

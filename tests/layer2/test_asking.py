@@ -57,6 +57,9 @@ class Ear:
     def frames(self, ifindex: int, now: float) -> None:
         assert ifindex in self.links
 
+    def is_node(self, mac: bytes) -> bool:
+        return False
+
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         self.announced_to_us.append((ip, ifindex, mac))
         if self.gives_up:

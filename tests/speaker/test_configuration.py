@@ -24,6 +24,7 @@ from speaker.election import Election
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures
 from speaker.planner import Planner
+from speaker.quorum import Mode, Quorum
 
 WITHIN = 10.0
 """Seconds after which a test hangs."""
@@ -55,12 +56,13 @@ class Rig:
         self.log, self.election, self.woken = Log(), Election(), asyncio.Event()
         clients = Clients()
         announcer = Announcer(Contact(0.0, alone=True), clients, 0, 0)
-        self.layer2 = Layer2(announcer, clients, time.monotonic, None, lambda now: None, self.log)
+        self.layer2 = Layer2(announcer, clients, time.monotonic, lambda now: None, self.log)
         self.changes = Changes(self.woken.set)
         self.figures = Figures("n1", self.layer2.stats, {}, lambda ip, service: False, dict)
         planner = Planner(Options(own_node="n1"))
         self.configuration = Configuration(
             planner,
+            Quorum(Mode.OFF),
             self.changes,
             self.layer2,
             self.election,
@@ -213,7 +215,7 @@ def test_rules_that_cannot_be_made_leave_the_last_ones(monkeypatch: pytest.Monke
         def broken(*_: Any) -> Any:
             raise FaultyError("injected")
 
-        monkeypatch.setattr("speaker.planner.without_effect", broken)
+        monkeypatch.setattr("speaker.planner.general", broken)
         rig.config, _ = judge(
             [IPAddressPool("m", "pool", ("10.0.1.0/24",))],
             [L2Advertisement("m", "l2", (), (), (), (), ())],
