@@ -14,6 +14,7 @@ from speaker.takeover import (
     BACK_GRACE,
     CLAIM_COUNTS,
     KNOWN_WITHIN,
+    UNHEARD_RETRY,
     Ask,
     Contest,
     IPAddress,
@@ -531,9 +532,22 @@ def test_who_hears_nobody_takes_nothing_over_and_says_that_somebody_has_to_be_he
     assert world.heir.unheard()
     assert not world.heir.unheard()
     world.hears = True
-    now = BEGUN + 60.0 + ANSWER_WITHIN
+    now = BEGUN + 60.0 + UNHEARD_RETRY
     assert world.heir.handle_timeout(now) == LOUD
     assert not world.heir.unheard()
+
+
+@pytest.mark.parametrize(
+    ("since", "again"),
+    [(0.1, ANSWER_WITHIN), (KNOWN_WITHIN + 0.1, UNHEARD_RETRY), (60.0, UNHEARD_RETRY)],
+)
+def test_whether_somebody_is_heard_is_looked_at_less_often_after_a_while(
+    since: float, again: float
+) -> None:
+    world = asked(Kernel.SILENT)
+    world.hears = False
+    assert world.heir.handle_timeout(BEGUN + since) == []
+    assert world.heir.deadline() == pytest.approx(BEGUN + since + again)
 
 
 def test_who_hears_somebody_again_asks_anew_what_it_was_about_to_take() -> None:
