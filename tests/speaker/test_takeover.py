@@ -14,6 +14,7 @@ from speaker.takeover import (
     BACK_GRACE,
     CLAIM_COUNTS,
     KNOWN_WITHIN,
+    UNHEARD_RETRY,
     Ask,
     Contest,
     IPAddress,
@@ -531,7 +532,7 @@ def test_who_hears_nobody_takes_nothing_over_and_says_that_somebody_has_to_be_he
     assert world.heir.unheard()
     assert not world.heir.unheard()
     world.hears = True
-    now = BEGUN + 60.0 + ANSWER_WITHIN
+    now = BEGUN + 60.0 + UNHEARD_RETRY
     assert world.heir.handle_timeout(now) == LOUD
     assert not world.heir.unheard()
 
