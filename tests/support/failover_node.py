@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from gossip.courier import Letter
+from gossip.io import Address
 from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.interface import Interface
 from speaker import letters
 from speaker.announcer import Announcer
+from speaker.clients import Clients
 from speaker.contact import Contact
 from speaker.failover import Failover
 from speaker.letters import Hello, Kind, PeerLink, Send
@@ -17,8 +19,8 @@ from speaker.roster import Peer
 from speaker.watch import Timing
 
 VIP = IPv4Address("198.51.100.1")
-B = Peer("b", 1, Flags.NONE, State.ALIVE)
-C = Peer("c", 2, Flags.NONE, State.ALIVE)
+B = Peer("b", 1, Flags.NONE, State.ALIVE, Address("192.0.2.2", 7946))
+C = Peer("c", 2, Flags.NONE, State.ALIVE, Address("192.0.2.3", 7946))
 FOREIGN = Peer("m", None, Flags.NONE, State.ALIVE)
 DEAD_B, DEAD_C = replace(B, state=State.DEAD), replace(C, state=State.DEAD)
 LINK_B = PeerLink("ens1", b"\x02\0\0\0\0\x0b", (IPv4Address("192.0.2.2"),))
@@ -50,7 +52,8 @@ class Node:
         self.contact = Contact(self.now)
         self.contact.exchanged(self.now, True, self.now)
         self.contact.events()
-        self.announcer = Announcer(self.contact)
+        self.clients = Clients()
+        self.announcer = Announcer(self.contact, clients=self.clients)
         timing = Timing.of(0.35) if self.fast else None
         self.core = Failover("a", timing, self.announcer, self.contact, random.Random(1), self.now)
         self.links(ETH0)

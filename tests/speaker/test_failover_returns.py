@@ -1,0 +1,444 @@
+"""The failover core and those that gossip holds dead: calls, memory, returns, and one cut off."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from failover_node import (
+    DEAD_B,
+    DEAD_C,
+    ETH0,
+    FOREIGN,
+    LINK_B,
+    LINK_C,
+    VIP,
+    B,
+    C,
+    Node,
+    of_kind,
+)
+from gossip.mark import Flags
+from gossip.wire.messages import State
+from speaker import letters
+from speaker.damping import FIRST
+from speaker.failover import PLAN_GRACE, TIDY
+from speaker.letters import Hello, Kind, PeerLink, Quiet, Send
+from speaker.roster import REMEMBERED, Peer
+from speaker.takeover import ASKS_AT_ONCE
+from speaker.verdict import Subject
+from speaker.watch import Kernel
+
+LEFT_B = replace(B, state=State.LEFT)
+
+
+def settled() -> Node:
+    """It has known b and c for a second."""
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    return node
+
+
+def held_dead(*peers: Peer, forgotten: bool = False) -> Node:
+    """It has lost b (or what is given), and gossip may have forgotten about that."""
+    node = settled()
+    node.peers(*(peers or (DEAD_B, C)))
+    if forgotten:
+        node.peers(*(peer for peer in peers or (DEAD_B, C) if peer.living))
+    node.core.calls()
+    return node
+
+
+# ---- whom gossip holds dead and who is heard
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["remembered", "forgotten"])
+@pytest.mark.parametrize("how", ["echo", "announcement", "letter"])
+def test_one_held_dead_that_is_heard_is_called(how: str, forgotten: bool) -> None:
+    """Both sides of a cut that is over find together at once, however long it lasted."""
+    node = settled()
+    node.answering.difference_update(LINK_B.ips)
+    node.peers(DEAD_B, C)
+    if forgotten:
+        node.peers(C)
+    node.run(5.0)
+    assert not node.core.calling
+    match how:
+        case "echo":
+            node.answering.update(LINK_B.ips)
+            node.run(0.2)
+        case "announcement":
+            node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+        case _:
+            node.letter(Kind.BEAT, "b")
+    assert node.core.calling
+    assert node.core.calls() == [B.address]
+    assert not node.core.calling
+
+
+@pytest.mark.parametrize(
+    "peer", [B, LEFT_B, replace(DEAD_B, start_id=None)], ids=["living", "left", "foreign"]
+)
+def test_nobody_else_is_called(peer: Peer) -> None:
+    node = settled()
+    node.peers(peer, C)
+    node.run(1.0)
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.letter(Kind.BEAT, "b")
+    assert node.core.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [(B, True), (replace(B, start_id=9), False), (replace(B, state=State.SUSPECT), True)],
+    ids=["alive", "in a new life", "suspect"],
+)
+def test_who_was_held_dead_and_lived_is_told_so_but_not_a_new_life(after: Peer, told: bool) -> None:
+    """It was cut off; a new life of a node has nothing to do with the end of the last."""
+    node = held_dead()
+    node.core.letters()
+    node.peers(after, C)
+    back = of_kind(node.core.letters(), Kind.BACK)
+    assert back == ([Send(Kind.BACK, "b", to=("b",))] if told else [])
+
+
+def test_who_lived_meanwhile_is_called_at_once_when_it_is_held_dead_again() -> None:
+    node = held_dead()
+    node.run(20.0)
+    node.core.calls()
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert node.core.calls() == []
+    node.peers(B, C)
+    node.peers(DEAD_B, C)
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert node.core.calls() == [B.address]
+
+
+@pytest.mark.parametrize("was", [DEAD_B, LEFT_B], ids=["dead", "left"])
+def test_one_that_is_back_and_answers_no_echo_is_asked_for_its_address(was: Peer) -> None:
+    """After a long cut our kernel does not know its MAC, and by itself asks once a second."""
+    node = held_dead(was, C)
+    node.answering.difference_update(LINK_B.ips)
+    node.run(5.0)
+    node.peers(B, C)
+    node.asked.clear()
+    node.run(0.2)
+    assert set(node.asked) == (set(LINK_B.ips) if was is DEAD_B else set())
+
+
+def test_who_was_missed_while_it_was_dead_has_to_be_found_out_about_anew() -> None:
+    node = settled()
+    node.answering.difference_update(LINK_B.ips)
+    node.run(1.0)
+    assert node.core.stats().missing == 1
+    node.peers(DEAD_B, C)
+    node.peers(B, C)
+    assert node.core.stats().missing == 0
+
+
+def test_a_new_life_is_asked_for_its_links_at_once() -> None:
+    node = settled()
+    node.run(5.0)
+    node.peers(replace(B, start_id=9), C)
+    asked = [letter for letter in of_kind(node.run(0.01), Kind.HELLO) if letter.to == ("b",)]
+    assert [letters.decode_hello(letter.payload).asks for letter in asked] == [True]
+
+
+# ---- what is remembered of them
+
+
+def test_in_a_cut_of_gossip_that_outlasts_its_memory_who_answers_keeps_its_ip() -> None:
+    """Nothing is known of b and c by gossip; their machines answer all the same."""
+    node = held_dead(DEAD_B, DEAD_C, forgotten=True)
+    assert node.core.kernel("b", [ETH0.index], node.now) is Kernel.ANSWERS
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    for _ in range(300):
+        node.run(0.01)
+        for ip in node.asked:
+            node.core.announced(ip, ETH0.index, LINK_B.mac, node.now)
+        node.asked.clear()
+    assert not node.answers()
+    assert node.core.stats().contested == 1
+    assert node.core.contests()[0][1] == LINK_B.mac
+
+
+def test_who_is_not_known_at_all_is_not_silent() -> None:
+    assert Node().core.kernel("b", [ETH0.index], 60.0) is Kernel.UNKNOWN
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_forgotten_are_remembered_as_long_as_their_machines_answer(answers: bool) -> None:
+    node = held_dead(DEAD_B, C, forgotten=True)
+    if not answers:
+        node.answering.difference_update(LINK_B.ips)
+    for _ in range(round(REMEMBERED / TIDY * 1.2)):
+        # An hour of echoes is long: those before every other look will do.
+        node.now += TIDY - 2.0
+        node.run(1.0)
+    node.core.calls()
+    node.now += TIDY
+    # An announcement by its MAC tells whose it is, or that nobody knows.
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert bool(node.core.calls()) is answers
+
+
+def test_one_from_whom_we_have_an_ip_quietly_is_not_forgotten() -> None:
+    node = held_dead(DEAD_B, DEAD_C, forgotten=True)
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.run(1.0)
+    assert node.answers()
+    assert node.announcer.transmits() == []
+
+
+# ---- a quiet takeover that is handed on
+
+
+def quiet_letter(owner: str, *links: PeerLink) -> bytes:
+    [payload] = letters.encode_quiet(Quiet(owner, links, frozenset({VIP})))
+    return payload
+
+
+def test_an_ip_handed_over_by_a_quiet_heir_is_taken_quietly_though_its_owner_was_never_known() -> (
+    None
+):
+    node = Node()
+    node.peers(C)
+    node.letter(Kind.HELLO, "c", letters.encode_hello(Hello((LINK_C,))))
+    node.answering.update((*LINK_C.ips, *LINK_B.ips))
+    node.run(1.0)
+    node.letter(Kind.QUIET, "c", quiet_letter("b", LINK_B))
+    node.core.won("ns/a", VIP, None, "c", node.now)
+    node.run(5.0)
+    assert node.answers()
+    assert node.announcer.transmits() == []
+    assert node.core.quiet_takes() == [VIP]
+    node.answering.difference_update(LINK_B.ips)
+    node.run(1.0)
+    assert node.announcer.transmits()
+
+
+@pytest.mark.parametrize("owner", [B, LEFT_B], ids=["lives", "left"])
+def test_a_quiet_letter_about_one_that_lives_or_left_is_a_plain_one(owner: Peer) -> None:
+    node = settled()
+    node.peers(owner, C)
+    node.core.won("ns/a", VIP, None, "c", node.now)
+    node.letter(Kind.QUIET, "c", quiet_letter("b", LINK_B))
+    assert node.answers()
+    assert node.announcer.transmits()
+
+
+def test_a_quiet_letter_changes_nothing_that_we_know_better() -> None:
+    """Nobody but a node itself says where it is."""
+    node = settled()
+    forged = replace(LINK_B, mac=b"\x02\0\0\0\0\x66")
+    node.letter(Kind.QUIET, "c", quiet_letter("b", forged))
+    node.peers(DEAD_B, C)
+    node.core.announced(VIP, ETH0.index, forged.mac, node.now)
+    assert node.core.calls() == []
+
+
+# ---- letters about life
+
+
+def test_who_asks_whether_we_hear_it_is_told() -> None:
+    node = settled()
+    node.core.letters()
+    node.letter(Kind.HEAR, "c")
+    assert node.core.letters() == [Send(Kind.HEARD, "a", to=("c",))]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.QUIET])
+def test_only_a_letter_that_answers_us_is_a_sign_of_life_of_the_link(kind: Kind) -> None:
+    """One that hears nobody writes as well."""
+    node = settled()
+    node.answering.difference_update(LINK_B.ips)
+    node.run(0.6)
+    assert node.core.stats().missing == 1
+    payload = letters.encode_hello(Hello((LINK_B,))) if kind is Kind.HELLO else b""
+    node.letter(kind, "b", payload, about="c")
+    answer = kind in (Kind.HEARD, Kind.CLAIM, Kind.DENY)
+    assert node.core.stats().missing == (0 if answer else 1)
+
+
+def test_who_answers_letters_but_no_echo_is_named_and_counted_once() -> None:
+    node = settled()
+    node.answering.difference_update(LINK_B.ips)
+    for _ in range(30):
+        if of_kind(node.run(0.1), Kind.HEAR):
+            node.letter(Kind.HEARD, "b")
+    assert node.core.filtered() == ["b"]
+    assert node.core.filtered() == []
+    assert node.core.stats().filtered == 1
+    assert node.core.stats().missing == 0
+    assert node.core.stats().verdicts == {}
+
+
+def test_who_was_judged_gone_twice_in_a_minute_bars_itself_for_a_while() -> None:
+    node = settled()
+    node.letter(Kind.BACK, "b", b"eth0", about="a")
+    node.run(3.0)
+    assert not node.core.flags
+    node.letter(Kind.BACK, "c", about="a")
+    assert node.core.flags == Flags.DAMPED | Flags.NOT_SYNCED
+    assert "a" in node.core.bars().nodes
+    node.run(FIRST + 0.1)
+    assert not node.core.flags
+    assert "a" not in node.core.bars().nodes
+
+
+def test_that_another_was_judged_says_nothing_of_us() -> None:
+    node = settled()
+    for _ in range(3):
+        node.letter(Kind.BACK, "b", about="c")
+        node.run(3.0)
+    assert not node.core.flags
+
+
+# ---- one that is cut off
+
+
+def test_who_hears_nobody_since_it_won_takes_nothing_over_and_asks_everybody() -> None:
+    """It hears by letters that all others are gone: it is the one that is cut off."""
+    node = settled()
+    node.answering.clear()
+    node.peers(DEAD_B, C)
+    node.core.requests()
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.handle_timeout(node.now)
+    assert {request.ip for request in node.core.requests()} == {*LINK_B.ips, *LINK_C.ips}
+    node.run(10.0)
+    assert not node.answers()
+    node.asked.clear()
+    node.answering.update(LINK_C.ips)
+    # Contact comes first, and another may own it by now.
+    node.run(2.0)
+    assert VIP in node.asked
+    assert node.answers()
+
+
+def test_who_hears_nobody_announces_nothing() -> None:
+    node = settled()
+    node.core.won("ns/a", VIP, None, None, node.now)
+    node.run(0.1)
+    assert node.announcer.transmits()
+    node.answering.clear()
+    node.run(1.0)
+    node.announcer.announce(VIP, "ns/b", None, node.now)
+    node.announcer.handle_timeout(node.now)
+    assert node.answers()
+    assert node.announcer.transmits() == []
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["remembered", "forgotten"])
+def test_one_left_alone_that_is_heard_again_waits_for_contact(forgotten: bool) -> None:
+    """It had peers: so it was isolated, not alone, and they may own its IPs now."""
+    node = settled()
+    node.answering.clear()
+    node.run(8.0)
+    node.peers(DEAD_B, DEAD_C)
+    if forgotten:
+        node.peers()
+    node.run(60.0)
+    assert node.contact.open(ETH0.index)
+    node.answering.update(LINK_C.ips)
+    node.run(0.3)
+    assert not node.contact.open(ETH0.index)
+    assert node.core.disturbed()
+    assert node.core.calls() == [C.address]
+
+
+def test_many_ips_won_at_one_time_ask_everybody_once() -> None:
+    node = settled()
+    node.peers(DEAD_B, C)
+    node.core.handle_timeout(node.now)
+    node.core.requests()
+    for number in range(2 * ASKS_AT_ONCE):
+        node.core.won("ns/a", IPv4Address(0xC6336500 + number), None, "b", node.now)
+        node.core.handle_timeout(node.now)
+    assert len(node.core.requests()) == len({LINK_B, LINK_C})
+
+
+def test_a_client_that_asked_lately_and_answers_echo_requests_bears_witness() -> None:
+    """Of two nodes without a gateway: else only gossip tells whether the other one died."""
+    node, client = Node(), IPv4Address("192.0.2.77")
+    node.peers(B)
+    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.answering.update((*LINK_B.ips, client))
+    node.run(1.0)
+    node.core.won("ns/a", VIP, None, None, node.now)
+    node.run(1.0)
+    assert node.core.unwitnessed() == ["eth0"]
+    node.clients.heard(VIP, ETH0, client, b"\x02\0\0\0\0\x77", node.now)
+    node.run(TIDY + 1.0)
+    assert node.core.unwitnessed() == []
+    node.answering.difference_update(LINK_B.ips)
+    node.run(1.0)
+    assert node.core.bars().links == {Subject("b", "ens1")}
+
+
+def test_a_link_on_which_one_other_node_is_all_that_answers_is_named() -> None:
+    node = settled()
+    assert node.core.unwitnessed() == []
+    node = Node()
+    node.peers(B)
+    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.answering.update(LINK_B.ips)
+    node.run(1.0)
+    assert node.core.unwitnessed() == ["eth0"]
+
+
+# ---- who keeps us from what is ours
+
+
+def test_a_kernel_that_answers_for_an_ip_of_ours_without_its_speaker_is_named() -> None:
+    node = held_dead()
+    node.answering.difference_update(LINK_B.ips)
+    node.run(1.0)
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.announced(VIP, ETH0.index, LINK_C.mac, node.now)
+    [ask] = [letter for letter in of_kind(node.core.letters(), Kind.ASK) if letter.to == ("c",)]
+    node.letter(Kind.DENY, "c", ask.payload)
+    [foreign] = node.core.foreign_answers()
+    assert (foreign.ip, foreign.node) == (VIP, "c")
+    node.run(0.1)
+    assert node.answers()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_who_is_asked_by_letter_says_whether_it_answers_for_an_ip(ours: bool) -> None:
+    node = settled()
+    if ours:
+        node.core.won("ns/a", VIP, None, None, node.now)
+        node.run(0.1)
+    [payload] = letters.encode_ips([VIP])
+    node.core.letters()
+    node.letter(Kind.ASK, "c", payload)
+    kind = Kind.CLAIM if ours else Kind.DENY
+    assert node.core.letters() == [Send(kind, "a", payload, ("c",))]
+
+
+@pytest.mark.parametrize("surely", [True, False])
+def test_what_our_own_plan_takes_from_us_is_answered_for_some_seconds_at_most(surely: bool) -> None:
+    """The winner may not have read the plan yet."""
+    node = settled()
+    node.core.won("ns/a", VIP, None, None, node.now)
+    node.run(0.1)
+    node.core.lost("ns/a", VIP, "b", node.now, surely=surely)
+    node.run(PLAN_GRACE - 0.1)
+    assert node.answers()
+    node.run(0.2)
+    assert node.answers() is surely
+
+
+def test_a_foreign_winner_is_asked_on_the_wire() -> None:
+    node = settled()
+    node.peers(B, C, FOREIGN)
+    node.core.won("ns/a", VIP, None, None, node.now)
+    node.run(0.5)
+    node.asked.clear()
+    node.core.lost("ns/a", VIP, "m", node.now)
+    node.run(0.1)
+    assert set(node.asked) == {VIP}
+    node.core.announced(VIP, ETH0.index, b"\x02\0\0\0\0\x77", node.now)
+    assert not node.answers()
