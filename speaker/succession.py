@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from link.interface import Interface
 from speaker import letters
 from speaker.announcer import Announcer
-from speaker.handover import Handover, Released, Yours
+from speaker.handover import ASK_INTERVAL, Handover, Released, Yours
 from speaker.letters import Kind, Quiet, Send
 from speaker.roster import Roster
 from speaker.takeover import Ask, Contest, Mode, Take, Takeovers
@@ -28,6 +28,8 @@ GRANT_KEPT = 1.0
 SETTLED_AFTER = 0.1
 """Seconds after which a winner that is asked announces again: where a partition heals, it may learn
 within a moment of a better one, and clients were told twice."""
+REMINDERS = 20
+"""How often the next owner of what we stopped is told so, ASK_INTERVAL apart."""
 MOST_CLAIMS = 8_192
 CONFLICT_EVERY = 10.0
 
@@ -45,6 +47,15 @@ class _Grant:
     sender: str
     dead: frozenset[str]
     at: float
+
+
+@dataclass(slots=True)
+class _Reminder:
+    """Who owns now what we stopped, and how often it is to be told still."""
+
+    winner: str
+    at: float
+    left: int = REMINDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,7 @@ class Succession:
         """Who owned an IP and died: connections may go through their machines still."""
         self._stopped: dict[IPAddress, None] = {}
         """What we answered for and stopped, and nobody has claimed since."""
+        self._reminders: dict[IPAddress, _Reminder] = {}
         self._announce_again_at: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
         self._changed: set[str] = set()
@@ -131,7 +143,6 @@ class Succession:
         self._now = now
         if previous is not None:
             self._note_owner(ip, previous)
-        self._stopped.pop(ip, None)
         dead = self._dead_owners(ip)
         yielded = self._handover.cancel(service, ip)
         if yielded:
@@ -154,6 +165,7 @@ class Succession:
         so many seconds does not know that it is one."""
         self._now = now
         if self._stop_waiting(service, ip):
+            self._tell_stopped(ip, winner)
             return
         peer = self._roster.peer(winner) if winner is not None else None
         others = self._announcer.services(ip) - self._handover.services(ip) - {service}
@@ -187,10 +199,7 @@ class Succession:
         """The owner has changed among others, perhaps while this node is handing over."""
         if before is not None:
             self._note_owner(ip, before)
-        if winner is not None and winner != self._node and ip in self._stopped:
-            # We answered for it until nobody was to, and our clients may believe us still.
-            for payload in letters.encode_ips([ip]):
-                self._letters.append(Send(Kind.YOURS, self._node, payload, (winner,)))
+        self._tell_stopped(ip, winner)
         if winner != self._node and self._handover.yielding(ip, service):
             self.lost(service, ip, winner, now)
 
@@ -346,7 +355,8 @@ class Succession:
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
         again = min(self._announce_again_at.values(), default=_FOREVER)
-        return min(self._takeovers.deadline(), self._handover.deadline(), again)
+        remind = min((item.at for item in self._reminders.values()), default=_FOREVER)
+        return min(self._takeovers.deadline(), self._handover.deadline(), again, remind)
 
     def handle_timeout(self, now: float) -> None:
         """Decide takeovers that are due, and remind winners."""
@@ -354,10 +364,29 @@ class Succession:
         self._apply(self._takeovers.handle_timeout(now), now)
         self._release(self._handover.handle_timeout(now))
         self._announce_again(now)
+        self._remind(now)
         for ask in self._handover.asks(now):
             self._tell_winner(ask)
 
     # ---- inside
+
+    def _tell_stopped(self, ip: IPAddress, winner: str | None) -> None:
+        """We answered for the IP until nobody was to, and our clients may believe us still: have
+        its next owner announce itself."""
+        if winner is not None and winner != self._node and ip in self._stopped:
+            self._reminders[ip] = _Reminder(winner, self._now)
+
+    def _remind(self, now: float) -> None:
+        """Tell owners of what we stopped, until they claim it or have heard it often enough."""
+        by_winner = defaultdict[str, set[IPAddress]](set)
+        for ip, item in list(self._reminders.items()):
+            if ip not in self._stopped or not item.left:
+                del self._reminders[ip]
+            elif now >= item.at:
+                item.at, item.left = now + ASK_INTERVAL, item.left - 1
+                by_winner[item.winner].add(ip)
+        for winner, ips in by_winner.items():
+            self._tell_winner(Yours(winner, frozenset(ips)))
 
     def _announce_again(self, now: float) -> None:
         """Announce what others asked us to, and let a while pass before the next time."""
@@ -484,6 +513,7 @@ class Succession:
                 self._changed.add(service)
                 self._announcer.announce(take.ip, service, interfaces, now, quiet=quiet)
             if not quiet:
+                self._stopped.pop(take.ip, None)
                 self._announcer.loud(take.ip, now)
 
     def _hear(self, ip: IPAddress, ifindex: int, name: str | None) -> None:
