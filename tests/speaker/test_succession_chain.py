@@ -6,7 +6,7 @@ import pytest
 
 from speaker.handover import FOREIGN_ASK
 from speaker.letters import Kind, PeerLink, Quiet, Send, decode_ips, decode_quiet, encode_ips
-from speaker.succession import GRANT_KEPT, ForeignAnswer
+from speaker.succession import GRANT_KEPT, REMINDERS, ForeignAnswer
 from speaker.takeover import ANSWER_WITHIN, Ask, Contest
 from speaker.watch import Kernel
 from succession_node import (
@@ -337,7 +337,7 @@ def test_a_winner_by_our_own_plan_has_a_time_in_which_to_be_heard(
 
 
 @pytest.mark.parametrize("since", ["nothing", "claimed", "won again"])
-def test_whoever_owns_later_what_we_stopped_answering_for_is_told_that_we_did(since: str) -> None:
+def test_whoever_owns_later_what_we_stopped_answering_for_is_told_so_some_times(since: str) -> None:
     """As after a lost majority: our clients may believe us still."""
     node = meet_c(owning())
     node.core.lost("ns/a", VIP, None, node.now)
@@ -349,9 +349,30 @@ def test_whoever_owns_later_what_we_stopped_answering_for_is_told_that_we_did(si
         node.run(0.1)
     node.letters.clear()
     node.core.moved("ns/a", VIP, None, "c", node.now)
-    node.drain()
-    expected = [("c",)] if since == "nothing" else []
-    assert [letter.to for letter in node.told(Kind.YOURS)] == expected
+    node.run(5.0)
+    expected = REMINDERS if since == "nothing" else 0
+    assert [letter.to for letter in node.told(Kind.YOURS)] == [("c",)] * expected
+
+
+def test_who_wins_back_what_it_stopped_and_loses_it_before_it_is_taken_tells_the_winner() -> None:
+    node = meet_c(owning())
+    node.core.lost("ns/a", VIP, None, node.now)
+    node.won()
+    node.lost("c")
+    node.run(0.05)
+    assert not node.answers()
+    assert [letter.to for letter in node.told(Kind.YOURS)] == [("c",)]
+
+
+def test_a_later_owner_that_claims_the_ip_is_told_no_more() -> None:
+    node = meet_c(owning())
+    node.core.lost("ns/a", VIP, None, node.now)
+    node.core.moved("ns/a", VIP, None, "c", node.now)
+    node.run(0.05)
+    assert len(node.told(Kind.YOURS)) == 1
+    node.core.claimed([VIP], "c", node.now)
+    node.run(5.0)
+    assert len(node.told(Kind.YOURS)) == 1
 
 
 def test_an_ip_that_another_service_of_ours_has_too_is_not_handed_over() -> None:
