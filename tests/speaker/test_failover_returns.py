@@ -388,6 +388,16 @@ def test_a_link_on_which_one_other_node_is_all_that_answers_is_named() -> None:
     assert node.core.unwitnessed() == ["eth0"]
 
 
+def test_macs_of_other_nodes_are_no_clients_also_of_the_dead() -> None:
+    """They ask for an IP to take it over."""
+    node = settled()
+    assert node.core.is_node(LINK_B.mac)
+    assert not node.core.is_node(b"\x02\0\0\0\0\x77")
+    node.peers(DEAD_B, C)
+    node.peers(C)
+    assert node.core.is_node(LINK_B.mac)
+
+
 # ---- who keeps us from what is ours
 
 

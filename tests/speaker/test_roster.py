@@ -324,6 +324,30 @@ def test_an_address_that_two_nodes_have_told_says_nothing_of_either() -> None:
     assert found[1] == floating
 
 
+def met_ip(state: Roster, interface: Interface = ETH0) -> str | None:
+    found = state.meet("b", interface)
+    return None if found is None else str(found[1])
+
+
+def test_what_is_told_later_is_met_later() -> None:
+    """By a node, by another that has the same address, by gossip, and by our own kernel."""
+    state = roster(B, C)
+    assert met_ip(state) is None
+    first, second = IPv4Address("192.0.2.2"), IPv4Address("192.0.2.9")
+    state.set_links("b", (replace(LINK_B, ips=(first, second)),))
+    assert met_ip(state) == str(first)
+    state.set_peers([replace(B, address=Address(str(second), 7946)), C], NOW)
+    assert met_ip(state) == str(second)
+    state.set_links("c", (PeerLink("eth0", MAC_C, (second,)),))
+    assert met_ip(state) == str(first)
+    elsewhere = replace(ETH0, addresses=frozenset([ip_interface("198.51.100.1/24")]))
+    assert met_ip(state, elsewhere) is None
+    assert met_ip(state) == str(first)
+    state.set_peers([replace(B, state=State.LEFT), C], NOW)
+    state.set_peers([C], NOW)
+    assert met_ip(state) is None
+
+
 def test_nobody_is_met_who_has_not_told_its_links() -> None:
     assert roster(B).meet("b", ETH0) is None
 

@@ -336,6 +336,24 @@ def test_a_winner_by_our_own_plan_has_a_time_in_which_to_be_heard(
     assert node.core.changed() == {"ns/a"}
 
 
+@pytest.mark.parametrize("since", ["nothing", "claimed", "won again"])
+def test_whoever_owns_later_what_we_stopped_answering_for_is_told_that_we_did(since: str) -> None:
+    """As after a lost majority: our clients may believe us still."""
+    node = meet_c(owning())
+    node.core.lost("ns/a", VIP, None, node.now)
+    assert not node.answers()
+    if since == "claimed":
+        node.core.claimed([VIP], "b", node.now)
+    elif since == "won again":
+        node.won()
+        node.run(0.1)
+    node.letters.clear()
+    node.core.moved("ns/a", VIP, None, "c", node.now)
+    node.drain()
+    expected = [("c",)] if since == "nothing" else []
+    assert [letter.to for letter in node.told(Kind.YOURS)] == expected
+
+
 def test_an_ip_that_another_service_of_ours_has_too_is_not_handed_over() -> None:
     """Two services of one IP have two owners: we answer on for the other one."""
     node = owning()

@@ -537,6 +537,19 @@ def test_who_hears_nobody_takes_nothing_over_and_says_that_somebody_has_to_be_he
     assert not world.heir.unheard()
 
 
+@pytest.mark.parametrize(
+    ("since", "again"),
+    [(0.1, ANSWER_WITHIN), (KNOWN_WITHIN + 0.1, UNHEARD_RETRY), (60.0, UNHEARD_RETRY)],
+)
+def test_whether_somebody_is_heard_is_looked_at_less_often_after_a_while(
+    since: float, again: float
+) -> None:
+    world = asked(Kernel.SILENT)
+    world.hears = False
+    assert world.heir.handle_timeout(BEGUN + since) == []
+    assert world.heir.deadline() == pytest.approx(BEGUN + since + again)
+
+
 def test_who_hears_somebody_again_asks_anew_what_it_was_about_to_take() -> None:
     """Another may own it meanwhile."""
     world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
