@@ -1,11 +1,14 @@
 """Members that hold each other dead find together again, without waiting for a push/pull."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from gossip.io import Exchanged, NameConflict
+from gossip.io import Address, Exchanged, NameConflict
+from gossip.outbox import SHOUT_INTERVAL
 from gossip.reunion import TELL_INTERVAL
+from gossip.wire.messages import Alive as AliveMessage
 from gossip.wire.messages import Dead, Ping, State, Suspect
 
 if TYPE_CHECKING:
@@ -106,3 +109,68 @@ def test_who_has_another_ones_name_is_known_by_nobody(network: "Network") -> Non
     conflicts = of(network, NameConflict)
     assert conflicts
     assert conflicts[0].incarnation == 1
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_an_accuser_that_is_dead_to_us_is_answered_straight(
+    bench: "Bench", alive: "Callable[..., Alive]", dead: bool
+) -> None:
+    """No shout reaches it; one that lives hears ours."""
+    bench.hear(alive("n2"))
+    if dead:
+        bench.hear(Dead("n9", 1, "n2"))
+    bench.sent()
+
+    def refuted() -> int:
+        bench.hear(Suspect("n2", bench.incarnation(), "me"), source="10.0.0.77")
+        found = [each for to, each in bench.sent() if to.ip == "10.0.0.77"]
+        return sum(isinstance(each, AliveMessage) for each in found)
+
+    before = bench.incarnation()
+    assert refuted() == dead
+    assert bench.incarnation() == before + 1
+    # Not more often than a shout, as anybody may accuse.
+    assert refuted() == 0
+    bench.now += SHOUT_INTERVAL
+    assert refuted() == dead
+
+
+def test_whom_gossip_has_forgotten_is_told_wherever_it_speaks_from(
+    bench: "Bench", alive: "Callable[..., Alive]"
+) -> None:
+    """Nothing is known of its address any more."""
+    age = 1_700_000_000
+    bench.hear(alive("n2", age))
+    bench.hear(Dead("n9", age, "n2"))
+    bench.run(90.0)
+    assert bench.state("n2") is None
+    bench.hear(Ping("me", 1, source_node="n2"), source="10.0.0.77")
+    told = [(to.ip, each) for to, each in bench.sent() if isinstance(each, Suspect)]
+    assert told == [("10.0.0.77", Suspect("me", age, "n2"))]
+
+
+def test_nobody_calls_itself(network: "Network") -> None:
+    parted(network, 20.0)
+    n1 = network.nodes["n1"]
+    n1.call(network.address("n1"), network.now)
+    assert n1.transmits() == []
+
+
+@pytest.mark.parametrize(
+    ("own", "incarnation", "claimed", "younger"),
+    [
+        (True, 4, "10.0.0.9", True),
+        (True, 6, "10.0.0.9", False),
+        # Of two that began at one moment the lower address had it first.
+        (True, 5, "10.0.0.0", True),
+        (True, 5, "10.0.0.9", False),
+        (False, 4, "10.0.0.9", False),
+    ],
+)
+def test_of_two_nodes_of_one_name_the_one_that_began_later_knows_that_it_did(
+    bench: "Bench", own: bool, incarnation: int, claimed: str, younger: bool
+) -> None:
+    [row] = bench.swim.members()
+    member = replace(row, own=own, incarnation=5)
+    conflict = NameConflict(member, Address(claimed, 7946), incarnation)
+    assert conflict.ours_is_younger is younger
