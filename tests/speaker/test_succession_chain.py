@@ -349,7 +349,7 @@ def test_whoever_owns_later_what_we_stopped_answering_for_is_told_that_we_did(si
         node.run(0.1)
     node.letters.clear()
     node.core.moved("ns/a", VIP, None, "c", node.now)
-    node.drain()
+    node.run(0.05)
     expected = [("c",)] if since == "nothing" else []
     assert [letter.to for letter in node.told(Kind.YOURS)] == expected
 
