@@ -4,6 +4,8 @@ Every judgement takes a node's IPs away and every return brings them back, and e
 connections. A link or a machine that flaps would cost its clients that each time.
 """
 
+from speaker.verdict import NEEDED
+
 WINDOW = 60.0
 """Seconds within which a second judgement bars the node."""
 FIRST, LONGEST = 10.0, 300.0
@@ -21,9 +23,17 @@ class Damping:
         self._until = -_NEVER
         self._lasts = FIRST
         self._barred = False
+        self._tellers: dict[str, float] = {}
 
-    def struck(self, now: float) -> None:
-        """Others had judged us gone, and know by now that we are back."""
+    def told(self, sender: str, others: int, now: float) -> None:
+        """Another node says that we were gone, and are back. One alone is believed only where it is
+        the only one of the `others`: it takes two to judge."""
+        self._tellers = {name: at for name, at in self._tellers.items() if now - at <= SAME}
+        self._tellers[sender] = now
+        if len(self._tellers) >= min(NEEDED, others):
+            self._struck(now)
+
+    def _struck(self, now: float) -> None:
         before, self._last = self._last, now
         if now - before < SAME:
             return

@@ -479,7 +479,7 @@ class Failover:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
                 self._liveness.gone(subject, now)
             case Kind.BACK if letter.about == self._node:
-                self._flags.struck(now)
+                self._flags.was_gone(sender, len(self._roster.clarions) - 1, now)
             case Kind.HEAR:
                 self._letters.append(Send(Kind.HEARD, self._node, to=(sender,)))
             case _:

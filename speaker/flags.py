@@ -45,9 +45,9 @@ class OwnFlags:
             self._hold_until, self._may_blip = now + BLIP, now + INTERVAL
         self._publish(now)
 
-    def struck(self, now: float) -> None:
-        """Others had judged us gone, and know that we are back."""
-        self._damping.struck(now)
+    def was_gone(self, sender: str, others: int, now: float) -> None:
+        """One of so many other nodes says that we were judged gone, and are back."""
+        self._damping.told(sender, others, now)
         self._publish(now)
 
     def leave(self, now: float) -> None:

@@ -207,9 +207,10 @@ class Succession:
         """Nobody is to announce it for this service."""
         if not self._stop_waiting(service, ip):
             self._handover.cancel(service, ip)
-            if self._announcer.wants(ip):
-                self._keep(self._stopped, ip, None)
+            wanted = self._announcer.wants(ip)
             self._announcer.withdraw(ip, service)
+            if wanted and not self._announcer.wants(ip):
+                self._keep(self._stopped, ip, None)
             if not self._announcer.wants(ip):
                 self._remember_quiet(ip)
                 self._takeovers.cancel(ip)

@@ -114,7 +114,7 @@ def echo_alone(patch: pytest.MonkeyPatch) -> None:
 
 def no_damping(patch: pytest.MonkeyPatch) -> None:
     """Let a node that flaps own its IPs each time that it is there."""
-    patch.setattr(Damping, "struck", nothing)
+    patch.setattr(Damping, "told", nothing)
 
 
 def lowest_address(patch: pytest.MonkeyPatch) -> None:

@@ -276,10 +276,12 @@ def test_who_answers_letters_but_no_echo_is_named_and_counted_once() -> None:
 
 def test_who_was_judged_gone_twice_in_a_minute_bars_itself_for_a_while() -> None:
     node = settled()
-    node.letter(Kind.BACK, "b", b"eth0", about="a")
+    for sender in ("b", "c"):
+        node.letter(Kind.BACK, sender, b"eth0", about="a")
     node.run(3.0)
     assert not node.core.flags
-    node.letter(Kind.BACK, "c", about="a")
+    for sender in ("b", "c"):
+        node.letter(Kind.BACK, sender, about="a")
     assert node.core.flags == Flags.DAMPED | Flags.NOT_SYNCED
     assert "a" in node.core.bars().nodes
     node.run(FIRST + 0.1)

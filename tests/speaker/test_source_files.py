@@ -290,8 +290,9 @@ def test_reload_does_not_wait_for_the_next_look(
     asyncio.run(scenario())
 
 
-def test_parsing_a_thousand_services_leaves_the_loop_its_turns(tmp_path: Path) -> None:
-    """Between two turns of the loop lies a small part of the parse, on a machine of any speed."""
+def test_parsing_thousands_of_services_leaves_the_loop_its_turns(tmp_path: Path) -> None:
+    """Between two turns of the loop lies a small part of the parse, on a machine of any speed: of
+    its processor time, of which other processes take nothing."""
     items = [
         {
             "apiVersion": "v1",
@@ -299,19 +300,19 @@ def test_parsing_a_thousand_services_leaves_the_loop_its_turns(tmp_path: Path) -
             "metadata": {"name": f"s{index}", "labels": {"app": "web"}},
             "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
         }
-        for index in range(1_000)
+        for index in range(4_000)
     ]
     whole = {"apiVersion": "v1", "kind": "List", "items": items}
     (tmp_path / "list.json").write_text(json.dumps(whole))
     whole_parse = cost(_Directory(tmp_path, "metallb-system").load)
 
     async def scenario() -> list[float]:
-        done, turns = asyncio.Event(), [time.monotonic()]
+        done, turns = asyncio.Event(), [time.process_time()]
         source = FileSource(tmp_path, "metallb-system", lambda *_: done.set())
         running = asyncio.create_task(source.run())
         while not done.is_set():
             await asyncio.sleep(0)
-            turns.append(time.monotonic())
+            turns.append(time.process_time())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         return [after - before for before, after in pairwise(turns)]
