@@ -22,7 +22,7 @@ from speaker.liveness import Liveness
 from speaker.roster import Roster
 from speaker.succession import Succession
 from speaker.takeover import Takeovers
-from speaker.watch import Watch
+from speaker.watch import Kernel, Watch
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
@@ -65,6 +65,27 @@ def late_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Roster, "set_peers", forgetful)
 
 
+def unknown_is_silent(patch: pytest.MonkeyPatch) -> None:
+    """Take a kernel of which nothing is known for dead."""
+    kernel = Watch.kernel
+
+    def bold(self: Watch, *arguments: Any) -> Kernel:
+        found = kernel(self, *arguments)
+        return Kernel.SILENT if found is Kernel.UNKNOWN else found
+
+    patch.setattr(Watch, "kernel", bold)
+
+
+def dead_left_alone(patch: pytest.MonkeyPatch) -> None:
+    """Do not ask those that gossip holds dead for their addresses."""
+    patch.setattr(Liveness, "_knock_at_node", nothing)
+
+
+def old_questions_count(patch: pytest.MonkeyPatch) -> None:
+    """Let a node that was cut off take over what it asked for while nobody could answer."""
+    patch.setattr(Takeovers, "restart", nothing)
+
+
 def quiet_for_one_heir(patch: pytest.MonkeyPatch) -> None:
     """Do not tell the next heir that an IP was taken over quietly, nor remember it."""
     patch.setattr(Takeovers, "quiet_from", always(frozenset()))
@@ -83,6 +104,22 @@ def name_is_free(patch: pytest.MonkeyPatch) -> None:
     """The same of one whose name is another node's; for some seconds, as it costs a storm."""
     patch.setitem(SCENARIOS, "same-name", replace(SCENARIOS["same-name"], after=8.0))
     any_exchange_is_contact(patch)
+
+
+def contact_not_sought(patch: pytest.MonkeyPatch) -> None:
+    """Let a node that is held wait for silence alone."""
+    seeks = Contact.seeks
+
+    def idle(self: Contact, now: float) -> bool:
+        seeks(self, now)
+        return False
+
+    patch.setattr(Contact, "seeks", idle)
+
+
+def grants_unheeded(patch: pytest.MonkeyPatch) -> None:
+    """Let a winner wait for as long as the loser answers, which waits for the winner."""
+    patch.setattr(Takeovers, "granted", always([]))
 
 
 def deaf_takes_over(patch: pytest.MonkeyPatch) -> None:
@@ -153,9 +190,14 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
         ("silent-8", 3, no_hold),
         ("partition-2-2", 2, late_rejoin),
         ("gossip-cut-120", 1, late_forgotten),
+        ("silent-60", 1, unknown_is_silent),
+        ("silent-60", 1, dead_left_alone),
+        ("silent-60", 1, old_questions_count),
         ("heir-stopped", 1, quiet_for_one_heir),
         ("same-name", 1, name_is_free),
         ("new-address", 1, any_exchange_is_contact),
+        ("switch-pause-2000", 1, contact_not_sought),
+        ("stop", 1, grants_unheeded),
         ("deaf", 1, deaf_takes_over),
         ("mute", 1, accused_takes_over),
         ("echo-filtered", 1, echo_alone),
