@@ -479,7 +479,9 @@ class Failover:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
                 self._liveness.gone(subject, now)
             case Kind.BACK if letter.about == self._node:
-                self._flags.was_gone(sender, len(self._roster.clarions) - 1, now)
+                # One that was cut off itself has missed everybody, and is held dead here until now.
+                others = (self._roster.clarions | {sender}) - {self._node}
+                self._flags.was_gone(sender, len(others), now)
             case Kind.HEAR:
                 self._letters.append(Send(Kind.HEARD, self._node, to=(sender,)))
             case _:

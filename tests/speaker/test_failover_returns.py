@@ -289,6 +289,18 @@ def test_who_was_judged_gone_twice_in_a_minute_bars_itself_for_a_while() -> None
     assert "a" not in node.core.bars().nodes
 
 
+def test_one_that_was_cut_off_itself_bars_nobody_on_its_return() -> None:
+    """It had missed everybody, and c not us: that we hold it dead makes it no only witness."""
+    node = settled()
+    for _ in range(3):
+        node.peers(DEAD_B, C)
+        node.run(8.0)
+        node.letter(Kind.BACK, "b", about="a")
+        assert not node.core.flags & Flags.DAMPED
+        node.peers(B, C)
+        node.run(4.0)
+
+
 def test_that_another_was_judged_says_nothing_of_us() -> None:
     node = settled()
     for _ in range(3):
