@@ -150,6 +150,14 @@ def _paused_vm(rng: "Random", cast: Cast) -> list[Fault]:
     return [Fault(_when(rng), Kind.VM_PAUSE, (rng.choice(cast.owners),), lasts)]
 
 
+def _in_turn(rng: "Random", cast: Cast) -> list[Fault]:
+    """One node after another, each judged once: neither flaps, whatever it tells of the other."""
+    first, names = _when(rng), rng.sample(cast.names, 2)
+    return [
+        Fault(first + 20.0 * turn, Kind.PARTITION, (name,), 8.0) for turn, name in enumerate(names)
+    ]
+
+
 def _flap(rng: "Random", cast: Cast) -> list[Fault]:
     node, first = (rng.choice(cast.owners),), _when(rng)
     return [Fault(first + 3.0 * turn, Kind.PARTITION, node, 1.5) for turn in range(40)]
@@ -229,6 +237,7 @@ SCENARIOS = {
     "echo-filtered-one": Scenario(3, _echo_filtered_one, 0.3, 0, frames=HEAVY),
     "echo-limited": Scenario(4, _one(Kind.ECHO_LIMITED, 90.0, 10.0), 0.3, 0, frames=HEAVY),
     "silent-8": Scenario(3, _one(Kind.PARTITION, 8.0), 1.0, 2, dual=2, row=2),
+    "silent-in-turn": Scenario(3, _in_turn, 1.0, 2, dual=2, row=2),
     "silent-60": Scenario(3, _one(Kind.PARTITION, 60.0), 1.0, 2, dual=2, row=2),
     "switch-pause-60": Scenario(5, _all(Kind.SWITCH_PAUSE, 60.0), 62.0, 2, *_HEALS, heals=True),
     "partition-2-2": Scenario(4, _parted(2, 2), 2.0, 2, *_HEALS, heals=True),

@@ -154,6 +154,12 @@ def no_damping(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Damping, "told", nothing)
 
 
+def lone_teller(patch: pytest.MonkeyPatch) -> None:
+    """Count each telling of one other node as a judgement."""
+    told = Damping.told
+    patch.setattr(Damping, "told", lambda self, sender, _others, now: told(self, sender, 1, now))
+
+
 def lowest_address(patch: pytest.MonkeyPatch) -> None:
     """Ask the lowest address of a link, whoever else has it."""
 
@@ -202,6 +208,7 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
         ("mute", 1, accused_takes_over),
         ("echo-filtered", 1, echo_alone),
         ("flap", 1, no_damping),
+        ("silent-in-turn", 8, lone_teller),
         ("floating-address", 1, lowest_address),
         ("foreign-kernel", 1, kernels_own),
         ("plan-edit", 2, loser_by_plan_stops),
