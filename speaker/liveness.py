@@ -40,7 +40,7 @@ After a long cut no kernel knows the others' MACs any more, and by itself asks o
 KNOCKS = 4
 """How often one that has come back is knocked at, if its kernel does not answer at once."""
 REPEATS = 3
-"""How often a verdict is told, REPORT_INTERVAL apart."""
+"""How often a verdict, or its end, is told, REPORT_INTERVAL apart."""
 _NEVER = float("inf")
 
 
@@ -170,7 +170,7 @@ class Liveness:
         subject = Subject(name, PROCESS)
         self._verdicts.withdraw(subject, self._node)
         if self._verdicts.alive(subject, now):
-            self._tell_back(subject)
+            self._tell_back(subject, now)
 
     def missed(self, subject: Subject, witness: str, now: float) -> None:
         """Another node misses somebody."""
@@ -327,16 +327,19 @@ class Liveness:
         subject = Subject(key.who, name)
         self._verdicts.withdraw(subject, self._node)
         if self._verdicts.alive(subject, at):
-            self._tell_back(subject)
+            self._tell_back(subject, now)
             if key.who in self._beats:
                 # No beat could come either.
                 self._beats[key.who] = now
 
-    def _tell_back(self, subject: Subject) -> None:
-        """Only its watchers do: it is to know that it was judged, as often as it was."""
+    def _tell_back(self, subject: Subject, now: float) -> None:
+        """Only its watchers do: it is to know that it was judged, as often as it was. It may hear
+        nothing yet in the moment in which it is heard again."""
         if subject.node in self._roster.watched():
             payload = letters.encode_link_name(subject.link)
-            self._letters.append(Send(Kind.BACK, subject.node, payload, (subject.node,)))
+            letter = Send(Kind.BACK, subject.node, payload, (subject.node,))
+            self._letters.append(letter)
+            self._repeated.append(_Repeated(letter, now + REPORT_INTERVAL, REPEATS - 1))
 
     def _note_accusation(self, subject: Subject, now: float) -> None:
         names = {interface.name for interface in self._interfaces.values()}
@@ -460,7 +463,8 @@ class Liveness:
             if now >= item.at:
                 item.at, item.left = now + REPORT_INTERVAL, item.left - 1
                 subject = item.letter.about, letters.decode_link_name(item.letter.payload)
-                item.left = item.left if subject in gone else 0
-                if subject in gone:
+                if (subject in gone) == (item.letter.kind is Kind.GONE):
                     self._letters.append(item.letter)
+                else:
+                    item.left = 0
         self._repeated = [item for item in self._repeated if item.left > 0]

@@ -13,15 +13,18 @@ import pytest
 from gossip.config import LAN
 from sim.failover import play
 from sim.failover_scenarios import SCENARIOS
+from speaker import letters
 from speaker.announcer import Announcer
 from speaker.calls import Calls
 from speaker.contact import Contact
 from speaker.damping import Damping
 from speaker.election import Election
+from speaker.letters import Kind, Send
 from speaker.liveness import Liveness
 from speaker.roster import Roster
 from speaker.succession import Succession
 from speaker.takeover import Takeovers
+from speaker.verdict import Subject
 from speaker.watch import Kernel, Watch
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
@@ -154,6 +157,16 @@ def no_damping(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Damping, "told", nothing)
 
 
+def told_once_that_it_is_back(patch: pytest.MonkeyPatch) -> None:
+    """Tell a node that it was judged in one letter, in the moment in which it is heard."""
+
+    def tell_back(self: Any, subject: Subject, _now: float) -> None:
+        payload = letters.encode_link_name(subject.link)
+        self._letters.append(Send(Kind.BACK, subject.node, payload, (subject.node,)))
+
+    patch.setattr(Liveness, "_tell_back", tell_back)
+
+
 def lone_teller(patch: pytest.MonkeyPatch) -> None:
     """Count each telling of one other node as a judgement."""
     told = Damping.told
@@ -208,6 +221,7 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
         ("mute", 1, accused_takes_over),
         ("echo-filtered", 1, echo_alone),
         ("flap", 1, no_damping),
+        ("flap", 20, told_once_that_it_is_back),
         ("silent-in-turn", 8, lone_teller),
         ("floating-address", 1, lowest_address),
         ("foreign-kernel", 1, kernels_own),
