@@ -11,36 +11,16 @@ import pytest
 
 from link.mac import parse_mac
 from machine import slowness
-from netns import Host, missing_right, segment
+from netns import Host, missing_right
 from speaker.contact import START_SILENCE
-from speakers import MANIFEST, Speaker, ask, speaker, wait_until
+from speakers import MANIFEST, VIP, Speaker, ask, speaker, wait_until
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(missing_right() is not None, reason=str(missing_right())),
 ]
 
-VIP = "10.77.9.1"
 RSS_LIMIT_KIB = 80 * 1024
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[dict[str, Host]]:
-    with segment(["node-1", "node-2"]) as made:
-        yield made
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "manifests"
-    folder.mkdir()
-    (folder / "a.yaml").write_text(MANIFEST.format(name="web", ip=VIP))
-    return folder
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "log"
 
 
 @pytest.fixture

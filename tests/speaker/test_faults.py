@@ -17,34 +17,15 @@ from pyroute2 import IPRoute
 
 import faulty
 from faulty import POISON, TEXT
-from netns import Host, missing_right, segment
-from speakers import MANIFEST, Speaker, ask, speaker, wait_until
+from netns import Host, missing_right
+from speakers import MANIFEST, VIP, Speaker, ask, speaker, wait_until
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(missing_right() is not None, reason=str(missing_right())),
 ]
 
-VIP, SECOND, THIRD = "10.77.9.1", "10.77.9.2", "10.77.9.3"
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[dict[str, Host]]:
-    with segment(["node-1", "node-2"]) as made:
-        yield made
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "manifests"
-    folder.mkdir()
-    (folder / "a.yaml").write_text(MANIFEST.format(name="web", ip=VIP))
-    return folder
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "log"
+SECOND, THIRD = "10.77.9.2", "10.77.9.3"
 
 
 def add(source: Path, name: str, ip: str) -> None:

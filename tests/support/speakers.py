@@ -23,6 +23,8 @@ from link.mac import BROADCAST, ZERO
 from netns import Host
 
 POLL = 0.02
+VIP = "10.77.9.1"
+"""The first service's."""
 MANIFEST = """\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
