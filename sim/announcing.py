@@ -232,6 +232,8 @@ class Announcing:
         for event in self.contact.events():
             if isinstance(event, Released):
                 self._holds.discard(event.ifindex)
+                if event.by == "silence" and self.failover is not None:
+                    self.failover.unconfirmed(event.ifindex, now)
                 self.announcer.released(event.ifindex, now)
             elif isinstance(event, Held):
                 self._holds.add(event.ifindex)

@@ -158,6 +158,14 @@ def _in_turn(rng: "Random", cast: Cast) -> list[Fault]:
     ]
 
 
+def _gossip_later(rng: "Random", cast: Cast) -> list[Fault]:
+    """A node is back on the wire while port 7946 is still closed, as behind a firewall that has yet
+    to learn the flows again."""
+    first, lasts = _when(rng), 60.0
+    later = Fault(first + lasts - 5.0, Kind.GOSSIP_CUT, (), 5.0 + rng.uniform(0.5, 8.0))
+    return [Fault(first, Kind.PARTITION, (rng.choice(cast.owners),), lasts), later]
+
+
 def _flap(rng: "Random", cast: Cast) -> list[Fault]:
     node, first = (rng.choice(cast.owners),), _when(rng)
     return [Fault(first + 3.0 * turn, Kind.PARTITION, node, 1.5) for turn in range(40)]
@@ -239,6 +247,7 @@ SCENARIOS = {
     "silent-8": Scenario(3, _one(Kind.PARTITION, 8.0), 1.0, 2, dual=2, row=2),
     "silent-in-turn": Scenario(3, _in_turn, 1.0, 2, dual=2, row=2),
     "silent-60": Scenario(3, _one(Kind.PARTITION, 60.0), 1.0, 2, dual=2, row=2),
+    "silent-60-gossip-later": Scenario(3, _gossip_later, 1.0, 2, dual=2, row=2),
     "switch-pause-60": Scenario(5, _all(Kind.SWITCH_PAUSE, 60.0), 62.0, 2, *_HEALS, heals=True),
     "partition-2-2": Scenario(4, _parted(2, 2), 2.0, 2, *_HEALS, heals=True),
     "partition-2-3": Scenario(5, _parted(2, 3), 2.0, 2, *_HEALS, heals=True),

@@ -3,9 +3,11 @@
 An entry outlives a cut for as long as Linux trusts it: for what is left of REACHABLE (15 to 45 s)
 and DELAY (5 s), and 3 s of PROBE. After that each packet waits for an ARP question, and one is
 sent a second. So nodes that meet again after a long cut hear broadcasts at once, but each other up
-to a second later.
+to a second later, unless a question of the other, or one of the speaker's own that the other's
+kernel answers, tells the MAC before: what waits for it goes out at once then.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Neighbours:
         self._lost: dict[Pair, float] = {}
         self._asked: dict[Pair, float] = {}
         self._trusted: dict[Pair, float] = {}
+        self._held: dict[Pair, list[Callable[[], None]]] = {}
 
     def wait(self, source: str, target: str, *, reaches: bool, now: float) -> float:
         """Give the seconds that a packet waits for its target's MAC, 0 where that is known.
@@ -57,6 +60,12 @@ class Neighbours:
         for known in ((source, target), (target, source)):
             self._lost.pop(known, None)
             self._asked.pop(known, None)
+            for send in self._held.pop(known, ()):
+                send()
+
+    def hold(self, source: str, target: str, send: Callable[[], None]) -> None:
+        """Call `send` as soon as the source knows the MAC of the target."""
+        self._held.setdefault((source, target), []).append(send)
 
     def _trust(self, pair: Pair) -> float:
         if pair not in self._trusted:

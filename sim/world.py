@@ -418,7 +418,7 @@ class _Conversation:
         if target is not None:
             held_up = self._world.neighbour_wait(self._dialler, target)
             if held_up:
-                self._world.heap.after(held_up, partial(self.begin, wait))
+                self._hold(target, held_up, wait)
                 return
             delay = self._world.network.round_trip(self._dialler.name, target.name)
             if delay is not None:
@@ -426,6 +426,17 @@ class _Conversation:
                 return
         if self._open:
             self._world.heap.after(wait, partial(self.begin, 2 * wait))
+
+    def _hold(self, target: Machine, seconds: float, wait: float) -> None:
+        """Keep the SYN until the kernel asks for the MAC again, or learns it before."""
+        waiting = [wait]
+
+        def go_on() -> None:
+            if waiting:
+                self.begin(waiting.pop())
+
+        self._world.neighbours.hold(self._dialler.name, target.name, go_on)
+        self._world.heap.after(seconds, go_on)
 
     def _reach(self, target: Machine) -> None:
         """The SYN has arrived."""

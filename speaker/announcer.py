@@ -303,6 +303,11 @@ class Announcer:
         wanted = self._wanted.get(ip)
         return frozenset() if wanted is None else frozenset(wanted.services)
 
+    def choices(self, ip: IPAddress) -> dict[str, frozenset[str] | None]:
+        """Give those services, and on which interfaces each has the IP announced (None: on all)."""
+        wanted = self._wanted.get(ip)
+        return {} if wanted is None else dict(wanted.services)
+
     def wants(self, ip: IPAddress) -> bool:
         """Tell whether `announced` holds `ip`, in no time."""
         return ip in self._wanted

@@ -28,19 +28,22 @@ class Calls:
         self._called: dict[str, _Called] = {}
         self._waiting: list[Address] = []
 
-    def heard(self, name: str, address: Address | None, now: float) -> None:
-        """A node that gossip holds dead, and that gossiped at this address, was heard."""
+    def heard(self, name: str, address: Address | None, now: float) -> bool:
+        """A node that gossip holds dead, and that gossiped at this address, was heard; true where
+        it is called now."""
         if address is None:
-            return
+            return False
         item = self._called.get(name)
         if item is None or now - item.heard > ANEW:
             item = self._called[name] = _Called(now, now)
         item.heard = now
-        if now >= item.next:
+        due = now >= item.next
+        if due:
             item.next, item.wait = now + item.wait, min(2 * item.wait, LONGEST)
             self._waiting.append(address)
         if len(self._called) > MOST:
             del self._called[next(iter(self._called))]
+        return due
 
     def living(self, name: str) -> None:
         """Gossip knows that the node lives."""

@@ -437,6 +437,8 @@ class Daemon:
                 case Released(reason, ifindex, by, waited):
                     waited = round(waited, 3)
                     self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
+                    if by == "silence":
+                        self._failover.unconfirmed(ifindex, now)
                     self._announcer.released(ifindex, now)
                     released = True
         return released

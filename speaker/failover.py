@@ -181,6 +181,11 @@ class Failover:
         """Nobody is to announce it for this service any more."""
         self._succession.withdraw(service, ip)
 
+    def unconfirmed(self, ifindex: int | None, now: float) -> None:
+        """A hold of `contact` has ended as nobody spoke, not by what somebody said."""
+        self._succession.unconfirmed(ifindex, now)
+        self._probe(now)
+
     def leave(self, now: float) -> None:
         """This node goes: others are to own what it owns."""
         self._flags.leave(now)
@@ -412,8 +417,11 @@ class Failover:
     def _call(self, name: str, now: float) -> None:
         """Exchange state with a node that was heard, if gossip holds it dead."""
         peer = self._roster.peer(name)
-        if peer is not None and peer.died and peer.start_id is not None:
-            self._calls.heard(name, peer.address, now)
+        if peer is None or not peer.died or peer.start_id is None:
+            return
+        if self._calls.heard(name, peer.address, now):
+            # Our kernel may have forgotten its MAC: the answer tells it.
+            self._liveness.knock(name, now)
 
     def _greet_back(self, name: str, dead: Peer | None) -> None:
         """Tell one that was held dead for a while, and lived, that it was."""

@@ -120,6 +120,15 @@ class Liveness:
         self._watch.watch(watched | frozenset(inherited), mourned, lonely=roster.lonely)
         self._beats = {name: at for name, at in self._beats.items() if name in watched}
 
+    def knock(self, name: str, now: float) -> None:
+        """Ask a node for its address on every link, unless its kernel answers there anyway: what it
+        answers tells our kernel its MAC, too."""
+        for interface in self._interfaces.values():
+            met = self._roster.meet(name, interface)
+            silent = self._watch.kernel(name, interface.index, now) is not Kernel.ANSWERS
+            if met is not None and silent:
+                self._knocks.append(Ask(met[1], interface.index, met[0].mac))
+
     def came_back(self, name: str, now: float) -> None:
         """Gossip held a node dead, and does so no more: our kernel may not know its MAC."""
         if len(self._returned) < MOST_MOURNED:
@@ -366,17 +375,10 @@ class Liveness:
         self._knock_at = now + (KNOCK_INTERVAL if lately else KNOCK_SLOWLY)
         for name in self._mourned[:1]:
             self._mourned = (*self._mourned[1:], name)
-            self._knock_at_node(name, now)
+            self.knock(name, now)
         for name in self._returned:
-            self._knock_at_node(name, now)
+            self.knock(name, now)
         self._returned = {name: left - 1 for name, left in self._returned.items() if left > 1}
-
-    def _knock_at_node(self, name: str, now: float) -> None:
-        for interface in self._interfaces.values():
-            met = self._roster.meet(name, interface)
-            silent = self._watch.kernel(name, interface.index, now) is not Kernel.ANSWERS
-            if met is not None and silent:
-                self._knocks.append(Ask(met[1], interface.index, met[0].mac))
 
     def _send_beat(self, now: float) -> None:
         self._beat_due = now + BEAT_INTERVAL

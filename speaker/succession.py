@@ -219,6 +219,24 @@ class Succession:
         """We were cut off, and hear others again."""
         self._takeovers.restart(now)
 
+    def unconfirmed(self, ifindex: int | None, now: float) -> None:
+        """We kept quiet on the link (None: on all), and nobody has told us whose our IPs are now.
+        Gossip may be cut and the others live: so the wire is asked before we answer again."""
+        links = frozenset(self._interfaces) if ifindex is None else frozenset({ifindex})
+        for ip in sorted(self._announcer.announced(), key=lambda ip: ip.packed):
+            on = links.intersection(self._announcer.indexes(ip))
+            if on and not self._handover.yielding(ip) and not self._takeovers.holds(ip):
+                self._ask_anew(ip, sorted(on), now)
+
+    def _ask_anew(self, ip: IPAddress, links: Collection[int], now: float) -> None:
+        dead = self._dead_owners(ip) | self._takeovers.quiet_from(ip)
+        waiting = self._waiting.setdefault(ip, {})
+        for service, interfaces in self._announcer.choices(ip).items():
+            waiting[service] = interfaces
+            self._changed.add(service)
+            self._announcer.withdraw(ip, service)
+        self._takeovers.begin(ip, dead, None, links, now)
+
     def owner_back(self, name: str, now: float) -> None:
         """The process of a node runs again."""
         self._takeovers.owner_back(name, now)

@@ -260,3 +260,18 @@ def test_who_is_asked_learns_who_asks() -> None:
     assert found.wait("b", "a", reaches=False, now=100.0) == ASK_EVERY
     assert found.wait("a", "b", reaches=True, now=100.3) == 0.0
     assert found.wait("b", "a", reaches=True, now=100.4) == 0.0
+
+
+@pytest.mark.parametrize("asker", [("a", "b"), ("b", "a")], ids=["by itself", "by the other"])
+def test_what_waits_for_a_mac_goes_out_as_soon_as_the_kernel_learns_it(
+    asker: tuple[str, str],
+) -> None:
+    found, sent = neighbours(), list[float]()
+    found.wait("a", "b", reaches=False, now=0.0)
+    assert found.wait("a", "b", reaches=False, now=100.0) == ASK_EVERY
+    found.hold("a", "b", lambda: sent.append(100.1))
+    found.met("a", "c")
+    assert sent == []
+    found.met(*asker)
+    found.met(*asker)
+    assert sent == [100.1]

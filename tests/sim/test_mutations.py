@@ -25,7 +25,7 @@ from speaker.roster import Roster
 from speaker.succession import Succession
 from speaker.takeover import Takeovers
 from speaker.verdict import Subject
-from speaker.watch import Kernel, Watch
+from speaker.watch import Watch
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
@@ -68,25 +68,14 @@ def late_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Roster, "set_peers", forgetful)
 
 
-def unknown_is_silent(patch: pytest.MonkeyPatch) -> None:
-    """Take a kernel of which nothing is known for dead."""
-    kernel = Watch.kernel
-
-    def bold(self: Watch, *arguments: Any) -> Kernel:
-        found = kernel(self, *arguments)
-        return Kernel.SILENT if found is Kernel.UNKNOWN else found
-
-    patch.setattr(Watch, "kernel", bold)
-
-
 def dead_left_alone(patch: pytest.MonkeyPatch) -> None:
     """Do not ask those that gossip holds dead for their addresses."""
-    patch.setattr(Liveness, "_knock_at_node", nothing)
+    patch.setattr(Liveness, "knock", nothing)
 
 
-def old_questions_count(patch: pytest.MonkeyPatch) -> None:
-    """Let a node that was cut off take over what it asked for while nobody could answer."""
-    patch.setattr(Takeovers, "restart", nothing)
+def silence_is_consent(patch: pytest.MonkeyPatch) -> None:
+    """Let a node that came back answer again as soon as nobody has spoken for a while."""
+    patch.setattr(Succession, "unconfirmed", nothing)
 
 
 def quiet_for_one_heir(patch: pytest.MonkeyPatch) -> None:
@@ -209,9 +198,8 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
         ("silent-8", 3, no_hold),
         ("partition-2-2", 2, late_rejoin),
         ("gossip-cut-120", 1, late_forgotten),
-        ("silent-60", 1, unknown_is_silent),
-        ("silent-60", 1, dead_left_alone),
-        ("silent-60", 1, old_questions_count),
+        ("paused-vm", 4, dead_left_alone),
+        ("silent-60-gossip-later", 1, silence_is_consent),
         ("heir-stopped", 1, quiet_for_one_heir),
         ("same-name", 1, name_is_free),
         ("new-address", 1, any_exchange_is_contact),

@@ -103,6 +103,17 @@ def test_who_was_held_dead_and_lived_is_told_so_but_not_a_new_life(after: Peer, 
     assert back == ([Send(Kind.BACK, "b", to=("b",))] if told else [])
 
 
+def test_who_is_called_is_asked_for_its_address_so_that_our_kernel_learns_its_mac() -> None:
+    """A kernel that failed to find a node asks once a second: until then nothing leaves for it."""
+    node = settled()
+    node.answering.difference_update(LINK_B.ips)
+    node.peers(DEAD_B, C)
+    node.run(5.0)
+    node.core.asks()
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert [(ask.ip, ask.mac) for _, ask in node.core.asks()] == [(LINK_B.ips[0], LINK_B.mac)]
+
+
 def test_who_lived_meanwhile_is_called_at_once_when_it_is_held_dead_again() -> None:
     node = held_dead()
     node.run(20.0)
@@ -466,3 +477,64 @@ def test_a_foreign_winner_is_asked_on_the_wire() -> None:
     assert set(node.asked) == {VIP}
     node.core.announced(VIP, ETH0.index, b"\x02\0\0\0\0\x77", node.now)
     assert not node.answers()
+
+
+# ---- a hold that ended as nobody spoke
+
+
+def unconfirmed(ifindex: int | None = None) -> Node:
+    """It answers for the IP on behalf of two services, and a hold has just ended by silence."""
+    node = settled()
+    for service in ("ns/a", "ns/b"):
+        node.core.won(service, VIP, None, None, node.now)
+    node.run(0.1)
+    node.core.handed_over()
+    node.asked.clear()
+    node.core.unconfirmed(ifindex, node.now)
+    return node
+
+
+def test_what_silence_gives_back_is_asked_for_first() -> None:
+    """Gossip may be cut for longer than the wire: others may own it, unable to say so."""
+    node = unconfirmed()
+    assert not node.answers()
+    for _ in range(500):
+        node.run(0.01)
+        if node.asked:
+            node.core.announced(node.asked.pop(), ETH0.index, LINK_C.mac, node.now)
+    assert not node.answers()
+    assert node.core.stats().contested == 1
+
+
+def test_what_nobody_answers_for_is_announced_again_for_all_its_services() -> None:
+    node = unconfirmed()
+    node.run(0.1)
+    assert node.answers()
+    assert node.announcer.services(VIP) == {"ns/a", "ns/b"}
+    assert node.core.handed_over() == {"ns/a", "ns/b"}
+    node.announcer.handle_timeout(node.now)
+    assert node.announcer.transmits()
+
+
+def test_what_is_taken_from_us_while_we_ask_is_not_taken_up_again() -> None:
+    node = unconfirmed()
+    for service in ("ns/a", "ns/b"):
+        node.core.lost(service, VIP, "c", node.now)
+    node.run(1.0)
+    assert not node.answers()
+
+
+def test_on_another_link_nothing_changes() -> None:
+    node = unconfirmed(ETH0.index + 1)
+    assert node.answers()
+    node.run(1.0)
+    assert node.asked == []
+
+
+def test_what_is_being_handed_over_stays_with_its_loser() -> None:
+    node = settled()
+    node.core.won("ns/a", VIP, None, None, node.now)
+    node.run(0.1)
+    node.core.lost("ns/a", VIP, "c", node.now)
+    node.core.unconfirmed(None, node.now)
+    assert node.answers()
