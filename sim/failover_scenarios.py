@@ -194,6 +194,21 @@ def _foreign_kernel(rng: "Random", cast: Cast) -> list[Fault]:
     ]
 
 
+def _forged(rng: "Random", cast: Cast) -> list[Fault]:
+    """A node loses power, and a host without a key keeps saying that its IPs are at its MAC."""
+    first, victim = _when(rng), rng.choice(cast.owners)
+    ips = tuple(_owned(cast, victim))
+    return [
+        Fault(first, Kind.POWER_OFF, (victim,)),
+        Fault(first - rng.uniform(0.0, 1.0), Kind.FORGED, (victim,), 40.0, ips=ips),
+    ]
+
+
+def _forged_unanswered(rng: "Random", cast: Cast) -> list[Fault]:
+    """The same where no echo request is answered, so that memberlist's verdict has to do."""
+    return [Fault(1.0, Kind.ECHO_LIMITED, (), 60.0), *_forged(rng, cast)]
+
+
 def _plan_edit(rng: "Random", cast: Cast) -> list[Fault]:
     """A node may own no more, and again some seconds later."""
     node, first = (rng.choice(cast.owners),), _when(rng)
@@ -264,5 +279,8 @@ SCENARIOS = {
     "flap": Scenario(3, _flap, 1.0, 12, dual=12, row=2),
     "floating-address": Scenario(4, _floating_address, 1.0, 1),
     "foreign-kernel": Scenario(4, _foreign_kernel, 1.0, 1, after=15.0),
+    "forged": Scenario(3, _forged, 1.0, 1),
+    # Memberlist's verdict takes 5 to 7 s; a frame can put off the takeover by a second.
+    "forged-echo-filtered": Scenario(3, _forged_unanswered, 9.0, 2, everyone=True),
     "plan-edit": Scenario(4, _plan_edit, 0.1, 2, dual=4, row=2),
 }

@@ -66,6 +66,8 @@ class Kind(StrEnum):
     """An address below all others moves to the node, from whoever had it."""
     FOREIGN_KERNEL = "foreign_kernel"
     """The node's kernel answers ARP for `ips`, whatever its speaker does."""
+    FORGED = "forged"
+    """A host without a key tells all nodes ten times a second that `ips` are at the node's MAC."""
     NOT_ADMITTED = "not_admitted"
     """The nodes may own nothing by a new configuration, which each speaker reads at a time of its
     own within `amount` seconds."""
@@ -92,6 +94,8 @@ class Fault:
         amount = f" {self.amount:.4g}" if self.amount else ""
         return f"{self.kind.value}{amount} {','.join(self.nodes)}{lasts}"
 
+
+FORGED_EVERY = 0.1
 
 Undo = Callable[[], None] | None
 
@@ -289,6 +293,19 @@ def _foreign_kernel(world: "World", fault: Fault) -> Undo:
     return None
 
 
+def _forged(world: "World", fault: Fault) -> Undo:
+    (name,) = fault.nodes
+    going_on = [True]
+
+    def forge() -> None:
+        if going_on:
+            world.forge(name, fault.ips)
+            world.heap.after(FORGED_EVERY, forge)
+
+    forge()
+    return going_on.clear
+
+
 def _not_admitted(world: "World", fault: Fault) -> Undo:
     world.admit(frozenset(world.machines) - frozenset(fault.nodes), fault.amount)
     return None
@@ -320,5 +337,6 @@ _ACTIONS: dict[Kind, Callable[["World", Fault], Undo]] = {
     Kind.SAME_NAME: _same_name,
     Kind.FLOATING_ADDRESS: _floating_address,
     Kind.FOREIGN_KERNEL: _foreign_kernel,
+    Kind.FORGED: _forged,
     Kind.NOT_ADMITTED: _not_admitted,
 }

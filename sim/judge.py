@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_OF_A_BYSTANDER = 2
 """Intervals of the asker for which an IP may be silent that has no part in what happens."""
-_BESIDE = frozenset({Kind.FLOATING_ADDRESS, Kind.FOREIGN_KERNEL})
+_BESIDE = frozenset({Kind.FLOATING_ADDRESS, Kind.FOREIGN_KERNEL, Kind.FORGED})
 """What happens at a node and strikes it in no way."""
 _SERVES_ON = frozenset({
     Kind.KILL, Kind.PAUSE, Kind.SLOW, Kind.CLOCK_JUMP, Kind.LOSS, Kind.DUPLICATE, Kind.REORDER,

@@ -27,6 +27,7 @@ from gossip.wire.streambody import decode_stream, encode_stream
 from sim.announcing import make_plans
 from sim.chance import make_rng
 from sim.clock import Action, EventHeap
+from sim.enemy import forged
 from sim.faults import Fault, apply
 from sim.machine import Identity, Machine, identify
 from sim.neighbours import Neighbours
@@ -218,6 +219,16 @@ class World:
                 machine.set_floating(FLOATING, here=False)
         self._macs[FLOATING] = self.machines[name].identity.mac
         self.machines[name].set_floating(FLOATING, here=True)
+
+    def forge(self, name: str, ips: Sequence[IPv4Address]) -> None:
+        """Have the nodes hear announcements of IPs that a node did not send, and answers to their
+        questions. Clients hear none: nothing that a speaker does saves who believes them."""
+        mac = self.machines[name].identity.mac
+        for other in self.machines.values():
+            if other.name != name:
+                ours = IPv4Address(other.identity.link_ip)
+                for ip in ips:
+                    other.receive_frames(list(forged(mac, ip, other.identity.mac, ours)))
 
     def squat(self, name: str, ips: Sequence[IPv4Address]) -> None:
         """Let a node's kernel answer for service IPs."""

@@ -122,6 +122,8 @@ class Succession:
         self._changed: set[str] = set()
         self._foreign: list[ForeignAnswer] = []
         self._quiet_takes: list[IPAddress] = []
+        self._unconfirmed = False
+        """Whether it is silence alone that let us answer, and nobody is known since."""
         self.conflicts = 0
         """How often somebody else announced an IP that is ours and that nobody hands over."""
 
@@ -222,6 +224,7 @@ class Succession:
     def unconfirmed(self, ifindex: int | None, now: float) -> None:
         """We kept quiet on the link (None: on all), and nobody has told us whose our IPs are now.
         Gossip may be cut and the others live: so the wire is asked before we answer again."""
+        self._unconfirmed = True
         links = frozenset(self._interfaces) if ifindex is None else frozenset({ifindex})
         for ip in sorted(self._announcer.announced(), key=lambda ip: ip.packed):
             on = links.intersection(self._announcer.indexes(ip))
@@ -253,6 +256,9 @@ class Succession:
         name = self._roster.owner_of(mac)
         if name is not None:
             self._takeovers.answered(ip, name)
+        elif self._alone_by_silence:
+            # A ring that we do not know may own it: gossip does not get through to it.
+            self._takeovers.answered(ip, mac.hex(":"), speaks=False)
         if self._handover.yielding(ip):
             self._hear(ip, ifindex, name)
         elif self._announcer.wants(ip):
@@ -389,6 +395,13 @@ class Succession:
 
     # ---- inside
 
+    @property
+    def _alone_by_silence(self) -> bool:
+        """Whether we believe to be alone only as nobody spoke."""
+        if self._unconfirmed and self._roster.others_live:
+            self._unconfirmed = False
+        return self._unconfirmed
+
     def _tell_stopped(self, ip: IPAddress, winner: str | None) -> None:
         """We answered for the IP until nobody was to, and our clients may believe us still: have
         its next owner announce itself."""
@@ -496,7 +509,7 @@ class Succession:
         """
         peer = self._roster.peer(previous) if previous is not None else None
         parted = peer is not None and (peer.start_id is None or not (peer.living or peer.died))
-        if not dead and (parted or not self._roster.others_live):
+        if not dead and (parted or not (self._roster.others_live or self._alone_by_silence)):
             return ()
         chosen = {
             index: interface

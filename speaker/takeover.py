@@ -201,14 +201,16 @@ class Takeovers:
 
     # ---- what others say
 
-    def answered(self, ip: IPAddress, name: str) -> None:
-        """The node `name` answers for the IP, or announces it."""
+    def answered(self, ip: IPAddress, name: str, *, speaks: bool = True) -> None:
+        """The node `name` answers for the IP, or announces it; one that `speaks` can be asked by
+        letter whether it does."""
         item = self._pending.get(ip)
         if item is None or name in item.denied_by:
             return
         if item.answered_by != name:
             # Its kernel may do so without its speaker.
-            self._questions.setdefault(name, []).append(ip)
+            if speaks:
+                self._questions.setdefault(name, []).append(ip)
             item.claimed_at = _NEVER
         item.answered_by = name
 

@@ -29,6 +29,7 @@ from speaker.takeover import ASKS_AT_ONCE
 from speaker.verdict import Subject
 from speaker.watch import Kernel
 
+FOREIGN_MAC = b"\x02\0\0\0\0\xff"
 LEFT_B = replace(B, state=State.LEFT)
 
 
@@ -537,4 +538,67 @@ def test_what_is_being_handed_over_stays_with_its_loser() -> None:
     node.run(0.1)
     node.core.lost("ns/a", VIP, "c", node.now)
     node.core.unconfirmed(None, node.now)
+    assert node.answers()
+
+
+# ---- frames that anybody can send
+
+
+@pytest.mark.parametrize("echo", [True, False], ids=["echo answered before", "echo never answered"])
+def test_frames_with_the_mac_of_the_dead_hold_nothing_up(echo: bool) -> None:
+    """Ten a second, as from a host without the key: they make us ask, and nobody answers."""
+    node = Node()
+    node.meet()
+    if not echo:
+        node.answering.clear()
+    node.run(2.0)
+    node.answering.difference_update(LINK_B.ips)
+    node.peers(DEAD_B, C)
+    node.core.won("ns/a", VIP, None, "b", node.now)
+    for _ in range(20):
+        node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+        node.run(0.1)
+    assert node.answers()
+    assert node.announcer.transmits()
+
+
+def lone(silence: bool = True) -> Node:
+    """It has just started, has found nobody, and owns the IP by its own election."""
+    node = Node()
+    if silence:
+        node.core.unconfirmed(None, node.now)
+    node.core.won("ns/a", VIP, None, None, node.now)
+    return node
+
+
+def test_who_starts_alone_asks_the_wire_and_yields_to_a_ring_that_it_cannot_reach() -> None:
+    """Its peers' listeners may be full of somebody's idle connections."""
+    node = lone()
+    for _ in range(400):
+        node.run(0.01)
+        if node.asked:
+            node.core.announced(node.asked.pop(), ETH0.index, FOREIGN_MAC, node.now)
+        assert not node.answers()
+    (contest,) = {contest.by for contest, _ in node.core.contests()}
+    assert contest == FOREIGN_MAC.hex(":")
+    node.run(2.0)
+    assert node.answers()
+
+
+@pytest.mark.parametrize("silence", [True, False], ids=["by silence", "by design"])
+def test_who_is_alone_answers_at_once(silence: bool) -> None:
+    node = lone(silence)
+    node.run(0.05)
+    assert node.answers()
+    assert node.asked == ([VIP] if silence else [])
+
+
+def test_once_others_are_known_a_strangers_answer_holds_nothing_up() -> None:
+    node = lone()
+    node.meet()
+    node.core.withdraw("ns/a", VIP)
+    node.run(1.0)
+    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.announced(VIP, ETH0.index, FOREIGN_MAC, node.now)
+    node.run(0.1)
     assert node.answers()
