@@ -1,18 +1,19 @@
 """Messages between Clarion nodes, inside memberlist's user messages. Others never get any.
 
-     0       1         2      3        7         15      19            23
-    +-------+---------+------+--------+---------+-------+-------------+----------
-    | first | version | kind | sender | counter | about | incarnation | payload
-    +-------+---------+------+--------+---------+-------+-------------+----------
+     0       1         2      3        7         15      19            23         27
+    +-------+---------+------+--------+---------+-------+-------------+----------+---------
+    | first | version | kind | sender | counter | about | incarnation | receiver | payload
+    +-------+---------+------+--------+---------+-------+-------------+----------+---------
 
-`sender` and `about` are start ids (see `mark`): who speaks, and of which life of which node.
-memberlist has no protection against replay, so a message counts once, within a window, and only
-while the lives it names are the current ones.
+`sender`, `about` and `receiver` are start ids (see `mark`): who speaks, of which life of which
+node, and to which. memberlist has no protection against replay, so a message counts once, within a
+window, for the one life it was sent to, and only while the lives it names are the current ones.
+What goes to all goes to each in a copy of its own. Version 1 had no receiver.
 """
 
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -28,11 +29,16 @@ if TYPE_CHECKING:
 
 FIRST = 0xC7
 """No serf message type (0 to 9)."""
-VERSION = 1
+VERSION = 2
 WINDOW = 1_024
 MAX_PAYLOAD = 512
 SPREAD = 3
-_LAYOUT = struct.Struct("!BBBIQII")
+MOST_AWAY = 4_096
+"""Senders that gossip has forgotten, of which we remember what we took: they may have been cut off,
+and come back in the same life. As many as it remembers incarnations of."""
+_LAYOUT = struct.Struct("!BBBIQIII")
+_RECEIVER = struct.Struct("!I")
+_RECEIVER_AT = _LAYOUT.size - _RECEIVER.size
 
 
 class CourierRefusal(StrEnum):
@@ -44,6 +50,8 @@ class CourierRefusal(StrEnum):
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_SENDER = "unknown_sender"
     OWN = "own"
+    OTHER_RECEIVER = "other_receiver"
+    """It was sent to another node, or to an earlier life of this one."""
     REPEATED = "repeated"
     OUT_OF_WINDOW = "out_of_window"
     OTHER_START = "other_start"
@@ -99,15 +107,18 @@ class Courier:
 
     def straight(self, kind: int, about: int, incarnation: int, payload: bytes = b"") -> int:
         """Send to every living Clarion node at once; return how many there were."""
-        return self._send(self._peers(), self._seal(kind, about, incarnation, payload))
+        peers = self._peers()
+        return self._send(peers, peers, self._seal(kind, about, incarnation, payload))
 
     def to(
         self, names: Sequence[str], kind: int, about: int, incarnation: int, payload: bytes = b""
     ) -> int:
         """Send to these members, as far as they are living Clarions; return how many those were."""
-        peers = set(self._peers())
+        peers = self._peers()
         there = [name for name in names if name in peers]
-        return self._send(there, self._seal(kind, about, incarnation, payload)) if there else 0
+        if not there:
+            return 0
+        return self._send(there, peers, self._seal(kind, about, incarnation, payload))
 
     def gossip(self, kind: int, about: int, incarnation: int, payload: bytes = b"") -> int:
         """Send to some, who pass it on when it is news to them; return how many got it from us."""
@@ -126,25 +137,26 @@ class Courier:
         if len(payload) > MAX_PAYLOAD:
             raise ValueError(f"payload: {len(payload)} bytes, at most {MAX_PAYLOAD}")
         self._counter += 1
-        return (
-            _LAYOUT.pack(FIRST, VERSION, kind, self.start_id, self._counter, about, incarnation)
-            + payload
-        )
+        head = FIRST, VERSION, kind, self.start_id, self._counter, about, incarnation
+        return _LAYOUT.pack(*head, 0) + payload
 
     def _read(self, data: bytes) -> Letter | CourierRefusal:
         if not data or data[0] != FIRST:
             return CourierRefusal.FOREIGN
+        # First of all, since other versions have other lengths.
+        if len(data) > 1 and data[1] != VERSION:
+            return CourierRefusal.UNKNOWN_VERSION
         if len(data) < _LAYOUT.size:
             return CourierRefusal.TRUNCATED
         if len(data) > _LAYOUT.size + MAX_PAYLOAD:
             return CourierRefusal.TOO_LONG
-        _, version, kind, sender, counter, about, incarnation = _LAYOUT.unpack_from(data)
-        if version != VERSION:
-            return CourierRefusal.UNKNOWN_VERSION
+        _, _, kind, sender, counter, about, incarnation, receiver = _LAYOUT.unpack_from(data)
         lives = self._lives()
         speaker, subject = lives.get(sender), lives.get(about)
         if sender == self.start_id:
             return CourierRefusal.OWN
+        if receiver != self.start_id:
+            return CourierRefusal.OTHER_RECEIVER
         if speaker is None:
             return CourierRefusal.UNKNOWN_SENDER
         if subject is None:
@@ -157,9 +169,11 @@ class Courier:
         return Letter(kind, speaker.name, subject.name, incarnation, data[_LAYOUT.size :])
 
     def _window(self, sender: int, lives: Mapping[int, MemberView]) -> Window:
-        """Windows of lives that are over go with the first message of a new one."""
+        """The oldest windows of senders that gossip has forgotten go when a new one speaks."""
         if sender not in self._windows:
-            self._windows = {key: item for key, item in self._windows.items() if key in lives}
+            away = [key for key in self._windows if key not in lives]
+            for key in away[: max(0, len(away) - MOST_AWAY)]:
+                del self._windows[key]
             self._windows[sender] = Window()
         return self._windows[sender]
 
@@ -171,16 +185,22 @@ class Courier:
             self._known = {its.start_id: member for its, member in found if its is not None}
         return self._known
 
-    def _peers(self) -> list[str]:
-        return [
-            member.name
-            for member in self._lives().values()
+    def _peers(self) -> dict[str, int]:
+        """Return the start ids of the living Clarions, by name."""
+        return {
+            member.name: start_id
+            for start_id, member in self._lives().items()
             if not member.own and member.state in (State.ALIVE, State.SUSPECT)
-        ]
+        }
 
     def _pass_on(self, data: bytes) -> int:
         peers = self._peers()
-        return self._send(self.rng.sample(peers, min(SPREAD, len(peers))), data)
+        some = self.rng.sample(list(peers), min(SPREAD, len(peers)))
+        return self._send(some, peers, data)
 
-    def _send(self, names: list[str], data: bytes) -> int:
-        return sum(self.swim.send(name, data) for name in names)
+    def _send(self, names: Iterable[str], peers: Mapping[str, int], data: bytes) -> int:
+        """Send each its own copy."""
+        head, rest = data[:_RECEIVER_AT], data[_LAYOUT.size :]
+        return sum(
+            self.swim.send(name, head + _RECEIVER.pack(peers[name]) + rest) for name in names
+        )

@@ -182,7 +182,8 @@ def letters() -> list[bytes]:
 
 
 def _letter(sender: int, counter: int, about: int, incarnation: int) -> bytes:
-    return struct.pack("!BBBIQII", 0xC7, 1, 4, sender, counter, about, incarnation) + b"payload"
+    head = 0xC7, 2, 4, sender, counter, about, incarnation, 1
+    return struct.pack("!BBBIQIII", *head) + b"payload"
 
 
 def _messages() -> list[Message]:
