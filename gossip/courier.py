@@ -8,7 +8,10 @@
 `sender`, `about` and `receiver` are start ids (see `mark`): who speaks, of which life of which
 node, and to which. memberlist has no protection against replay, so a message counts once, within a
 window, for the one life it was sent to, and only while the lives it names are the current ones.
-What goes to all goes to each in a copy of its own. Version 1 had no receiver.
+What goes to all goes to each in a copy of its own.
+
+Version 1 had no receiver. For a rolling update it is spoken with those, and only with those, whose
+mark is of version 1: so an earlier version that is in the ring is protected as well as it was.
 """
 
 import struct
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 FIRST = 0xC7
 """No serf message type (0 to 9)."""
-VERSION = 2
+VERSION, UNADDRESSED = 2, 1
 WINDOW = 1_024
 MAX_PAYLOAD = 512
 SPREAD = 3
@@ -38,6 +41,7 @@ MOST_AWAY = 4_096
 and come back in the same life. As many as it remembers incarnations of."""
 _LAYOUT = struct.Struct("!BBBIQIII")
 _RECEIVER = struct.Struct("!I")
+_SENDER = slice(3, 7)
 _RECEIVER_AT = _LAYOUT.size - _RECEIVER.size
 
 
@@ -103,6 +107,8 @@ class Courier:
     _counter: int = 0
     _windows: dict[int, Window] = field(default_factory=dict)
     _known: Mapping[int, MemberView] = field(default_factory=dict)
+    _unaddressed: frozenset[int] = frozenset()
+    """The start ids of those that take and send letters of version 1."""
     _known_at: int = -1
 
     def straight(self, kind: int, about: int, incarnation: int, payload: bytes = b"") -> int:
@@ -126,6 +132,7 @@ class Courier:
 
     def take(self, data: bytes, *, spread: bool = False) -> Letter | CourierRefusal:
         """Read a user message; refusals are counted. `spread` passes on what counts."""
+        data = self._addressed(data)
         result = self._read(data)
         if isinstance(result, CourierRefusal):
             self.refused[result] += 1
@@ -139,6 +146,23 @@ class Courier:
         self._counter += 1
         head = FIRST, VERSION, kind, self.start_id, self._counter, about, incarnation
         return _LAYOUT.pack(*head, 0) + payload
+
+    def _addressed(self, data: bytes) -> bytes:
+        """Put our name on a letter of version 1, if its sender is of that version."""
+        if data[:2] != bytes((FIRST, UNADDRESSED)):
+            return data
+        self._lives()
+        if int.from_bytes(data[_SENDER]) not in self._unaddressed:
+            return data
+        to = _RECEIVER.pack(self.start_id)
+        return bytes((FIRST, VERSION)) + data[2:_RECEIVER_AT] + to + data[_RECEIVER_AT:]
+
+    def _copy(self, data: bytes, receiver: int) -> bytes:
+        """Return a letter as this receiver reads it."""
+        body, payload = data[2:_RECEIVER_AT], data[_LAYOUT.size :]
+        if receiver in self._unaddressed:
+            return bytes((FIRST, UNADDRESSED)) + body + payload
+        return bytes((FIRST, VERSION)) + body + _RECEIVER.pack(receiver) + payload
 
     def _read(self, data: bytes) -> Letter | CourierRefusal:
         if not data or data[0] != FIRST:
@@ -181,8 +205,12 @@ class Courier:
         """Return the members whose Meta bears the mark, by start id; the dead are among them."""
         if self._known_at != self.swim.version:
             self._known_at = self.swim.version
-            found = ((mark.decode(member.meta), member) for member in self.swim.members())
-            self._known = {its.start_id: member for its, member in found if its is not None}
+            marks = ((mark.decode(member.meta), member) for member in self.swim.members())
+            found = [(its, member) for its, member in marks if its is not None]
+            self._known = {its.start_id: member for its, member in found}
+            self._unaddressed = frozenset(
+                its.start_id for its, _ in found if its.version == UNADDRESSED
+            )
         return self._known
 
     def _peers(self) -> dict[str, int]:
@@ -200,7 +228,4 @@ class Courier:
 
     def _send(self, names: Iterable[str], peers: Mapping[str, int], data: bytes) -> int:
         """Send each its own copy."""
-        head, rest = data[:_RECEIVER_AT], data[_LAYOUT.size :]
-        return sum(
-            self.swim.send(name, head + _RECEIVER.pack(peers[name]) + rest) for name in names
-        )
+        return sum(self.swim.send(name, self._copy(data, peers[name])) for name in names)

@@ -202,12 +202,49 @@ def test_a_letter_does_not_count_again_after_its_sender_was_away(network: Any) -
     assert two.take(data) is CourierRefusal.REPEATED
 
 
-def test_letters_of_the_first_version_are_refused_by_their_version(network: Any) -> None:
-    """They named no receiver, and were 4 bytes shorter; a rolling update has both forms."""
+def old_ring(network: Any) -> tuple[Courier, Courier]:
+    """Start n1, of which the mark and the letters are of version 1, and n2 and n3 of today."""
+    one, two, _ = ring(network)
+    one.swim.set_meta(mark.encode(Mark(1, version=1)), network.now)
+    network.run(1)
+    return one, two
+
+
+def old_letter(counter: int, payload: bytes = b"", sender: int = 1) -> bytes:
+    return struct.pack("!BBBIQII", FIRST, 1, KIND, sender, counter, 3, 1) + payload
+
+
+def test_an_earlier_version_is_sent_letters_that_it_can_read(network: Any) -> None:
+    _, two = old_ring(network)
+    assert two.straight(KIND, about=3, incarnation=1, payload=b"gone") == 2
+    network.run(1)
+    assert user_messages(network, "n1") == [old_letter(1, b"gone", sender=2)]
+    assert user_messages(network, "n3")[0][1] == VERSION
+
+
+def test_letters_of_an_earlier_version_count_once(network: Any) -> None:
+    _, two = old_ring(network)
+    assert two.take(old_letter(1, b"gone")) == Letter(KIND, "n1", "n3", 1, b"gone")
+    assert two.take(old_letter(1, b"gone")) is CourierRefusal.REPEATED
+    assert two.take(old_letter(2)) == Letter(KIND, "n1", "n3", 1, b"")
+    assert two.take(old_letter(3, bytes(MAX_PAYLOAD + 1))) is CourierRefusal.TOO_LONG
+    assert two.take(old_letter(3)[:-1]) is CourierRefusal.TRUNCATED
+    assert two.take(old_letter(3, sender=3)) is CourierRefusal.UNKNOWN_VERSION
+
+
+def test_who_was_of_an_earlier_version_and_is_not_is_heard_no_more_as_such(network: Any) -> None:
+    one, two = old_ring(network)
+    assert isinstance(two.take(old_letter(1)), Letter)
+    one.swim.set_meta(mark.encode(Mark(1)), network.now)
+    network.run(1)
+    assert two.take(old_letter(2)) is CourierRefusal.UNKNOWN_VERSION
+
+
+def test_letters_of_the_first_version_are_refused_from_those_who_know_better(network: Any) -> None:
+    """They named no receiver, and were 4 bytes shorter."""
     _, two, _ = ring(network)
     for payload in (b"", b"payload"):
-        old = struct.pack("!BBBIQII", FIRST, 1, KIND, 1, 1, 3, 1) + payload
-        assert two.take(old) is CourierRefusal.UNKNOWN_VERSION
+        assert two.take(old_letter(1, payload)) is CourierRefusal.UNKNOWN_VERSION
     assert two.refused == {CourierRefusal.UNKNOWN_VERSION: 2}
 
 
