@@ -37,6 +37,9 @@ class Config:
     tcp_pings: bool = True
     check_together: bool = True
     """Expect nodes to die together; false: memberlist's own course (docs/adr/0005)."""
+    ask_newcomers: bool = True
+    """Ping a name that only strangers bring before it becomes a member; false: memberlist's own
+    course (docs/adr/0013)."""
     udp_buffer_size: int = 1400
     dead_node_reclaim_time: float = 0.0
     rejoin_interval: float = 5.0

@@ -15,7 +15,8 @@ from enum import IntFlag
 
 MAGIC = b"\xc7\x1a"
 """Not serf's 0xff, with which its own tags begin, and no start of UTF-8 text."""
-VERSION = 1
+VERSION, OLDEST = 2, 1
+"""From 2 on, letters to the node name their receiver, and its own do (see `courier`)."""
 _LAYOUT = struct.Struct("!2sBBI")
 START_ID_BITS = 32
 """Enough to tell the few lives apart that a cluster remembers: one chance in 8,000 that two of
@@ -53,4 +54,4 @@ def decode(meta: bytes) -> Mark | None:
     if len(meta) < _LAYOUT.size or not meta.startswith(MAGIC):
         return None
     _, version, flags, start_id = _LAYOUT.unpack_from(meta)
-    return Mark(start_id, Flags(flags), version) if version >= VERSION else None
+    return Mark(start_id, Flags(flags), version) if version >= OLDEST else None

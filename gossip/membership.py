@@ -77,6 +77,19 @@ class Membership:
             self._count_accusers(now)
         return self._core.ignore(reason) if reason else None
 
+    def unproved(self, message: Alive, now: float) -> bool:
+        """Tell whether an alive message would bring in a name, or a dead one at another address, or
+        claims our own name: what a recording can do however low its incarnation is."""
+        member = self._table.get(message.node)
+        if member is None:
+            buried = self._table.buried(message.node)
+            fresh = message.incarnation > buried and not self._table.full
+        else:
+            port = message.port or self._core.config.port
+            moved = (member.addr, member.port) != (message.addr, port)
+            fresh = moved and (member.own or self._may_move(member, now))
+        return fresh and self._refuse_alive(message) is None
+
     def suspect(self, message: Suspect, now: float) -> Ignored | None:
         """Apply an accusation; gives the reason where it changes nothing."""
         reason = self._apply_suspect(message, now)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gossip.candidates import Candidates
 from gossip.core import Core
 from gossip.io import Address, Exchanged, UserState
 from gossip.membership import Membership
@@ -25,14 +26,17 @@ class _Table:
     rows: list[NodeState]
     done: int
     finish: Callable[[], None]
+    dialler: Address | None
+    """Who brought it without being asked; None where we dialled."""
 
 
 class Merger:
     """Applies rows in the order they came, and reports each exchange when all of it is applied."""
 
-    def __init__(self, core: Core, membership: Membership) -> None:
+    def __init__(self, core: Core, membership: Membership, candidates: Candidates) -> None:
         self._core = core
         self._membership = membership
+        self._candidates = candidates
         self._waiting: deque[_Table] = deque()
         self._next = 0.0
 
@@ -65,7 +69,7 @@ class Merger:
             then()
 
         news = self._news(message.nodes)
-        self._waiting.append(_Table(news, 0, finish))
+        self._waiting.append(_Table(news, 0, finish, peer if began is None else None))
         if len(self._waiting) == 1:
             self._bite(self._waiting[0], BITE, now)
         while len(self._waiting) > MAX_WAITING:
@@ -78,7 +82,7 @@ class Merger:
             rows = self._news(rows)
         table.done += size
         for row in rows:
-            self._merge_row(row, now)
+            self._merge_row(row, table.dialler, now)
         self._next = now
         if table.done >= len(table.rows):
             self._waiting.popleft()
@@ -89,13 +93,16 @@ class Merger:
         self._core.stats.ignored[Ignored.OLD_INCARNATION] += len(rows) - len(news)
         return news
 
-    def _merge_row(self, row: NodeState, now: float) -> None:
+    def _merge_row(self, row: NodeState, dialler: Address | None, now: float) -> None:
         name = self._core.name
         if row.state is State.ALIVE:
             alive = Alive(row.addr, row.incarnation, row.meta, row.name, row.port, row.vsn)
-            self._membership.alive(alive, now)
+            if dialler is None:
+                self._membership.alive(alive, now)
+            else:
+                self._candidates.alive(alive, now, dialler)
         elif row.state is State.LEFT:
-            self._membership.dead(Dead(row.name, row.incarnation, row.name), now)
+            self._candidates.dead(Dead(row.name, row.incarnation, row.name), now)
         else:
             # A peer's word alone kills nobody: the node gets the time to refute.
             self._membership.suspect(Suspect(name, row.incarnation, row.name), now)

@@ -7,6 +7,7 @@ from functools import partial
 from math import ceil, log2
 
 from gossip.address import to_bytes, to_text
+from gossip.candidates import Candidates
 from gossip.config import VSN_LENGTH
 from gossip.core import Core
 from gossip.io import Address, ExchangeFailed, StreamFailure
@@ -77,10 +78,12 @@ class _Dialled:
 class Exchanges:
     """Push/pull in both roles, its timer, and the seeds we keep trying (MetalLB's rejoin)."""
 
-    def __init__(self, core: Core, membership: Membership, now: float) -> None:
+    def __init__(
+        self, core: Core, membership: Membership, candidates: Candidates, now: float
+    ) -> None:
         self._core = core
         self._membership = membership
-        self._merger = Merger(core, membership)
+        self._merger = Merger(core, membership, candidates)
         self._dialled: dict[int, _Dialled] = {}
         self._seeds: tuple[Address, ...] = ()
         self._seed_addrs: frozenset[bytes] = frozenset()

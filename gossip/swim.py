@@ -2,7 +2,7 @@
 
 Bytes and time go in, bytes and events come out; see `docs/architecture.md` for how a driver
 treats it. The parts: `Membership` (the rules), `Prober` and `Relays` (failure detection),
-`Gossiper` (spreading), `Exchanges` (push/pull and joining).
+`Candidates` (who has to answer first), `Gossiper` (spreading), `Exchanges` (push/pull and joining).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gossip.address import allowed, to_bytes, to_text
 from gossip.awareness import Awareness
+from gossip.candidates import Candidates
 from gossip.config import Config
 from gossip.core import UINT32, Core
 from gossip.events import EventQueue
@@ -114,33 +115,28 @@ class Swim:
         outbox = Outbox(config, keyring, nonce, table, self._stats)
         awareness = Awareness(config.awareness_max_multiplier)
         events = EventQueue(self._stats)
+        sequence = rng.getrandbits(32)
         self._core = Core(
-            config,
-            table,
-            outbox,
-            awareness,
-            events,
-            self._stats,
-            rng,
-            hooks,
-            rng.getrandbits(32),
+            config, table, outbox, awareness, events, self._stats, rng, hooks, sequence
         )
         self._membership = Membership(self._core)
+        self._candidates = Candidates(self._core, self._membership)
         self._prober = Prober(self._core, self._membership, now)
         self._relays = Relays(self._core)
         self._reunion = Reunion(self._core)
         self._gossiper = Gossiper(self._core, now)
-        self._exchanges = Exchanges(self._core, self._membership, now)
+        self._exchanges = Exchanges(self._core, self._membership, self._candidates, now)
         self._rotation = Rotation(self._core, keyring)
         self._deadlines = (
             self._membership.deadline,
+            self._candidates.deadline,
             self._prober.deadline,
             self._relays.deadline,
             self._exchanges.deadline,
             self._rotation.deadline,
             self._gossiper.deadline,
         )
-        self._pingers = (self._prober, self._relays, self._rotation)
+        self._pingers = (self._prober, self._relays, self._rotation, self._candidates)
         self._deadline: float | None = None
         self._stale = True
         self._left_by: float | None = None
@@ -199,6 +195,7 @@ class Swim:
             self._prober.forget_stale(now)
             self._membership.postpone(now + GRACE)
         self._membership.handle_timeout(now)
+        self._candidates.handle_timeout(now)
         self._prober.handle_timeout(now)
         self._relays.handle_timeout(now)
         self._exchanges.handle_timeout(now)
@@ -371,9 +368,9 @@ class Swim:
             case Suspect():
                 self._suspect(message, source, now)
             case Alive():
-                self._membership.alive(message, now)
+                self._candidates.alive(message, now)
             case Dead():
-                self._membership.dead(message, now)
+                self._candidates.dead(message, now)
             case User():
                 self._core.events.add(UserMessage(message.data, source))
             case _:

@@ -20,6 +20,9 @@ LONGEST_GAP = 1.0
 """A gap in one's own clock, or in the carrier, longer than this makes one's knowledge old."""
 HEARTBEAT = 0.25
 """How often a healthy loop passes by here, so that a gap is one of the process, not of traffic."""
+UNASKED = 2
+"""A hold lasts so many times the silence, and no longer, for what others begin by themselves:
+whoever is there answers us meanwhile, and what was recorded can be played for ever."""
 SEEK_INTERVAL, SEEK_SLOWLY, QUICK_SEEKS = 0.1, 1.0, 5
 """Seconds between two exchanges that are sought while held, and how many of them are so close."""
 SEEK_AGAIN = 0.02
@@ -66,8 +69,15 @@ class _Hold:
     since: float
     silent_at: float
     silence: float
+    listens: float
+    """Since when its silence counts."""
     seek_at: float
     sought: int = 0
+
+    @property
+    def unasked_until(self) -> float:
+        """Until when somebody who was not asked can be taken for one who is there."""
+        return self.listens + UNASKED * self.silence
 
 
 class Contact:
@@ -91,6 +101,7 @@ class Contact:
         hold = self._holds.get(None)
         if hold is not None and hold.reason is HoldReason.START:
             hold.silence, hold.silent_at = START_SILENCE, now + START_SILENCE
+            hold.listens = now
             hold.seek_at = now + SEEK_INTERVAL
 
     def tick(self, now: float) -> bool:
@@ -131,19 +142,24 @@ class Contact:
         """A state exchange was done that we began at `began`, or that a peer began (None); `known`:
         the peer had us in its table, living, at our address.
 
-        One begun before a hold is old news, and so may be what a peer sent into our sleep.
+        One begun before a hold is old news, and so may be what a peer sent into our sleep, or what
+        somebody has recorded: it delays the end of a hold for a while and ends none.
         """
         for key, hold in list(self._holds.items()):
             if known and began is not None and began >= hold.since:
                 self._release(key, "exchange", now)
             elif began is not None and hold.sought <= QUICK_SEEKS:
                 hold.seek_at = min(hold.seek_at, now + SEEK_AGAIN)
-        self.spoke(now)
+        self.spoke(now, asked=began is not None)
 
-    def spoke(self, now: float) -> None:
-        """Somebody answered without an exchange of state: it is not silent out there."""
+    def spoke(self, now: float, *, asked: bool = True) -> None:
+        """Somebody answered without an exchange of state, or spoke without being `asked`: it is not
+        silent out there."""
         for hold in self._holds.values():
-            hold.silent_at = max(hold.silent_at, now + hold.silence)
+            until = now + hold.silence
+            if not asked:
+                until = min(until, hold.unasked_until)
+            hold.silent_at = max(hold.silent_at, until)
 
     def seeks(self, now: float) -> bool:
         """Tell whether an exchange is to be begun now; true once each time one is due."""
@@ -186,7 +202,7 @@ class Contact:
         self, key: int | None, reason: HoldReason, gap: float, silence: float, now: float
     ) -> None:
         self.changes += 1
-        self._holds[key] = _Hold(reason, now, now + silence, silence, seek_at=now)
+        self._holds[key] = _Hold(reason, now, now + silence, silence, now, seek_at=now)
         self._events.append(Held(reason, key, gap))
 
     def _expire(self, now: float) -> None:

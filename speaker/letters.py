@@ -1,7 +1,7 @@
 """What Clarion speakers tell each other straight, besides memberlist's gossip. Pure.
 
 The courier (`gossip.courier`) carries them: it proves the sender, refuses what is repeated, and
-names the life of the node that a letter is about.
+names the life of the node that a letter is about, and that of the one it is sent to.
 
 | kind      | about    | to            | says |
 |-----------|----------|---------------|------|

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable
 
 from gossip import mark
+from gossip.candidates import MAX_CANDIDATES
 from gossip.config import LAN
 from gossip.courier import Courier, CourierRefusal
 from gossip.io import Address, Datagram, Dial, StreamFailure
@@ -13,8 +14,7 @@ from gossip.relay import MAX_RELAYS
 from gossip.stats import Ignored
 from gossip.swim import Swim
 from gossip.table import MAX_MEMBERS
-from gossip.wire.body import encode
-from gossip.wire.messages import CURRENT_VSN, Alive, State
+from gossip.wire.messages import CURRENT_VSN, NodeState, State
 from seeds import Step, read_steps
 
 PEER = Address("10.0.0.2", 7946)
@@ -86,6 +86,7 @@ class Node:
         stats = self.swim.stats
         assert stats.queued <= MOST_QUEUED
         assert stats.ignored[Ignored.RELAYS_FULL] == 0 or self._relays() <= MAX_RELAYS
+        assert len(self.swim._candidates) <= MAX_CANDIDATES
         self.swim.events()
 
     def _relays(self) -> int:
@@ -141,9 +142,9 @@ def letters(data: bytes) -> None:
     """Every letter is taken once, or refused for a reason that is counted."""
     node = Node()
     for number in (2, 3):
-        meta = mark.encode(Mark(number))
-        alive = Alive(bytes((10, 0, 0, number)), 1, meta, f"n{number}", 7946, CURRENT_VSN)
-        node.swim.handle_datagram(encode(alive), PEER, node.now)
+        meta, addr = mark.encode(Mark(number)), bytes((10, 0, 0, number))
+        row = NodeState(addr, 1, meta, f"n{number}", 7946, State.ALIVE, CURRENT_VSN)
+        node.swim.adopt([row], node.now)
     courier = Courier(node.swim, random.Random(1), start_id=1)
     for _, text in read_steps(data):
         before = courier.refused.total()

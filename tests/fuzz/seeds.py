@@ -147,16 +147,17 @@ def stories() -> list[bytes]:
     """Return whole conversations with one node."""
     spoke = [body.encode(message) for message in _messages()]
     table = encode_stream(PushPull(True, _rows()))
-    neighbours = (Step.STREAM, table)
+    neighbours = (Step.REPLY, table)
     accused = steps(neighbours, *((Step.DATAGRAM, data) for data in spoke), (Step.WAIT, b"\xff"))
     exchanged = steps(neighbours, (Step.EXCHANGE, b""), (Step.REPLY, table), (Step.WAIT, b"\x20"))
+    strangers = steps((Step.STREAM, table), *((Step.DATAGRAM, data) for data in spoke))
     left = steps(neighbours, (Step.LEAVE, b""), (Step.DATAGRAM, spoke[0]), (Step.WAIT, b"\x30"))
     recorded = [
         steps(*((Step.DATAGRAM, plain) for plain in some), (Step.WAIT, b"\x0a"))
         for some in _bunches(plain_packets(), 6)
     ]
     streams = [steps((Step.STREAM, plain), (Step.WAIT, b"\x40")) for plain in plain_streams()]
-    return [accused, exchanged, left, *recorded, *streams]
+    return [accused, exchanged, strangers, left, *recorded, *streams]
 
 
 def marks() -> list[bytes]:
@@ -181,7 +182,8 @@ def letters() -> list[bytes]:
 
 
 def _letter(sender: int, counter: int, about: int, incarnation: int) -> bytes:
-    return struct.pack("!BBBIQII", 0xC7, 1, 4, sender, counter, about, incarnation) + b"payload"
+    head = 0xC7, 2, 4, sender, counter, about, incarnation, 1
+    return struct.pack("!BBBIQIII", *head) + b"payload"
 
 
 def _messages() -> list[Message]:

@@ -179,7 +179,8 @@ class Network:
 
 
 class Bench:
-    """One node, hand-fed. Its name is "me", at 10.0.0.1; peers are made by `alive`."""
+    """One node, hand-fed. Its name is "me", at 10.0.0.1; peers are made by `alive`, and need not
+    answer before they are members."""
 
     def __init__(
         self,
@@ -188,9 +189,10 @@ class Bench:
         incarnation: int = 1,
         meta: bytes = b"",
         hooks: Hooks | None = None,
+        ask_newcomers: bool = False,
     ) -> None:
         rng = random.Random(7)
-        self.config = config
+        self.config = config = replace(config, ask_newcomers=ask_newcomers)
         self.now = 100.0
         self.swim = Swim(
             config,

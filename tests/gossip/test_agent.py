@@ -30,7 +30,7 @@ from gossip.swim import Swim
 from gossip.wire.body import encode
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal
-from gossip.wire.messages import CURRENT_VSN, Alive, MessageType, Nack, State
+from gossip.wire.messages import CURRENT_VSN, MessageType, Nack, NodeState, State
 from gossip.wire.packet import PacketCodec, WireConfig
 
 FAST = replace(
@@ -319,11 +319,8 @@ def test_port_in_use_is_named(kind: socket.SocketKind) -> None:
 def test_failed_send_takes_no_other_packet_with_it() -> None:
     async def scenario(nodes: Nodes) -> None:
         a, b, _ = await _ring(nodes)
-        stranger = Alive(bytes(15) + b"\x02", 1, None, "six", 7946, CURRENT_VSN)
-        packet = PacketCodec(FAST.wire, Keyring([KEY])).seal(
-            [encode(stranger)], crc=False, nonce=lambda: os.urandom(12)
-        )
-        a.swim.handle_datagram(packet, b.address, time.monotonic())
+        stranger = NodeState(bytes(15) + b"\x02", 1, None, "six", 7946, State.ALIVE, CURRENT_VSN)
+        a.swim.adopt([stranger], time.monotonic())
         for index in range(20):
             assert a.swim.send("six", b"lost")
             assert a.swim.send("n2", b"kept %d" % index)

@@ -14,6 +14,7 @@ from speaker.contact import (
     SEEK_SLOWLY,
     SILENCE,
     START_SILENCE,
+    UNASKED,
     Contact,
     Held,
     HoldReason,
@@ -99,6 +100,48 @@ def test_an_exchange_that_is_no_contact_breaks_the_silence_all_the_same(
     run(contact, 2.0, 2.0 + START_SILENCE - 0.01)
     assert not opened(contact, ETH0)
     contact.tick(2.0 + START_SILENCE)
+    assert opened(contact, ETH0)
+
+
+def test_those_who_begin_by_themselves_keep_nobody_quiet_for_ever() -> None:
+    """They may be a recording. Nor does it end a hold, however well it knows us."""
+    contact, now = begun(), 0.0
+    while now < UNASKED * START_SILENCE:
+        assert not opened(contact, ETH0)
+        contact.tick(now)
+        contact.exchanged(None, True, now)
+        now += 0.1
+    contact.tick(now)
+    assert opened(contact, ETH0)
+
+
+@pytest.mark.parametrize("hold", ["stall", "carrier", "link"])
+def test_those_who_begin_by_themselves_hold_no_other_hold_for_ever(hold: str) -> None:
+    contact, now = started(), 20.0
+    if hold == "stall":
+        contact.tick(now)
+    else:
+        run(contact, 0.5, now)
+        take = contact.carrier_returned if hold == "carrier" else contact.link_returned
+        take(ETH0, 5.0, now)
+    while now < 20.0 + UNASKED * SILENCE:
+        assert not opened(contact, ETH0)
+        contact.exchanged(None, True, now)
+        contact.tick(now)
+        now += 0.1
+    contact.tick(now)
+    assert opened(contact, ETH0)
+
+
+def test_a_start_that_asks_late_is_not_opened_by_those_who_began_before() -> None:
+    contact = Contact(0.0)
+    for step in range(100):
+        contact.tick(step / 10)
+        contact.exchanged(None, True, step / 10)
+    contact.seeking(10.0)
+    run(contact, 10.0, 10.0 + START_SILENCE - 0.01)
+    assert not opened(contact, ETH0)
+    contact.tick(10.0 + START_SILENCE)
     assert opened(contact, ETH0)
 
 
