@@ -123,6 +123,7 @@ class Daemon:
         """By the name of a service; what is none begins with `#`."""
         self._health = Health()
         self._health.trouble = self._peers.trouble
+        self._health.tell(log)
         self._figures = self._make_figures()
         self._configuration = self._make_configuration()
         self._figures.plans = self._configuration.plans
@@ -159,6 +160,7 @@ class Daemon:
             key_unproved=self._peers.unproved,
             failover=self._failover.stats,
             log_lines_dropped=self._log_lines_dropped,
+            http_refused=self._health.refused.counts,
             survived=self._upkeep.survived,
         )
 
