@@ -41,6 +41,7 @@ from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
 from speaker.telling import Telling
+from speaker.tls import Certificates
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing
 from speaker.witness import Witness
@@ -269,10 +270,14 @@ class Daemon:
 
     def _serve(self, parts: AsyncExitStack) -> None:
         settings = self._settings
-        for host, port in ((settings.host, settings.port), ("127.0.0.1", settings.health_port)):
+        tls = Certificates(settings.tls, self._log).context if settings.tls else None
+        note = partial(self._upkeep.note, Part.HTTP)
+        for host, port, context in (
+            (settings.host, settings.port, tls),
+            ("127.0.0.1", settings.health_port, None),
+        ):
             if port:
-                note = partial(self._upkeep.note, Part.HTTP)
-                server = HttpServer(host, port, self._registry, self._health, note)
+                server = HttpServer(host, port, self._registry, self._health, note, context)
                 parts.push_async_callback(asyncio.to_thread, server.close)
 
     def _log_lines_dropped(self) -> int:

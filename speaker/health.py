@@ -7,6 +7,7 @@ must still be told apart from one that is well.
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from ssl import SSLContext
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
@@ -81,14 +82,15 @@ class HttpServer:
         registry: CollectorRegistry,
         health: Health,
         on_error: OnError = _nobody,
+        context: Callable[[], SSLContext] | None = None,
     ) -> None:
-        """`on_error` is called in a thread, with whatever failed here."""
+        """`on_error` is called in a thread, with whatever failed here; `context`: TLS, or none."""
         self._registry = registry
         self._health = health
         self._on_error = on_error
         listening = listen(host, port)
         self.port: int = listening.getsockname()[1]
-        site = Site(self._quick, self._metrics)
+        site = Site(self._quick, self._metrics, context)
         self._server = Server(listening, site, health.refused, on_error)
 
     def close(self) -> None:
