@@ -3,7 +3,9 @@
 Real sockets on loopback, the real server and pages.
 """
 
+import errno
 import http.client
+import socket
 import threading
 import time
 import tracemalloc
@@ -24,6 +26,8 @@ from speaker.http_server import HELPERS, MOST_CONNECTIONS, MOST_READERS
 from speakers import wait_until
 
 MIB = 1 << 20
+MOST_THREADS = 8
+"""Of both servers, `--port` and `--health-probe-port`."""
 
 
 class Served:
@@ -101,6 +105,19 @@ def test_head_is_the_head_of_get(served: Served) -> None:
         assert set(without_date) <= set(only.split(b"\r\n"))
 
 
+def test_an_address_of_ipv6_is_served_too() -> None:
+    try:
+        server = HttpServer("::1", 0, CollectorRegistry(), Health())
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            pytest.skip("this machine has no IPv6")
+        raise
+    with socket.create_connection(("::1", server.port), WITHIN) as connection:
+        connection.sendall(b"GET /nothing HTTP/1.1\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 404 Not Found\r\n")
+    server.close()
+
+
 def test_other_methods_are_told_which_there_are(served: Served) -> None:
     answer = ask(served.port, "/metrics", "POST")
     assert answer.startswith(b"HTTP/1.1 405 ")
@@ -164,7 +181,7 @@ def test_who_sends_slowly_holds_no_thread_and_keeps_no_probe_out(served: Served)
     idle = [connect(served.port, b"GET /he") for _ in range(200)]
     assert ask(served.port, "/healthz").endswith(b"ok\n")
     assert threading.active_count() == before
-    assert HELPERS + 1 <= 4
+    assert 2 * (HELPERS + 1) <= MOST_THREADS
     served.wait_refused(HttpRefusal.CROWDED, 200 - MOST_CONNECTIONS)
     for connection in idle:
         connection.close()
