@@ -28,6 +28,7 @@ from speaker.settings import (
     read_secret,
     split_seed,
 )
+from speaker.tls import read_tls
 
 EXIT_USAGE = 2
 _WAYS_TO_KUBERNETES = ("KUBERNETES_SERVICE_HOST", "KUBECONFIG")
@@ -59,14 +60,14 @@ _WITHOUT_EFFECT = (
     "--enable-pprof",
     "--frrk8s-namespace",
     "--frrk8s-secret-passthrough",
-    "--metrics-cert-dir",
     "--pprof-bind-address",
-    "--tls-cipher-suites",
     "--tls-curve-preferences",
-    "--tls-min-version",
 )
 """Flags of MetalLB that its manifests may carry and that mean nothing here."""
 
+
+_OF_TLS = ("--tls-cipher-suites", "--tls-curve-preferences", "--tls-min-version")
+"""Flags that look like safety: where they are without effect, that is a warning."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -101,6 +102,9 @@ def _accept_without_effect(command: Any) -> Any:
 @option("--host", envvar="METALLB_HOST", default="", help="Address to serve HTTP on.")
 @option("--port", type=click.IntRange(0, 65535), default=7472, help="HTTP; 0 = off.")
 @option("--health-probe-port", type=click.IntRange(0, 65535), default=0)
+@option("--metrics-cert-dir", default="", help="Folder with tls.crt, tls.key: --port is HTTPS.")
+@option("--tls-min-version", default="", help="VersionTLS10 to VersionTLS13, the default.")
+@option("--tls-cipher-suites", default="", help="Go's names, for versions before 1.3.")
 @option("--lb-class", default="", help="Our loadBalancerClass; unset by default.")
 @_flag("--ignore-exclude-lb", "Announce from nodes excluded from load balancers too.")
 @option(
@@ -167,13 +171,26 @@ def speaker(ctx: click.Context, /, **flags: Any) -> None:
         ctx.exit(show(flags["node_name"]))
     settings = read_settings(flags)
     logs.configure(settings.log_level)
-    ignored = [name for name in _WITHOUT_EFFECT if flags[name[2:].replace("-", "_")] is not None]
-    if ignored:
-        logs.logger().info("flags", without_effect=ignored)
+    _say_what_is_ignored(flags)
     # Imported late: --help and a wrong flag need none of it.
     from speaker.daemon import run
 
     ctx.exit(run(settings))
+
+
+def _say_what_is_ignored(flags: dict[str, Any]) -> None:
+    def is_set(name: str) -> bool:
+        return bool(flags[name[2:].replace("-", "_")])
+
+    log = logs.logger()
+    ignored = [name for name in _WITHOUT_EFFECT if is_set(name) and name not in _OF_TLS]
+    if ignored:
+        log.info("flags", without_effect=ignored)
+    plain = not flags["metrics_cert_dir"]
+    unsafe = [name for name in _OF_TLS if is_set(name) and (plain or name in _WITHOUT_EFFECT)]
+    if unsafe:
+        why = "no --metrics-cert-dir: /metrics is plain HTTP" if plain else "OpenSSL chooses curves"
+        log.warning("flags", without_effect=unsafe, message=why)
 
 
 def read_settings(flags: dict[str, Any]) -> Settings:
@@ -216,6 +233,9 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         announce_refresh=flags["announce_refresh"],
         failover_after=failover_after(flags["failover_after"]),
         quorum=Mode(flags["quorum"]),
+        tls=read_tls(
+            flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]
+        ),
     )
     if settings.quorum is not Mode.OFF and not settings.gossips:
         needed = "--ml-bindaddr" if source is not None else "--ml-bindaddr and --ml-labels"

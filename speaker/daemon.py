@@ -41,6 +41,7 @@ from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
 from speaker.telling import Telling
+from speaker.tls import Certificates
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing
 from speaker.witness import Witness
@@ -123,6 +124,7 @@ class Daemon:
         """By the name of a service; what is none begins with `#`."""
         self._health = Health()
         self._health.trouble = self._peers.trouble
+        self._health.tell(log)
         self._figures = self._make_figures()
         self._configuration = self._make_configuration()
         self._figures.plans = self._configuration.plans
@@ -159,6 +161,7 @@ class Daemon:
             key_unproved=self._peers.unproved,
             failover=self._failover.stats,
             log_lines_dropped=self._log_lines_dropped,
+            http_refused=self._health.refused.counts,
             survived=self._upkeep.survived,
         )
 
@@ -267,10 +270,14 @@ class Daemon:
 
     def _serve(self, parts: AsyncExitStack) -> None:
         settings = self._settings
-        for host, port in ((settings.host, settings.port), ("127.0.0.1", settings.health_port)):
+        tls = Certificates(settings.tls, self._log).context if settings.tls else None
+        note = partial(self._upkeep.note, Part.HTTP)
+        for host, port, context in (
+            (settings.host, settings.port, tls),
+            ("127.0.0.1", settings.health_port, None),
+        ):
             if port:
-                note = partial(self._upkeep.note, Part.HTTP)
-                server = HttpServer(host, port, self._registry, self._health, note)
+                server = HttpServer(host, port, self._registry, self._health, note, context)
                 parts.push_async_callback(asyncio.to_thread, server.close)
 
     def _log_lines_dropped(self) -> int:

@@ -1,28 +1,22 @@
-"""HTTP: /metrics, /healthz and /readyz, served from a thread of its own.
+"""The pages: /metrics, /healthz and /readyz, served from threads of their own.
 
 Rendering metrics takes milliseconds that the event loop must not lose, and a loop that hangs
 must still be told apart from one that is well.
 """
 
-import sys
 import time
-from collections.abc import Callable, Iterable
-from socketserver import TCPServer, ThreadingMixIn
-from threading import Thread
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from collections.abc import Callable
+from http import HTTPStatus
+from ssl import SSLContext
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from speaker.exposition import render
+from speaker.http_request import HttpRefusal, Page, Request, text
+from speaker.http_server import OnError, Refusals, Server, Site, listen
+from speaker.logs import Sparing
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
-
-OnError = Callable[[BaseException], None]
-
-LONGEST_CLOSE = 0.4
-"""Seconds that closing may take; the thread looks as often whether it is to end."""
 LONGEST_SILENCE = 5.0
 """Seconds without a turn of the loop after which the speaker counts as hung."""
 
@@ -39,7 +33,22 @@ class Health:
         """What exactly it waits for, asked by the probe: it may change while the loop rests."""
         self.trouble: Callable[[], str | None] = lambda: None
         """What does not work although the loop turns."""
+        self.refused = Refusals()
+        """What the servers did not answer."""
         self._turned = time.monotonic()
+
+    def tell(self, log: Any) -> None:
+        """Log why requests are refused: each reason once a minute, and nobody who hangs up."""
+        sparing = Sparing()
+
+        def refused(reason: HttpRefusal) -> None:
+            if reason is HttpRefusal.GONE:
+                return
+            left_out = sparing.ask(reason)
+            if left_out is not None:
+                log.warning("http_refused", reason=reason, more=left_out)
+
+        self.refused.listener = refused
 
     def turned(self) -> None:
         """The loop made a turn."""
@@ -63,31 +72,6 @@ def _nobody(error: BaseException) -> None:
     """Take an error that nobody wants to hear of."""
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    request_queue_size = 16
-    on_error: OnError = staticmethod(_nobody)
-
-    def server_bind(self) -> None:
-        """Bind without asking DNS for our own name, which may hold the start up for 10 s."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell of our own faults only: a client that goes away is none."""
-        error = sys.exception()
-        if error is not None and not isinstance(error, OSError):
-            self.on_error(error)
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = 10
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep requests out of the log."""
-
-
 class HttpServer:
     """Serves on (host, port) until closed; OSError from the constructor names the address."""
 
@@ -98,56 +82,42 @@ class HttpServer:
         registry: CollectorRegistry,
         health: Health,
         on_error: OnError = _nobody,
+        context: Callable[[], SSLContext] | None = None,
     ) -> None:
-        """`on_error` is called in a thread, with whatever failed here."""
-        routes: dict[str, Callable[[], str | None]] = {
-            "/healthz": health.hung,
-            "/readyz": lambda: health.hung() or health.unready(),
-        }
-
-        def app(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-            path = environ.get("PATH_INFO", "")
-            if path == "/metrics":
-                try:
-                    body = b"".join(render(registry))
-                except Exception as error:
-                    on_error(error)
-                    return _text(start, "500 Internal Server Error", "see the log")
-                start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
-                return [body]
-            if path not in routes:
-                return _text(start, "404 Not Found", "not found")
-            problem = routes[path]()
-            if problem:
-                return _text(start, "503 Service Unavailable", problem)
-            remark = health.remark if path == "/readyz" else None
-            return _text(start, "200 OK", f"ok; {remark}" if remark else "ok")
-
-        try:
-            self._server = make_server(host, port, app, _Server, _Handler)
-        except OSError as error:
-            raise OSError(error.errno, f"HTTP address {host}:{port}: {error.strerror}") from None
-        self._server.on_error = self._on_error = on_error
-        self._closing = False
-        self._thread = Thread(target=self._serve, name="http", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while not self._closing:
-            try:
-                self._server.serve_forever(poll_interval=LONGEST_CLOSE)
-            except Exception as error:
-                # Probes would restart us for want of an answer, and nothing else is wrong.
-                self._on_error(error)
-                time.sleep(LONGEST_CLOSE)
+        """`on_error` is called in a thread, with whatever failed here; `context`: TLS, or none."""
+        self._registry = registry
+        self._health = health
+        self._on_error = on_error
+        listening = listen(host, port)
+        self.port: int = listening.getsockname()[1]
+        site = Site(self._quick, self._metrics, context)
+        self._server = Server(listening, site, health.refused, on_error)
 
     def close(self) -> None:
         """Stop serving."""
-        self._closing = True
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
+
+    def _quick(self, request: Request) -> Page | None:
+        health = self._health
+        match request.path:
+            case "/metrics":
+                return None
+            case "/healthz":
+                return _probe(health.hung(), None)
+            case "/readyz":
+                return _probe(health.hung() or health.unready(), health.remark)
+        return text(HTTPStatus.NOT_FOUND, "not found")
+
+    def _metrics(self) -> Page:
+        try:
+            body = b"".join(render(self._registry))
+        except Exception as error:
+            self._on_error(error)
+            return text(HTTPStatus.INTERNAL_SERVER_ERROR, "see the log")
+        return Page(HTTPStatus.OK, body, CONTENT_TYPE_LATEST)
 
 
-def _text(start: "StartResponse", status: str, body: str) -> Iterable[bytes]:
-    start(status, [("Content-Type", "text/plain; charset=utf-8")])
-    return [body.encode() + b"\n"]
+def _probe(problem: str | None, remark: str | None) -> Page:
+    if problem:
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
+    return text(HTTPStatus.OK, f"ok; {remark}" if remark else "ok")

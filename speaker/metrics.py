@@ -64,6 +64,7 @@ class Figures:
     api_behind: Callable[[], int] = int
     api_failed_writes: Callable[[], int] = int
     log_lines_dropped: Callable[[], int] = int
+    http_refused: Callable[[], Mapping[str, int]] = dict
     survived: Counter[Part] = field(default_factory=Counter)
 
 
@@ -239,6 +240,12 @@ class SpeakerCollector(Collector):
             "clarion_log_lines_dropped",
             "Log lines dropped, as nobody read them fast enough.",
             self._figures.log_lines_dropped(),
+        )
+        yield _counter(
+            "clarion_http_refused",
+            "HTTP connections that got no page, by reason.",
+            "reason",
+            self._figures.http_refused(),
         )
         survived = self._figures.survived.copy()
         yield _counter(

@@ -19,9 +19,10 @@ from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal
 from kube.address import parse_ip
-from speaker.debug_socket import DebugServer, table
+from speaker.debug_socket import DebugServer
 from speaker.letters import Send
 from speaker.logs import Sparing
+from speaker.member_table import Row, table
 from speaker.roster import Peer
 from speaker.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, Settings, split_seed
@@ -53,7 +54,6 @@ class Peers:
         self._upkeep = upkeep
         self._sparing = Sparing()
         self._tasks: list[asyncio.Task[None]] = []
-        self._debug: DebugServer | None = None
         self._reported: Counter[Refusal] = Counter()
         self._next_report = 0.0
         self.agent: Agent | None = None
@@ -73,8 +73,8 @@ class Peers:
             settings = self._settings
             watch = SecretFile(settings.secret_path, settings.secret, self._rotate, self._log)
             self._keep(Part.SECRET, watch.run)
-        self._debug = DebugServer(self._settings.node_name, self._rows)
-        await self._debug.start()
+        debug = DebugServer(self._settings.node_name, self._rows, self._log)
+        self._keep(Part.DEBUG, debug.run)
 
     def set_seeds(self, ips: Sequence[str]) -> None:
         """Take the addresses of the speaker pods; they all listen on our own port."""
@@ -92,8 +92,6 @@ class Peers:
         """Stop gossip."""
         for task in self._tasks:
             task.cancel()
-        if self._debug is not None:
-            self._debug.close()
         if self.agent is not None:
             await self.agent.close()
 
@@ -194,7 +192,7 @@ class Peers:
     def _keep(self, part: Part, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(self._upkeep.keep(part, make))
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _rows(self) -> list[Row]:
         return [] if self.agent is None else table(self.agent.swim.members(), self.health())
 
     def _rotate(self, key: bytes) -> None:

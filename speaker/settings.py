@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -16,6 +16,9 @@ from speaker.desired import Release
 from speaker.durations import parse_duration
 from speaker.pace import RATE
 from speaker.quorum import Mode
+
+if TYPE_CHECKING:
+    from speaker.tls import Tls
 
 GOSSIP_PORT = 7946
 SHORT_SECRET = 16
@@ -71,6 +74,8 @@ class Settings:
     """Seconds after which a dead node's IPs move, on average; 0: when memberlist says so."""
     quorum: Mode = Mode.OFF
     """What part of the nodes has to be in reach."""
+    tls: "Tls | None" = None
+    """What /metrics is served with; None: plain HTTP."""
 
     @property
     def gossips(self) -> bool:

@@ -52,6 +52,8 @@ class Part(StrEnum):
     """A datagram, a stream or an event of gossip."""
     SEEDS = "seeds"
     SECRET = "secret"  # noqa: S105 - the name of a part
+    DEBUG = "debug"
+    """The socket of `--memberlist-debug`."""
     API = "api"
     """What is written to the API server."""
     HTTP = "http"

@@ -36,6 +36,7 @@ from ndp.groups import multicast_mac, solicited_node
 from ndp.packet import MessageType as NdpType
 from ndp.packet import NeighborMessage
 from ndp.packet import encode as encode_ndp
+from speaker import member_table
 from speaker.letters import Hello, PeerLink, encode_hello, encode_ips, encode_link_name
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -358,3 +359,22 @@ def texts() -> list[bytes]:
         b"host:1",
         b"9" * 400 + b"s",
     ]
+
+
+def http_requests() -> list[bytes]:
+    """As the kubelet and Prometheus ask, as a proxy does, and an end of each kind."""
+    return [
+        b"GET /healthz HTTP/1.1\r\nHost: n:7472\r\nUser-Agent: kube-probe/1.30\r\n\r\n",
+        b"HEAD /metrics?a=b HTTP/1.0\n\n",
+        b"GET http://n:7472/readyz HTTP/1.1\r\nAccept-Encoding: gzip\n\r\n",
+        b"POST /metrics HTTP/2.0\r\n\r\n",
+    ]
+
+
+def debug_answers() -> list[bytes]:
+    """A table, and what is none."""
+    rows = [
+        member_table.Row("node-1", "10.0.0.1:7946", "alive", 1, 0),
+        member_table.Row("\x1b[2J\u202e", "[fd00::1]:7946", "dead", 2**32, None),
+    ]
+    return [member_table.encode(rows), b"[{}]", b"[1]", b"5"]

@@ -39,8 +39,10 @@ from link.table import LinkTable
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
 from ndp.packet import encode as encode_ndp
-from speaker import letters
+from speaker import http_request as http
+from speaker import letters, member_table
 from speaker.durations import parse_duration
+from speaker.member_table import TableError
 from speaker.settings import split_seed
 
 KEY = bytes(range(32))
@@ -342,6 +344,36 @@ def api_page(data: bytes) -> None:
     assert 0 <= event.next_request().delay <= 10
 
 
+# ---- doors: what strangers say to the speaker's own sockets
+
+
+def http_request(data: bytes) -> None:
+    """Pieces and the whole are judged alike; what was read breaks no line."""
+    half = len(data) // 2
+    try:
+        early = http.read(data[:half])
+        found = http.read(data, 0 if early else half)
+    except http.HttpError as error:
+        assert error.reason in http.HttpRefusal
+        return
+    assert early is None or early == found
+    assert found == http.read(data)
+    if found is not None:
+        assert found.path
+        assert found.path.isascii()
+        assert found.path.isprintable()
+
+
+def debug_answer(data: bytes) -> None:
+    """Whatever answers, nothing reaches a terminal but visible ASCII."""
+    with suppress(TableError):
+        rows = member_table.decode(data)
+        assert member_table.decode(member_table.encode(rows)) == rows
+        for line in member_table.lines(rows):
+            assert line.isascii()
+            assert line.isprintable()
+
+
 def typed_text(data: bytes) -> None:
     text = data.decode(errors="surrogateescape")
     with suppress(ValueError):
@@ -392,5 +424,7 @@ TARGETS = {
     "api-object": Target("kube", api_object, seeds.api_objects, 10, 1_024),
     "api-page": Target("kube", api_page, seeds.api_objects, 10, 1_024),
     "typed-text": Target("kube", typed_text, seeds.texts, 10),
+    "http-request": Target("doors", http_request, seeds.http_requests, 10),
+    "debug-answer": Target("doors", debug_answer, seeds.debug_answers, 10),
     "self-test": Target("", self_test, lambda: [b"begin"], guides=(self_test,)),
 }

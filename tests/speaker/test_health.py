@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from speaker import health as health_module
+from speaker import http_server
 from speaker.health import Health, HttpServer
+from speaker.http_server import Server
 
 WITHIN = 10.0
 """Seconds after which a test hangs."""
@@ -55,7 +56,7 @@ class Served:
         self.complained.set()
 
     def get(self, path: str) -> tuple[int, str]:
-        port = self.server._server.server_port
+        port = self.server.port
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=WITHIN) as reply:
                 return reply.status, reply.read().decode()
@@ -66,7 +67,7 @@ class Served:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(health_module, "LONGEST_CLOSE", 0.01)
+    monkeypatch.setattr(http_server, "LONGEST_CLOSE", 0.01)
     made = Served()
     yield made
     made.server.close()
@@ -86,8 +87,7 @@ def once(real: Any) -> Any:
 
 
 def test_a_thread_that_ends_is_begun_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = health_module._Server
-    monkeypatch.setattr(server, "serve_forever", once(server.serve_forever))
+    monkeypatch.setattr(Server, "_turn", once(Server._turn))
     served.start()
     assert served.complained.wait(WITHIN)
     assert served.get("/healthz") == (200, "ok\n")
@@ -97,8 +97,7 @@ def test_a_thread_that_ends_is_begun_again(served: Served, monkeypatch: pytest.M
 def test_a_request_that_raises_is_told_and_costs_itself_only(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = health_module._Server
-    monkeypatch.setattr(server, "finish_request", once(server.finish_request))
+    monkeypatch.setattr(Server, "_read", once(Server._read))
     served.start()
     with pytest.raises(OSError):  # noqa: PT011 - closed, or reset
         served.get("/healthz")

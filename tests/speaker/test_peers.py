@@ -79,6 +79,55 @@ def test_memberlist_debug_without_a_speaker_is_one_line_and_status_1(
     assert done.stderr == "speaker: no speaker answers on node node-9\n"
 
 
+SQUAT = """
+import os, socket, sys
+os.setgid(65534)
+os.setuid(65534)
+held = socket.socket(socket.AF_UNIX)
+held.bind(chr(0) + "clarion/memberlist-debug/node-1")
+held.listen()
+print("held", flush=True)
+while True:
+    connection, _ = held.accept()
+    with connection:
+        connection.sendall(bytes(sys.argv[1], "ascii"))
+"""
+
+
+@pytest.fixture
+def squatter(hosts: dict[str, Host]) -> Iterator[subprocess.Popen[bytes]]:
+    """Nobody, who holds the address of the debug socket and has a forged table to tell."""
+    forged = '[{"name":"\\u001b]0;","address":"a","state":"alive","incarnation":1,"health":0}]'
+    process = hosts["node-1"].namespace.start(
+        [sys.executable, "-c", SQUAT, forged], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_who_holds_the_debug_address_stops_no_speaker_and_is_not_believed(
+    hosts: dict[str, Host], source: Path, tmp_path: Path, squatter: subprocess.Popen[bytes]
+) -> None:
+    """The speaker ended with status 1, and what the other said went to the terminal as it was."""
+    flags = gossip(hosts, "node-1", tmp_path / "secretkey")
+    (tmp_path / "secretkey").write_text("a secret of more than sixteen bytes")
+    with speaker(hosts["node-1"], source, *flags, log=tmp_path / "one") as running:
+        running.wait_for("ready")
+        warning = running.wait_for("memberlist_debug")
+        assert (warning["level"], warning["error"]) == ("warning", "Address already in use")
+        done = debug(hosts["node-1"], "node-1")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "speaker: user 65534 listens in the place of the speaker on node node-1\n"
+        )
+        assert running.process.poll() is None
+        assert len(running.events("memberlist_debug")) == 1
+
+
 def test_a_changed_secret_is_accepted_without_a_restart(
     pair: tuple[Speaker, Speaker, Path],
 ) -> None:

@@ -223,6 +223,9 @@ def speaker(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
             "'v0.14.5', 'v0.1",
         ),
         (["--node-name", "n", "--source", ".", "--ml-bindaddr=here"], {}, "--ml-bindaddr"),
+        (["--node-name=n", "--source=.", "--tls-min-version=1.2"], {}, "--tls-min-version"),
+        (["--node-name=n", "--source=.", "--tls-cipher-suites=NULL"], {}, "'NULL'"),
+        (["--node-name=n", "--source=.", "--metrics-cert-dir=/nowhere"], {}, "/nowhere: tls.crt"),
         (["--node-name", "n", "--source", ".", "--join=a:99999"], {}, "--join"),
         (["--source", "."], {"METALLB_NODE_NAME": "n", "METALLB_ML_BIND_PORT": "0"}, "BIND_PORT"),
         (

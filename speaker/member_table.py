@@ -1,0 +1,83 @@
+"""The member table that `--memberlist-debug` shows: made, written, read back, set in columns. Pure.
+
+Names come from whoever has the gossip key, and the whole answer from whoever listens on an address
+that any user of the machine may take: what is read is checked, and only ASCII that can be seen is
+printed.
+"""
+
+import msgspec
+
+from gossip.io import MemberView
+
+LONGEST_ANSWER = 4 * 1024 * 1024
+"""Bytes of an answer: twice those of 8,192 members, the most that one exchange of gossip brings."""
+LONGEST_CELL = 256
+"""Characters of a cell: the longest name of a Node is 253, and each column is as wide as its
+widest cell."""
+_COLUMNS = ("name", "address", "state", "incarnation", "health")
+
+
+class TableError(ValueError):
+    """What was answered is no member table."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One member. Its health is known of ourselves only."""
+
+    name: str
+    address: str
+    state: str
+    incarnation: int
+    health: int | None = None
+
+
+def table(members: tuple[MemberView, ...], health: int) -> list[Row]:
+    """Return one row for each member, ourselves first."""
+    return [
+        Row(
+            member.name,
+            f"[{ip}]:{port}" if ":" in (ip := member.address.ip) else f"{ip}:{port}",
+            member.state.name.lower(),
+            member.incarnation,
+            health if member.own else None,
+        )
+        for member in sorted(members, key=lambda member: (not member.own, member.name))
+        for port in [member.address.port]
+    ]
+
+
+def encode(rows: list[Row]) -> bytes:
+    """Write the table as JSON."""
+    return msgspec.json.encode(rows)
+
+
+def decode(answer: bytes | bytearray) -> list[Row]:
+    """Read the table; raise TableError."""
+    try:
+        return msgspec.json.decode(answer, type=list[Row])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise TableError(str(error)) from None
+
+
+def lines(rows: list[Row]) -> list[str]:
+    """Set the table in columns: ASCII that can be seen, without anything that moves a terminal."""
+    cells = [[name.upper() for name in _COLUMNS]]
+    cells += [[visible(getattr(row, name)) for name in _COLUMNS] for row in rows]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(_COLUMNS))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def visible(value: str | int | None) -> str:
+    r"""Return the text with `\x1b` and the like for what is no visible ASCII; `-` for nothing.
+
+    Escape sequences, line ends, marks that turn the direction of writing, letters that only look
+    like those of another name: all of them are shown as what they are.
+    """
+    if value is None:
+        return "-"
+    text = str(value)
+    shown = text[:LONGEST_CELL].encode("unicode_escape").decode("ascii")
+    return shown if len(text) <= LONGEST_CELL else f"{shown}..."

@@ -1,0 +1,70 @@
+"""The member table for people: nothing in it reaches a terminal but visible ASCII."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speaker.member_table import LONGEST_CELL, Row, TableError, decode, encode, lines, visible
+
+ROW = Row("node-1", "10.0.0.1:7946", "alive", 7, 0)
+FIELDS: dict[str, Any] = json.loads(encode([ROW]))[0]
+
+
+def test_the_table_comes_back_as_it_was_written() -> None:
+    rows = [ROW, Row("node-2", "[fd00::2]:7946", "dead", 2**32 - 1, None)]
+    assert decode(encode(rows)) == rows
+    assert lines(rows)[2].split() == ["node-2", "[fd00::2]:7946", "dead", "4294967295", "-"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"5",
+        b"[1]",
+        b"[{}]",
+        b"[" * 100_000,
+        b'[{"x":' * 100_000,
+        b'{"name": "a"}',
+        b'[{"name":"\xff"}]',
+        json.dumps([FIELDS | {"name": 5}]).encode(),
+        json.dumps([FIELDS | {"health": "\x1b"}]).encode(),
+        json.dumps([FIELDS]).encode().replace(b"7,", b"7" * 10_000 + b","),
+        json.dumps([FIELDS]).encode() + b"more",
+    ],
+    ids=range(12),
+)
+def test_what_is_no_table_is_one_error(answer: bytes) -> None:
+    with pytest.raises(TableError):
+        decode(answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
+        ("a\nb\tc\r", r"a\nb\tc\r"),
+        ("a\u202eb\u2066c\u200f", r"a\u202eb\u2066c\u200f"),
+        ("\x9b31m\x7f\x00", r"\x9b31m\x7f\x00"),
+        ("n\u043ede-1", r"n\u043ede-1"),
+        ("\ud800", r"\ud800"),
+        ("\\x1b", r"\\x1b"),
+    ],
+)
+def test_what_is_not_visible_is_shown_as_what_it_is(name: str, shown: str) -> None:
+    assert visible(name) == shown
+
+
+@given(st.text(st.characters(exclude_categories=())), st.text(st.characters()))
+def test_a_line_is_visible_ascii(name: str, address: str) -> None:
+    for line in lines([ROW, Row(name, address, "dead", 1)]):
+        assert line.isascii()
+        assert line.isprintable()
+
+
+def test_a_long_name_is_cut() -> None:
+    assert visible("a" * LONGEST_CELL) == "a" * LONGEST_CELL
+    assert visible("a" * 1_000_000) == "a" * LONGEST_CELL + "..."
