@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 from kube.client import ApiError, Client
-from kube.reflector import Key, Reflector, classify
+from kube.reflector import SHORT_WATCH, Key, Reflector, classify
 
 SILENCE = 90.0
 """Seconds without a byte after which a watch is asked for anew: bookmarks come every minute."""
@@ -70,11 +70,19 @@ class Watcher:
             await anext(stream)
             reflector.opened(self._clock())
             self._tell()
-            async for lines in stream:
-                self._events(lines)
-                if not reflector.watching:
-                    return
+            lasting = asyncio.get_running_loop().call_later(SHORT_WATCH, self._lasted)
+            try:
+                async for lines in stream:
+                    self._events(lines)
+                    if not reflector.watching:
+                        return
+            finally:
+                lasting.cancel()
         reflector.ended(self._clock())
+
+    def _lasted(self) -> None:
+        self._reflector.handle_timeout(self._clock())
+        self._tell()
 
     def _events(self, lines: list[bytes]) -> None:
         changed: set[Key] = set()
