@@ -8,8 +8,9 @@ import asyncio
 import os
 import socket
 import ssl
+import time
 from asyncio import sslproto
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -19,6 +20,8 @@ import aiohttp
 import msgspec
 from aiohttp.abc import AbstractCookieJar
 
+from kube.credentials import ConfigError as ConfigError
+from kube.credentials import Credentials, library, line, plain
 from kube.objects import NOT_JSON
 
 MAX_LINE = 16 * 1024 * 1024
@@ -33,11 +36,6 @@ TLS_BUFFER = 32 * 1024
 """Bytes that asyncio sets aside for each TLS connection: 256 KiB by default, 12 MiB for all."""
 CLOSING_TURNS = 20
 """Turns of the loop after which every socket that was shut down has been closed, and more."""
-MAX_REASON = 200
-
-
-class ConfigError(Exception):
-    """There is no way to an API server; the text is one line that says why."""
 
 
 class ApiError(Exception):
@@ -53,17 +51,20 @@ class ApiError(Exception):
 class Client:
     """A session with one API server. Credentials are read again as they change."""
 
-    def __init__(self, kubeconfig: str = "") -> None:
-        self._kubeconfig = kubeconfig
-        self._configuration: Any = None
+    def __init__(
+        self,
+        kubeconfig: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        log: Any = None,
+    ) -> None:
+        """`log`, if any, is told of credentials that cannot be used, and of what is read again."""
+        self._credentials = Credentials(kubeconfig, clock, log)
         self._session: aiohttp.ClientSession | None = None
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._tls: ssl.SSLContext | bool = True
 
     async def open(self) -> None:
         """Read the configuration. Raises `ConfigError`."""
-        self._configuration = await _load(self._kubeconfig)
-        self._tls = _tls(self._configuration)
+        await self._credentials.open()
         sslproto.SSLProtocol.max_size = TLS_BUFFER
         connector = aiohttp.TCPConnector(
             limit=MAX_CONNECTIONS,
@@ -156,6 +157,7 @@ class Client:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise ApiError(0, "not connected")
+        await self._credentials.follow()
         headers = await self._headers(kind)
         made: list[socket.socket] = []
         _made_here.set(made)
@@ -173,10 +175,12 @@ class Client:
             _shut_down(made)
             raise ApiError(0, "no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ApiError(0, _plain(error)) from None
+            if _is_of_tls(error):
+                await self._credentials.handle_tls_error()
+            raise ApiError(0, plain(error)) from None
         except ApiError as error:
             if error.status == 401:
-                await self._reload()
+                await self._credentials.handle_unauthorized()
             raise
 
     async def _begin(
@@ -188,12 +192,12 @@ class Client:
             try:
                 return await self._session.request(
                     method,
-                    self._configuration.host + path,
+                    self._credentials.configuration.host + path,
                     params=dict(query),
                     data=None if body is None else msgspec.json.encode(body),
                     headers=headers,
-                    ssl=self._tls,
-                    server_hostname=self._configuration.tls_server_name or None,
+                    ssl=self._credentials.tls,
+                    server_hostname=self._credentials.configuration.tls_server_name or None,
                     timeout=aiohttp.ClientTimeout(total=None),
                     allow_redirects=False,
                 )
@@ -204,21 +208,12 @@ class Client:
     async def _headers(self, kind: str) -> dict[str, str]:
         headers = {"Content-Type": kind} if kind else {}
         try:
-            token = await self._configuration.get_api_key_with_prefix("BearerToken")
+            token = await self._credentials.configuration.get_api_key_with_prefix("BearerToken")
         except Exception as error:
-            raise ApiError(0, f"token: {_plain(error)}") from None
+            raise ApiError(0, f"token: {plain(error)}") from None
         if token:
             headers["Authorization"] = token.strip()
         return headers
-
-    async def _reload(self) -> None:
-        """Read the credentials again: the library itself looks only once a minute."""
-        try:
-            configuration = await _load(self._kubeconfig)
-            tls = _tls(configuration)
-        except ConfigError:
-            return
-        self._configuration, self._tls = configuration, tls
 
 
 class _Lines:
@@ -241,45 +236,10 @@ class _Lines:
         return [line for line in lines if line]
 
 
-def _library() -> tuple[Any, Any, Any]:
-    """Import what reads configurations; only where it is needed, as it costs 10 MiB."""
-    try:
-        from kubernetes.aio.client import Configuration
-        from kubernetes.aio.config import load_incluster_config, load_kube_config
-    except ImportError:
-        raise ConfigError("the package `kubernetes` is not installed") from None
-    return Configuration, load_kube_config, load_incluster_config
-
-
-async def _load(kubeconfig: str) -> Any:
-    """Read the kubeconfig file, or what a pod finds mounted."""
-    make, from_file, from_pod = _library()
-    configuration: Any = make()
-    try:
-        if kubeconfig:
-            await from_file(kubeconfig, client_configuration=configuration, persist_config=False)
-        else:
-            from_pod(configuration)
-    except Exception as error:
-        raise ConfigError(f"{kubeconfig or 'in-cluster configuration'}: {_plain(error)}") from None
-    return configuration
-
-
-def _tls(configuration: Any) -> ssl.SSLContext | bool:
-    if not configuration.host.startswith("https:"):
-        return True
-    try:
-        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"TLS: {_plain(error)}") from None
-    # Clusters that were set up years ago have certificates that the strict flag refuses.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+def _is_of_tls(error: BaseException) -> bool:
+    """Tell if a handshake failed, or what a server says after it of our certificate (TLS 1.3)."""
+    kinds = (aiohttp.ClientSSLError, ssl.SSLError)
+    return isinstance(error, kinds) or isinstance(error.__cause__, kinds)
 
 
 def _hang_up(response: aiohttp.ClientResponse) -> None:
@@ -325,24 +285,16 @@ async def _error(response: aiohttp.ClientResponse) -> ApiError:
     except NOT_JSON:
         reason = response.reason or ""
     after = response.headers.get("Retry-After", "")
-    return ApiError(response.status, _line(reason), float(after) if after.isdecimal() else 0.0)
+    return ApiError(response.status, line(reason), float(after) if after.isdecimal() else 0.0)
 
 
 class _Status(msgspec.Struct):
     message: str = ""
 
 
-def _plain(error: BaseException) -> str:
-    return _line(str(error) or type(error).__name__)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:MAX_REASON]
-
-
-def from_environment() -> "Client":
+def from_environment(log: Any = None) -> "Client":
     """Return a client for $KUBECONFIG, else for the cluster that this pod runs in."""
     with suppress(ConfigError):
         # Early, before there is a loop to hold; `open` tells what is missing.
-        _library()
-    return Client(os.environ.get("KUBECONFIG", ""))
+        library()
+    return Client(os.environ.get("KUBECONFIG", ""), log=log)
