@@ -26,14 +26,21 @@ from kube.objects import NOT_JSON
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event; etcd holds objects of 1.5 MiB."""
-MAX_BODY = 64 * 1024 * 1024
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of a response that is not a watch: 5,000 services in one piece are 20 MiB, and a speaker
+has 128 MiB for everything. What is longer is asked for in smaller pages.
+"""
 CONNECT_TIMEOUT = 10.0
 """Seconds for the connection, and then for the headers of a response."""
 BODY_TIMEOUT = 30.0
 """Seconds between two pieces of a response that is not a watch."""
+WHOLE_TIMEOUT = 120.0
+"""Seconds for all of its pieces: the server itself gives up after 60. One that drips has no end."""
 MAX_CONNECTIONS = 48
 TLS_BUFFER = 32 * 1024
 """Bytes that asyncio sets aside for each TLS connection: 256 KiB by default, 12 MiB for all."""
+MAX_ERROR = 65536
+"""Bytes of the answer to a request that failed; a line of it is told."""
 CLOSING_TURNS = 20
 """Turns of the loop after which every socket that was shut down has been closed, and more."""
 
@@ -46,6 +53,13 @@ class ApiError(Exception):
         self.status = status
         self.reason = reason
         self.retry_after = retry_after
+
+
+class TooLongError(ApiError):
+    """The answer, or a line of it, is longer than what we hold."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(0, f"{what} longer than {limit} bytes")
 
 
 class Client:
@@ -91,21 +105,21 @@ class Client:
                     return
                 await asyncio.sleep(0)
 
-    async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytearray:
         """Return the body. Raises `ApiError`."""
         return await self._whole("GET", path, query or {}, None, "")
 
     async def post(self, path: str, body: Any) -> bytes:
         """Create an object and return it as stored. Raises `ApiError`."""
-        return await self._whole("POST", path, {}, body, "application/json")
+        return bytes(await self._whole("POST", path, {}, body, "application/json"))
 
     async def merge(self, path: str, body: Any) -> bytes:
         """Merge into an object (RFC 7386) and return it as stored. Raises `ApiError`."""
-        return await self._whole("PATCH", path, {}, body, "application/merge-patch+json")
+        return bytes(await self._whole("PATCH", path, {}, body, "application/merge-patch+json"))
 
     async def delete(self, path: str) -> bytes:
         """Delete an object. Raises `ApiError`."""
-        return await self._whole("DELETE", path, {}, None, "")
+        return bytes(await self._whole("DELETE", path, {}, None, ""))
 
     async def watch(
         self, path: str, query: Mapping[str, str], silence: float
@@ -128,21 +142,22 @@ class Client:
 
     async def _whole(
         self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str
-    ) -> bytes:
-        async with self._request(method, path, query, body, kind) as response:
-            pieces: list[bytes] = []
-            total = 0
+    ) -> bytearray:
+        async with (
+            self._request(method, path, query, body, kind) as response,
+            asyncio.timeout(WHOLE_TIMEOUT),
+        ):
+            # One that grows: to join pieces is to hold them twice.
+            found = bytearray()
             chunks = response.content.iter_any()
             while True:
                 try:
                     async with asyncio.timeout(BODY_TIMEOUT):
-                        piece = await anext(chunks)
+                        found += await anext(chunks)
                 except StopAsyncIteration:
-                    return b"".join(pieces)
-                total += len(piece)
-                if total > MAX_BODY:
-                    raise ApiError(0, f"response longer than {MAX_BODY} bytes")
-                pieces.append(piece)
+                    return found
+                if len(found) > MAX_BODY:
+                    raise TooLongError("response", MAX_BODY)
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         made = _new_socket(info)
@@ -220,19 +235,17 @@ class _Lines:
     """Cuts a stream into lines, in time that grows with its length only."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
+        self._begun = bytearray()
 
     def feed(self, chunk: bytes) -> list[bytes]:
         first, *rest = chunk.split(b"\n")
-        self._parts.append(first)
-        self._length += len(first)
-        if self._length > MAX_LINE:
-            raise ApiError(0, f"watch event longer than {MAX_LINE} bytes")
+        self._begun += first
+        if len(self._begun) > MAX_LINE:
+            raise TooLongError("watch event", MAX_LINE)
         if not rest:
             return []
-        lines = [b"".join(self._parts), *rest[:-1]]
-        self._parts, self._length = [rest[-1]], len(rest[-1])
+        lines = [bytes(self._begun), *rest[:-1]]
+        self._begun = bytearray(rest[-1])
         return [line for line in lines if line]
 
 
@@ -278,8 +291,9 @@ def _no_cookies() -> AbstractCookieJar:
 
 
 async def _error(response: aiohttp.ClientResponse) -> ApiError:
-    """Read the server's Status object, at most 64 KiB of it."""
-    body = await response.content.read(65536)
+    """Read the server's Status object, at most `MAX_ERROR` of it."""
+    async with asyncio.timeout(BODY_TIMEOUT):
+        body = await response.content.read(MAX_ERROR)
     try:
         reason = msgspec.json.decode(body, type=_Status).message
     except NOT_JSON:

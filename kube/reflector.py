@@ -54,6 +54,8 @@ class Failure(StrEnum):
     """We may not, or the kind is not served (403, 404)."""
     MALFORMED = "malformed"
     """Not JSON, or not what the API promises."""
+    TOO_LONG = "too long"
+    """More than we hold: a page is asked for again in smaller ones, an event as a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class Reflector:
         self._failures = 0
         self._wait = False
         self._retry_after = 0.0
+        self._page = PAGE
+        """Objects in a page, until this list ends."""
         self._listed = False
         self._opened: float | None = None
         """When the watch in hand began, until it has lasted."""
@@ -155,7 +159,7 @@ class Reflector:
                 "timeoutSeconds": str(int(self._rng.uniform(*WATCH_TIMES))),
             }
             return Request(self._delay(), True, query)
-        query["limit"] = str(PAGE)
+        query["limit"] = str(self._page)
         if self._listing.token:
             query["continue"] = self._listing.token
         # The first list alone is asked for at once.
@@ -163,7 +167,7 @@ class Reflector:
         self._listed = True
         return Request(max(pause, self._delay()), False, query)
 
-    def begin_page(self, body: bytes) -> list[msgspec.Raw] | None:
+    def begin_page(self, body: bytes | bytearray) -> list[msgspec.Raw] | None:
         """Cut a page into its items, for `add`; None where it is no page (a failure)."""
         try:
             page = msgspec.json.decode(body, type=_Page)
@@ -180,13 +184,13 @@ class Reflector:
     def _count_page(self, items: int, meta: _ListMeta) -> str:
         """Note a page of so many items; tell what is wrong with it, nothing where all is well."""
         listing = self._listing
-        listing.asked += max(items, PAGE)
+        listing.asked += max(items, self._page)
         listing.pause = 0.0
         if not meta.token:
             return "" if meta.resource_version else "a list without a resourceVersion"
         if meta.token == listing.token:
             return "a list whose pages do not go on"
-        if items < SHORT_PAGE:
+        if items < min(SHORT_PAGE, self._page):
             listing.short += 1
             listing.pause = FIRST_DELAY
         if listing.asked >= MAX_LISTED or listing.short > MAX_SHORT_PAGES:
@@ -205,7 +209,7 @@ class Reflector:
         """Close the page; after the last one, give the keys whose objects differ now."""
         if self._listing.token:
             return set()
-        listing, self._listing = self._listing, _Listing()
+        listing, self._listing, self._page = self._listing, _Listing(), PAGE
         before = self.objects
         changed = {key for key, view in listing.objects.items() if before.get(key) != view}
         changed |= before.keys() - listing.objects.keys()
@@ -288,7 +292,10 @@ class Reflector:
         self._opened, self._broken = None, True
         self._wait, self._retry_after = True, retry_after
         self.trouble = reason[:MAX_REASON] or failure.value
-        if failure is not Failure.UNAVAILABLE:
+        if failure is Failure.TOO_LONG and not self._version:
+            # The list goes on from the same token.
+            self._page = max(1, self._page // 2)
+        elif failure is not Failure.UNAVAILABLE:
             # Who may list but not watch lists again. A continue token grows old as well.
             self._version, self._listing = "", _Listing()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kube.reflector import Reflector, Request, Resource
+from kube.reflector import MAX_REASON, Failure, Reflector, Request, Resource
 
 NODES = Resource("Node", "/api/v1/nodes")
 ROUND_TRIP = 0.0002
@@ -206,3 +206,47 @@ def test_trouble_of_short_watches_is_over_once_one_has_lasted() -> None:
     reflector.handle_timeout(101.0)
     assert reflector.trouble is None
     assert reflector.deadline() is None
+
+
+def test_pages_that_are_too_long_are_asked_for_in_smaller_pieces() -> None:
+    """Some large objects side by side must not keep all the others from being seen."""
+    names, large = [f"n{number:03}" for number in range(250)], {120, 121, 122, 130}
+    reflector = Reflector(NODES, random.Random(1))
+    sizes = []
+    now = 0.0
+    while not reflector.synced:
+        request = reflector.next_request()
+        now += request.delay
+        start, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
+        sizes.append(limit)
+        part = range(start, min(start + limit, len(names)))
+        if len(large.intersection(part)) > 1:
+            reflector.failed(Failure.TOO_LONG, "too long")
+            continue
+        token = str(part.stop) if part.stop < len(names) else ""
+        items = reflector.begin_page(_page("10", *(names[n] for n in part), token=token))
+        assert items is not None
+        reflector.add(items)
+        reflector.end_page()
+    assert len(reflector.objects) == 250
+    assert sizes[0] == 100
+    assert min(sizes) == 1
+    assert now < 30.0
+    # The next list begins as this one did.
+    reflector.failed(Failure.GONE, "")
+    assert reflector.next_request().query["limit"] == "100"
+
+
+def test_an_event_that_is_too_long_is_listed_instead() -> None:
+    """The watch would bring the same line again, for ever."""
+    server, reflector = Server(lasts=300.0), Reflector(NODES, random.Random(1))
+    server.serve(reflector, MINUTE)
+    assert reflector.next_request().watch
+    reflector.failed(Failure.TOO_LONG, "too long")
+    assert not reflector.next_request().watch
+
+
+def test_a_reason_is_of_bounded_length() -> None:
+    reflector = Reflector(NODES, random.Random(1))
+    reflector.failed(Failure.UNAVAILABLE, "x" * 10_000)
+    assert len(str(reflector.trouble)) == MAX_REASON
