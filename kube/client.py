@@ -8,8 +8,9 @@ import asyncio
 import os
 import socket
 import ssl
+import time
 from asyncio import sslproto
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -19,25 +20,29 @@ import aiohttp
 import msgspec
 from aiohttp.abc import AbstractCookieJar
 
+from kube.credentials import ConfigError as ConfigError
+from kube.credentials import Credentials, library, line, plain
 from kube.objects import NOT_JSON
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event; etcd holds objects of 1.5 MiB."""
-MAX_BODY = 64 * 1024 * 1024
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of a response that is not a watch: 5,000 services in one piece are 20 MiB, and a speaker
+has 128 MiB for everything. What is longer is asked for in smaller pages.
+"""
 CONNECT_TIMEOUT = 10.0
 """Seconds for the connection, and then for the headers of a response."""
 BODY_TIMEOUT = 30.0
 """Seconds between two pieces of a response that is not a watch."""
+WHOLE_TIMEOUT = 120.0
+"""Seconds for all of its pieces: the server itself gives up after 60. One that drips has no end."""
 MAX_CONNECTIONS = 48
 TLS_BUFFER = 32 * 1024
 """Bytes that asyncio sets aside for each TLS connection: 256 KiB by default, 12 MiB for all."""
+MAX_ERROR = 65536
+"""Bytes of the answer to a request that failed; a line of it is told."""
 CLOSING_TURNS = 20
 """Turns of the loop after which every socket that was shut down has been closed, and more."""
-MAX_REASON = 200
-
-
-class ConfigError(Exception):
-    """There is no way to an API server; the text is one line that says why."""
 
 
 class ApiError(Exception):
@@ -50,20 +55,30 @@ class ApiError(Exception):
         self.retry_after = retry_after
 
 
+class TooLongError(ApiError):
+    """The answer, or a line of it, is longer than what we hold."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(0, f"{what} longer than {limit} bytes")
+
+
 class Client:
     """A session with one API server. Credentials are read again as they change."""
 
-    def __init__(self, kubeconfig: str = "") -> None:
-        self._kubeconfig = kubeconfig
-        self._configuration: Any = None
+    def __init__(
+        self,
+        kubeconfig: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        log: Any = None,
+    ) -> None:
+        """`log`, if any, is told of credentials that cannot be used, and of what is read again."""
+        self._credentials = Credentials(kubeconfig, clock, log)
         self._session: aiohttp.ClientSession | None = None
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._tls: ssl.SSLContext | bool = True
 
     async def open(self) -> None:
         """Read the configuration. Raises `ConfigError`."""
-        self._configuration = await _load(self._kubeconfig)
-        self._tls = _tls(self._configuration)
+        await self._credentials.open()
         sslproto.SSLProtocol.max_size = TLS_BUFFER
         connector = aiohttp.TCPConnector(
             limit=MAX_CONNECTIONS,
@@ -90,21 +105,21 @@ class Client:
                     return
                 await asyncio.sleep(0)
 
-    async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytearray:
         """Return the body. Raises `ApiError`."""
         return await self._whole("GET", path, query or {}, None, "")
 
     async def post(self, path: str, body: Any) -> bytes:
         """Create an object and return it as stored. Raises `ApiError`."""
-        return await self._whole("POST", path, {}, body, "application/json")
+        return bytes(await self._whole("POST", path, {}, body, "application/json"))
 
     async def merge(self, path: str, body: Any) -> bytes:
         """Merge into an object (RFC 7386) and return it as stored. Raises `ApiError`."""
-        return await self._whole("PATCH", path, {}, body, "application/merge-patch+json")
+        return bytes(await self._whole("PATCH", path, {}, body, "application/merge-patch+json"))
 
     async def delete(self, path: str) -> bytes:
         """Delete an object. Raises `ApiError`."""
-        return await self._whole("DELETE", path, {}, None, "")
+        return bytes(await self._whole("DELETE", path, {}, None, ""))
 
     async def watch(
         self, path: str, query: Mapping[str, str], silence: float
@@ -127,21 +142,22 @@ class Client:
 
     async def _whole(
         self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str
-    ) -> bytes:
-        async with self._request(method, path, query, body, kind) as response:
-            pieces: list[bytes] = []
-            total = 0
+    ) -> bytearray:
+        async with (
+            self._request(method, path, query, body, kind) as response,
+            asyncio.timeout(WHOLE_TIMEOUT),
+        ):
+            # One that grows: to join pieces is to hold them twice.
+            found = bytearray()
             chunks = response.content.iter_any()
             while True:
                 try:
                     async with asyncio.timeout(BODY_TIMEOUT):
-                        piece = await anext(chunks)
+                        found += await anext(chunks)
                 except StopAsyncIteration:
-                    return b"".join(pieces)
-                total += len(piece)
-                if total > MAX_BODY:
-                    raise ApiError(0, f"response longer than {MAX_BODY} bytes")
-                pieces.append(piece)
+                    return found
+                if len(found) > MAX_BODY:
+                    raise TooLongError("response", MAX_BODY)
 
     def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         made = _new_socket(info)
@@ -156,6 +172,7 @@ class Client:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise ApiError(0, "not connected")
+        await self._credentials.follow()
         headers = await self._headers(kind)
         made: list[socket.socket] = []
         _made_here.set(made)
@@ -173,10 +190,12 @@ class Client:
             _shut_down(made)
             raise ApiError(0, "no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ApiError(0, _plain(error)) from None
+            if _is_of_tls(error):
+                await self._credentials.handle_tls_error()
+            raise ApiError(0, plain(error)) from None
         except ApiError as error:
             if error.status == 401:
-                await self._reload()
+                await self._credentials.handle_unauthorized()
             raise
 
     async def _begin(
@@ -188,12 +207,12 @@ class Client:
             try:
                 return await self._session.request(
                     method,
-                    self._configuration.host + path,
+                    self._credentials.configuration.host + path,
                     params=dict(query),
                     data=None if body is None else msgspec.json.encode(body),
                     headers=headers,
-                    ssl=self._tls,
-                    server_hostname=self._configuration.tls_server_name or None,
+                    ssl=self._credentials.tls,
+                    server_hostname=self._credentials.configuration.tls_server_name or None,
                     timeout=aiohttp.ClientTimeout(total=None),
                     allow_redirects=False,
                 )
@@ -204,82 +223,36 @@ class Client:
     async def _headers(self, kind: str) -> dict[str, str]:
         headers = {"Content-Type": kind} if kind else {}
         try:
-            token = await self._configuration.get_api_key_with_prefix("BearerToken")
+            token = await self._credentials.configuration.get_api_key_with_prefix("BearerToken")
         except Exception as error:
-            raise ApiError(0, f"token: {_plain(error)}") from None
+            raise ApiError(0, f"token: {plain(error)}") from None
         if token:
             headers["Authorization"] = token.strip()
         return headers
-
-    async def _reload(self) -> None:
-        """Read the credentials again: the library itself looks only once a minute."""
-        try:
-            configuration = await _load(self._kubeconfig)
-            tls = _tls(configuration)
-        except ConfigError:
-            return
-        self._configuration, self._tls = configuration, tls
 
 
 class _Lines:
     """Cuts a stream into lines, in time that grows with its length only."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
+        self._begun = bytearray()
 
     def feed(self, chunk: bytes) -> list[bytes]:
         first, *rest = chunk.split(b"\n")
-        self._parts.append(first)
-        self._length += len(first)
-        if self._length > MAX_LINE:
-            raise ApiError(0, f"watch event longer than {MAX_LINE} bytes")
+        self._begun += first
+        if len(self._begun) > MAX_LINE:
+            raise TooLongError("watch event", MAX_LINE)
         if not rest:
             return []
-        lines = [b"".join(self._parts), *rest[:-1]]
-        self._parts, self._length = [rest[-1]], len(rest[-1])
+        lines = [bytes(self._begun), *rest[:-1]]
+        self._begun = bytearray(rest[-1])
         return [line for line in lines if line]
 
 
-def _library() -> tuple[Any, Any, Any]:
-    """Import what reads configurations; only where it is needed, as it costs 10 MiB."""
-    try:
-        from kubernetes.aio.client import Configuration
-        from kubernetes.aio.config import load_incluster_config, load_kube_config
-    except ImportError:
-        raise ConfigError("the package `kubernetes` is not installed") from None
-    return Configuration, load_kube_config, load_incluster_config
-
-
-async def _load(kubeconfig: str) -> Any:
-    """Read the kubeconfig file, or what a pod finds mounted."""
-    make, from_file, from_pod = _library()
-    configuration: Any = make()
-    try:
-        if kubeconfig:
-            await from_file(kubeconfig, client_configuration=configuration, persist_config=False)
-        else:
-            from_pod(configuration)
-    except Exception as error:
-        raise ConfigError(f"{kubeconfig or 'in-cluster configuration'}: {_plain(error)}") from None
-    return configuration
-
-
-def _tls(configuration: Any) -> ssl.SSLContext | bool:
-    if not configuration.host.startswith("https:"):
-        return True
-    try:
-        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"TLS: {_plain(error)}") from None
-    # Clusters that were set up years ago have certificates that the strict flag refuses.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+def _is_of_tls(error: BaseException) -> bool:
+    """Tell if a handshake failed, or what a server says after it of our certificate (TLS 1.3)."""
+    kinds = (aiohttp.ClientSSLError, ssl.SSLError)
+    return isinstance(error, kinds) or isinstance(error.__cause__, kinds)
 
 
 def _hang_up(response: aiohttp.ClientResponse) -> None:
@@ -318,31 +291,24 @@ def _no_cookies() -> AbstractCookieJar:
 
 
 async def _error(response: aiohttp.ClientResponse) -> ApiError:
-    """Read the server's Status object, at most 64 KiB of it."""
-    body = await response.content.read(65536)
+    """Read the server's Status object, at most `MAX_ERROR` of it."""
+    async with asyncio.timeout(BODY_TIMEOUT):
+        body = await response.content.read(MAX_ERROR)
     try:
         reason = msgspec.json.decode(body, type=_Status).message
     except NOT_JSON:
         reason = response.reason or ""
     after = response.headers.get("Retry-After", "")
-    return ApiError(response.status, _line(reason), float(after) if after.isdecimal() else 0.0)
+    return ApiError(response.status, line(reason), float(after) if after.isdecimal() else 0.0)
 
 
 class _Status(msgspec.Struct):
     message: str = ""
 
 
-def _plain(error: BaseException) -> str:
-    return _line(str(error) or type(error).__name__)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:MAX_REASON]
-
-
-def from_environment() -> "Client":
+def from_environment(log: Any = None) -> "Client":
     """Return a client for $KUBECONFIG, else for the cluster that this pod runs in."""
     with suppress(ConfigError):
         # Early, before there is a loop to hold; `open` tells what is missing.
-        _library()
-    return Client(os.environ.get("KUBECONFIG", ""))
+        library()
+    return Client(os.environ.get("KUBECONFIG", ""), log=log)

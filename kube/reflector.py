@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kube.backoff import FIRST_DELAY, delay_after
 from kube.manifest import ManifestError
 from kube.objects import NOT_JSON, View, decode
 from kube.problem import Problem, fault
@@ -22,13 +23,20 @@ if TYPE_CHECKING:
 
 PAGE = 100
 """Objects in a page: decoding one takes about a millisecond."""
+MAX_LISTED = 100_000
+"""Objects asked for in one list: 1,000 pages, four times what the largest clusters have."""
+SHORT_PAGE = 10
+"""A page of fewer objects that promises more is followed by a pause."""
+MAX_SHORT_PAGES = 20
+"""Such pages in one list. An API server fills its pages: one that does not may never end."""
 WATCH_TIMES = (300.0, 600.0)
 """Seconds after which the server is asked to end a watch, by chance: not all end at once."""
-FIRST_DELAY = 0.1
-LONGEST_DELAY = 10.0
-"""Back-off after failures, in seconds: doubled each time, and jittered downwards by up to half."""
 SHORT_WATCH = 1.0
-"""A watch that ended sooner and brought nothing counts as a failure."""
+"""A watch that ended sooner counts as a failure, in seconds: whatever it brought, the next one may
+be as short, and there is no end to asking.
+"""
+MAX_REASON = 200
+"""Characters of a reason: it goes to a log."""
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -46,6 +54,8 @@ class Failure(StrEnum):
     """We may not, or the kind is not served (403, 404)."""
     MALFORMED = "malformed"
     """Not JSON, or not what the API promises."""
+    TOO_LONG = "too long"
+    """More than we hold: a page is asked for again in smaller ones, an event as a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,12 @@ class _Listing:
 
     token: str = ""
     version: str = ""
+    asked: int = 0
+    """How many objects its pages could have brought."""
+    short: int = 0
+    """Pages that brought few and promised more."""
+    pause: float = 0.0
+    """Seconds before the next page."""
     objects: dict[Key, View] = field(default_factory=dict)
     problems: dict[Key, tuple[Problem, ...]] = field(default_factory=dict)
 
@@ -123,14 +139,19 @@ class Reflector:
         self._failures = 0
         self._wait = False
         self._retry_after = 0.0
-        self._opened = 0.0
-        self._progress = False
+        self._page = PAGE
+        """Objects in a page, until this list ends."""
+        self._listed = False
+        self._opened: float | None = None
+        """When the watch in hand began, until it has lasted."""
+        self._short = False
+        """Whether the last watch broke off before it had lasted."""
+        self._broken = False
 
     def next_request(self) -> Request:
         """Say what to ask next, and after which wait."""
         query = dict(self.resource.query)
         if self._version:
-            self._progress = False
             query |= {
                 "watch": "1",
                 "allowWatchBookmarks": "true",
@@ -138,21 +159,43 @@ class Reflector:
                 "timeoutSeconds": str(int(self._rng.uniform(*WATCH_TIMES))),
             }
             return Request(self._delay(), True, query)
-        query["limit"] = str(PAGE)
+        query["limit"] = str(self._page)
         if self._listing.token:
             query["continue"] = self._listing.token
-        return Request(self._delay(), False, query)
+        # The first list alone is asked for at once.
+        pause = FIRST_DELAY if self._listed and not self._listing.token else self._listing.pause
+        self._listed = True
+        return Request(max(pause, self._delay()), False, query)
 
-    def begin_page(self, body: bytes) -> list[msgspec.Raw] | None:
+    def begin_page(self, body: bytes | bytearray) -> list[msgspec.Raw] | None:
         """Cut a page into its items, for `add`; None where it is no page (a failure)."""
         try:
             page = msgspec.json.decode(body, type=_Page)
         except NOT_JSON as error:
             self.failed(Failure.MALFORMED, str(error))
             return None
-        self._listing.token = page.metadata.token
-        self._listing.version = page.metadata.resource_version
-        return page.items or []
+        items, token = page.items or [], page.metadata.token
+        if wrong := self._count_page(len(items), page.metadata):
+            self.failed(Failure.MALFORMED, wrong)
+            return None
+        self._listing.token, self._listing.version = token, page.metadata.resource_version
+        return items
+
+    def _count_page(self, items: int, meta: _ListMeta) -> str:
+        """Note a page of so many items; tell what is wrong with it, nothing where all is well."""
+        listing = self._listing
+        listing.asked += max(items, self._page)
+        listing.pause = 0.0
+        if not meta.token:
+            return "" if meta.resource_version else "a list without a resourceVersion"
+        if meta.token == listing.token:
+            return "a list whose pages do not go on"
+        if items < min(SHORT_PAGE, self._page):
+            listing.short += 1
+            listing.pause = FIRST_DELAY
+        if listing.asked >= MAX_LISTED or listing.short > MAX_SHORT_PAGES:
+            return f"a list of too many pages, {listing.short} of them all but empty"
+        return ""
 
     def add(self, items: list[msgspec.Raw]) -> None:
         """Take the items of the page."""
@@ -166,7 +209,7 @@ class Reflector:
         """Close the page; after the last one, give the keys whose objects differ now."""
         if self._listing.token:
             return set()
-        listing, self._listing = self._listing, _Listing()
+        listing, self._listing, self._page = self._listing, _Listing(), PAGE
         before = self.objects
         changed = {key for key, view in listing.objects.items() if before.get(key) != view}
         changed |= before.keys() - listing.objects.keys()
@@ -190,7 +233,6 @@ class Reflector:
             gone = code in (410, 504)
             self.failed(Failure.GONE if gone else Failure.UNAVAILABLE, f"watch: {code}")
             return set()
-        self._progress, self._failures = True, 0
         self._version = found.metadata.resource_version or self._version
         key = (found.metadata.namespace, found.metadata.name)
         match event.type:
@@ -211,29 +253,49 @@ class Reflector:
     @property
     def watching(self) -> bool:
         """Whether the watch in hand may go on; False after an event that ended it."""
-        return bool(self._version) and self.trouble is None
+        return bool(self._version) and not self._broken
 
     def opened(self, now: float) -> None:
-        """The server accepted the watch: the objects are current as far as we know."""
-        self.trouble, self._opened = None, now
+        """The server accepted the watch: the objects are current as far as we know.
+
+        After a watch that was short this one must have lasted first, else trouble would flicker.
+        """
+        self._opened, self._broken = now, False
+        if not self._short:
+            self.trouble = None
+
+    def deadline(self) -> float | None:
+        """Return when `handle_timeout` is due; None where no watch has to show that it lasts."""
+        return None if self._opened is None else self._opened + SHORT_WATCH
+
+    def handle_timeout(self, now: float) -> None:
+        """After the deadline: the watch lasts, so all is well."""
+        due = self.deadline()
+        if due is not None and now >= due:
+            self._opened, self._short, self._failures = None, False, 0
+            self.trouble = None
 
     def ended(self, now: float) -> None:
         """The watch ended in order; the next one goes on where it stopped."""
-        if now - self._opened >= SHORT_WATCH:
-            self._failures = 0
-        elif not self._progress and self.watching:
+        self.handle_timeout(now)
+        if self._opened is not None:
             self.failed(Failure.UNAVAILABLE, "the watch ended at once")
 
     def failed(self, failure: Failure, reason: str, retry_after: float = 0.0) -> None:
-        """Note a failure; the next request waits, longer each time until a watch brings something.
+        """Note a failure; the next request waits, longer each time until a watch lasts.
 
         A list alone does not shorten the wait: one that works between watches that fail would be
         asked for without a pause.
         """
         self._failures += 1
-        self._wait, self._retry_after = True, min(retry_after, LONGEST_DELAY)
-        self.trouble = reason or failure.value
-        if failure is not Failure.UNAVAILABLE:
+        self._short |= self._opened is not None
+        self._opened, self._broken = None, True
+        self._wait, self._retry_after = True, retry_after
+        self.trouble = reason[:MAX_REASON] or failure.value
+        if failure is Failure.TOO_LONG and not self._version:
+            # The list goes on from the same token.
+            self._page = max(1, self._page // 2)
+        elif failure is not Failure.UNAVAILABLE:
             # Who may list but not watch lists again. A continue token grows old as well.
             self._version, self._listing = "", _Listing()
 
@@ -241,8 +303,7 @@ class Reflector:
         if not self._wait:
             return 0.0
         self._wait = False
-        longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
-        return float(max(self._retry_after, longest * self._rng.uniform(0.5, 1.0)))
+        return delay_after(self._failures, self._retry_after, self._rng.uniform(0.5, 1.0))
 
     def _read(
         self,

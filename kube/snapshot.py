@@ -36,6 +36,7 @@ class Snapshot:
     slices: Mapping[str, tuple[EndpointSlice, ...]] = field(default_factory=dict)
     """By the `namespace/name` of the service they belong to."""
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
+    """Of manifests; of a cluster that is watched none, as no speaker may list them."""
     config: Config | None = None
     """None until there has been a valid one."""
 

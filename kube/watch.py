@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
-from kube.client import ApiError, Client
-from kube.reflector import Key, Reflector, classify
+from kube.client import ApiError, Client, TooLongError
+from kube.reflector import SHORT_WATCH, Failure, Key, Reflector, classify
 
 SILENCE = 90.0
 """Seconds without a byte after which a watch is asked for anew: bookmarks come every minute."""
@@ -49,7 +49,7 @@ class Watcher:
                 else:
                     await self._list(dict(request.query))
             except ApiError as error:
-                self._reflector.failed(classify(error.status), str(error), error.retry_after)
+                self._reflector.failed(_failure(error), str(error), error.retry_after)
             self._tell()
 
     async def _list(self, query: dict[str, str]) -> None:
@@ -70,11 +70,19 @@ class Watcher:
             await anext(stream)
             reflector.opened(self._clock())
             self._tell()
-            async for lines in stream:
-                self._events(lines)
-                if not reflector.watching:
-                    return
+            lasting = asyncio.get_running_loop().call_later(SHORT_WATCH, self._lasted)
+            try:
+                async for lines in stream:
+                    self._events(lines)
+                    if not reflector.watching:
+                        return
+            finally:
+                lasting.cancel()
         reflector.ended(self._clock())
+
+    def _lasted(self) -> None:
+        self._reflector.handle_timeout(self._clock())
+        self._tell()
 
     def _events(self, lines: list[bytes]) -> None:
         changed: set[Key] = set()
@@ -95,3 +103,7 @@ class Watcher:
         elif trouble not in self._told and len(self._told) < MAX_REASONS:
             self._told.add(trouble)
             self._log.warning("api", path=path, state="failing", error=trouble)
+
+
+def _failure(error: ApiError) -> Failure:
+    return Failure.TOO_LONG if isinstance(error, TooLongError) else classify(error.status)

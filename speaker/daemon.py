@@ -265,7 +265,7 @@ class Daemon:
             pod=settings.pod_name,
             lb_class=settings.lb_class,
         )
-        client, take = from_environment(), self._configuration.take
+        client, take = from_environment(self._log), self._configuration.take
         return Cluster(client, scope, clock, take, self._log, self._upkeep.listen)
 
     def _serve(self, parts: AsyncExitStack) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from kube.backoff import delay_after
 from kube.client import ApiError, Client
 from kube.turns import Turns
 from speaker import status
@@ -23,8 +24,6 @@ WRITERS = 32
 """Requests at a time."""
 PAUSE = 0.2
 """Seconds between two looks at a service: two owners of a split cluster fight no faster."""
-FIRST_DELAY = 0.1
-LONGEST_DELAY = 10.0
 MAX_EVENTS = 2_000
 EVENT_INTERVAL = 0.02
 REQUEST_INTERVAL = 0.005
@@ -268,7 +267,8 @@ class KeyedQueue:
         # Handled now, or resting: what is added meanwhile is due after that.
         self._busy: set[str] = set()
         self._again: set[str] = set()
-        self._delays: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+        """In a row, of each key."""
         self._workers: set[asyncio.Task[None]] = set()
         self._rests: dict[str, asyncio.TimerHandle] = {}
 
@@ -319,11 +319,10 @@ class KeyedQueue:
             # Ours too: the key would be forgotten, and those that wait would lose a worker.
             self._on_failure(key, error)
             self._again.add(key)
-            delay = self._delays.get(key, FIRST_DELAY)
-            self._delays[key] = min(delay * 2, LONGEST_DELAY)
+            self._failures[key] = self._failures.get(key, 0) + 1
             longer = error.retry_after if isinstance(error, ApiError) else 0.0
-            return max(longer, delay * random.uniform(0.5, 1.0))  # noqa: S311
-        self._delays.pop(key, None)
+            return delay_after(self._failures[key], longer, random.uniform(0.5, 1.0))  # noqa: S311
+        self._failures.pop(key, None)
         return PAUSE if acted else 0.0
 
     def _free(self, key: str) -> None:

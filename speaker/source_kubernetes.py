@@ -21,7 +21,6 @@ from kube.objects import (
     IPAddressPool,
     L2Advertisement,
     L2Status,
-    Namespace,
     Node,
     Pod,
     Service,
@@ -80,7 +79,6 @@ class KubernetesSource:
         self._touched: set[str] = set()
         self._services: dict[str, Service] = {}
         self._nodes: Mapping[str, Node] = {}
-        self._namespaces: Mapping[str, Namespace] = {}
         self._slices: dict[str, dict[Key, EndpointSlice]] = {}
         self._slice_owner: dict[Key, str] = {}
         self._served: dict[str, tuple[EndpointSlice, ...]] = {}
@@ -105,7 +103,6 @@ class KubernetesSource:
             ("labelSelector", SERVICE_NAME_LABEL),
         )
         self.nodes = reflector("Node", "/api/v1/nodes")
-        self.namespaces = reflector("Namespace", "/api/v1/namespaces", keep=_prune_namespace)
         self.pools = reflector("IPAddressPool", f"{own}/ipaddresspools")
         self.advertisements = reflector("L2Advertisement", f"{own}/l2advertisements")
         self.statuses = reflector("ServiceL2Status", f"{own}/servicel2statuses")
@@ -123,7 +120,6 @@ class KubernetesSource:
             self.services,
             self.slices,
             self.nodes,
-            self.namespaces,
             self.pools,
             self.advertisements,
         )
@@ -191,8 +187,6 @@ class KubernetesSource:
             self._index_services(changed)
         elif reflector is self.slices:
             self._index_slices(changed)
-        elif reflector is self.namespaces:
-            self._namespaces = {found.name: found for found in _all(self.namespaces, Namespace)}
         elif reflector in (self.pools, self.advertisements):
             self._findings = []
             self._judge()
@@ -277,12 +271,12 @@ class KubernetesSource:
             for found in reflector.problems.values()
             for problem in found
         ]
+        # No namespaces: a speaker needs none, and may not list them.
         snapshot = Snapshot(
             MappingProxyType(self._services),
             self._nodes,
             MappingProxyType(self._served),
-            self._namespaces,
-            self._config,
+            config=self._config,
         )
         touched, self._touched = frozenset(self._touched), set()
         self._on_change(snapshot, tuple(worst_first((*problems, *self._findings))), touched)
@@ -303,10 +297,6 @@ _View = TypeVar("_View")
 
 def _all(reflector: Reflector, kind: type[_View]) -> Iterator[_View]:
     return (found for found in reflector.objects.values() if isinstance(found, kind))
-
-
-def _prune_namespace(view: View) -> View | None:
-    return Namespace(view.name) if isinstance(view, Namespace) else None
 
 
 def _ignore(changed: Any) -> None:

@@ -66,7 +66,8 @@ def _complaints(speaker: Speaker, resource: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("missing", ROUNDS, ids=str)
 def test_each_rule_is_missed_by_name(cluster: Cluster, missing: list[tuple[int, int]]) -> None:
-    running = dict(zip(NODES, missing, strict=True))
+    # The last round may have fewer rules than there are nodes.
+    running = dict(zip(NODES, missing, strict=False))
     try:
         for node, without in running.items():
             config = cluster.server.kubeconfig(node, _account(cluster, node, without))
@@ -109,7 +110,7 @@ def test_with_all_of_them_nothing_is_missed(cluster: Cluster) -> None:
 
 def test_each_rule_is_of_one_resource() -> None:
     """So that taking one away takes away one thing; and the paths of the test are right."""
-    assert len(RULES) == 12
+    assert len(RULES) == 11
     for role, index in RULES:
         rule = RIGHTS[role]["rules"][index]
         assert len(rule["resources"]) == len(rule["apiGroups"]) == 1

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kube.backoff import LONGEST_DELAY
 from kube.objects import Node, View, decode
 from kube.problem import FAULT
-from kube.reflector import LONGEST_DELAY, Failure, Reflector, Resource, classify
+from kube.reflector import SHORT_WATCH, Failure, Reflector, Resource, classify
 
 NODES = Resource("Node", "/api/v1/nodes")
 
@@ -143,7 +144,7 @@ def test_a_relist_that_breaks_off_leaves_everything_as_it_was(nodes: Reflector) 
     assert "continue" not in nodes.next_request().query
 
 
-def test_back_off_doubles_to_a_limit_and_ends_with_the_first_event(nodes: Reflector) -> None:
+def test_back_off_doubles_to_a_limit_and_ends_with_a_watch_that_lasts(nodes: Reflector) -> None:
     delays = []
     for _ in range(12):
         nodes.failed(Failure.UNAVAILABLE, "refused")
@@ -153,6 +154,10 @@ def test_back_off_doubles_to_a_limit_and_ends_with_the_first_event(nodes: Reflec
     assert LONGEST_DELAY / 2 <= delays[-1] <= LONGEST_DELAY
     nodes.opened(0.0)
     nodes.event(_event("MODIFIED", _node("a", 11, rack="3")))
+    nodes.failed(Failure.UNAVAILABLE, "refused")
+    assert nodes.next_request().delay >= LONGEST_DELAY / 2
+    nodes.opened(0.0)
+    nodes.handle_timeout(SHORT_WATCH)
     nodes.failed(Failure.UNAVAILABLE, "refused")
     assert nodes.next_request().delay <= 0.1
 

@@ -153,7 +153,6 @@ ROLES = [
         ("", "services", ["list", "watch"]),
         ("discovery.k8s.io", "endpointslices", ["list", "watch"]),
         ("", "nodes", ["list", "watch"]),
-        ("", "namespaces", ["list", "watch"]),
         ("", "events", ["create", "patch"]),
     ]),
     ("Role", [

@@ -251,7 +251,6 @@ def test_the_account_may_not_do_more(server: ApiServer) -> None:
     allowed = [
         "/api/v1/services",
         "/api/v1/nodes",
-        "/api/v1/namespaces",
         "/apis/discovery.k8s.io/v1/endpointslices",
         "/api/v1/namespaces/metallb-system/pods",
         f"{SPACE}/ipaddresspools",
@@ -260,6 +259,7 @@ def test_the_account_may_not_do_more(server: ApiServer) -> None:
         f"{SPACE}/configurationstates",
     ]
     forbidden = [
+        "/api/v1/namespaces",
         "/api/v1/pods",
         "/api/v1/secrets",
         "/api/v1/namespaces/metallb-system/secrets",

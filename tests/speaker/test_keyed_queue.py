@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from kube import backoff
 from kube.client import ApiError
 from speaker import publisher
 from speaker.publisher import KeyedQueue
@@ -13,7 +14,7 @@ from speaker.publisher import KeyedQueue
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "PAUSE", 0.001)
-    monkeypatch.setattr(publisher, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 0.001)
 
 
 def _ignore(key: str, error: Exception) -> None:
@@ -91,6 +92,28 @@ def test_a_failure_is_repeated_until_it_succeeds() -> None:
         queue.add("a")
         await _until(lambda: len(seen) == 4 and not queue._rests and not queue._busy)
         assert not queue._due
+        queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_asks_for_thirty_years_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`Retry-After` counts up to the longest wait; `inf` is what more than 308 digits are."""
+    monkeypatch.setattr(backoff, "LONGEST_DELAY", 0.01)
+
+    async def scenario() -> None:
+        seen: list[str] = []
+
+        async def handle(key: str) -> bool:
+            seen.append(key)
+            raise ApiError(429, "busy", retry_after=1e9 if key == "a" else float("inf"))
+
+        queue = KeyedQueue(handle, _ignore)
+        queue.add("a")
+        queue.add("b")
+        await _until(lambda: seen.count("a") >= 3 and seen.count("b") >= 3)
         queue.close()
 
     asyncio.run(scenario())

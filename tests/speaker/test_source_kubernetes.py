@@ -65,7 +65,7 @@ class Fed:
     def begin(self) -> None:
         """List everything: nothing but a pool, its advertisement and a node."""
         source = self.source
-        for empty in (source.services, source.slices, source.namespaces, source.pods):
+        for empty in (source.services, source.slices, source.pods):
             self.list(empty)
         pool = {"metadata": _meta("pool"), "spec": {"addresses": ["10.0.0.0/24"]}}
         self.list(source.pools, pool)
