@@ -163,7 +163,7 @@ def replay(name: str, path: Path) -> int:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Fuzz the decoders.")
-    parser.add_argument("targets", nargs="+", help="targets, groups (gossip frames kube) or all")
+    parser.add_argument("targets", nargs="+", help="targets, groups, or all")
     parser.add_argument("--runs", type=int, default=100_000, help="inputs, of all targets together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--finds", type=Path, help="where logs, inputs and finds are kept")
