@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
@@ -45,3 +46,18 @@ def test_every_claim_names_its_proof() -> None:
     proved = (TEST, SCENARIO)
     bare = [cell for cell in found if not any(kind.search(cell) for kind in proved)]
     assert [cell for cell in bare if PENDING not in cell] == []
+
+
+def test_the_policy_keeps_pods_from_the_speakers_ports_only() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    others, nodes = yaml.safe_load(text)["spec"]["egress"]
+    excepted = [block for to in others["to"] for block in to.get("ipBlock", {}).get("except", [])]
+    assert excepted == [to["ipBlock"]["cidr"] for to in nodes["to"]]
+    allowed = {"TCP": set[int](), "UDP": set[int]()}
+    for ports in nodes["ports"]:
+        allowed[ports["protocol"]] |= set(range(ports["port"], ports["endPort"] + 1))
+    every = set(range(1, 1 << 16))
+    assert {name: every - found for name, found in allowed.items()} == {
+        "TCP": {7472, 7946},
+        "UDP": {7946},
+    }

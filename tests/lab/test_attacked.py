@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import count
+from pathlib import Path
 from subprocess import run
 
 import pytest
+import yaml
 
 from netnslab import attacks, cgroups
 from netnslab.addresses import GOSSIP_PORT
@@ -152,5 +154,7 @@ def test_who_takes_more_memory_than_its_group_may_have_is_killed_and_counted() -
 
 
 def test_the_scenario_gives_a_speaker_what_the_manifest_does() -> None:
-    plan = SCENARIOS["attacked"]
-    assert (plan.cpu, plan.memory, plan.nodes) == (0.2, MEMORY, 3)
+    text = (Path(__file__).parents[2] / "manifests/speaker/daemonset.yaml").read_text()
+    (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+    plan, limits = SCENARIOS["attacked"], container["resources"]["limits"]
+    assert limits == {"cpu": f"{plan.cpu * 1000:g}m", "memory": f"{plan.memory}Mi"}
