@@ -16,6 +16,8 @@ from netnslab.strike import Injected, Scenario, Strike
 CPU, MEMORY = 0.2, 128
 # So much of it passes before the power goes.
 BEFORE = 0.4
+# Seconds in which answers are timed before it begins.
+CALM = 3.0
 ATTACKER = "spare-1"
 MOST_LINES = 10
 """Lines a minute that a node may log because of strangers; the scenario takes less than one."""
@@ -31,7 +33,37 @@ MOST_NAMED = 3
 def _attacked(lab: Lab, strike: Strike) -> Injected:
     """All attacks at once, a power-off among them, and then a look at what has become of it."""
     (victim,) = strike.victims
+    notes = [_calm(lab)]
     logged = {name: len(node.log_lines()) for name, node in lab.nodes.items()}
+    cut = {name: _throttled(node) for name, node in lab.nodes.items()}
+    done, ended = _besiege(lab, strike)
+    failures = [f"the attack by {name} did nothing" for name, count in done.items() if not count]
+    ended += [name for name, node in lab.nodes.items() if node is not victim and not node.running]
+    failures += [f"the speaker of {name} ended" for name in dict.fromkeys(ended)]
+    notes.append(", ".join(f"{count} {name}" for name, count in done.items()))
+    for name, node in lab.nodes.items():
+        note, failed = _looked_at(node, node.log_lines()[logged[name] :])
+        notes.append(f"{note}, {_throttled(node) - cut[name]} periods throttled")
+        failures += failed
+    return Injected(notes=notes, failures=failures)
+
+
+def _calm(lab: Lab) -> str:
+    """How fast answers are before anything happens: on a busy machine they are late without it."""
+    began = time.monotonic()
+    lab.pass_time(began + CALM)
+    heard = lab.heard(began, time.monotonic())
+    slowest = max(row["answer_p99_ms"] for row in heard.values())
+    return f"99 % of answers within {slowest:.1f} ms before it began"
+
+
+def _throttled(node: Node) -> int:
+    return 0 if node.group is None else node.group.throttled()[0]
+
+
+def _besiege(lab: Lab, strike: Strike) -> tuple[dict[str, int], list[str]]:
+    """How often each attack struck, and whose speakers had ended before the power-off."""
+    (victim,) = strike.victims
     targets = [node.host.gossip_ip for node in lab.nodes.values()]
     attacker = Instrument("attacker", lab.topology.nodes[ATTACKER], {"targets": targets})
     try:
@@ -46,18 +78,9 @@ def _attacked(lab: Lab, strike: Strike) -> Injected:
         attacker.ask("forge", mac=victim.host.mac, ips=owned)
         victim.kill()
         lab.pass_time(began + strike.duration)
-        done = attacker.ask("done")
+        return dict(attacker.ask("done")), ended
     finally:
         attacker.close()
-    ended += [name for name, node in lab.nodes.items() if node is not victim and not node.running]
-    failures = [f"the attack by {name} did nothing" for name, count in done.items() if not count]
-    failures += [f"the speaker of {name} ended" for name in dict.fromkeys(ended)]
-    notes = [", ".join(f"{count} {name}" for name, count in done.items())]
-    for name, node in lab.nodes.items():
-        note, failed = _looked_at(node, node.log_lines()[logged[name] :])
-        notes.append(note)
-        failures += failed
-    return Injected(notes=notes, failures=failures)
 
 
 def _recorded(lab: Lab) -> dict[str, Any]:
@@ -72,8 +95,7 @@ def _looked_at(node: Node, lines: list[bytes]) -> tuple[str, list[str]]:
         most = ", ".join(f"{count} {event}" for event, count in said.most_common(MOST_NAMED))
         failures.append(f"{node.name} logged {said.total()} lines about strangers: {most}")
     if node.group is not None:
-        cut, periods = node.group.throttled()
-        note += f", {node.group.peak() >> 20} MiB at most, {cut} of {periods} periods throttled"
+        note += f", {node.group.peak() >> 20} MiB at most"
         if kills := node.group.killed():
             failures.append(f"{node.name} was killed {kills} times for lack of memory")
     return note, failures
