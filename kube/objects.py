@@ -490,7 +490,9 @@ def decode(name: str, raw: bytes | msgspec.Raw) -> tuple[View, list[Problem]]:
 
 def _origin(kind: str, meta: _Metadata) -> Origin:
     where = f"{meta.namespace}/" if meta.namespace else ""
-    return Origin("", f"{kind} {where}{meta.name}", _NO_LINES)
+    title = f"{kind} {where}{meta.name}"
+    # As of a manifest: no name may break the line of a log.
+    return Origin("", title[:300] if title.isprintable() else "", _NO_LINES)
 
 
 _NO_LINES: Mapping[Path, int] = MappingProxyType({})

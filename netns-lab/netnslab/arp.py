@@ -47,6 +47,12 @@ def reply(mac: bytes, asked: "Arp") -> bytes:
     return encode(asker[0], mac, REPLY, (mac, socket.inet_aton(asked.tpa)), asker)
 
 
+def gratuitous(mac: bytes, ip: str, operation: int = REQUEST) -> bytes:
+    """A frame to all that tells where `ip` is, as whoever takes an address over sends."""
+    spa, tha = socket.inet_aton(ip), BROADCAST if operation == REPLY else b"\0" * 6
+    return encode(BROADCAST, mac, operation, (mac, spa), (tha, spa))
+
+
 def encode(
     destination: bytes,
     source: bytes,

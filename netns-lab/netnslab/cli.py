@@ -81,10 +81,12 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
         rate=plan.rate,
         uplink=plan.uplink,
         cpu=plan.cpu,
+        memory=plan.memory,
         flags=plan.flags,
         objects=plan.objects,
         spares=plan.spares,
         held=plan.held,
+        recorded=plan.recorded,
     )
     random = Random(chosen["seed"])  # noqa: S311
     course = Course(scenario, chosen["runs"], limits, duration)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from netnslab import lasting, rules, surroundings
+from netnslab import attacked, lasting, rules, surroundings
 from netnslab.errors import LabError
 from netnslab.instrument import Instrument
 from netnslab.laboratory import Lab
@@ -159,8 +159,8 @@ def _quota(lab: Lab, strike: Strike) -> Injected:
     finally:
         storm.close()
     for name, node in lab.nodes.items():
-        if node.cpu is not None:
-            cut, periods = node.cpu.throttled()
+        if node.group is not None:
+            cut, periods = node.group.throttled()
             notes.append(f"{name}: {cut} of {periods} periods throttled")
     return Injected(notes=notes)
 
@@ -225,4 +225,5 @@ SCENARIOS = {
     "quota": _QUOTA,
     **lasting.SCENARIOS,
     **surroundings.SCENARIOS,
+    **attacked.SCENARIOS,
 }

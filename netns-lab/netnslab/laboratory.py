@@ -14,7 +14,7 @@ from typing import Any
 
 from netnslab import cgroups, manifests, oracle, sandbox
 from netnslab.addresses import ASKER_IP, ASKER_IP6, ECHO_PORT, MANY, node_name, service_ip
-from netnslab.cgroups import CpuGroup
+from netnslab.cgroups import Group
 from netnslab.errors import LabError
 from netnslab.instrument import Instrument
 from netnslab.node import DEFAULT_SPEAKER, Launch, Node
@@ -43,10 +43,11 @@ class Options:
     """What a person or a scenario may choose.
 
     `rate`: UDP questions a second and IP, 0 the usual; `uplink`: gossip on a link of its own;
-    `cpu`: cores for each speaker, 0 without limit; `flags`: more for its command line; `objects`:
-    the manifests hold Nodes, labelled with their names, and each speaker reads a copy; `spares`:
-    machines without a speaker; `held`: the speakers' clocks can be held back. `tick` is called in
-    every turn of every wait; `logs` is where the speakers' logs are kept.
+    `cpu`, `memory`: cores and MiB for each speaker, 0 without limit; `flags`: more for its command
+    line; `objects`: the manifests hold Nodes, labelled with their names, and each speaker reads a
+    copy; `spares`: machines without a speaker; `held`: the speakers' clocks can be held back;
+    `recorded`: gossip is recorded from the first word on. `tick` is called in every turn of every
+    wait; `logs` is where the speakers' logs are kept.
     """
 
     nodes: int = 3
@@ -55,10 +56,12 @@ class Options:
     rate: int = 0
     uplink: bool = False
     cpu: float = 0.0
+    memory: int = 0
     flags: tuple[str, ...] = ()
     objects: bool = False
     spares: int = 0
     held: bool = False
+    recorded: bool = False
     converge_within: float = CONVERGE_WITHIN
     settle_within: float = SETTLE_WITHIN
     watch_at_most: float = inf
@@ -93,6 +96,9 @@ class Lab:
         asked = {**watched, "rate": rate, "icmp": len(self.ips) > MANY}
         self.prober = Instrument("probe", topology.client, asked)
         self.tcp = Instrument("tcp", topology.client, watched)
+        self.recorder = (
+            Instrument("recorder", topology.bridge_host, {}) if options.recorded else None
+        )
 
     def _nodes(self) -> dict[str, Node]:
         hosts = self.topology.nodes
@@ -110,13 +116,16 @@ class Lab:
         }
         for host in hosts.values():
             self.topology.serve(host, self.ips)
-        cpu = self.options.cpu
-        if cpu:
+        if options.cpu:
             cgroups.sweep()
         return {
-            name: Node(hosts[name], launch, self.ips, CpuGroup(name, cpu) if cpu else None)
+            name: Node(hosts[name], launch, self.ips, self._group(name))
             for name, launch in self._launches.items()
         }
+
+    def _group(self, name: str) -> Group | None:
+        options = self.options
+        return Group(name, options.cpu, options.memory) if options.cpu else None
 
     def _folders(self) -> dict[str, Path]:
         """Where each speaker reads: one folder for all; with Node objects a copy for each.
@@ -160,8 +169,9 @@ class Lab:
         self.part_with_doubles()
         for node in self.nodes.values():
             node.close()
-        for instrument in (self.prober, self.tcp, self.observer, self.capture):
-            instrument.close()
+        for instrument in (self.prober, self.tcp, self.observer, self.capture, self.recorder):
+            if instrument is not None:
+                instrument.close()
         if self.options.logs is not None:
             self.options.logs.mkdir(parents=True, exist_ok=True)
             for log in self.directory.glob("*.log"):

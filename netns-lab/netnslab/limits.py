@@ -13,10 +13,11 @@ class Limits:
     other bounds hold for every IP of every fault. `quiet`: the heir may answer but announce
     nothing. `heal_*`: from the moment on in which the fault was undone; `dual_answer_ms` then
     bounds what was before, and the median is over faults. `wire_only`: clients may go on by way of
-    the old node, whose kernel still forwards. `answer_ms` is the median time to an answer;
-    `late_share` of the questions outside of the longest silence may be answered late or never; so
-    many frames of one kind may one node send unasked about one IP in a second. These three hold for
-    bystanders too.
+    the old node, whose kernel still forwards. `answer_ms` is the median time to an answer,
+    `answer_p99_ms` the 99th percentile; `late_share` of the questions outside of the longest
+    silence may be answered late or never; so many frames of one kind may one node send unasked
+    about one IP in a second. These four hold for bystanders too, who may be silent for
+    `bystanders_silent_ms`.
     """
 
     outage_ms: Pair | None = None
@@ -33,8 +34,10 @@ class Limits:
     heal_dual_median_ms: float | None = None
     heal_silent_ms: float | None = None
     answer_ms: float | None = 20
+    answer_p99_ms: float | None = None
     late_share: float | None = 0.1
     frames_a_second: int | None = 12
+    bystanders_silent_ms: float = 0
     quiet: bool = False
     wire_only: bool = False
 
@@ -115,6 +118,16 @@ FAILOVER = {
     "plan-edit": replace(_PLANNED, silent_ms=(200, 200), moves=1, claimants=1),
     "partition-quorum": Limits(heal_dual_ms=_CROSSED, heal_silent_ms=2000),
     "guide-scenario-3": _UNTOUCHED,
+    # What a forged announcement tells a warm client, no speaker can help.
+    "attacked": Limits(
+        silent_ms=(1000, 1000),
+        moves=1,
+        claimants=1,
+        answer_p99_ms=10,
+        # As of who is untouched: a speaker that is short of CPU stands still for up to 80 ms.
+        bystanders_silent_ms=200,
+        wire_only=True,
+    ),
     "partition-2-2": replace(_HEAL, silent_ms=(1000, 2000)),
     "partition-2-3": replace(_HEAL, silent_ms=(1000, 2000)),
     "partition-2-2-2": replace(_HEAL, silent_ms=(1000, 2000)),
@@ -129,6 +142,8 @@ _PROCESSES = ("kill", "kill-120", "heir-stopped", "freeze", "restart", "thaw", "
 def _memberlist(name: str, fast: Limits) -> Limits:
     """The bounds of `speaker --failover-after off`, whose verdicts are memberlist's alone."""
     groups = name.startswith("partition")
+    if name == "attacked":
+        return replace(fast, silent_ms=(_SLOW, _SLOW))
     slow = _MANY if groups or name in ("half", "all-but-one") else _SLOW
     if groups:
         return replace(fast, silent_ms=(slow, slow))

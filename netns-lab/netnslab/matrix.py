@@ -66,7 +66,7 @@ FULL = (
     *(Cell(name, 3) for name in ("thaw", "rolling")),
     *(Cell(name, 10) for name in ("blink-100", "blink-250", "blink-500", "blink-1000")),
     *(Cell(name, 5) for name in ("switch-pause-500", "switch-pause-2000", "freeze-1s")),
-    *(Cell(name) for name in ("gossip-cut", "loss", "quota")),
+    *(Cell(name) for name in ("gossip-cut", "loss", "quota", "attacked")),
     *(Cell(name, 5) for name in _HEALS),
     *(Cell(name) for name in _LASTING),
     Cell("power-off", 30, 6),
@@ -78,6 +78,7 @@ FULL = (
     *(Cell(name, 3, 6) for name in ("switch-pause-500", "switch-pause-2000", "freeze-1s")),
     Cell("loss", 1, 6, duration=300.0),
     Cell("quota", 1, 6, duration=300.0),
+    Cell("attacked", 1, 6),
     *(Cell(name, 1, 6) for name in (*_HEALS, *_LASTING)),
 )
 # What a change must not break, in a quarter of an hour.
@@ -96,7 +97,7 @@ SHORT = (
     *(Cell(name, duration=12.0) for name in ("partition-2-2", "deaf")),
     Cell("silent-8", 2),
     *(Cell(name, duration=8.0) for name in ("echo-filtered", "same-name")),
-    Cell("foreign-kernel"),
+    *(Cell(name) for name in ("foreign-kernel", "attacked")),
     *(Cell(name, 1, 6) for name in ("power-off", "kill", "stop")),
 )
 

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from statistics import median
 
 # Whoever asks and waits for so long has noticed. Apart from the interval between questions: what is
@@ -74,6 +75,7 @@ class Heard:
     answered: int
     late: int
     answer_ms: float
+    answer_p99_ms: float
     silent_ms: float
     dual_answer_ms: float
     moves: int
@@ -100,6 +102,11 @@ def _silence(questions: Sequence[float], waits: list[float], least: float) -> tu
     return start, start + longest
 
 
+def percentile(ascending: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile; of fewer than 100 values the 99th is the greatest."""
+    return ascending[max(0, ceil(share * len(ascending)) - 1)]
+
+
 def heard(
     asked: Sequence[float], answers: Sequence[Answer], start: float, end: float, interval: float
 ) -> Heard:
@@ -108,7 +115,8 @@ def heard(
     An answer belongs to the question that it names, whenever it comes. Silence is the longest wait
     of a question for an answer to it or to one asked later, if a second question too went without:
     one lost answer, on a busy machine, is counted in `late` but is no silence. `late` counts those
-    not answered promptly, `answer_ms` is the median time to an answer; both leave out the silence.
+    not answered promptly, `answer_ms` is the median time to an answer, `answer_p99_ms` the 99th
+    percentile, in which no answer counts as one at the end; all leave out the silence.
     A question with answers from two MACs makes the whole interval that it stands for dual. `macs`
     are the distinct answering MACs in the order of the questions.
     """
@@ -121,12 +129,15 @@ def heard(
     silence = _silence(questions, _waits(questions, firsts, end), 2 * interval)
     told = [one for one in questions if not silence[0] <= one < silence[1]]
     due = [one for one in told if one in firsts or one <= end - PROMPT]
+    times = [firsts[one] - one for one in told if one in firsts]
+    waited = sorted(firsts.get(one, end) - one for one in due)
     macs = [[one.mac for one in found] for found in answered.values()]
     return Heard(
         asked=len(questions),
         answered=len(answered),
         late=sum(firsts.get(one, end) - one > PROMPT for one in due),
-        answer_ms=1000 * median([firsts[one] - one for one in told if one in firsts] or [0.0]),
+        answer_ms=1000 * median(times or [0.0]),
+        answer_p99_ms=1000 * percentile(waited or [0.0], 0.99),
         silent_ms=1000 * (silence[1] - silence[0]),
         dual_answer_ms=sum(len(set(some)) > 1 for some in macs) * interval * 1000,
         moves=sum(a[0] != b[0] for a, b in pairwise(macs)),

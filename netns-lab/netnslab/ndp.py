@@ -45,6 +45,13 @@ def reply(mac: bytes, asked: Neighbour) -> bytes:
     return _frame(asker + mac, target + _packed(asked.source_ip), fields)
 
 
+def unsolicited(mac: bytes, ip: str) -> bytes:
+    """An advertisement to all nodes that tells where `ip` is."""
+    target, everybody = _packed(ip), _packed("ff02::1")
+    fields = (ADVERTISEMENT, 0, 0, OVERRIDE, target, TARGET_LINK, 1, mac)
+    return _frame(b"\x33\x33" + everybody[12:] + mac, target + everybody, fields)
+
+
 def _frame(
     macs: bytes, ips: bytes, fields: tuple[int, int, int, int, bytes, int, int, bytes]
 ) -> bytes:

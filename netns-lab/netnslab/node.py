@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netnslab.addresses import ECHO_PORT
-from netnslab.cgroups import CpuGroup
+from netnslab.cgroups import Group
 from netnslab.errors import LabError
 from netnslab.held import HeldClock
 from netnslab.instrument import Instrument
@@ -45,15 +45,15 @@ class Node:
         host: Host,
         launch: Launch,
         ips: list[str],
-        cpu: CpuGroup | None = None,
+        group: Group | None = None,
         name: str = "",
     ) -> None:
-        """Starts the backend. `cpu`: the group that limits the speaker. Raises LabError.
+        """Starts the backend. `group`: what limits the speaker. Raises LabError.
 
         `name`: what the speaker calls itself, where that is not the host's name.
         """
         self.host = host
-        self.cpu = cpu
+        self.group = group
         self.name = name or host.name
         self.events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
         self._launch = launch
@@ -78,7 +78,7 @@ class Node:
             "host": ip,
             "log-level": "info",
         }
-        join = self.cpu.join if self.cpu else []
+        join = self.group.join if self.group else []
         held = self._clock.command() if self._clock else []
         own = [f"--{name}={value}" for name, value in flags.items()]
         return [*join, *held, *launch.command, *own, *launch.flags]
@@ -150,6 +150,10 @@ class Node:
                 self.events.append(event)
                 self._ready |= event.get("event") == "ready"
 
+    def log_lines(self) -> list[bytes]:
+        """All that its speakers have written, since the first one."""
+        return self._log.read_bytes().splitlines()
+
     def last_words(self) -> str:
         """The end of the log, for a person who asks why it did not work."""
         return self._log.read_bytes()[-1500:].decode(errors="replace")
@@ -185,5 +189,5 @@ class Node:
         """Ends speaker and backend."""
         self.kill()
         self._backend.close()
-        if self.cpu is not None:
-            self.cpu.close()
+        if self.group is not None:
+            self.group.close()

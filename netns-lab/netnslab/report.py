@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from netnslab import verdict
+from netnslab import measure, verdict
 from netnslab.limits import Limits
 from netnslab.observer import INTERVAL
 from netnslab.scenarios import Result
@@ -76,7 +76,7 @@ def summary(rows: list[Row]) -> dict[str, float]:
     for name in ("outage_ms", "silent_ms"):
         worst = verdict.worst(rows, name)
         shown[f"{name}_p50"] = round(median(worst), 1)
-        shown[f"{name}_p99"] = verdict.percentile(worst, 0.99)
+        shown[f"{name}_p99"] = measure.percentile(worst, 0.99)
     for name in ("sent", "lost", "tcp_connects", "tcp_failed", "tcp_reset"):
         shown[name] = sum(getattr(row, name) for row in rows)
     for name in ("moves", "claimants", "dual_answer_ms", "answer_ms", "late_share", "busiest"):

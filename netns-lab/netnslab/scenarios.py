@@ -188,6 +188,7 @@ def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
         asked=heard["asked"],
         late=heard["late"],
         answer_ms=round(heard["answer_ms"], 2),
+        answer_p99_ms=round(heard["answer_p99_ms"], 2),
         busiest=max((by_mac["busiest"] for by_mac in frames.values()), default=0),
         early=_early(lab, fault, ip, readings),
         handover_ms=_rounded(handover),

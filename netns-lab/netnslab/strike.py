@@ -50,8 +50,8 @@ class Scenario:
     many of so many nodes. `prepare` brings about the state before the fault. `besides`: further
     victims, given the first; what they own moves as planned and is neither measured nor a
     bystander's. `settle`: seconds that the end may take, where that is longer than usual. The rest
-    are the cluster's own settings, where a person does not choose others; `flags`, `objects`,
-    `spares` and `held` are as in `laboratory.Options`.
+    are the cluster's own settings, where a person does not choose others; `memory`, `flags`,
+    `objects`, `spares`, `held` and `recorded` are as in `laboratory.Options`.
     """
 
     inject: Callable[[Lab, Strike], Injected]
@@ -69,7 +69,9 @@ class Scenario:
     rate: int = 0
     uplink: bool = False
     cpu: float = 0.0
+    memory: int = 0
     flags: tuple[str, ...] = ()
     objects: bool = False
     spares: int = 0
     held: bool = False
+    recorded: bool = False

@@ -54,10 +54,9 @@ class Host:
 
 def _tell_everybody(host: Host, ip: str) -> None:
     """A gratuitous request, as whoever takes an address over sends."""
-    mac, spa = bytes.fromhex(host.mac.replace(":", "")), socket.inet_aton(ip)
-    frame = arp.encode(arp.BROADCAST, mac, arp.REQUEST, (mac, spa), (b"\0" * 6, spa))
+    mac = bytes.fromhex(host.mac.replace(":", ""))
     with packet_socket(LINK, arp.ETH_P_ARP) as raw:
-        raw.send(frame)
+        raw.send(arp.gratuitous(mac, ip))
 
 
 def _with_netlink(function: Callable[[Any], Any]) -> Any:

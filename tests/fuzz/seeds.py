@@ -257,6 +257,22 @@ def ndp_frames() -> list[bytes]:
     return [f for f in _golden_frames() if f[12:14] == b"\x86\xdd"] + [frame]
 
 
+def echo_replies() -> list[bytes]:
+    """Return echo replies of both families, as raw sockets give them, and what is none."""
+    token = struct.pack("!BBHHH", 0, 0, 0, 7, 1) + bytes(range(16))
+    header = struct.pack("!BBHIBBH", 0x45, 0, 20 + len(token), 0, 64, 1, 0)
+    ends = SERVICE_IP.packed + IPv4Address("192.0.2.1").packed
+    options = b"\x46" + header[1:] + ends + bytes(4)
+    six = b"\x81" + token[1:]
+    return [header + ends + token, options + token, six, b"\x80" + six[1:], header + ends, b""]
+
+
+def secrets() -> list[bytes]:
+    """Return what operators and controllers put into the Secret, and what editors make of it."""
+    good = b"AbCdEfGhIjKlMnOpQrStUv"
+    return [good, good + b"\n", good * 2, b"\xef\xbb\xbf" + good, b"x", b"\0" * 32, b""]
+
+
 def routes() -> list[bytes]:
     """Return netlink messages: a default route of one hop, one of two, and the end of a dump."""
     gateway = struct.pack("=HH4B", 8, 5, 192, 0, 2, 1)

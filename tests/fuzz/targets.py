@@ -5,15 +5,18 @@ result relies on. Time and memory are watched by the runner.
 """
 
 import math
+import os
 import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count
 
 import node
+import objects
 import seeds
 from arp import responder as arp
 from arp.packet import decode as decode_arp
@@ -30,8 +33,8 @@ from kube.objects import decode as decode_object
 from kube.problem import FAULT, Problem
 from kube.reflector import Reflector, Resource
 from kube.snapshot import build
+from link import echo, news, route
 from link import frame as ethernet
-from link import news, route
 from link.checksum import internet_checksum
 from link.drop import DecodeError, DropReason
 from link.netlink import split
@@ -43,7 +46,7 @@ from speaker import http_request as http
 from speaker import letters, member_table
 from speaker.durations import parse_duration
 from speaker.member_table import TableError
-from speaker.settings import split_seed
+from speaker.settings import Secret, SettingsError, read_secret, split_seed
 
 KEY = bytes(range(32))
 STREAM_LIMIT = 1 << 20
@@ -290,6 +293,16 @@ def netlink_link(data: bytes) -> None:
     assert len(links) + sum(len(link.addresses) for link in links) <= changes <= len(data) // 16
 
 
+def echo_reply(data: bytes) -> None:
+    """What was read is the end of what came, and of what a request of these numbers echoes."""
+    for version in (4, 6):
+        with suppress(DecodeError):
+            found = echo.decode_reply(version, data)
+            numbers = found.identifier, found.sequence
+            request = echo.encode_request(version, *numbers, found.payload)
+            assert data.endswith(request[4:])
+
+
 # ---- kube and settings
 
 
@@ -344,6 +357,10 @@ def api_page(data: bytes) -> None:
     assert 0 <= event.next_request().delay <= 10
 
 
+def api_cluster(data: bytes) -> None:
+    objects.cluster(data, _one_line)
+
+
 # ---- doors: what strangers say to the speaker's own sockets
 
 
@@ -385,6 +402,35 @@ def typed_text(data: bytes) -> None:
         assert 0 < port < 1 << 16
 
 
+# ---- the secret
+
+_secret = os.memfd_create("secret")
+"""A file that nobody has to remove, though the runner's processes end without a word."""
+_SECRET_PATH = f"/proc/self/fd/{_secret}"
+_FILLING = sha256().digest()
+
+
+def secret_file(data: bytes) -> None:
+    """The file's bytes as they are make the key, and neither shows in what may be printed."""
+    os.truncate(_secret, 0)
+    os.pwrite(_secret, data, 0)
+    try:
+        found = read_secret(_SECRET_PATH, "")
+    except SettingsError as error:
+        assert not data, error
+        return
+    assert data
+    _is_key_of(data, found)
+    with suppress(UnicodeDecodeError):
+        _is_key_of(data, read_secret("", data.decode()))
+
+
+def _is_key_of(content: bytes, found: Secret) -> None:
+    assert found.key == (content + _FILLING)[:32]
+    assert found.length == len(content)
+    assert str(found) == repr(found) == "Secret(set)"
+
+
 def self_test(data: bytes) -> None:
     """Fall for two bytes that no seed has: the runner must find them, one by its branch."""
     if data[:1] == b"\x07":
@@ -418,13 +464,16 @@ TARGETS = {
     "ndp-packet": Target("frames", ndp_packet, seeds.ndp_frames, 10, 256),
     "ndp-frame": Target("frames", ndp_frame, seeds.ndp_frames, 15, 256),
     "ndp-checked": Target("frames", ndp_checked, seeds.ndp_frames, 15, 256),
+    "echo-reply": Target("frames", echo_reply, seeds.echo_replies, 10, 128),
     "netlink-route": Target("frames", netlink, seeds.routes, 5),
     "netlink-link": Target("frames", netlink_link, seeds.link_news, 5),
     "manifest": Target("kube", manifest, seeds.manifests, 10, 4_096),
     "api-object": Target("kube", api_object, seeds.api_objects, 10, 1_024),
     "api-page": Target("kube", api_page, seeds.api_objects, 10, 1_024),
+    "api-cluster": Target("kube", api_cluster, objects.seeds, 10, objects.LONGEST),
     "typed-text": Target("kube", typed_text, seeds.texts, 10),
     "http-request": Target("doors", http_request, seeds.http_requests, 10),
     "debug-answer": Target("doors", debug_answer, seeds.debug_answers, 10),
+    "secret-file": Target("secrets", secret_file, seeds.secrets),
     "self-test": Target("", self_test, lambda: [b"begin"], guides=(self_test,)),
 }

@@ -48,7 +48,7 @@ def replies(mac: str, start: float, end: float, delay: float = 0.0005) -> list[A
 def test_a_steady_owner_is_not_silent() -> None:
     result = listen(replies(A, 9, 13))
     assert result.answer_ms == pytest.approx(0.5)
-    assert result == Heard(WITHIN, WITHIN, 0, result.answer_ms, 0.0, 0.0, 0, [A])
+    assert result == Heard(WITHIN, WITHIN, 0, result.answer_ms, result.answer_ms, 0.0, 0.0, 0, [A])
 
 
 def test_jitter_within_one_interval_is_not_silence() -> None:
@@ -89,6 +89,19 @@ def test_the_answer_time_leaves_out_what_was_asked_in_the_silence() -> None:
     assert result.silent_ms == pytest.approx(1350, abs=1)
     assert result.answer_ms == pytest.approx(0.5)
     assert (result.late, result.answered) == (0, WITHIN)
+
+
+def test_two_of_a_hundred_late_answers_make_the_99th_percentile() -> None:
+    asked = [10 + STEP * number for number in range(100)]
+    answers = [Answer(at + (0.04 if at in asked[50:52] else 0.001), A, at) for at in asked]
+
+    def p99(some: list[Answer]) -> float:
+        return heard(asked, some, 10, 20, STEP).answer_p99_ms
+
+    assert p99(answers) == pytest.approx(40)
+    assert p99([*answers[:50], Answer(asked[50] + 0.001, A, asked[50]), *answers[51:]]) < 2
+    unanswered = answers[:30] + answers[31:60] + answers[61:]
+    assert p99(unanswered) > 1000
 
 
 def test_nobody_is_late_with_what_was_asked_just_now() -> None:

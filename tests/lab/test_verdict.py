@@ -72,6 +72,9 @@ def test_a_good_row_passes_wherever_somebody_may_move(limits: Limits) -> None:
         ("silent-60", {"heal_silent_ms": 250.0}),
         ("partition-2-2", {"heal_dual_ms": 2050.0, "dual_answer_ms": 2050.0}),
         ("partition-2-2", {"heal_dual_ms": 1900.0, "dual_answer_ms": 1950.0}),
+        ("attacked", {"answer_p99_ms": 10.1}),
+        ("attacked", {"moves": 2}),
+        ("attacked", {"dual_answer_ms": 50.0}),
         ("stop", {"lost": 1}),
         ("stop", {"tcp_failed": 1}),
         ("stop", {"dual_answer_ms": 150.0}),
@@ -210,3 +213,10 @@ def test_bystanders_may_suffer_nothing(change: dict[str, Any]) -> None:
 def test_an_ip_that_the_second_client_never_asked_for_misleads_nobody() -> None:
     row = replace(GOOD, moves=0, claimants=0, silent_ms=0.0, second_after=None)
     assert judge_bystanders(Bystanders().plus(row), FAILOVER["power-off"]) == []
+
+
+def test_bystanders_of_an_attack_may_be_silent_for_a_moment_only() -> None:
+    limits = FAILOVER["attacked"]
+    row = replace(GOOD, moves=0, claimants=0, owner_before="node-2", lost=0, silent_ms=200.0)
+    assert judge_bystanders(Bystanders().plus(row), limits) == []
+    assert len(judge_bystanders(Bystanders().plus(replace(row, silent_ms=200.1)), limits)) == 1

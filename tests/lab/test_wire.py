@@ -17,10 +17,11 @@ from scapy.layers.inet6 import (
     ICMPv6NDOptSrcLLAddr,
     IPv6,
 )
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import ARP, Ether
 
 ROOT = Path(__file__).resolve().parents[2]
 MAC, PEER = "02:00:00:00:00:03", "02:00:00:00:00:0b"
+IP4 = "10.77.1.1"
 OWN, VIP = "2001:db8:77::3", "2001:db8:77::1:2"
 
 
@@ -44,6 +45,19 @@ def test_an_answer_tells_whom_it_answers_and_what_the_asked_one_says() -> None:
         assert wire.said(answer) == wire.Said(PEER, ip, kind, True, MAC)
         assert wire.reply(question, asker, peer) is wire.reply(answer, ip, own) is None
     assert wire.reply(b"", OWN, own) is None
+
+
+def test_an_announcement_is_the_one_that_scapy_builds() -> None:
+    own = bytes.fromhex(MAC.replace(":", ""))
+    told = Ether(src=MAC, dst="33:33:00:00:00:01") / IPv6(src=VIP, dst="ff02::1", hlim=255)
+    advertised = told / ICMPv6ND_NA(tgt=VIP, R=0, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=MAC)
+    assert wire.announcements(own, VIP) == [bytes(advertised)]
+    everybody, nobody = "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"
+    forms = [
+        Ether(src=MAC, dst=everybody) / ARP(op=op, hwsrc=MAC, psrc=IP4, hwdst=to, pdst=IP4)
+        for op, to in ((1, nobody), (2, everybody))
+    ]
+    assert wire.announcements(own, IP4) == [bytes(form) for form in forms]
 
 
 def test_an_advertisement_is_the_one_that_scapy_builds() -> None:

@@ -271,3 +271,11 @@ def test_the_account_may_not_do_more(server: ApiServer) -> None:
     ]
     codes = {path: server.request("GET", path, token=token)[0] for path in allowed + forbidden}
     assert codes == {**dict.fromkeys(allowed, 200), **dict.fromkeys(forbidden, 403)}
+
+
+def test_the_policy_of_the_security_page_is_taken(server: ApiServer) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    policy = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    shop = {"name": policy["metadata"]["namespace"]}
+    server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": shop}, STRICT)
+    assert server.apply(policy, STRICT)["spec"] == policy["spec"]
