@@ -52,6 +52,7 @@ class Figures:
     refusals: Callable[[], Mapping[str, int]] = dict
     gossip_health: Callable[[], int] = int
     key_unproved: Callable[[], int] = int
+    secrets_refused: Callable[[], Mapping[str, int]] = dict
     without_quorum: Callable[[], int] = int
     moves: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
@@ -164,6 +165,12 @@ class SpeakerCollector(Collector):
             "clarion_gossip_key_unproved_members",
             "Living members that have not proved that they read the new gossip key.",
             figures.key_unproved(),
+        )
+        yield _counter(
+            "clarion_gossip_secret_refused",
+            "Changes of the secret's file that gave no new key.",
+            "reason",
+            figures.secrets_refused(),
         )
         yield _gauge(
             "clarion_contact",

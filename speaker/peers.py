@@ -22,6 +22,7 @@ from kube.address import parse_ip
 from speaker.debug_socket import DebugServer, table
 from speaker.letters import Send
 from speaker.logs import Sparing
+from speaker.rekeying import SecretRefusal
 from speaker.roster import Peer
 from speaker.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, Settings, split_seed
@@ -54,6 +55,7 @@ class Peers:
         self._sparing = Sparing()
         self._tasks: list[asyncio.Task[None]] = []
         self._debug: DebugServer | None = None
+        self._secret_file: SecretFile | None = None
         self._reported: Counter[Refusal] = Counter()
         self._next_report = 0.0
         self.agent: Agent | None = None
@@ -72,6 +74,7 @@ class Peers:
         if self._settings.secret_path:
             settings = self._settings
             watch = SecretFile(settings.secret_path, settings.secret, self._rotate, self._log)
+            self._secret_file = watch
             self._keep(Part.SECRET, watch.run)
         self._debug = DebugServer(self._settings.node_name, self._rows)
         await self._debug.start()
@@ -181,6 +184,13 @@ class Peers:
     def unproved(self) -> int:
         """Count the peers that have not proved that they read a new key, for the metric."""
         return 0 if self.agent is None else len(self.agent.swim.unproved())
+
+    def secrets_refused(self) -> Mapping[str, int]:
+        """Count the changes of the secret's file that gave no new key, for the metric."""
+        if self._secret_file is None:
+            return {}
+        refused = self._secret_file.refused
+        return {reason.value: refused[reason] for reason in SecretRefusal}
 
     def health(self) -> int:
         """Return the Lifeguard health score."""
