@@ -157,6 +157,7 @@ class Daemon:
             refusals=self._peers.refusals,
             gossip_health=self._peers.health,
             key_unproved=self._peers.unproved,
+            gossip_encrypted=self._peers.encrypted,
             secrets_refused=self._peers.secrets_refused,
             failover=self._failover.stats,
             log_lines_dropped=self._log_lines_dropped,

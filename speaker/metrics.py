@@ -52,6 +52,8 @@ class Figures:
     refusals: Callable[[], Mapping[str, int]] = dict
     gossip_health: Callable[[], int] = int
     key_unproved: Callable[[], int] = int
+    gossip_encrypted: Callable[[], Mapping[str, bool]] = dict
+    """By direction."""
     secrets_refused: Callable[[], Mapping[str, int]] = dict
     without_quorum: Callable[[], int] = int
     moves: Counter[str] = field(default_factory=Counter)
@@ -166,6 +168,14 @@ class SpeakerCollector(Collector):
             "Living members that have not proved that they read the new gossip key.",
             figures.key_unproved(),
         )
+        encrypted = GaugeMetricFamily(
+            "clarion_gossip_encrypted",
+            "1 where no plain text is sent, or accepted.",
+            labels=["direction"],
+        )
+        for direction, on in figures.gossip_encrypted().items():
+            encrypted.add_metric([direction], int(on))
+        yield encrypted
         yield _counter(
             "clarion_gossip_secret_refused",
             "Changes of the secret's file that gave no new key.",

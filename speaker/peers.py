@@ -185,6 +185,16 @@ class Peers:
         """Count the peers that have not proved that they read a new key, for the metric."""
         return 0 if self.agent is None else len(self.agent.swim.unproved())
 
+    def encrypted(self) -> Mapping[str, bool]:
+        """Tell by direction whether all gossip is encrypted, for the metric."""
+        if self.agent is None:
+            return {}
+        keyed, wire = self._settings.secret.key is not None, self._settings.gossip.wire
+        return {
+            "incoming": keyed and wire.verify_incoming,
+            "outgoing": keyed and wire.verify_outgoing,
+        }
+
     def secrets_refused(self) -> Mapping[str, int]:
         """Count the changes of the secret's file that gave no new key, for the metric."""
         if self._secret_file is None:
@@ -244,6 +254,15 @@ class Peers:
             return None
         if secret.length < SHORT_SECRET:
             self._log.warning("gossip", message=f"the secret is short: {secret.length} bytes")
+        wire = self._settings.gossip.wire
+        verified = {
+            "GossipVerifyIncoming": wire.verify_incoming,
+            "GossipVerifyOutgoing": wire.verify_outgoing,
+        }
+        if off := [name for name, on in verified.items() if not on]:
+            # MetalLB's rule: a key that its file lacks is false.
+            problem = "a secret is set, but config.json turns encryption off"
+            self._log.warning("gossip", message=problem, off=off)
         return Keyring([secret.key])
 
     def _on_error(self, where: str, error: Exception) -> None:
