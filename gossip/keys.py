@@ -33,6 +33,11 @@ class PeerKeys:
     def __len__(self) -> int:
         return len(self._spoke)
 
+    @property
+    def newest(self) -> bytes | None:
+        """The key on trial, where there is one; None without encryption."""
+        return None if self._keyring is None else self._keyring.keys[-1]
+
     def of(self, peer: Address) -> bytes | None:
         """Give the key to seal with to this peer; None without encryption."""
         if self._keyring is None:

@@ -75,7 +75,7 @@ class _Dialled:
     timeout: float
     key: bytes | None = field(repr=False)
     again: bool = False
-    """Asked a second time, in the key that the peer had answered with."""
+    """Asked a second time, in another key."""
 
 
 class Exchanges:
@@ -146,9 +146,15 @@ class Exchanges:
         dialled = self._dialled.get(dial)
         return None if dialled is None else dialled.to
 
-    def failed(self, dial: int, failure: StreamFailure | Refusal) -> None:
+    def failed(self, dial: int, failure: StreamFailure | Refusal, now: float) -> None:
         """Report a conversation that brought nothing."""
-        self._fail(self._dialled.pop(dial), failure.value, silent=failure in _SILENT)
+        dialled = self._dialled.pop(dial)
+        newest = self._core.outbox.keys.newest
+        if failure is Refusal.DECRYPT and newest not in (None, dialled.key) and not dialled.again:
+            # Both halves of a parted cluster may have got the newest key since, and that one alone.
+            self._dial(dialled.to, dialled.timeout, now, join=dialled.join, again=newest)
+        else:
+            self._fail(dialled, failure.value, silent=failure in _SILENT)
 
     def replied(self, dial: int, message: Message, key: bytes | None, now: float) -> None:
         """Merge the reply to an exchange that we began; `key` is what it was sealed with."""

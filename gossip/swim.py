@@ -188,7 +188,7 @@ class Swim:
         ours = self._exchanges.owns(dial_id)
         if isinstance(reply, StreamFailure):
             if ours:
-                self._exchanges.failed(dial_id, reply)
+                self._exchanges.failed(dial_id, reply, now)
         else:
             self._take_reply(dial_id, reply, now)
         self._after(now)
@@ -452,7 +452,7 @@ class Swim:
         except WireError as error:
             self._stats.refusals[error.reason] += 1
             if self._exchanges.owns(dial):
-                self._exchanges.failed(dial, error.reason)
+                self._exchanges.failed(dial, error.reason, now)
             return
         self._received(message)
         if self._rotation.active:

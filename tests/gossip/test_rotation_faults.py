@@ -1,5 +1,6 @@
 """A changing key meets a restart, a cut, or an operator who takes it back."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -322,7 +323,21 @@ def test_two_that_use_the_new_key_find_a_ring_that_has_the_old(
     assert ring.worst(60) == 0
 
 
-@pytest.mark.parametrize(("keys", "dials"), [([OLD], 2), ([NEW], 1), (None, 1)])
+def test_halves_that_have_nothing_but_the_newest_key_in_common(
+    new_ring: Callable[[int], Ring],
+) -> None:
+    """One half has changed its key during the cut, and then all are given a third one."""
+    ring = new_ring(4)
+    ring.part("n3", "n4")
+    ring.rotate(NEW, "n1", "n2")
+    ring.network.run(SETTLE + IDLE + 60)
+    ring.rotate(LATER)
+    ring.heal()
+    assert ring.until_whole(SETTLE) < 2 * FEW_SECONDS
+    assert ring.worst(60) == 0
+
+
+@pytest.mark.parametrize(("keys", "dials"), [([OLD], 2), ([NEW], 1), ([LATER], 2), (None, 1)])
 def test_an_error_is_asked_about_once_more_at_most(
     network: Any, lan_without: Callable[..., Any], keys: list[bytes] | None, dials: int
 ) -> None:
@@ -443,3 +458,38 @@ def remembered(swim: Swim) -> int:
 
 def bytes_of(message: Message) -> bytes:
     return encode(message, WireConfig().ints)
+
+
+# ---- whatever happens
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_any_course_of_changes_restarts_and_cuts_ends_whole_with_one_key(
+    new_network: Callable[..., Any], seed: int
+) -> None:
+    """Files come at different times, nodes start again with what their file says, cables fail."""
+    rng = random.Random(seed)
+    ring = Ring(new_network(seed=seed), size=4)
+    file = dict.fromkeys(ring.names, OLD)
+    for _ in range(20):
+        name, key = rng.choice(ring.names), rng.choice([OLD, NEW, LATER])
+        match rng.choice(["file", "file", "restart", "part", "heal"]):
+            case "file":
+                file[name] = key
+                ring.rotate(key, name)
+            case "restart":
+                ring.restart(name, file[name])
+            case "part":
+                ring.part(name)
+            case "heal":
+                ring.heal()
+        ring.network.run(rng.choice([0.5, 5, 40, 120]))
+    ring.heal()
+    last = rng.choice([OLD, NEW, LATER])
+    for name in ring.names:
+        ring.network.run(rng.random() * 20)
+        ring.rotate(last, name)
+    ring.until_whole(30)
+    assert ring.worst(SETTLE + 2 * IDLE + 60) == 0
+    assert all(ring.keys_of(name) == (last,) for name in ring.names)
+    assert not any(remembered(ring.swim(name)) for name in ring.names)
