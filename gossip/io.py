@@ -153,7 +153,8 @@ class NameConflict:
 
 @dataclass(frozen=True, slots=True)
 class KeyUsed:
-    """The new key seals from now on: every living peer has proved that it reads it."""
+    """The new key seals from now on: every living peer has proved that it reads it, or somebody
+    uses it already; who has not proved it is sealed to with the key before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class KeyDropped:
 
 @dataclass(frozen=True, slots=True)
 class KeyBlocked:
-    """These peers have not proved that they read the new key; the old one stays in use."""
+    """These peers have not proved that they read the new key; the old one stays in use for them."""
 
     names: tuple[str, ...]
 

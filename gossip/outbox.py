@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from gossip.broadcast import BroadcastQueue, retransmit_limit
 from gossip.io import Address, Datagram, Dial, Transmit
+from gossip.keys import PeerKeys
 from gossip.member import CRC_VERSION, Member
 from gossip.wire.body import encode
-from gossip.wire.crypto import Keyring
 from gossip.wire.messages import Message, MessageType
 from gossip.wire.packet import PacketCodec
 from gossip.wire.stream import StreamCodec
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gossip.config import Config
     from gossip.stats import Stats
     from gossip.table import Table
+    from gossip.wire.crypto import Keyring
 
 PART_OVERHEAD = 2
 SHOUT_LIMIT = 64
@@ -38,6 +39,7 @@ class Outbox:
         self.packets = PacketCodec(config.wire, keyring)
         self.streams = StreamCodec(config.wire, keyring)
         self.queue = BroadcastQueue(_MAX_QUEUED)
+        self.keys = PeerKeys(keyring)
         self._config = config
         self._nonce = nonce
         self._table = table
@@ -56,13 +58,14 @@ class Outbox:
         """Queue news about `name` for gossip."""
         self.queue.add(name, self._encode(message))
 
-    def send(self, to: Address, message: Message) -> None:
+    def send(self, to: Address, message: Message, *, key: bytes | None = None) -> None:
         """Send one message by UDP with as much waiting news as fits behind it.
 
-        No CRC: memberlist looks such a peer up by its IP and so knows no version of it.
+        An answer takes the `key` in which we were asked. No CRC: memberlist looks such a peer up by
+        its IP and so knows no version of it.
         """
         part = self._encode(message)
-        self._emit(to, [part, *self._take(self._budget - len(part))], crc=False)
+        self._emit(to, [part, *self._take(self._budget - len(part))], crc=False, key=key)
 
     def send_to_member(self, member: Member, *messages: Message) -> None:
         """Send exactly these messages in one packet, with a CRC where the peer knows it."""
@@ -70,9 +73,8 @@ class Outbox:
         self._emit(member.address, parts, crc=member.protocol_max >= CRC_VERSION)
 
     def send_sealed_with(self, key: bytes, to: Address, message: Message) -> None:
-        """Send one message by UDP, sealed with a key that need not be the one in use."""
-        codec = PacketCodec(self._config.wire, Keyring([key]))
-        self._emit(to, [self._encode(message)], crc=False, codec=codec)
+        """Send one message alone by UDP, sealed with a key that need not be the one in use."""
+        self._emit(to, [self._encode(message)], crc=False, key=key)
 
     def send_all(self, member: Member, messages: Sequence[Message]) -> None:
         """Send exactly these messages in as few packets as they fit into."""
@@ -110,16 +112,25 @@ class Outbox:
         for member in members:
             self.send_to_member(member, message)
 
-    def dial(self, to: Address, message: Message, timeout: float, *, reply: bool = True) -> int:
+    def dial(
+        self,
+        to: Address,
+        message: Message,
+        timeout: float,
+        *,
+        reply: bool = True,
+        key: bytes | None = None,
+    ) -> int:
         """Ask for a TCP conversation; gives the id that its reply comes back with."""
         self._last_dial += 1
-        data = self.streams.seal(message, dialer=True, nonce=self._nonce)
+        key = key or self.keys.of(to)
+        data = self.streams.seal(message, dialer=True, nonce=self._nonce, key=key)
         self._waiting.append(Dial(self._last_dial, data, to, timeout, reply))
         return self._last_dial
 
-    def reply(self, message: Message) -> bytes:
-        """Encode the answer within an accepted TCP conversation."""
-        return self.streams.seal(message, dialer=False, nonce=self._nonce)
+    def reply(self, message: Message, key: bytes | None = None) -> bytes:
+        """Encode the answer within an accepted TCP conversation, in the key of the question."""
+        return self.streams.seal(message, dialer=False, nonce=self._nonce, key=key)
 
     def _encode(self, message: Message) -> bytes:
         return encode(message, self._config.wire.ints)
@@ -131,9 +142,9 @@ class Outbox:
         return self.queue.take(PART_OVERHEAD, budget, limit)
 
     def _emit(
-        self, to: Address, parts: list[bytes], *, crc: bool, codec: PacketCodec | None = None
+        self, to: Address, parts: list[bytes], *, crc: bool, key: bytes | None = None
     ) -> None:
-        data = (codec or self.packets).seal(parts, crc=crc, nonce=self._nonce)
+        data = self.packets.seal(parts, crc=crc, nonce=self._nonce, key=key or self.keys.of(to))
         for part in parts:
             self._stats.sent[_TYPES[part[0]]] += 1
         self._stats.datagrams_sent += 1

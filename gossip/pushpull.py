@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import ceil, log2
 
@@ -73,6 +73,10 @@ class _Dialled:
     to: Address
     join: bool
     began: float
+    timeout: float
+    key: bytes | None = field(repr=False)
+    again: bool = False
+    """Asked a second time, in another key."""
 
 
 class Exchanges:
@@ -140,14 +144,29 @@ class Exchanges:
         """Tell whether a conversation is ours."""
         return dial in self._dialled
 
-    def failed(self, dial: int, failure: StreamFailure | Refusal) -> None:
-        """Report a conversation that brought nothing."""
-        self._fail(self._dialled.pop(dial), failure.value, silent=failure in _SILENT)
+    def peer(self, dial: int) -> Address | None:
+        """Give the address of whom that conversation is with; None where it is none of ours."""
+        dialled = self._dialled.get(dial)
+        return None if dialled is None else dialled.to
 
-    def replied(self, dial: int, message: Message, now: float) -> None:
-        """Merge the reply to an exchange that we began."""
+    def failed(self, dial: int, failure: StreamFailure | Refusal, now: float) -> None:
+        """Report a conversation that brought nothing."""
         dialled = self._dialled.pop(dial)
-        if isinstance(message, ErrorReply):
+        newest = self._core.outbox.keys.newest
+        if failure is Refusal.DECRYPT and newest not in (None, dialled.key) and not dialled.again:
+            # Both halves of a parted cluster may have got the newest key since, and that one alone.
+            self._dial(dialled.to, dialled.timeout, now, join=dialled.join, again=newest)
+        else:
+            self._fail(dialled, failure.value, silent=failure in _SILENT)
+
+    def replied(self, dial: int, message: Message, key: bytes | None, now: float) -> None:
+        """Merge the reply to an exchange that we began; `key` is what it was sealed with."""
+        dialled = self._dialled.pop(dial)
+        other = key is not None and key != dialled.key
+        if isinstance(message, ErrorReply) and other and not dialled.again:
+            # It could not read us, and has another key of ours: once more, in that one.
+            self._dial(dialled.to, dialled.timeout, now, join=dialled.join, again=key)
+        elif isinstance(message, ErrorReply):
             self._fail(dialled, f"peer: {message.text[:200]}", silent=False)
         elif not isinstance(message, PushPull):
             self._core.ignore(Ignored.UNEXPECTED)
@@ -172,11 +191,11 @@ class Exchanges:
         if dialled.join:
             self._introduce(dialled, known)
 
-    def requested(self, message: PushPull, source: Address, now: float) -> bytes:
+    def requested(self, message: PushPull, source: Address, key: bytes | None, now: float) -> bytes:
         """Answer a peer's exchange, then merge it: so a joiner never sees itself in the reply."""
         self._membership.defend(message.nodes, now)
-        reply = self._core.outbox.reply(self._state(join=message.join))
-        self._merge(message, _dialler(message, source), None, now)
+        reply = self._core.outbox.reply(self._state(join=message.join), key)
+        self._merge(message, dialler(message, source), None, now)
         return reply
 
     def _state(self, *, join: bool) -> PushPull:
@@ -221,9 +240,18 @@ class Exchanges:
         for member in self._core.table.pick(count, suits):
             self._dial(member.address, self._core.config.tcp_timeout, now, join=False)
 
-    def _dial(self, to: Address, timeout: float, now: float, *, join: bool) -> None:
-        dial = self._core.outbox.dial(to, self._state(join=join), timeout)
-        self._dialled[dial] = _Dialled(to, join, now)
+    def _dial(
+        self,
+        to: Address,
+        timeout: float,
+        now: float,
+        *,
+        join: bool,
+        again: bytes | None = None,
+    ) -> None:
+        key = again or self._core.outbox.keys.of(to)
+        dial = self._core.outbox.dial(to, self._state(join=join), timeout, key=key)
+        self._dialled[dial] = _Dialled(to, join, now, timeout, key, again is not None)
 
     def _merge(
         self,
@@ -267,7 +295,7 @@ class Exchanges:
         self._core.events.add(ExchangeFailed(dialled.to, reason, silent, dialled.join))
 
 
-def _dialler(message: PushPull, source: Address) -> Address:
+def dialler(message: PushPull, source: Address) -> Address:
     """Find the dialler's listening address in its own table: it dials from a random port."""
     ports = (row.port for row in message.nodes if to_text(row.addr) == source.ip)
     return Address(source.ip, next(ports, source.port))

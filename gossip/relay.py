@@ -1,6 +1,6 @@
 """Pinging for others: the helper's side of an indirect ping."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gossip.core import Core
 from gossip.io import Address
@@ -18,6 +18,7 @@ memberlist nacks after all of it, which is just too late for the asker's own dea
 class _Relay:
     requester: Address
     sequence: int
+    key: bytes | None = field(repr=False)
     nack_at: float | None
     expires: float
 
@@ -44,12 +45,19 @@ class Relays:
         """No more pings for others until some are over."""
         return len(self._relays) >= MAX_RELAYS
 
-    def begin(self, request: IndirectPing, target: Address, requester: Address, now: float) -> None:
-        """Ping `target`, and remember who wants to know."""
+    def begin(
+        self,
+        request: IndirectPing,
+        target: Address,
+        requester: Address,
+        key: bytes | None,
+        now: float,
+    ) -> None:
+        """Ping `target`, and remember who wants to know, and in which key it asked."""
         timeout = self._core.config.probe_timeout
         sequence = self._core.next_sequence()
         nack_at = now + NACK_AT * timeout if request.nack else None
-        self._relays[sequence] = _Relay(requester, request.seq_no, nack_at, now + timeout)
+        self._relays[sequence] = _Relay(requester, request.seq_no, key, nack_at, now + timeout)
         own = self._core.table.own
         ping = Ping(request.node, sequence, own.addr, own.name, own.port)
         self._core.outbox.send(target, ping)
@@ -59,7 +67,7 @@ class Relays:
         relay = self._relays.pop(ack.seq_no, None)
         if relay is None:
             return False
-        self._core.outbox.send(relay.requester, Ack(relay.sequence))
+        self._core.outbox.send(relay.requester, Ack(relay.sequence), key=relay.key)
         return True
 
     def handle_timeout(self, now: float) -> None:
@@ -69,6 +77,6 @@ class Relays:
         for sequence, relay in list(self._relays.items()):
             if relay.nack_at is not None and now >= relay.nack_at:
                 relay.nack_at = None
-                self._core.outbox.send(relay.requester, Nack(relay.sequence))
+                self._core.outbox.send(relay.requester, Nack(relay.sequence), key=relay.key)
             if now >= relay.expires:
                 del self._relays[sequence]

@@ -22,8 +22,8 @@ class Reunion:
         self._told: dict[str, float] = {}
         self._may_answer = float("-inf")
 
-    def spoke(self, name: str, source: Address, now: float) -> None:
-        """Somebody at `source` says that it is the node `name`."""
+    def spoke(self, name: str, source: Address, key: bytes | None, now: float) -> None:
+        """Somebody at `source` says that it is the node `name`; the answer takes its `key`."""
         incarnation = self._held_dead_at(name, source)
         if not incarnation or now < self._told.get(name, float("-inf")) + TELL_INTERVAL:
             return
@@ -31,16 +31,16 @@ class Reunion:
         self._told[name] = now
         if len(self._told) > MOST_TOLD:
             del self._told[next(iter(self._told))]
-        self._core.outbox.send(source, Suspect(self._core.name, incarnation, name))
+        self._core.outbox.send(source, Suspect(self._core.name, incarnation, name), key=key)
 
-    def refuted(self, accuser: str, source: Address, now: float) -> None:
+    def refuted(self, accuser: str, source: Address, key: bytes | None, now: float) -> None:
         """We have refuted what a node at `source` said. One that is dead to us is reached by no
         shout, so it is told straight; not more often than a shout, as anybody may accuse."""
         member = self._core.table.get(accuser)
         dead = self._core.table.buried(accuser) if member is None else not member.living
         if dead and now >= self._may_answer:
             self._may_answer = now + SHOUT_INTERVAL
-            self._core.outbox.send(source, self._core.table.own.alive())
+            self._core.outbox.send(source, self._core.table.own.alive(), key=key)
 
     def _held_dead_at(self, name: str, source: Address) -> int:
         """Return the incarnation at which the node died, 0 where it did not. One that left is on

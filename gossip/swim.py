@@ -21,10 +21,10 @@ from gossip.member import Member
 from gossip.membership import Membership
 from gossip.outbox import Outbox
 from gossip.probe import Prober
-from gossip.pushpull import Exchanges
+from gossip.pushpull import Exchanges, dialler
 from gossip.relay import Relays
 from gossip.reunion import Reunion
-from gossip.rotation import Rotation
+from gossip.rotation import Rotation, freely
 from gossip.stats import Ignored, Stats
 from gossip.table import Table
 from gossip.wire.errors import Refusal, WireError
@@ -157,10 +157,10 @@ class Swim:
             return
         if opened.refusals:
             self._stats.refusals.update(opened.refusals)
-        self._rotation.opened(opened.key, now)
+        self._rotation.heard(source, opened.key, now, freely=freely(opened.messages))
         for message in opened.messages:
             self._stats.received[_TYPES[type(message)]] += 1
-            self._dispatch(message, source, now)
+            self._dispatch(message, source, opened.key, now)
         self._after(now)
 
     def handle_stream(self, data: bytes, source: Address, now: float) -> bytes | None:
@@ -168,12 +168,14 @@ class Swim:
         if not self._admits(source):
             return None
         try:
-            message = self._core.outbox.streams.open(data, accepting=True)
+            message, key = self._core.outbox.streams.open_keyed(data, accepting=True)
         except WireError as error:
             self._stats.refusals[error.reason] += 1
             return self._core.outbox.reply(ErrorReply(f"refused: {error.reason.value}"))
         self._received(message)
-        reply = self._answer(message, source, now)
+        if self._rotation.active:
+            self._note_dialler(message, source, key, now)
+        reply = self._answer(message, source, key, now)
         self._after(now)
         return reply
 
@@ -182,7 +184,7 @@ class Swim:
         ours = self._exchanges.owns(dial_id)
         if isinstance(reply, StreamFailure):
             if ours:
-                self._exchanges.failed(dial_id, reply)
+                self._exchanges.failed(dial_id, reply, now)
         else:
             self._take_reply(dial_id, reply, now)
         self._after(now)
@@ -354,19 +356,33 @@ class Swim:
     def _received(self, message: Message) -> None:
         self._stats.received[_TYPES[type(message)]] += 1
 
-    def _dispatch(self, message: Message, source: Address, now: float) -> None:
+    def _note_dialler(
+        self, message: Message, source: Address, key: bytes | None, now: float
+    ) -> None:
+        """Note which key a peer dials with, where it says at which address it listens."""
+        peer = None
+        if isinstance(message, PushPull):
+            peer = dialler(message, source)
+            if message.join:
+                self._rotation.began_anew(peer, key)
+        elif isinstance(message, Ping) and message.source_port:
+            # Not the address that it claims: streams can be recorded, too, and played from another.
+            peer = Address(source.ip, message.source_port)
+        self._rotation.conversed(peer, key, now)
+
+    def _dispatch(self, message: Message, source: Address, key: bytes | None, now: float) -> None:
         match message:
             case Ping():
-                self._ping(message, source, now)
+                self._ping(message, source, key, now)
             case IndirectPing():
-                self._indirect_ping(message, source, now)
+                self._indirect_ping(message, source, key, now)
             case Ack():
                 self._ack(message, now)
             case Nack():
                 if not self._prober.nack(message.seq_no, source):
                     self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
             case Suspect():
-                self._suspect(message, source, now)
+                self._suspect(message, source, key, now)
             case Alive():
                 self._candidates.alive(message, now)
             case Dead():
@@ -376,19 +392,20 @@ class Swim:
             case _:
                 self._core.ignore(Ignored.UNEXPECTED)
 
-    def _suspect(self, message: Suspect, source: Address, now: float) -> None:
+    def _suspect(self, message: Suspect, source: Address, key: bytes | None, now: float) -> None:
         refused = self._membership.suspect(message, now)
         if message.node == self._core.name and refused is None:
-            self._reunion.refuted(message.sender, source, now)
+            self._reunion.refuted(message.sender, source, key, now)
 
-    def _ping(self, ping: Ping, source: Address, now: float) -> None:
+    def _ping(self, ping: Ping, source: Address, key: bytes | None, now: float) -> None:
         if ping.source_node:
-            self._reunion.spoke(ping.source_node, _return_address(ping, source), now)
+            self._reunion.spoke(ping.source_node, _return_address(ping, source), key, now)
         if ping.node and ping.node != self._core.name:
             self._core.ignore(Ignored.WRONG_NAME)
             return
         payload = self._core.ack_payload
-        self._core.outbox.send(_return_address(ping, source), Ack(ping.seq_no, payload))
+        # In the key of the ping: a peer may have that one alone.
+        self._core.outbox.send(_return_address(ping, source), Ack(ping.seq_no, payload), key=key)
 
     def _ack(self, ack: Ack, now: float) -> None:
         for part in self._pingers:
@@ -396,7 +413,9 @@ class Swim:
                 return
         self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
 
-    def _indirect_ping(self, request: IndirectPing, source: Address, now: float) -> None:
+    def _indirect_ping(
+        self, request: IndirectPing, source: Address, key: bytes | None, now: float
+    ) -> None:
         target = to_text(request.target)
         if target is None:
             self._core.ignore(Ignored.BAD_ADDRESS)
@@ -406,14 +425,16 @@ class Swim:
             self._core.ignore(Ignored.RELAYS_FULL)
         else:
             address = Address(target, request.port or self._core.config.port)
-            self._relays.begin(request, address, _return_address(request, source), now)
+            self._relays.begin(request, address, _return_address(request, source), key, now)
 
-    def _answer(self, message: Message, source: Address, now: float) -> bytes | None:
+    def _answer(
+        self, message: Message, source: Address, key: bytes | None, now: float
+    ) -> bytes | None:
         match message:
             case PushPull():
-                return self._exchanges.requested(message, source, now)
+                return self._exchanges.requested(message, source, key, now)
             case Ping() if message.node in ("", self._core.name):
-                return self._core.outbox.reply(Ack(message.seq_no))
+                return self._core.outbox.reply(Ack(message.seq_no), key)
             case Ping():
                 self._core.ignore(Ignored.WRONG_NAME)
             case User():
@@ -424,22 +445,32 @@ class Swim:
 
     def _take_reply(self, dial: int, reply: bytes, now: float) -> None:
         try:
-            message = self._core.outbox.streams.open(reply, accepting=False)
+            message, key = self._core.outbox.streams.open_keyed(reply, accepting=False)
         except WireError as error:
             self._stats.refusals[error.reason] += 1
             if self._exchanges.owns(dial):
-                self._exchanges.failed(dial, error.reason)
+                self._exchanges.failed(dial, error.reason, now)
             return
         self._received(message)
+        if self._rotation.active:
+            self._note_answerer(dial, message, key, now)
         if self._exchanges.owns(dial):
-            self._exchanges.replied(dial, message, now)
+            self._exchanges.replied(dial, message, key, now)
         elif isinstance(message, Ack) and self._prober.expects(dial, message.seq_no):
             self._prober.tcp_ack(dial)
         else:
             self._core.ignore(Ignored.UNKNOWN_DIAL)
 
+    def _note_answerer(self, dial: int, message: Message, key: bytes | None, now: float) -> None:
+        """Note which key a peer answers with: in kind, or its own for an error or a foreign one."""
+        peer = self._exchanges.peer(dial) or self._prober.peer(dial)
+        if peer is not None and isinstance(message, ErrorReply):
+            self._rotation.began_anew(peer, key)
+        self._rotation.conversed(peer, key, now)
+
     def _after(self, now: float) -> None:
         """End every input: whatever moves a deadline does it before this."""
+        self._rotation.use_if_alone(now)
         self._stale = True
         self._gossiper.note(now)
         self._exchanges.watch_loneliness(now)

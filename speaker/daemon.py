@@ -159,6 +159,8 @@ class Daemon:
             refusals=self._peers.refusals,
             gossip_health=self._peers.health,
             key_unproved=self._peers.unproved,
+            gossip_encrypted=self._peers.encrypted,
+            secrets_refused=self._peers.secrets_refused,
             failover=self._failover.stats,
             log_lines_dropped=self._log_lines_dropped,
             http_refused=self._health.refused.counts,

@@ -52,6 +52,9 @@ class Figures:
     refusals: Callable[[], Mapping[str, int]] = dict
     gossip_health: Callable[[], int] = int
     key_unproved: Callable[[], int] = int
+    gossip_encrypted: Callable[[], Mapping[str, bool]] = dict
+    """By direction."""
+    secrets_refused: Callable[[], Mapping[str, int]] = dict
     without_quorum: Callable[[], int] = int
     moves: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
@@ -165,6 +168,20 @@ class SpeakerCollector(Collector):
             "clarion_gossip_key_unproved_members",
             "Living members that have not proved that they read the new gossip key.",
             figures.key_unproved(),
+        )
+        encrypted = GaugeMetricFamily(
+            "clarion_gossip_encrypted",
+            "1 where no plain text is sent, or accepted.",
+            labels=["direction"],
+        )
+        for direction, on in figures.gossip_encrypted().items():
+            encrypted.add_metric([direction], int(on))
+        yield encrypted
+        yield _counter(
+            "clarion_gossip_secret_refused",
+            "Changes of the secret's file that gave no new key.",
+            "reason",
+            figures.secrets_refused(),
         )
         yield _gauge(
             "clarion_contact",

@@ -23,6 +23,7 @@ from speaker.debug_socket import DebugServer
 from speaker.letters import Send
 from speaker.logs import Sparing
 from speaker.member_table import Row, table
+from speaker.rekeying import SecretRefusal
 from speaker.roster import Peer
 from speaker.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, Settings, split_seed
@@ -54,6 +55,7 @@ class Peers:
         self._upkeep = upkeep
         self._sparing = Sparing()
         self._tasks: list[asyncio.Task[None]] = []
+        self._secret_file: SecretFile | None = None
         self._reported: Counter[Refusal] = Counter()
         self._next_report = 0.0
         self.agent: Agent | None = None
@@ -72,6 +74,7 @@ class Peers:
         if self._settings.secret_path:
             settings = self._settings
             watch = SecretFile(settings.secret_path, settings.secret, self._rotate, self._log)
+            self._secret_file = watch
             self._keep(Part.SECRET, watch.run)
         debug = DebugServer(self._settings.node_name, self._rows, self._log)
         self._keep(Part.DEBUG, debug.run)
@@ -180,6 +183,23 @@ class Peers:
         """Count the peers that have not proved that they read a new key, for the metric."""
         return 0 if self.agent is None else len(self.agent.swim.unproved())
 
+    def encrypted(self) -> Mapping[str, bool]:
+        """Tell by direction whether all gossip is encrypted, for the metric."""
+        if self.agent is None:
+            return {}
+        keyed, wire = self._settings.secret.key is not None, self._settings.gossip.wire
+        return {
+            "incoming": keyed and wire.verify_incoming,
+            "outgoing": keyed and wire.verify_outgoing,
+        }
+
+    def secrets_refused(self) -> Mapping[str, int]:
+        """Count the changes of the secret's file that gave no new key, for the metric."""
+        if self._secret_file is None:
+            return {}
+        refused = self._secret_file.refused
+        return {reason.value: refused[reason] for reason in SecretRefusal}
+
     def health(self) -> int:
         """Return the Lifeguard health score."""
         return 0 if self.agent is None else self.agent.swim.stats.health
@@ -232,6 +252,15 @@ class Peers:
             return None
         if secret.length < SHORT_SECRET:
             self._log.warning("gossip", message=f"the secret is short: {secret.length} bytes")
+        wire = self._settings.gossip.wire
+        verified = {
+            "GossipVerifyIncoming": wire.verify_incoming,
+            "GossipVerifyOutgoing": wire.verify_outgoing,
+        }
+        if off := [name for name, on in verified.items() if not on]:
+            # MetalLB's rule: a key that its file lacks is false.
+            problem = "a secret is set, but config.json turns encryption off"
+            self._log.warning("gossip", message=problem, off=off)
         return Keyring([secret.key])
 
     def _on_error(self, where: str, error: Exception) -> None:

@@ -1,10 +1,12 @@
 """Watches the mounted gossip secret: a changed file changes the key without a restart."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from speaker.settings import Secret, SettingsError, read_secret
+from speaker.rekeying import Look, Rekeying, SecretRefusal
+from speaker.settings import SHORT_SECRET, Secret, SettingsError, read_secret
 
 POLL = 2.0
 """Seconds between looks. kubelet swaps a mounted Secret within about 90 s."""
@@ -13,14 +15,16 @@ POLL = 2.0
 class SecretFile:
     """Reads the file again and again, and calls `on_change` with each new key.
 
-    A file that is missing or empty for a moment (a swap) changes nothing; it is logged once.
+    What gives no new key changes nothing: a file that is missing or empty for a moment (a swap),
+    half written, or too short. It is logged and counted once.
     """
 
     def __init__(
         self, path: str, current: Secret, on_change: Callable[[bytes], None], log: Any
     ) -> None:
+        self.refused: Counter[SecretRefusal] = Counter()
         self._path = path
-        self._current = current
+        self._rekeying = Rekeying(current)
         self._on_change = on_change
         self._log = log
         self._complained = ""
@@ -29,17 +33,30 @@ class SecretFile:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(POLL)
-            try:
-                found = await asyncio.to_thread(read_secret, self._path, "")
-            except SettingsError as error:
-                self._complain(str(error))
-                continue
-            self._complained = ""
-            if found.key is not None and found.key != self._current.key:
-                self._on_change(found.key)
-                self._current = found
+            await self.look()
 
-    def _complain(self, problem: str) -> None:
-        if problem != self._complained:
-            self._complained = problem
-            self._log.warning("secret", error=problem, message="the key in use stays")
+    async def look(self) -> None:
+        """Look once."""
+        try:
+            found = await asyncio.to_thread(read_secret, self._path, "")
+        except SettingsError as error:
+            self._rekeying.failed()
+            if str(error) != self._complained:
+                self._complained = str(error)
+                self._refuse(SecretRefusal.UNREADABLE, self._complained)
+            return
+        self._complained = ""
+        match self._rekeying.read(found):
+            case Look.NEW_KEY if found.key is not None:
+                self._on_change(found.key)
+            case SecretRefusal.SHORT as reason:
+                problem = f"the new secret is short: {found.length} bytes, not {SHORT_SECRET}"
+                self._refuse(reason, problem)
+            case SecretRefusal.SAME_KEY as reason:
+                self._refuse(reason, "the file has changed, but only its first 32 bytes count")
+
+    def _refuse(self, reason: SecretRefusal, problem: str) -> None:
+        self.refused[reason] += 1
+        self._log.warning(
+            "secret", error=problem, reason=reason.value, message="the key in use stays"
+        )

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 GOSSIP_PORT = 7946
 SHORT_SECRET = 16
+"""Bytes: a shorter secret can be guessed. It is warned of at the start, as MetalLB takes any, and
+refused where it would replace another: then it is most likely a file half written."""
 FAILOVER_AFTER = 0.35
 SHORTEST_FAILOVER, LONGEST_FAILOVER = 0.1, 5.0
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -89,6 +92,8 @@ class Secret:
 
     key: bytes | None
     length: int = 0
+    digest: bytes = b""
+    """Of all its bytes: the key tells nothing of those after the first 32."""
 
     def __repr__(self) -> str:
         return f"Secret({'set' if self.key else 'none'})"
@@ -116,7 +121,7 @@ def read_secret(path: str, value: str) -> Secret:
 
 
 def _secret(content: bytes) -> Secret:
-    return Secret(metallb_key(content), len(content))
+    return Secret(metallb_key(content), len(content), sha256(content).digest())
 
 
 def split_seed(text: str, default_port: int) -> tuple[str, int]:

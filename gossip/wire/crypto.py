@@ -39,6 +39,9 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring({len(self._ciphers)} keys)"
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._ciphers
+
     @property
     def keys(self) -> tuple[bytes, ...]:
         """All keys, the primary first."""

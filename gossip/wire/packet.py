@@ -68,10 +68,18 @@ class PacketCodec:
             spent += crypto.overhead(self._config.encryption_version)
         return udp_buffer_size - spent
 
-    def seal(self, parts: Sequence[bytes], *, crc: bool, nonce: Callable[[], bytes]) -> bytes:
+    def seal(
+        self,
+        parts: Sequence[bytes],
+        *,
+        crc: bool,
+        nonce: Callable[[], bytes],
+        key: bytes | None = None,
+    ) -> bytes:
         """Make a datagram of encoded messages: one goes bare, several as a compound.
 
-        `nonce` gives 12 fresh bytes a call. ValueError for no parts, or too many.
+        `nonce` gives 12 fresh bytes a call; `key` is one that need not be the primary. ValueError
+        for no parts, or too many.
         """
         data = parts[0] if len(parts) == 1 and parts[0] else _join(parts)
         if self._config.compress and len(data) >= MIN_COMPRESSED:
@@ -81,9 +89,8 @@ class PacketCodec:
             data = crc_header.add(data)
         config = self._config
         if self._keyring and config.verify_outgoing:
-            data = crypto.seal(
-                self._keyring.primary, data, config.label, nonce(), config.encryption_version
-            )
+            key = key or self._keyring.primary
+            data = crypto.seal(key, data, config.label, nonce(), config.encryption_version)
         return label.add(config.label, data) if config.label else data
 
     def open(self, data: bytes) -> Opened:

@@ -30,14 +30,24 @@ class StreamCodec:
         """Bytes of a request or reply, at most."""
         return self._config.max_stream
 
-    def seal(self, message: Message, *, dialer: bool, nonce: Callable[[], bytes]) -> bytes:
-        """Make a request (`dialer`) or a reply; ValueError for what must not be sent."""
+    def seal(
+        self,
+        message: Message,
+        *,
+        dialer: bool,
+        nonce: Callable[[], bytes],
+        key: bytes | None = None,
+    ) -> bytes:
+        """Make a request (`dialer`) or a reply; ValueError for what must not be sent.
+
+        `key` is one that need not be the primary.
+        """
         config = self._config
         data = encode_stream(message, config.ints)
         if config.compress:
             data = compress.wrap(data)
         if self._keyring and config.verify_outgoing:
-            data = self._frame(self._keyring.primary, data, nonce())
+            data = self._frame(key or self._keyring.primary, data, nonce())
         if len(data) > config.max_stream:
             raise ValueError(f"a stream of {len(data)} bytes, more than {config.max_stream}")
         return label.add(config.label, data) if dialer else data
@@ -57,15 +67,20 @@ class StreamCodec:
 
     def open(self, data: bytes, *, accepting: bool) -> Message:
         """Take a whole request or reply apart; WireError if it is refused."""
+        return self.open_keyed(data, accepting=accepting)[0]
+
+    def open_keyed(self, data: bytes, *, accepting: bool) -> tuple[Message, bytes | None]:
+        """Do as `open`, and say which key it was sealed with; None where it was not."""
         plain: bytes | memoryview = label.strip(data, self.expected_label(accepting))
+        key = None
         if not plain:
             raise WireError(Refusal.EMPTY)
         self.check_type(plain[0])
         if plain[0] == MessageType.ENCRYPT:
-            plain = self._unframe(memoryview(plain))
+            plain, key = self._unframe(memoryview(plain))
         if plain[0] == MessageType.COMPRESS:
             plain = compress.unwrap(plain, self._config.max_stream)
-        return decode_stream(plain, self._config.max_stream)
+        return decode_stream(plain, self._config.max_stream), key
 
     def expected_label(self, accepting: bool) -> bytes:
         """Only what a dialler sends bears the label."""
@@ -98,13 +113,12 @@ class StreamCodec:
         head = _FRAME.pack(MessageType.ENCRYPT, crypto.sealed_length(len(plain), version))
         return head + crypto.seal(key, plain, head + self._config.label, nonce, version)
 
-    def _unframe(self, data: memoryview) -> bytes:
+    def _unframe(self, data: memoryview) -> tuple[bytes, bytes]:
         length = self.frame_length(data)
         if length is None or length > len(data) or self._keyring is None:
             raise WireError(Refusal.TRUNCATED)
         aad = bytes(data[: _FRAME.size]) + self._config.label
-        plain, _ = crypto.open_sealed(self._keyring, data[_FRAME.size : length], aad)
-        return plain
+        return crypto.open_sealed(self._keyring, data[_FRAME.size : length], aad)
 
 
 class StreamReader:

@@ -30,11 +30,12 @@ def happened(network: Any, kind: type) -> list[Any]:
 
 
 def calm(network: Any, members: list[tuple[Swim, Keyring]]) -> None:
-    """Nobody was lost and no packet was unreadable."""
+    """Nobody was lost, no packet was unreadable, and nobody thought that it had stood still."""
     assert not happened(network, Gone)
     assert not happened(network, Suspected)
     for swim, _ in members:
         assert not swim.stats.refusals
+        assert not swim.stats.stalls
         assert len(swim.live()) == len(members)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from netns import Host, missing_right, segment
+from speaker.rekeying import SecretRefusal
 from speakers import MANIFEST, Speaker, speaker, wait_until
 
 pytestmark = [
@@ -134,6 +135,10 @@ def test_a_changed_secret_is_accepted_without_a_restart(
     first, second, secret = pair
     secret.write_text("")
     assert "is empty" in first.wait_for("secret")["error"]
+    secret.write_text("a")
+    assert "short" in first.wait_for("secret", reason="short")["error"]
+    refused = 'clarion_gossip_secret_refused_total{reason="%s"}'
+    assert [first.metric(refused % reason) for reason in SecretRefusal] == [1, 1, 0]
     secret.write_text("another secret of more than sixteen bytes")
     for one in (first, second):
         one.wait_for("secret", state="accepted")
