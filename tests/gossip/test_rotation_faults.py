@@ -108,8 +108,8 @@ def ring(network: Any) -> Ring:
 
 
 @pytest.fixture
-def new_ring(new_network: Callable[..., Any]) -> Callable[[int], Ring]:
-    return lambda size: Ring(new_network(), size)
+def new_ring(new_network: Callable[..., Any]) -> Callable[..., Ring]:
+    return lambda size, seed=1: Ring(new_network(seed=seed), size)
 
 
 # ---- a restart during a rotation
@@ -117,7 +117,7 @@ def new_ring(new_network: Callable[..., Any]) -> Callable[[int], Ring]:
 
 @pytest.mark.parametrize("size", [2, 3, 5, 12])
 def test_one_that_restarts_with_the_new_key_alone_takes_part_at_once(
-    new_ring: Callable[[int], Ring], size: int
+    new_ring: Callable[..., Ring], size: int
 ) -> None:
     ring = new_ring(size)
     ring.rotate(NEW)
@@ -197,20 +197,25 @@ def test_what_is_asked_in_a_key_is_answered_in_it(ring: Ring) -> None:
     assert ring.keys["n2"].primary == OLD, "a trial ping says nothing of its sender's key"
 
 
+@pytest.mark.parametrize("seed", range(1, 9))
 def test_members_not_heard_lately_are_sealed_to_with_the_key_before(
-    new_ring: Callable[[int], Ring],
+    new_ring: Callable[..., Ring], seed: int
 ) -> None:
-    """Half of the ring is foreign, and the change is heard of before most of them have spoken."""
-    ring = new_ring(12)
+    """Half of the ring is foreign, and the change is heard of before most of them have spoken.
+
+    The one that brought it is gone again: it could reach a foreign one through others alone, and
+    asks three at random.
+    """
+    ring = new_ring(12, seed)
     ours, foreign = ring.names[:6], ring.names[6:]
     ring.rotate(NEW, *ours)
     ring.restart("n1", NEW)
     ring.network.run(0.01)
     assert ring.keys["n2"].primary == NEW
+    ring.network.frozen.add("n1")
     ring.network.run(20)
     suspected = {event.member.name for event in ring.happened(Suspected)}
     assert not suspected & set(foreign)
-    assert ring.whole()
 
 
 # ---- a cut during a rotation
@@ -240,7 +245,7 @@ def test_one_cut_off_that_has_the_key_before_the_cable_is_back(ring: Ring) -> No
 
 
 def test_two_cut_off_learn_from_the_others_that_the_key_is_in_use(
-    new_ring: Callable[[int], Ring],
+    new_ring: Callable[..., Ring],
 ) -> None:
     """Neither is alone, and they are given the key one after the other."""
     ring = new_ring(4)
@@ -258,7 +263,7 @@ def test_two_cut_off_learn_from_the_others_that_the_key_is_in_use(
 
 
 def test_a_reply_under_the_key_on_trial_tells_that_it_is_in_use(
-    new_ring: Callable[[int], Ring],
+    new_ring: Callable[..., Ring],
 ) -> None:
     """Only those cut off know where the others are, so nobody else can begin."""
     ring = new_ring(4)
@@ -308,7 +313,7 @@ def test_one_alone_with_the_new_key_finds_a_ring_that_has_the_old(ring: Ring) ->
 
 
 def test_two_that_use_the_new_key_find_a_ring_that_has_the_old(
-    new_ring: Callable[[int], Ring],
+    new_ring: Callable[..., Ring],
 ) -> None:
     """The others know no seeds. A conversation that they cannot read is begun again in theirs."""
     ring = new_ring(4)
@@ -324,7 +329,7 @@ def test_two_that_use_the_new_key_find_a_ring_that_has_the_old(
 
 
 def test_halves_that_have_nothing_but_the_newest_key_in_common(
-    new_ring: Callable[[int], Ring],
+    new_ring: Callable[..., Ring],
 ) -> None:
     """One half has changed its key during the cut, and then all are given a third one."""
     ring = new_ring(4)
