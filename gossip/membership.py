@@ -6,7 +6,9 @@ raises it, and at the same incarnation dead beats suspect beats alive.
 
 from collections.abc import Sequence
 
+from gossip import mark
 from gossip.address import allowed, to_text
+from gossip.calendar import MAX_STEPS
 from gossip.config import VSN_LENGTH
 from gossip.core import UINT32, Core
 from gossip.io import Address, Gone, Joined, NameConflict, Recovered, Suspected, Updated
@@ -70,9 +72,12 @@ class Membership:
         for timer in self._timers.values():
             timer.postpone(until)
 
-    def alive(self, message: Alive, now: float) -> Ignored | None:
-        """Apply an alive message; gives the reason where it changes nothing."""
-        reason = self._refuse_alive(message) or self._apply_alive(message, now)
+    def alive(self, message: Alive, now: float, *, first_hand: bool = False) -> Ignored | None:
+        """Apply an alive message; gives the reason where it changes nothing.
+
+        `first_hand`: the node itself says so, in a conversation over TCP with that address.
+        """
+        reason = self._refuse_alive(message) or self._apply_alive(message, now, first_hand)
         if reason is None:
             self._count_accusers(now)
         return self._core.ignore(reason) if reason else None
@@ -109,7 +114,9 @@ class Membership:
         own = self._table.own
         for row in rows:
             accused = row.name == own.name and row.state in (State.DEAD, State.SUSPECT)
-            if accused and row.incarnation >= own.incarnation and not self.leaving:
+            if not accused or row.incarnation < own.incarnation or self.leaving:
+                continue
+            if not self._ahead(row.name, row.incarnation, None, now):
                 self._refute(row.incarnation, now)
 
     def announce_self(self) -> None:
@@ -148,16 +155,33 @@ class Membership:
             return Ignored.BAD_NAME
         return None if self._core.hooks.may_live(message) else Ignored.HOOK
 
-    def _apply_alive(self, message: Alive, now: float) -> Ignored | None:
+    def _ahead(self, name: str, incarnation: int, meta: bytes | None, now: float) -> bool:
+        """Tell whether an incarnation of a node of our kind is one that it cannot have yet.
+
+        Of our kind: ourselves, and whose Meta carries our mark, or did when it was last known.
+        """
+        if incarnation <= self._core.calendar.latest(now):
+            return False
+        member = self._table.get(name)
+        if member is None:
+            return _marked(meta) or self._table.buried(name) > 0
+        if incarnation <= member.incarnation + MAX_STEPS:
+            return False
+        return member.own or _marked(member.meta) or _marked(meta)
+
+    def _apply_alive(self, message: Alive, now: float, first_hand: bool) -> Ignored | None:
         port = message.port or self._core.config.port
         member = self._table.get(message.node)
         if member is None:
-            return self._add(message, port, now)
+            return self._add(message, port, now, first_hand)
         moved = (member.addr, member.port) != (message.addr, port)
         if moved and not self._may_move(member, now):
             claimed = Address(to_text(message.addr) or "", port)
             self._core.events.add(NameConflict(member.view(), claimed, message.incarnation))
             return Ignored.NAME_CONFLICT
+        ahead = self._ahead(message.node, message.incarnation, message.meta, now)
+        if ahead and (member.own or not first_hand):
+            return Ignored.INCARNATION_AHEAD
         if member.own:
             return self._alive_about_self(message, now)
         if message.incarnation <= member.incarnation and not moved:
@@ -171,9 +195,12 @@ class Membership:
             return 0 < reclaim < now - member.since
         return member.state is State.LEFT
 
-    def _add(self, message: Alive, port: int, now: float) -> Ignored | None:
+    def _add(self, message: Alive, port: int, now: float, first_hand: bool) -> Ignored | None:
         if message.incarnation < 1:
             return Ignored.OLD_INCARNATION
+        if not first_hand and self._ahead(message.node, message.incarnation, message.meta, now):
+            # A node whose clock is wrong is believed as soon as it says so itself.
+            return Ignored.INCARNATION_AHEAD
         if self._table.full:
             return Ignored.TABLE_FULL
         if message.incarnation <= (buried := self._table.buried(message.node)):
@@ -227,6 +254,8 @@ class Membership:
             return Ignored.UNKNOWN_NODE
         if message.incarnation < member.incarnation:
             return self._outdated(member, now)
+        if self._ahead(message.node, message.incarnation, None, now):
+            return Ignored.INCARNATION_AHEAD
         timer = self._timers.get(member.name)
         if timer is not None:
             return self._confirm(timer, message, now)
@@ -279,6 +308,8 @@ class Membership:
             return Ignored.UNKNOWN_NODE
         if message.incarnation < member.incarnation:
             return self._outdated(member, now)
+        if self._ahead(message.node, message.incarnation, None, now):
+            return Ignored.INCARNATION_AHEAD
         self._timers.pop(member.name, None)
         if not member.living:
             return Ignored.NOT_ALIVE
@@ -323,6 +354,10 @@ class Membership:
     def _tell_self(self, now: float, *, always: bool = False) -> None:
         self.announce_self()
         self._core.outbox.shout(self._table.own.alive(), now, always=always)
+
+
+def _marked(meta: bytes | None) -> bool:
+    return mark.decode(meta or b"") is not None
 
 
 def _plausible(vsn: bytes) -> bool:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gossip.address import to_text
 from gossip.core import Core
 from gossip.io import Address, Exchanged, UserState
 from gossip.membership import Membership
@@ -22,6 +23,7 @@ MAX_WAITING = 4
 
 @dataclass(slots=True)
 class _Table:
+    peer: Address
     rows: list[NodeState]
     done: int
     finish: Callable[[], None]
@@ -65,7 +67,7 @@ class Merger:
             then()
 
         news = self._news(message.nodes)
-        self._waiting.append(_Table(news, 0, finish))
+        self._waiting.append(_Table(peer, news, 0, finish))
         if len(self._waiting) == 1:
             self._bite(self._waiting[0], BITE, now)
         while len(self._waiting) > MAX_WAITING:
@@ -78,7 +80,7 @@ class Merger:
             rows = self._news(rows)
         table.done += size
         for row in rows:
-            self._merge_row(row, now)
+            self._merge_row(row, table.peer, now)
         self._next = now
         if table.done >= len(table.rows):
             self._waiting.popleft()
@@ -89,11 +91,12 @@ class Merger:
         self._core.stats.ignored[Ignored.OLD_INCARNATION] += len(rows) - len(news)
         return news
 
-    def _merge_row(self, row: NodeState, now: float) -> None:
+    def _merge_row(self, row: NodeState, peer: Address, now: float) -> None:
         name = self._core.name
         if row.state is State.ALIVE:
             alive = Alive(row.addr, row.incarnation, row.meta, row.name, row.port, row.vsn)
-            self._membership.alive(alive, now)
+            first_hand = to_text(row.addr) == peer.ip
+            self._membership.alive(alive, now, first_hand=first_hand)
         elif row.state is State.LEFT:
             self._membership.dead(Dead(row.name, row.incarnation, row.name), now)
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gossip.address import allowed, to_bytes, to_text
 from gossip.awareness import Awareness
+from gossip.calendar import Calendar
 from gossip.config import Config
 from gossip.core import UINT32, Core
 from gossip.events import EventQueue
@@ -94,8 +95,8 @@ class Swim:
         """Start as the only member known.
 
         `address` is where others reach us. `incarnation` must be above that of our earlier life:
-        Unix seconds will do. `nonce` gives 12 fresh bytes. ValueError: no IP address, no name,
-        meta or incarnation out of bounds.
+        Unix seconds will do, and are then our clock too (see `set_clock`). `nonce` gives 12 fresh
+        bytes. ValueError: no IP address, no name, meta or incarnation out of bounds.
         """
         _check(name, incarnation, meta)
         own = Member(
@@ -112,17 +113,17 @@ class Swim:
         self._stats = Stats()
         table = Table(own, rng)
         outbox = Outbox(config, keyring, nonce, table, self._stats)
-        awareness = Awareness(config.awareness_max_multiplier)
         events = EventQueue(self._stats)
         self._core = Core(
             config,
             table,
             outbox,
-            awareness,
+            Awareness(config.awareness_max_multiplier),
             events,
             self._stats,
             rng,
             hooks,
+            Calendar(incarnation, now),
             rng.getrandbits(32),
         )
         self._membership = Membership(self._core)
@@ -230,6 +231,10 @@ class Swim:
         """Push/pull now with whoever is at this address, a member or one held dead."""
         self._exchanges.call(address, now)
         self._after(now)
+
+    def set_clock(self, unix: float, now: float) -> None:
+        """Say what the Unix time is: the clock may have been set right since we started."""
+        self._core.calendar.set(unix, now)
 
     def set_meta(self, meta: bytes, now: float) -> None:
         """Change our meta, at most 512 bytes (ValueError), and tell everybody."""
