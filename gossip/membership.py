@@ -14,7 +14,7 @@ from gossip.core import UINT32, Core
 from gossip.io import Address, Gone, Joined, NameConflict, Recovered, Suspected, Updated
 from gossip.member import Member
 from gossip.stats import Ignored
-from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
+from gossip.suspicion import Suspicion, Suspicions, expected_confirmations, suspicion_timeout
 from gossip.wire.messages import Alive, Dead, NodeState, State, Suspect
 
 MAX_NAME = 255
@@ -27,28 +27,34 @@ class Membership:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._table = core.table
-        self._timers: dict[str, Suspicion] = {}
+        self._timers = Suspicions()
+        self._recount = False
         self.leaving = False
 
     def deadline(self) -> float | None:
         """When the next suspicion runs out."""
-        if not self._timers:
-            return None
-        return min(timer.deadline for timer in self._timers.values())
+        return self._timers.deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Declare dead whose suspicion ran out."""
-        if not self._timers:
-            return
-        due = [name for name, timer in self._timers.items() if timer.deadline <= now]
-        for name in due:
-            member = self._table.get(name)
-            if member is not None:
+        for name in self._timers.due(now):
+            member, timer = self._table.get(name), self._timers.get(name)
+            if member is not None and timer is not None:
                 self._core.stats.deaths += 1
-                self._run_out(member, self._timers[name], now)
-            self._timers.pop(name, None)
-        if due:
-            self._count_accusers(now)
+                self._run_out(member, timer, now)
+            self._timers.stop(name)
+            self._recount = True
+
+    def settle(self, now: float) -> None:
+        """End an input: tell the timers how many members there are who could still accuse.
+
+        Once for all that a packet or a bite of a table says, as there may be thousands of timers.
+        """
+        if not (self._recount and self._core.config.check_together):
+            return
+        self._recount = False
+        most = max(0, self._core.config.suspicion_mult - 2)
+        self._timers.expect_at_most(min(self._table.alive_peers, most), now)
 
     def wants_our_word(self, name: str) -> bool:
         """Tell whether it would matter that we accuse this node: nobody does, or too few do."""
@@ -64,13 +70,12 @@ class Membership:
         return [
             Suspect(name, member.incarnation, member.name)
             for member in map(self._table.get, self._timers)
-            if member is not None and self._timers[member.name].accused_by(name)
+            if member is not None and self._timers.accused_by(member.name, name)
         ]
 
     def postpone(self, until: float) -> None:
         """Let no suspicion run out before `until`: we stood still, and heard nobody."""
-        for timer in self._timers.values():
-            timer.postpone(until)
+        self._timers.postpone(until)
 
     def alive(self, message: Alive, now: float, *, first_hand: bool = False) -> Ignored | None:
         """Apply an alive message; gives the reason where it changes nothing.
@@ -78,15 +83,13 @@ class Membership:
         `first_hand`: the node itself says so, in a conversation over TCP with that address.
         """
         reason = self._refuse_alive(message) or self._apply_alive(message, now, first_hand)
-        if reason is None:
-            self._count_accusers(now)
+        self._recount = self._recount or reason is None
         return self._core.ignore(reason) if reason else None
 
     def suspect(self, message: Suspect, now: float) -> Ignored | None:
         """Apply an accusation; gives the reason where it changes nothing."""
         reason = self._apply_suspect(message, now)
-        if reason is None:
-            self._count_accusers(now)
+        self._recount = self._recount or reason is None
         return self._core.ignore(reason) if reason else None
 
     def dead(self, message: Dead, now: float) -> Ignored | None:
@@ -231,7 +234,7 @@ class Membership:
         return self._refute(message.incarnation, now)
 
     def _revive(self, member: Member, message: Alive, port: int, now: float) -> None:
-        self._timers.pop(member.name, None)
+        self._timers.stop(member.name)
         before, meta = member.state, member.meta
         member.told = None
         member.addr, member.port, member.vsn = message.addr, port, message.vsn
@@ -256,9 +259,8 @@ class Membership:
             return self._outdated(member, now)
         if self._ahead(message.node, message.incarnation, None, now):
             return Ignored.INCARNATION_AHEAD
-        timer = self._timers.get(member.name)
-        if timer is not None:
-            return self._confirm(timer, message, now)
+        if self._timers.get(member.name) is not None:
+            return self._confirm(message, now)
         if member.state is not State.ALIVE:
             return Ignored.NOT_ALIVE
         if member.own:
@@ -266,13 +268,13 @@ class Membership:
         self._core.outbox.broadcast(member.name, message)
         member.incarnation = message.incarnation
         self._table.set_state(member, State.SUSPECT, now)
-        self._timers[member.name] = self._suspicion(message.sender, now)
+        self._timers.start(member.name, self._suspicion(message.sender, now), now)
         self._core.stats.suspicions += 1
         self._core.events.add(Suspected(member.view()))
         return None
 
-    def _confirm(self, timer: Suspicion, message: Suspect, now: float) -> Ignored | None:
-        if not timer.confirm(message.sender, now):
+    def _confirm(self, message: Suspect, now: float) -> Ignored | None:
+        if not self._timers.confirm(message.node, message.sender, now):
             return Ignored.REPEATED
         self._core.outbox.broadcast(message.node, message)
         return None
@@ -283,14 +285,6 @@ class Membership:
         maximum = config.suspicion_max_timeout_mult * minimum
         expected = expected_confirmations(config.suspicion_mult, nodes)
         return Suspicion(accuser, expected, minimum, maximum, now)
-
-    def _count_accusers(self, now: float) -> None:
-        """Tell the timers how many members there are who could still accuse."""
-        if not (self._timers and self._core.config.check_together):
-            return
-        possible = self._table.alive_peers
-        for timer in self._timers.values():
-            timer.expect_at_most(possible, now)
 
     def _run_out(self, member: Member, timer: Suspicion, now: float) -> None:
         if not timer.unheard:
@@ -310,7 +304,7 @@ class Membership:
             return self._outdated(member, now)
         if self._ahead(message.node, message.incarnation, None, now):
             return Ignored.INCARNATION_AHEAD
-        self._timers.pop(member.name, None)
+        self._timers.stop(member.name)
         if not member.living:
             return Ignored.NOT_ALIVE
         if member.own and not self.leaving:

@@ -449,6 +449,7 @@ class Swim:
     def _after(self, now: float) -> None:
         """End every input: whatever moves a deadline does it before this."""
         self._stale = True
+        self._membership.settle(now)
         self._gossiper.note(now)
         self._exchanges.watch_loneliness(now)
         if self._left_by is not None and not self._left:
