@@ -361,6 +361,8 @@ class Swim:
 
     def _received(self, message: Message) -> None:
         self._stats.received[_TYPES[type(message)]] += 1
+        if isinstance(message, PushPull) and message.refused:
+            self._stats.refusals.update(message.refused)
 
     def _dispatch(self, message: Message, source: Address, now: float) -> None:
         match message:
