@@ -38,7 +38,7 @@ def _row(number: int) -> NodeState:
     rng = random.Random(number)  # noqa: S311
     addr = bytes((10, 1, number >> 8, number & 255))
     meta = mark.encode(Mark(rng.getrandbits(32)))
-    life = _LIFE + rng.randrange(1_000_000)
+    life = _LIFE - rng.randrange(1_000_000)
     name = f"worker-{number}.example.internal"
     return NodeState(addr, life, meta, name, 7946, State.ALIVE, CURRENT_VSN)
 

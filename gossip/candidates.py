@@ -39,6 +39,8 @@ class _Candidate:
     message: Alive
     address: Address
     due: float
+    first_hand: bool
+    """Whether the node itself brought it, in a conversation over TCP."""
     left: int = TRIES
     sequences: list[int] = field(default_factory=list)
     over: bool = False
@@ -83,13 +85,16 @@ class Candidates:
     def alive(self, message: Alive, now: float, dialler: Address | None = None) -> None:
         """Take an alive message that nobody sent at our request. `dialler` is who opened the stream
         in which it came: its own row is asked for at once, so that joining takes no longer."""
-        asks = self._core.config.ask_newcomers and self._membership.unproved(message, now)
-        if not asks:
-            self._membership.alive(message, now)
-            return
         port = message.port or self._core.config.port
         address = Address(to_text(message.addr) or "", port)
+        first_hand = dialler is not None and dialler.ip == address.ip
+        unproved = self._membership.unproved(message, now, first_hand=first_hand)
+        if not (self._core.config.ask_newcomers and unproved):
+            self._membership.alive(message, now, first_hand=first_hand)
+            return
         candidate = self._known(message, address) or self._begin(message, address, now)
+        if candidate is not None:
+            candidate.first_hand = candidate.first_hand or first_hand
         if candidate is not None and address == dialler and candidate.left == TRIES:
             self._ping(candidate, now)
         self._ping_fresh(now)
@@ -107,7 +112,7 @@ class Candidates:
         if candidate is None:
             return False
         self._end(candidate)
-        self._membership.alive(candidate.message, now)
+        self._membership.alive(candidate.message, now, first_hand=candidate.first_hand)
         return True
 
     def _known(self, message: Alive, address: Address) -> _Candidate | None:
@@ -124,7 +129,7 @@ class Candidates:
         if self._count >= MAX_CANDIDATES or len(same) >= MOST_ADDRESSES:
             self._core.ignore(Ignored.NEWCOMERS_FULL)
             return None
-        candidate = _Candidate(message, address, now)
+        candidate = _Candidate(message, address, now, first_hand=False)
         self._by_name.setdefault(message.node, []).append(candidate)
         self._count += 1
         self._fresh.append(candidate)

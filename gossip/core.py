@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from random import Random
 
     from gossip.awareness import Awareness
+    from gossip.calendar import Calendar
     from gossip.config import Config
     from gossip.events import EventQueue
     from gossip.hooks import Hooks
     from gossip.outbox import Outbox
     from gossip.stats import Ignored, Stats
     from gossip.table import Table
-
 UINT32 = 0xFFFFFFFF
 
 
@@ -29,6 +29,7 @@ class Core:
     stats: "Stats"
     rng: "Random"
     hooks: "Hooks"
+    calendar: "Calendar"
     sequence: int
     ack_payload: bytes | None = None
 

@@ -6,13 +6,15 @@ raises it, and at the same incarnation dead beats suspect beats alive.
 
 from collections.abc import Sequence
 
+from gossip import mark
 from gossip.address import allowed, to_text
+from gossip.calendar import MAX_STEPS
 from gossip.config import VSN_LENGTH
 from gossip.core import UINT32, Core
 from gossip.io import Address, Gone, Joined, NameConflict, Recovered, Suspected, Updated
 from gossip.member import Member
 from gossip.stats import Ignored
-from gossip.suspicion import Suspicion, expected_confirmations, suspicion_timeout
+from gossip.suspicion import Suspicion, Suspicions, expected_confirmations, suspicion_timeout
 from gossip.wire.messages import Alive, Dead, NodeState, State, Suspect
 
 MAX_NAME = 255
@@ -25,28 +27,34 @@ class Membership:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._table = core.table
-        self._timers: dict[str, Suspicion] = {}
+        self._timers = Suspicions()
+        self._recount = False
         self.leaving = False
 
     def deadline(self) -> float | None:
         """When the next suspicion runs out."""
-        if not self._timers:
-            return None
-        return min(timer.deadline for timer in self._timers.values())
+        return self._timers.deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Declare dead whose suspicion ran out."""
-        if not self._timers:
-            return
-        due = [name for name, timer in self._timers.items() if timer.deadline <= now]
-        for name in due:
-            member = self._table.get(name)
-            if member is not None:
+        for name in self._timers.due(now):
+            member, timer = self._table.get(name), self._timers.get(name)
+            if member is not None and timer is not None:
                 self._core.stats.deaths += 1
-                self._run_out(member, self._timers[name], now)
-            self._timers.pop(name, None)
-        if due:
-            self._count_accusers(now)
+                self._run_out(member, timer, now)
+            self._timers.stop(name)
+            self._recount = True
+
+    def settle(self, now: float) -> None:
+        """End an input: tell the timers how many members there are who could still accuse.
+
+        Once for all that a packet or a bite of a table says, as there may be thousands of timers.
+        """
+        if not (self._recount and self._core.config.check_together):
+            return
+        self._recount = False
+        most = max(0, self._core.config.suspicion_mult - 2)
+        self._timers.expect_at_most(min(self._table.alive_peers, most), now)
 
     def wants_our_word(self, name: str) -> bool:
         """Tell whether it would matter that we accuse this node: nobody does, or too few do."""
@@ -62,24 +70,27 @@ class Membership:
         return [
             Suspect(name, member.incarnation, member.name)
             for member in map(self._table.get, self._timers)
-            if member is not None and self._timers[member.name].accused_by(name)
+            if member is not None and self._timers.accused_by(member.name, name)
         ]
 
     def postpone(self, until: float) -> None:
         """Let no suspicion run out before `until`: we stood still, and heard nobody."""
-        for timer in self._timers.values():
-            timer.postpone(until)
+        self._timers.postpone(until)
 
-    def alive(self, message: Alive, now: float) -> Ignored | None:
-        """Apply an alive message; gives the reason where it changes nothing."""
-        reason = self._refuse_alive(message) or self._apply_alive(message, now)
-        if reason is None:
-            self._count_accusers(now)
+    def alive(self, message: Alive, now: float, *, first_hand: bool = False) -> Ignored | None:
+        """Apply an alive message; gives the reason where it changes nothing.
+
+        `first_hand`: the node itself says so, in a conversation over TCP with that address.
+        """
+        reason = self._refuse_alive(message) or self._apply_alive(message, now, first_hand)
+        self._recount = self._recount or reason is None
         return self._core.ignore(reason) if reason else None
 
-    def unproved(self, message: Alive, now: float) -> bool:
+    def unproved(self, message: Alive, now: float, *, first_hand: bool = False) -> bool:
         """Tell whether an alive message would bring in a name, or a dead one at another address, or
         claims our own name: what a recording can do however low its incarnation is."""
+        if not first_hand and self._ahead(message.node, message.incarnation, message.meta, now):
+            return False
         member = self._table.get(message.node)
         if member is None:
             buried = self._table.buried(message.node)
@@ -93,8 +104,7 @@ class Membership:
     def suspect(self, message: Suspect, now: float) -> Ignored | None:
         """Apply an accusation; gives the reason where it changes nothing."""
         reason = self._apply_suspect(message, now)
-        if reason is None:
-            self._count_accusers(now)
+        self._recount = self._recount or reason is None
         return self._core.ignore(reason) if reason else None
 
     def dead(self, message: Dead, now: float) -> Ignored | None:
@@ -122,7 +132,9 @@ class Membership:
         own = self._table.own
         for row in rows:
             accused = row.name == own.name and row.state in (State.DEAD, State.SUSPECT)
-            if accused and row.incarnation >= own.incarnation and not self.leaving:
+            if not accused or row.incarnation < own.incarnation or self.leaving:
+                continue
+            if not self._ahead(row.name, row.incarnation, None, now):
                 self._refute(row.incarnation, now)
 
     def announce_self(self) -> None:
@@ -161,16 +173,33 @@ class Membership:
             return Ignored.BAD_NAME
         return None if self._core.hooks.may_live(message) else Ignored.HOOK
 
-    def _apply_alive(self, message: Alive, now: float) -> Ignored | None:
+    def _ahead(self, name: str, incarnation: int, meta: bytes | None, now: float) -> bool:
+        """Tell whether an incarnation of a node of our kind is one that it cannot have yet.
+
+        Of our kind: ourselves, and whose Meta carries our mark, or did when it was last known.
+        """
+        if incarnation <= self._core.calendar.latest(now):
+            return False
+        member = self._table.get(name)
+        if member is None:
+            return _marked(meta) or self._table.buried(name) > 0
+        if incarnation <= member.incarnation + MAX_STEPS:
+            return False
+        return member.own or _marked(member.meta) or _marked(meta)
+
+    def _apply_alive(self, message: Alive, now: float, first_hand: bool) -> Ignored | None:
         port = message.port or self._core.config.port
         member = self._table.get(message.node)
         if member is None:
-            return self._add(message, port, now)
+            return self._add(message, port, now, first_hand)
         moved = (member.addr, member.port) != (message.addr, port)
         if moved and not self._may_move(member, now):
             claimed = Address(to_text(message.addr) or "", port)
             self._core.events.add(NameConflict(member.view(), claimed, message.incarnation))
             return Ignored.NAME_CONFLICT
+        ahead = self._ahead(message.node, message.incarnation, message.meta, now)
+        if ahead and (member.own or not first_hand):
+            return Ignored.INCARNATION_AHEAD
         if member.own:
             return self._alive_about_self(message, now)
         if message.incarnation <= member.incarnation and not moved:
@@ -184,9 +213,12 @@ class Membership:
             return 0 < reclaim < now - member.since
         return member.state is State.LEFT
 
-    def _add(self, message: Alive, port: int, now: float) -> Ignored | None:
+    def _add(self, message: Alive, port: int, now: float, first_hand: bool) -> Ignored | None:
         if message.incarnation < 1:
             return Ignored.OLD_INCARNATION
+        if not first_hand and self._ahead(message.node, message.incarnation, message.meta, now):
+            # A node whose clock is wrong is believed as soon as it says so itself.
+            return Ignored.INCARNATION_AHEAD
         if self._table.full:
             return Ignored.TABLE_FULL
         if message.incarnation <= (buried := self._table.buried(message.node)):
@@ -217,7 +249,7 @@ class Membership:
         return self._refute(message.incarnation, now)
 
     def _revive(self, member: Member, message: Alive, port: int, now: float) -> None:
-        self._timers.pop(member.name, None)
+        self._timers.stop(member.name)
         before, meta = member.state, member.meta
         member.told = None
         member.addr, member.port, member.vsn = message.addr, port, message.vsn
@@ -240,9 +272,10 @@ class Membership:
             return Ignored.UNKNOWN_NODE
         if message.incarnation < member.incarnation:
             return self._outdated(member, now)
-        timer = self._timers.get(member.name)
-        if timer is not None:
-            return self._confirm(timer, message, now)
+        if self._ahead(message.node, message.incarnation, None, now):
+            return Ignored.INCARNATION_AHEAD
+        if self._timers.get(member.name) is not None:
+            return self._confirm(message, now)
         if member.state is not State.ALIVE:
             return Ignored.NOT_ALIVE
         if member.own:
@@ -250,13 +283,13 @@ class Membership:
         self._core.outbox.broadcast(member.name, message)
         member.incarnation = message.incarnation
         self._table.set_state(member, State.SUSPECT, now)
-        self._timers[member.name] = self._suspicion(message.sender, now)
+        self._timers.start(member.name, self._suspicion(message.sender, now), now)
         self._core.stats.suspicions += 1
         self._core.events.add(Suspected(member.view()))
         return None
 
-    def _confirm(self, timer: Suspicion, message: Suspect, now: float) -> Ignored | None:
-        if not timer.confirm(message.sender, now):
+    def _confirm(self, message: Suspect, now: float) -> Ignored | None:
+        if not self._timers.confirm(message.node, message.sender, now):
             return Ignored.REPEATED
         self._core.outbox.broadcast(message.node, message)
         return None
@@ -267,14 +300,6 @@ class Membership:
         maximum = config.suspicion_max_timeout_mult * minimum
         expected = expected_confirmations(config.suspicion_mult, nodes)
         return Suspicion(accuser, expected, minimum, maximum, now)
-
-    def _count_accusers(self, now: float) -> None:
-        """Tell the timers how many members there are who could still accuse."""
-        if not (self._timers and self._core.config.check_together):
-            return
-        possible = self._table.alive_peers
-        for timer in self._timers.values():
-            timer.expect_at_most(possible, now)
 
     def _run_out(self, member: Member, timer: Suspicion, now: float) -> None:
         if not timer.unheard:
@@ -292,7 +317,9 @@ class Membership:
             return Ignored.UNKNOWN_NODE
         if message.incarnation < member.incarnation:
             return self._outdated(member, now)
-        self._timers.pop(member.name, None)
+        if self._ahead(message.node, message.incarnation, None, now):
+            return Ignored.INCARNATION_AHEAD
+        self._timers.stop(member.name)
         if not member.living:
             return Ignored.NOT_ALIVE
         if member.own and not self.leaving:
@@ -336,6 +363,10 @@ class Membership:
     def _tell_self(self, now: float, *, always: bool = False) -> None:
         self.announce_self()
         self._core.outbox.shout(self._table.own.alive(), now, always=always)
+
+
+def _marked(meta: bytes | None) -> bool:
+    return mark.decode(meta or b"") is not None
 
 
 def _plausible(vsn: bytes) -> bool:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gossip.address import to_text
 from gossip.candidates import Candidates
 from gossip.core import Core
 from gossip.io import Address, Exchanged, UserState
@@ -23,11 +24,12 @@ MAX_WAITING = 4
 
 @dataclass(slots=True)
 class _Table:
+    peer: Address
     rows: list[NodeState]
     done: int
     finish: Callable[[], None]
-    dialler: Address | None
-    """Who brought it without being asked; None where we dialled."""
+    asked: bool
+    """Whether we dialled; else the peer brought it without being asked."""
 
 
 class Merger:
@@ -69,7 +71,7 @@ class Merger:
             then()
 
         news = self._news(message.nodes)
-        self._waiting.append(_Table(news, 0, finish, peer if began is None else None))
+        self._waiting.append(_Table(peer, news, 0, finish, asked=began is not None))
         if len(self._waiting) == 1:
             self._bite(self._waiting[0], BITE, now)
         while len(self._waiting) > MAX_WAITING:
@@ -82,7 +84,7 @@ class Merger:
             rows = self._news(rows)
         table.done += size
         for row in rows:
-            self._merge_row(row, table.dialler, now)
+            self._merge_row(row, table, now)
         self._next = now
         if table.done >= len(table.rows):
             self._waiting.popleft()
@@ -93,14 +95,15 @@ class Merger:
         self._core.stats.ignored[Ignored.OLD_INCARNATION] += len(rows) - len(news)
         return news
 
-    def _merge_row(self, row: NodeState, dialler: Address | None, now: float) -> None:
+    def _merge_row(self, row: NodeState, table: _Table, now: float) -> None:
         name = self._core.name
         if row.state is State.ALIVE:
             alive = Alive(row.addr, row.incarnation, row.meta, row.name, row.port, row.vsn)
-            if dialler is None:
-                self._membership.alive(alive, now)
+            if table.asked:
+                first_hand = to_text(row.addr) == table.peer.ip
+                self._membership.alive(alive, now, first_hand=first_hand)
             else:
-                self._candidates.alive(alive, now, dialler)
+                self._candidates.alive(alive, now, dialler=table.peer)
         elif row.state is State.LEFT:
             self._candidates.dead(Dead(row.name, row.incarnation, row.name), now)
         else:

@@ -137,7 +137,8 @@ class Prober:
     def _begin(self, now: float) -> None:
         config = self._core.config
         self._tick = max(self._tick + config.probe_interval, now)
-        target = self._core.table.next_target(config.gossip_to_the_dead_time, now)
+        latest = self._core.calendar.latest(now)
+        target = self._core.table.next_target(config.gossip_to_the_dead_time, now, latest)
         if target is not None:
             lasts = self._core.awareness.scale(config.probe_interval)
             self._probe = self._ask(target, lasts, now)

@@ -36,6 +36,8 @@ class Ignored(StrEnum):
     INCOMPATIBLE = "incompatible"
     RELAYS_FULL = "relays_full"
     INCARNATION_SPENT = "incarnation_spent"
+    INCARNATION_AHEAD = "incarnation_ahead"
+    """More than an hour ahead of our clock, and of what is known of that node: see `calendar`."""
 
 
 @dataclass(slots=True)

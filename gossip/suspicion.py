@@ -4,7 +4,13 @@ Lifeguard: the first accusation starts a long timer, and each further node that 
 independently shortens it towards the minimum.
 """
 
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 from math import floor, log, log10
+
+SPARE = 64
+"""Entries beyond two a timer from which the heap of deadlines is built anew, without those that
+count no more: so its length and its work stay in proportion to the timers."""
 
 
 def suspicion_timeout(mult: int, nodes: int, interval: float) -> float:
@@ -90,3 +96,103 @@ class Suspicion:
         if given < wanted:
             wait = remaining_suspicion_time(given, wanted, 0.0, self._minimum, self._maximum)
         return max(self._start + wait, self._not_before, now)
+
+
+class Suspicions:
+    """The timers that run, by node name, and which of them ends first.
+
+    A key holder can have thousands of members suspected at once, and the next deadline is asked for
+    after every packet. So the deadlines are in a heap; one that has moved is put in once more, and
+    what it was before is passed over when it comes up.
+    """
+
+    def __init__(self) -> None:
+        self._timers: dict[str, tuple[int, Suspicion]] = {}
+        self._heap: list[tuple[float, int, str]] = []
+        self._last = 0
+        self._possible: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._timers)
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the names, in the order in which their timers began."""
+        return iter(self._timers)
+
+    def get(self, name: str) -> Suspicion | None:
+        """Find the timer of a node."""
+        found = self._timers.get(name)
+        return found[1] if found else None
+
+    def accused_by(self, name: str, accuser: str) -> bool:
+        """Tell whether `accuser` is one of those who accuse a node with a timer."""
+        return self._timers[name][1].accused_by(accuser)
+
+    def start(self, name: str, timer: Suspicion, now: float) -> None:
+        """Let a timer run for a node that has none."""
+        if self._possible is not None:
+            timer.expect_at_most(self._possible, now)
+        self._last += 1
+        self._timers[name] = self._last, timer
+        self._push(name)
+
+    def stop(self, name: str) -> None:
+        """Forget the timer of a node, if there is one."""
+        self._timers.pop(name, None)
+
+    def confirm(self, name: str, accuser: str, now: float) -> bool:
+        """Note another accuser of a node with a timer; false when it is not new, or not needed."""
+        _, timer = self._timers[name]
+        if not timer.confirm(accuser, now):
+            return False
+        self._push(name)
+        return True
+
+    def expect_at_most(self, possible: int, now: float) -> None:
+        """Wait for no more confirmations than `possible` members could give; see `Suspicion`."""
+        if possible == self._possible:
+            return
+        self._possible = possible
+        for _, timer in self._timers.values():
+            timer.expect_at_most(possible, now)
+        self._build()
+
+    def postpone(self, until: float) -> None:
+        """Let no timer end before `until`."""
+        for _, timer in self._timers.values():
+            timer.postpone(until)
+        self._build()
+
+    def deadline(self) -> float | None:
+        """When the first of them ends."""
+        while self._heap and self._stale(self._heap[0]):
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now: float) -> list[str]:
+        """Name those that have ended, in the order in which they began. They stay until stopped."""
+        found = []
+        while self._heap and self._heap[0][0] <= now:
+            entry = heappop(self._heap)
+            if not self._stale(entry):
+                found.append(entry)
+        for entry in found:
+            heappush(self._heap, entry)
+        return list(dict.fromkeys(name for _, _, name in sorted(found, key=lambda it: it[1])))
+
+    def _stale(self, entry: tuple[float, int, str]) -> bool:
+        deadline, number, name = entry
+        found = self._timers.get(name)
+        return found is None or found[0] != number or found[1].deadline != deadline
+
+    def _push(self, name: str) -> None:
+        number, timer = self._timers[name]
+        heappush(self._heap, (timer.deadline, number, name))
+        if len(self._heap) > 2 * len(self._timers) + SPARE:
+            self._build()
+
+    def _build(self) -> None:
+        self._heap = [
+            (timer.deadline, number, name) for name, (number, timer) in self._timers.items()
+        ]
+        heapify(self._heap)

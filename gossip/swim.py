@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gossip.address import allowed, to_bytes, to_text
 from gossip.awareness import Awareness
+from gossip.calendar import Calendar
 from gossip.candidates import Candidates
 from gossip.config import Config
 from gossip.core import UINT32, Core
@@ -95,8 +96,8 @@ class Swim:
         """Start as the only member known.
 
         `address` is where others reach us. `incarnation` must be above that of our earlier life:
-        Unix seconds will do. `nonce` gives 12 fresh bytes. ValueError: no IP address, no name,
-        meta or incarnation out of bounds.
+        Unix seconds will do, and are then our clock too (see `set_clock`). `nonce` gives 12 fresh
+        bytes. ValueError: no IP address, no name, meta or incarnation out of bounds.
         """
         _check(name, incarnation, meta)
         own = Member(
@@ -115,9 +116,9 @@ class Swim:
         outbox = Outbox(config, keyring, nonce, table, self._stats)
         awareness = Awareness(config.awareness_max_multiplier)
         events = EventQueue(self._stats)
-        sequence = rng.getrandbits(32)
+        calendar, sequence = Calendar(incarnation, now), rng.getrandbits(32)
         self._core = Core(
-            config, table, outbox, awareness, events, self._stats, rng, hooks, sequence
+            config, table, outbox, awareness, events, self._stats, rng, hooks, calendar, sequence
         )
         self._membership = Membership(self._core)
         self._candidates = Candidates(self._core, self._membership)
@@ -229,6 +230,10 @@ class Swim:
         """Push/pull now with whoever is at this address, a member or one held dead."""
         self._exchanges.call(address, now)
         self._after(now)
+
+    def set_clock(self, unix: float, now: float) -> None:
+        """Say what the Unix time is: the clock may have been set right since we started."""
+        self._core.calendar.set(unix, now)
 
     def set_meta(self, meta: bytes, now: float) -> None:
         """Change our meta, at most 512 bytes (ValueError), and tell everybody."""
@@ -355,6 +360,8 @@ class Swim:
 
     def _received(self, message: Message) -> None:
         self._stats.received[_TYPES[type(message)]] += 1
+        if isinstance(message, PushPull) and message.refused:
+            self._stats.refusals.update(message.refused)
 
     def _note_dialler(
         self, message: Message, source: Address, key: bytes | None, now: float
@@ -472,6 +479,7 @@ class Swim:
         """End every input: whatever moves a deadline does it before this."""
         self._rotation.use_if_alone(now)
         self._stale = True
+        self._membership.settle(now)
         self._gossiper.note(now)
         self._exchanges.watch_loneliness(now)
         if self._left_by is not None and not self._left:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from gossip.calendar import UNIX_SECONDS
+from gossip.core import UINT32
 from gossip.member import Member
 from gossip.wire.messages import State
 
@@ -17,8 +19,6 @@ The whole table must fit into one push/pull whatever hostile peers fill it with:
 """
 
 MAX_GRAVES = 4_096
-UNIX_SECONDS = 1_000_000_000
-"""Incarnations above this count Unix seconds: each life of such a node begins above its last."""
 
 _DRAWS = 8
 
@@ -102,12 +102,12 @@ class Table:
         if not member.own:
             self._living_peers += member.living - lived
 
-    def next_target(self, keep_dead: float, now: float) -> Member | None:
+    def next_target(self, keep_dead: float, now: float, latest: int = UINT32) -> Member | None:
         """Give the next living peer in the probe order, None when there is none.
 
         At the end of a round the rows dead or left for more than `keep_dead` seconds are
         forgotten and the order is shuffled anew. A whole new round is looked through, so that
-        small clusters lose no tick.
+        small clusters lose no tick. None is buried above `latest`, which a new life can outrank.
         """
         for _ in range(2):
             while self._next < len(self._order):
@@ -115,7 +115,7 @@ class Table:
                 self._next += 1
                 if member.living and not member.own:
                     return member
-            self._new_round(keep_dead, now)
+            self._new_round(keep_dead, now, latest)
         return None
 
     def pick(self, count: int, eligible: Callable[[Member], bool]) -> list[Member]:
@@ -128,18 +128,18 @@ class Table:
         candidates = [member for member in self._order if eligible(member)]
         return self._rng.sample(candidates, min(count, len(candidates)))
 
-    def _new_round(self, keep_dead: float, now: float) -> None:
+    def _new_round(self, keep_dead: float, now: float, latest: int) -> None:
         kept = [row for row in self._order if row.living or row.own or now - row.since <= keep_dead]
         if len(kept) < len(self._order):
-            self._bury(set(self._rows) - {row.name for row in kept})
+            self._bury(set(self._rows) - {row.name for row in kept}, latest)
             self._rows = {row.name: row for row in kept}
             self.version += 1
         self._order = self._shuffled(kept)
         self._next = 0
 
-    def _bury(self, names: set[str]) -> None:
+    def _bury(self, names: set[str], latest: int) -> None:
         for name in sorted(names):
-            incarnation = self._rows[name].incarnation
+            incarnation = min(self._rows[name].incarnation, latest)
             if incarnation >= UNIX_SECONDS:
                 self._graves.pop(name, None)
                 self._graves[name] = incarnation

@@ -610,6 +610,7 @@ class Daemon:
     def _fire(self) -> None:
         self._instruments.lag.observe(max(0.0, clock() - self._timer_at))
         self._health.turned()
+        self._peers.keep_time(clock())
         self._peers.report_refusals(clock())
         self._beat()
 

@@ -169,6 +169,11 @@ class Peers:
         letters = self.courier.refused if self.courier is not None else Counter[CourierRefusal]()
         return counts | {f"letter_{reason}": count for reason, count in letters.items()}
 
+    def keep_time(self, now: float) -> None:
+        """Tell gossip the date: a machine without a battery gets its own after we have started."""
+        if self.agent is not None:
+            self.agent.swim.set_clock(time.time(), now)
+
     def report_refusals(self, now: float) -> None:
         """Log what has been refused since the last line, once a minute at most."""
         if self.agent is None or now < self._next_report:

@@ -73,7 +73,11 @@ class Schema:
 
     def read(self, data: bytes | memoryview) -> Any:
         """Decode a map (or array, or nil) into the dataclass; WireError if a field is refused."""
-        get = as_map(unpack(data), self.keys).get
+        return self.build(as_map(unpack(data), self.keys))
+
+    def build(self, items: dict[object, object]) -> Any:
+        """Take the fields out of a decoded map; WireError if one is refused."""
+        get = items.get
         return self.cls(*[read(get(key)) for key, read in self.readers])
 
 

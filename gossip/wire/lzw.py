@@ -13,6 +13,12 @@ _MIN_WIDTH = 9
 _MAX_WIDTH = 12
 _MAX_CODE = (1 << _MAX_WIDTH) - 1
 
+SPARE_CLEARS = 16
+"""How often the table may be cleared without need; the first code of a stream does."""
+BYTES_A_CLEAR = 1_024
+"""Bytes of output for each further time: Go's encoder clears a full table, which is after 3,838 at
+least. With it no more codes are read than the limit of the output can need, and a few."""
+
 _FLUSH_BITS = 256
 _FLUSH_MASK = (1 << _FLUSH_BITS) - 1
 
@@ -72,12 +78,13 @@ def _last_code(bits: int, count: int, width: int, last: int, code: int) -> tuple
 def decompress(data: bytes | memoryview, limit: int) -> bytes:
     """Decompress to at most `limit` bytes.
 
-    WireError TOO_LONG beyond that, COMPRESSION for an impossible code or a missing end. Flat, as
-    `compress` is: the table of a large cluster holds the loop for as long as this takes.
+    WireError TOO_LONG beyond that, COMPRESSION for an impossible code, a missing end or too many
+    clears, which bring no output. Flat, as `compress` is: the table of a large cluster holds the
+    loop for as long as this takes.
     """
     table = list(_LITERALS)
     chunks: list[bytes] = []
-    width, bits, count, size = _MIN_WIDTH, 0, 0, 0
+    width, bits, count, size, clears = _MIN_WIDTH, 0, 0, 0, 0
     previous = b""
     for octet in data:
         bits |= octet << count
@@ -88,6 +95,9 @@ def decompress(data: bytes | memoryview, limit: int) -> bytes:
         bits >>= width
         count -= width
         if code == _CLEAR:
+            clears += 1
+            if (clears - SPARE_CLEARS) * BYTES_A_CLEAR > size:
+                raise WireError(Refusal.COMPRESSION)
             del table[_FIRST:]
             width, previous = _MIN_WIDTH, b""
             continue

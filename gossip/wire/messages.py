@@ -7,6 +7,8 @@ bytewise, so the exact bytes received are kept and sent on. Field order is the w
 from dataclasses import dataclass
 from enum import IntEnum
 
+from gossip.wire.errors import Refusal
+
 CURRENT_VSN = bytes((1, 5, 2, 0, 0, 0))
 """Protocol min, max, current; delegate min, max, current, as a plain memberlist node sends it."""
 
@@ -143,11 +145,15 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True)
 class PushPull:
-    """A whole member table, and the application's state behind it."""
+    """A whole member table, and the application's state behind it.
+
+    `refused` says why rows that came with it are not among the `nodes`; it is never sent.
+    """
 
     join: bool
     nodes: tuple[NodeState, ...]
     user_state: bytes = b""
+    refused: tuple[Refusal, ...] = ()
 
 
 Message = Ping | IndirectPing | Ack | Nack | Suspect | Alive | Dead | User | ErrorReply | PushPull

@@ -73,9 +73,26 @@ def _write_row(row: NodeState) -> bytes:
 
 
 @lru_cache(maxsize=_CACHED_ROWS)
-def _read_row(data: bytes) -> NodeState:
-    """Decode a row, likewise; WireError is not kept."""
-    row: NodeState = NODE_STATE.read(data)
+def _read_row(data: bytes) -> NodeState | Refusal:
+    """Decode a row, likewise."""
+    return _take_row(data)
+
+
+def _take_row(data: bytes) -> NodeState | Refusal:
+    """Decode a row, or say why it is left out; WireError for what is no row at all.
+
+    Go takes longer names and what is no text, and a later memberlist may have a fifth state. One
+    member of that kind must not keep us from what all the others say.
+    """
+    try:
+        value = unpack(data)
+    except WireError as error:
+        return error.reason
+    items = as_map(value, NODE_STATE.keys)
+    try:
+        row: NodeState = NODE_STATE.build(items)
+    except WireError as error:
+        return error.reason
     return row
 
 
@@ -105,11 +122,13 @@ def decode_stream(data: bytes | memoryview, limit: int) -> Message:
     if kind == MessageType.USER:
         return User(tail)
     if kind == MessageType.PUSH_PULL:
-        nodes = [
-            _read_row(rest[a:b]) if b - a <= _MAX_CACHED_ROW else NODE_STATE.read(rest[a:b])
+        rows = [
+            _read_row(rest[a:b]) if b - a <= _MAX_CACHED_ROW else _take_row(rest[a:b])
             for a, b in pairwise(ends)
         ]
-        return PushPull(scanner.join, tuple(nodes), tail)
+        nodes = tuple([row for row in rows if isinstance(row, NodeState)])
+        refused = tuple([row for row in rows if isinstance(row, Refusal)])
+        return PushPull(scanner.join, nodes, tail, refused)
     message: Message = MESSAGES[kind].read(rest[:length])
     return message
 

@@ -13,7 +13,9 @@ from gossip.member import Member
 from gossip.pushpull import compatible
 from gossip.stats import Ignored
 from gossip.table import MAX_MEMBERS
-from gossip.wire.messages import CURRENT_VSN, Alive, Dead, NodeState, State, Suspect
+from gossip.wire.body import NODE_STATE
+from gossip.wire.errors import Refusal
+from gossip.wire.messages import CURRENT_VSN, Alive, Dead, NodeState, PushPull, State, Suspect
 from gossip.wire.packet import MAX_STREAM
 
 if TYPE_CHECKING:
@@ -399,6 +401,21 @@ def test_protocol_mismatch_merges_nothing_and_is_counted(
     bench.merge(row("n2", State.ALIVE, 1, bytes((1, 5, 2, 2, 5, 5))))
     assert bench.state("n2") is None
     assert bench.swim.stats.ignored[Ignored.INCOMPATIBLE] == 1
+
+
+def test_one_bad_row_costs_none_of_the_others_and_is_counted(
+    bench: "Bench", row: Callable[..., NodeState]
+) -> None:
+    """A member whose name is no UTF-8, which Go carries, came between two good rows."""
+    good = [NODE_STATE.write(row(name, State.ALIVE)) for name in ("n2", "n3")]
+    bad = good[0].replace(b"\xa2n2", b"\xa2\xff\xfe")
+    header = b"\x83\xa4Join\xc2\xa5Nodes\x03\xacUserStateLen\x00"
+    data = b"\x06" + header + good[0] + bad + good[1]
+    reply = bench.swim.handle_stream(data, Address("10.0.0.9", 40000), bench.now)
+    assert isinstance(bench.swim.streams.open(reply or b"", accepting=False), PushPull)
+    assert bench.swim.live() == {"me", "n2", "n3"}
+    assert bench.swim.stats.refusals == {Refusal.BAD_BODY: 1}
+    assert bench.swim.stats.exchanges == 1
 
 
 # ---- limits

@@ -1,6 +1,7 @@
 """LZW and its wrapper: round trips across table overflows, and bombs."""
 
 import random
+from collections.abc import Iterator
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
@@ -93,6 +94,41 @@ def test_a_bomb_stops_at_the_limit_at_once() -> None:
 
 def test_endless_clears_end_in_a_refusal() -> None:
     assert refusal_of(codes_as_bytes([(256, 9)] * 50_000)) is Refusal.COMPRESSION
+
+
+class Counted(bytes):
+    """Bytes that note how many of them have been looked at."""
+
+    seen = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for octet in super().__iter__():
+            self.seen += 1
+            yield octet
+
+
+@pytest.mark.parametrize("codes", [[256], [256, 65], [256, 65, 258]], ids=str)
+def test_a_table_cleared_again_and_again_ends_it_at_once(codes: list[int]) -> None:
+    """What brings no output, or hardly any, is not bounded by how much that may be."""
+    flood = Counted(codes_as_bytes([(code, 9) for code in codes * 20_000]))
+    assert refusal_of(flood, 8 * 1024 * 1024) is Refusal.COMPRESSION
+    assert flood.seen < 200
+
+
+def test_no_more_codes_are_read_than_the_limit_can_need() -> None:
+    packed = Counted(lzw.compress(random.Random(3).randbytes(200_000)))
+    assert refusal_of(packed, 20_000) is Refusal.TOO_LONG
+    assert packed.seen < 20_000 * 12 / 8 + 100
+
+
+def test_an_encoder_may_clear_earlier_than_go_does() -> None:
+    """A table begun anew every 1,024 codes is four times as often as when it is full."""
+    codes: list[tuple[int, int]] = []
+    for _ in range(50):
+        codes.append((256, 11 if codes else 9))
+        codes += [(65 + at % 2, 9 + (at > 254) + (at > 766)) for at in range(1_024)]
+    text = lzw.decompress(codes_as_bytes([*codes, (257, 11)]), LIMIT)
+    assert text == b"AB" * 512 * 50
 
 
 def test_wrapper_round_trip_and_its_form() -> None:

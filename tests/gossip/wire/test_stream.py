@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.wire import compress, crypto, label, lzw
-from gossip.wire.body import IntForm, encode
+from gossip.wire.body import NODE_STATE, IntForm, encode
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal, WireError
-from gossip.wire.fields import pack
+from gossip.wire.fields import MAX_MAP, pack
 from gossip.wire.messages import (
     CURRENT_VSN,
     Ack,
@@ -163,8 +163,8 @@ def test_a_stream_that_never_ends_is_refused_at_the_limit() -> None:
         (b"\x09" + pack({b"Algo": 0, b"Buf": lzw.compress(b"")}), Refusal.EMPTY),
         (compress.wrap(compress.wrap(encode(Ack(1)))), Refusal.NESTED),
         (compress.wrap(encode(Nack(1))), Refusal.UNKNOWN_TYPE),
-        (b"\x06" + header(Nodes=1) + pack({b"State": 4}), Refusal.BAD_BODY),
-        (b"\x06" + header(Nodes=1) + pack({b"Name": b"n" * 513}), Refusal.TOO_LONG),
+        (b"\x06" + header(Nodes=1) + pack(4), Refusal.BAD_BODY),
+        (b"\x06" + header(Nodes=1) + pack(b"n"), Refusal.BAD_BODY),
     ],
 )
 def test_refused_once_whole(data: bytes, wanted: Refusal) -> None:
@@ -182,6 +182,32 @@ def test_refused_once_whole(data: bytes, wanted: Refusal) -> None:
 )
 def test_refused_inside_the_frame(plain: bytes, wanted: Refusal) -> None:
     assert refusal_of(SEALED, framed(plain)) is wanted
+
+
+BAD_ROWS = [
+    ({b"Name": b"\xff\xfe"}, Refusal.BAD_BODY),
+    ({b"Name": b"n" * 513}, Refusal.TOO_LONG),
+    ({b"Meta": bytes(513)}, Refusal.TOO_LONG),
+    ({b"State": 4}, Refusal.BAD_BODY),
+    ({b"Vsn": bytes(17)}, Refusal.TOO_LONG),
+    ({b"Addr": bytes(17)}, Refusal.TOO_LONG),
+    ({b"Port": 70_000}, Refusal.BAD_BODY),
+    ({bytes((key,)): None for key in range(MAX_MAP + 1)}, Refusal.BAD_BODY),
+]
+
+
+@pytest.mark.parametrize(("bad", "why"), BAD_ROWS)
+@pytest.mark.parametrize("at", range(3))
+def test_a_row_that_go_takes_and_we_do_not_is_left_out(
+    bad: dict[bytes, object], why: Refusal, at: int
+) -> None:
+    good = NODE_STATE.write(NODE)
+    rows = [good, good]
+    rows.insert(at, pack({b"Name": b"n"} | bad))
+    data = b"\x06" + header(Nodes=3, UserStateLen=4) + b"".join(rows) + b"more"
+    wanted = PushPull(False, (NODE, NODE), b"more", (why,))
+    assert BARE.open(data, accepting=True) == wanted
+    assert BARE.open(data, accepting=True) == wanted, "out of the cache"
 
 
 def test_a_changed_frame_is_refused() -> None:
