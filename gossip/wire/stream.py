@@ -55,7 +55,7 @@ class StreamCodec:
         reader.feed(buffer)
         return reader.length
 
-    def open(self, data: bytes, *, accepting: bool) -> Message:
+    def open(self, data: bytes | memoryview, *, accepting: bool) -> Message:
         """Take a whole request or reply apart; WireError if it is refused."""
         plain: bytes | memoryview = label.strip(data, self.expected_label(accepting))
         if not plain:
@@ -131,9 +131,22 @@ class StreamReader:
             raise WireError(Refusal.TOO_LONG)
         return self.length is not None and len(self._buffer) >= self.length
 
+    @property
+    def held(self) -> int:
+        """Bytes that this stream keeps in memory, those that only the scanner waits with too."""
+        return len(self._buffer) + (self._scanner.waiting if self._scanner else 0)
+
+    def gathered(self) -> memoryview:
+        """Give what has come, without what may follow the message; not a copy of it.
+
+        It is the end of this reader, which keeps no more than that: `feed` must not follow.
+        """
+        self._scanner = None
+        return memoryview(self._buffer)[: self.length]
+
     def message(self) -> Message:
         """Open what has been gathered; call it once `feed` has said true."""
-        return self._codec.open(bytes(self._buffer[: self.length]), accepting=self._accepting)
+        return self._codec.open(self.gathered(), accepting=self._accepting)
 
     def _find_length(self) -> int | None:
         if self._scanner is None:
