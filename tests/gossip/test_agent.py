@@ -395,7 +395,7 @@ def test_tcp_peer_that_says_nothing_is_dropped_in_time() -> None:
 def test_connections_that_are_reset_are_counted_without_a_word() -> None:
     async def scenario(nodes: Nodes) -> None:
         a = await nodes.start("n1", "127.0.0.1")
-        for _ in range(20):
+        for _ in range(10):
             _, writer = await asyncio.open_connection(*a.address)
             writer.write(b"\x0a")
             lingering = struct.pack("ii", 1, 0)
@@ -403,7 +403,7 @@ def test_connections_that_are_reset_are_counted_without_a_word() -> None:
                 socket.SOL_SOCKET, socket.SO_LINGER, lingering
             )
             writer.transport.abort()
-        await _until(lambda: a.agent.slots.cuts == {Cut.FAILED: 20})
+        await _until(lambda: a.agent.slots.cuts == {Cut.FAILED: 10})
         assert a.errors == []
 
     _run(scenario)
