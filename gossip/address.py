@@ -6,6 +6,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Network = IPv4Network | IPv6Network
 
 _CACHED = 4096
+_MAPPED = bytes(10) + b"\xff\xff"
+"""RFC 4291 section 2.5.5.2."""
 
 
 @lru_cache(maxsize=_CACHED)
@@ -26,6 +28,11 @@ def to_text(raw: bytes) -> str | None:
         return None
     address = IPv6Address(raw)
     return str(address.ipv4_mapped or address)
+
+
+def unmapped(raw: bytes) -> bytes:
+    """Give the 4 bytes of a v4-mapped IPv6 address, any other address as it is."""
+    return raw[len(_MAPPED) :] if len(raw) == 16 and raw.startswith(_MAPPED) else raw
 
 
 @lru_cache(maxsize=_CACHED)

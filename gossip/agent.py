@@ -13,15 +13,18 @@ import asyncio_dgram
 from asyncio_dgram.aio import DatagramServer
 
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
+from gossip.slots import STRANGER_SECONDS, Cut, Slots
 from gossip.swim import Swim
 from gossip.wire.errors import WireError
-from gossip.wire.stream import StreamCodec
+from gossip.wire.stream import StreamReader
 
 MAX_OUTGOING = 4096
-MAX_STREAMS = 128
 MAX_DIALS = 128
 MAX_READ_BEFORE_TIMER = 4096
 RECEIVE_BUFFER = 2 * 1024 * 1024
+STREAM_RECEIVE_BUFFER = 32 * 1024
+"""Of each accepted stream, in the kernel, which doubles it. asyncio reads as much at once, from all
+streams before any of them is judged."""
 _QUIET_TURNS = 4
 """Loop turns in which a byte passes from the selector through a task to `Swim`, rounded up."""
 _CHUNK = 65_536
@@ -38,6 +41,10 @@ EndHandler = Callable[[str, BaseException | None], None]
 
 def _ignore_error(where: str, error: BaseException | None) -> None:
     """Take an error that nobody wants to hear of."""
+
+
+class _CutError(Exception):
+    """The stream was cut; it is counted already."""
 
 
 class Agent:
@@ -62,7 +69,7 @@ class Agent:
         self.unreadable = 0
         """How many datagrams in a row have raised an error: a fault of ours, not of theirs."""
         self.outgoing_dropped = 0
-        self.streams_refused = 0
+        self.slots = Slots()
         self._bind = bind
         self._clock = clock
         self._on_event = on_event
@@ -70,7 +77,8 @@ class Agent:
         self._on_end = on_end
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._streams: set[asyncio.StreamWriter] = set()
+        self._writers: dict[int, asyncio.StreamWriter] = {}
+        """Of the streams that `slots` knows, by its numbers."""
         self._dials = asyncio.Semaphore(MAX_DIALS)
         self._outgoing: deque[Datagram] = deque()
         self._sendable = asyncio.Event()
@@ -85,7 +93,7 @@ class Agent:
         """Bind UDP and TCP and begin; OSError names the address that could not be bound."""
         self._udp = await self._bind_udp()
         try:
-            self._server = await asyncio.start_server(self._accepted, *self._bind)
+            self._server = await self._listen()
         except OSError as error:
             self._udp.close()
             raise _bind_error("tcp", self._bind, error) from error
@@ -112,7 +120,7 @@ class Agent:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in self._streams:
+        for writer in self._writers.values():
             writer.transport.abort()
         await self._server.wait_closed()
         self._udp.close()
@@ -269,37 +277,82 @@ class Agent:
 
     # ---- TCP
 
+    async def _listen(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._accepted, *self._bind, start_serving=False)
+        for listening in server.sockets:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STREAM_RECEIVE_BUFFER)
+        await server.start_serving()
+        return server
+
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._streams) >= MAX_STREAMS:
-            self.streams_refused += 1
-            writer.transport.abort()
-            return
-        self._streams.add(writer)
-        self._spawn(self._serve(reader, writer))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(self.swim.config.tcp_timeout):
-                await self._answer(reader, writer)
-        except (OSError, TimeoutError) as error:
-            self._on_error("tcp accept", error)
-        finally:
-            self._streams.discard(writer)
-            writer.transport.abort()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = _address(writer.get_extra_info("peername"))
-        request = bytearray()
-        await _read_whole(reader, self.swim.streams, request, accepting=True)
-        if not request:
+        known = self.swim.knows(source.ip)
+        number = self.slots.handle_accepted(source.ip, known, self._clock())
+        self._writers[number] = writer
+        self._cut_evicted()
+        longest = self.swim.config.tcp_timeout
+        seconds = longest if known else min(longest, STRANGER_SECONDS)
+        self._spawn(self._serve(number, seconds, reader, source))
+
+    async def _serve(
+        self, number: int, seconds: float, reader: asyncio.StreamReader, source: Address
+    ) -> None:
+        cut = None
+        try:
+            async with asyncio.timeout(seconds):
+                await self._answer(number, reader, source)
+        except _CutError:
             return
-        reply = self.swim.handle_stream(bytes(request), source, self._clock())
+        except TimeoutError:
+            cut = Cut.SLOW
+        except OSError:
+            # Anybody can connect and hang up, a thousand times: counted, no line each.
+            cut = Cut.FAILED
+        finally:
+            self._end(number, cut)
+
+    async def _answer(self, number: int, reader: asyncio.StreamReader, source: Address) -> None:
+        progress = self.swim.streams.reader(accepting=True)
+        await self._read_whole(number, reader, progress)
+        if not progress.held:
+            return
+        reply = self.swim.handle_stream(progress.gathered(), source, self._clock())
+        del progress
+        self.slots.handle_piece(number, 0, None, self._clock())
         self.poke()
+        writer = self._writers[number]
         if reply is not None:
             writer.write(reply)
             await writer.drain()
         writer.close()
         await writer.wait_closed()
+
+    async def _read_whole(
+        self, number: int, reader: asyncio.StreamReader, progress: StreamReader
+    ) -> None:
+        """Read until there is one whole message, there can never be one, or the peer closes."""
+        with contextlib.suppress(WireError):
+            while chunk := await reader.read(_CHUNK):
+                whole = progress.feed(chunk)
+                kept = self.slots.handle_piece(
+                    number, progress.held, progress.length, self._clock()
+                )
+                self._cut_evicted()
+                if not kept:
+                    raise _CutError
+                if whole:
+                    return
+        if number not in self.slots:
+            # To the reader it looks as if the peer had closed.
+            raise _CutError
+
+    def _cut_evicted(self) -> None:
+        for number in self.slots.evicted():
+            self._writers[number].transport.abort()
+
+    def _end(self, number: int, cut: Cut | None = None) -> None:
+        self.slots.handle_end(number, cut)
+        self._writers.pop(number).transport.abort()
 
     async def _dial(self, dial: Dial) -> None:
         reply = await self._converse(dial)
@@ -307,22 +360,21 @@ class Agent:
         self.poke()
 
     async def _converse(self, dial: Dial) -> bytes | StreamFailure:
-        reply = bytearray()
+        progress = self.swim.streams.reader(accepting=False)
         failure = StreamFailure.REFUSED
         try:
             async with asyncio.timeout(dial.timeout), self._dials:
                 reader, writer = await self._connect(dial.to)
                 failure = StreamFailure.CLOSED
-                try:
-                    await self._ask(dial, reader, writer, reply)
-                finally:
-                    writer.transport.abort()
+                await self._ask(dial, reader, writer, progress)
+        except _CutError:
+            return StreamFailure.TOO_LONG
         except TimeoutError:
             failure = StreamFailure.TIMEOUT
         except Exception as error:
             # Whatever it was: `Swim` waits for the end of each dial before the next one there.
             self._on_error("tcp dial", error)
-        return bytes(reply) if reply else failure
+        return bytes(progress.gathered()) if progress.held else failure
 
     async def _connect(self, to: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         local = None if self._bind.ip in _ANYWHERE else (self._bind.ip, 0)
@@ -333,28 +385,20 @@ class Agent:
         dial: Dial,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        reply: bytearray,
+        progress: StreamReader,
     ) -> None:
-        writer.write(dial.data)
-        await writer.drain()
-        if dial.reply:
-            await _read_whole(reader, self.swim.streams, reply, accepting=False)
-        else:
-            writer.close()
-            await writer.wait_closed()
-
-
-async def _read_whole(
-    reader: asyncio.StreamReader, codec: StreamCodec, into: bytearray, *, accepting: bool
-) -> None:
-    """Read until `into` holds one whole message, can never become one, or the peer closes."""
-    progress = codec.reader(accepting=accepting)
-    with contextlib.suppress(WireError):
-        while chunk := await reader.read(_CHUNK):
-            into += chunk
-            if progress.feed(chunk):
-                del into[progress.length :]
-                return
+        number = self.slots.handle_dialled(dial.to.ip, self._clock())
+        self._writers[number] = writer
+        try:
+            writer.write(dial.data)
+            await writer.drain()
+            if dial.reply:
+                await self._read_whole(number, reader, progress)
+            else:
+                writer.close()
+                await writer.wait_closed()
+        finally:
+            self._end(number)
 
 
 def _address(socket_address: Any) -> Address:

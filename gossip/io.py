@@ -43,6 +43,7 @@ class StreamFailure(StrEnum):
     TIMEOUT = "timeout"
     CLOSED = "closed"
     TOO_LONG = "too_long"
+    """We gave it up, as all unfinished streams together were too long: see `slots`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class Exchanged:
 class ExchangeFailed:
     """A push/pull that we began came to nothing.
 
-    `silent` is true where nobody spoke at all: refused, timed out, or closed without a byte.
+    `silent` is true where nobody is there: refused, or no word in time. Who takes a connection and
+    closes it without a byte is there.
     """
 
     peer: Address

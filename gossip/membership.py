@@ -252,7 +252,8 @@ class Membership:
         self._timers.stop(member.name)
         before, meta = member.state, member.meta
         member.told = None
-        member.addr, member.port, member.vsn = message.addr, port, message.vsn
+        self._table.move(member, message.addr, port)
+        member.vsn = message.vsn
         member.incarnation, member.meta = message.incarnation, message.meta
         self._table.set_state(member, State.ALIVE, now)
         self._core.outbox.broadcast(member.name, member.alive())

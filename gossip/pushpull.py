@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import ceil, log2
 
-from gossip.address import to_bytes, to_text
+from gossip.address import to_bytes, to_text, unmapped
 from gossip.candidates import Candidates
 from gossip.config import VSN_LENGTH
 from gossip.core import Core
@@ -33,7 +33,8 @@ _MOST_AGAIN = 3
 wait until its SYN is sent again."""
 _LONELY_SHARE = 4
 _JITTER = 0.2
-_SILENT = (StreamFailure.REFUSED, StreamFailure.TIMEOUT, StreamFailure.CLOSED)
+_SILENT = (StreamFailure.REFUSED, StreamFailure.TIMEOUT)
+"""Where nobody is out there. Not who takes a connection and hangs up: he lives, and may own IPs."""
 
 
 def push_pull_scale(interval: float, nodes: int) -> float:
@@ -118,8 +119,12 @@ class Exchanges:
         """Take the addresses to join through, and join through those that are no members."""
         own = self._core.table.own.address
         self._seeds = tuple(dict.fromkeys(seed for seed in seeds if seed != own))
-        self._seed_addrs = frozenset(to_bytes(seed.ip) for seed in self._seeds)
+        self._seed_addrs = frozenset(unmapped(to_bytes(seed.ip)) for seed in self._seeds)
         self._join(now)
+
+    def seed_at(self, ip: bytes) -> bool:
+        """Tell whether one of the seeds has this address."""
+        return ip in self._seed_addrs
 
     def spread(self, now: float) -> None:
         """Draw the time of the next exchange anew, for the size that the cluster has now."""

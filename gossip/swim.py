@@ -8,7 +8,7 @@ treats it. The parts: `Membership` (the rules), `Prober` and `Relays` (failure d
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gossip.address import allowed, to_bytes, to_text
+from gossip.address import allowed, to_bytes, to_text, unmapped
 from gossip.awareness import Awareness
 from gossip.calendar import Calendar
 from gossip.candidates import Candidates
@@ -164,7 +164,7 @@ class Swim:
             self._dispatch(message, source, opened.key, now)
         self._after(now)
 
-    def handle_stream(self, data: bytes, source: Address, now: float) -> bytes | None:
+    def handle_stream(self, data: bytes | memoryview, source: Address, now: float) -> bytes | None:
         """Take one whole request of an accepted TCP stream; give the reply to send, if any."""
         if not self._admits(source):
             return None
@@ -344,6 +344,11 @@ class Swim:
         """Give one row of the table, self included."""
         member = self._core.table.get(name)
         return None if member is None else member.view()
+
+    def knows(self, ip: str) -> bool:
+        """Tell whether a member, dead or living, or a seed has this address."""
+        raw = unmapped(to_bytes(ip))
+        return self._core.table.has_address(raw) or self._exchanges.seed_at(raw)
 
     def live(self) -> frozenset[str]:
         """Give the names of the alive and suspect, self included."""

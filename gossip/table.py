@@ -1,8 +1,10 @@
 """The member table and the order in which its rows are probed."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from gossip.address import unmapped
 from gossip.calendar import UNIX_SECONDS
 from gossip.core import UINT32
 from gossip.member import Member
@@ -35,6 +37,8 @@ class Table:
         self._living_peers = 0
         self._suspects = 0
         self._graves: dict[str, int] = {}
+        self._addresses: Counter[bytes] = Counter()
+        """How many rows of others have an address, the dead among them."""
         self.version = 0
         """Grows whenever a row has changed, come or gone."""
 
@@ -63,6 +67,10 @@ class Table:
         """Find a row by its node name."""
         return self._rows.get(name)
 
+    def has_address(self, raw: bytes) -> bool:
+        """Tell whether a row other than our own, dead or living, has this address."""
+        return self._addresses[unmapped(raw)] > 0
+
     def buried(self, name: str) -> int:
         """Give the incarnation at which a forgotten node of our kind was last known, else 0.
 
@@ -74,6 +82,7 @@ class Table:
         """Put a new row at a random place of the probe order, so that nobody foresees it."""
         self.version += 1
         self._rows[member.name] = member
+        self._addresses[unmapped(member.addr)] += 1
         self._order.append(member)
         index = self._rng.randrange(len(self._order))
         self._order[index], self._order[-1] = self._order[-1], self._order[index]
@@ -84,12 +93,26 @@ class Table:
         new = {member.name: member for member in members if member.name not in self._rows}
         self.version += 1
         self._rows |= new
+        self._addresses.update(unmapped(member.addr) for member in new.values())
         self._living_peers += sum(member.living for member in new.values())
         self._suspects += sum(member.state is State.SUSPECT for member in new.values())
         self._order += new.values()
         # As a whole: halves of the given order would be everybody's, and one of them would wait.
         self._rng.shuffle(self._order)
         self._next = 0
+
+    def move(self, member: Member, addr: bytes, port: int) -> None:
+        """Change a row's address; the one place that does."""
+        if addr != member.addr and not member.own:
+            self._addresses[unmapped(addr)] += 1
+            self._gone_from(member.addr)
+        member.addr, member.port = addr, port
+
+    def _gone_from(self, addr: bytes) -> None:
+        plain = unmapped(addr)
+        self._addresses[plain] -= 1
+        if not self._addresses[plain]:
+            del self._addresses[plain]
 
     def set_state(self, member: Member, state: State, now: float) -> None:
         """Change a row's state; the one place that does."""
@@ -131,7 +154,10 @@ class Table:
     def _new_round(self, keep_dead: float, now: float, latest: int) -> None:
         kept = [row for row in self._order if row.living or row.own or now - row.since <= keep_dead]
         if len(kept) < len(self._order):
-            self._bury(set(self._rows) - {row.name for row in kept}, latest)
+            forgotten = set(self._rows) - {row.name for row in kept}
+            self._bury(forgotten, latest)
+            for name in forgotten:
+                self._gone_from(self._rows[name].addr)
             self._rows = {row.name: row for row in kept}
             self.version += 1
         self._order = self._shuffled(kept)

@@ -1,6 +1,6 @@
 """What gossip tells: who comes and goes, with whom we had contact, and letters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from gossip.io import (
@@ -21,9 +21,13 @@ from gossip.io import (
 from gossip.wire.messages import State
 from speaker.changes import Changes
 from speaker.contact import Contact
+from speaker.logs import Sparing
 from speaker.peers import Peers, describe
 from speaker.witness import Witness
 
+MOST_PEERS = 256
+"""Peers of which it is remembered that their failed exchanges were told. Of more the same may be
+told again, as often as `Sparing` lets it: other members say who our peers are."""
 _VERSION_HINT = "the ring's delegate versions differ: see CLARION_ML_DELEGATE_VERSION"
 
 
@@ -45,7 +49,9 @@ class Members:
         self._changes = changes
         self._clock = clock
         self._log = log
+        self._sparing = Sparing(clock)
         self._failed_exchanges: dict[str, str] = {}
+        """By peer: what was last said of it."""
 
     def take(self, event: Event) -> None:
         """Take one event. What it raises costs this event; that members changed is not lost."""
@@ -70,7 +76,7 @@ class Members:
             case Suspected(member) | Recovered(member) | Updated(member):
                 self._log.info("member", **describe(member))
             case NameConflict(member, claimed):
-                self._log.warning("name_conflict", node=member.name, claimed=claimed.ip)
+                self._say("name_conflict", member.name, node=member.name, claimed=claimed.ip)
                 if event.ours_is_younger:
                     self._contact.name_taken(self._clock())
             case Exchanged(peer, began, known):
@@ -89,7 +95,21 @@ class Members:
 
     def _log_failed_exchange(self, peer: str, reason: str, join: bool) -> None:
         """Log the first failure with a peer, and each other reason, but the same not again."""
-        if self._failed_exchanges.get(peer) != reason:
-            self._failed_exchanges[peer] = reason
-            hint = _VERSION_HINT if reason == "incompatible" else None
-            self._log.warning("exchange_failed", peer=peer, reason=reason, join=join, hint=hint)
+        # Without what the peer says, if it says something: it may be new each time.
+        kind = reason.partition(":")[0]
+        if self._failed_exchanges.get(peer) == kind:
+            return
+        hint = _VERSION_HINT if reason == "incompatible" else None
+        about = {"peer": peer, "reason": reason, "join": join, "hint": hint}
+        if self._say("exchange_failed", (peer, kind), **about):
+            self._failed_exchanges.pop(peer, None)
+            self._failed_exchanges[peer] = kind
+            if len(self._failed_exchanges) > MOST_PEERS:
+                del self._failed_exchanges[next(iter(self._failed_exchanges))]
+
+    def _say(self, event: str, subject: Hashable, **about: Any) -> bool:
+        """Warn, but of the same only once a minute; false where nothing was said."""
+        left_out = self._sparing.ask((event, subject))
+        if left_out is not None:
+            self._log.warning(event, more=left_out, **about)
+        return left_out is not None

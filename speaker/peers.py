@@ -17,7 +17,6 @@ from gossip.mark import Flags, Mark
 from gossip.seeds import look_up
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
-from gossip.wire.errors import Refusal
 from kube.address import parse_ip
 from speaker.debug_socket import DebugServer
 from speaker.letters import Send
@@ -56,7 +55,9 @@ class Peers:
         self._sparing = Sparing()
         self._tasks: list[asyncio.Task[None]] = []
         self._secret_file: SecretFile | None = None
-        self._reported: Counter[Refusal] = Counter()
+        self._failed: Counter[str] = Counter()
+        """How often the network, or a stranger, made something fail, by what was tried."""
+        self._reported: Counter[str] = Counter()
         self._next_report = 0.0
         self.agent: Agent | None = None
         self.courier: Courier | None = None
@@ -165,9 +166,24 @@ class Peers:
         if self.agent is None:
             return {}
         stats = self.agent.swim.stats
-        counts = {str(key): count for key, count in (stats.refusals + stats.ignored).items()}
+        counts = self._refused(self.agent)
+        counts |= {str(reason): count for reason, count in stats.ignored.copy().items()}
         letters = self.courier.refused if self.courier is not None else Counter[CourierRefusal]()
-        return counts | {f"letter_{reason}": count for reason, count in letters.items()}
+        counts |= {f"letter_{reason}": count for reason, count in letters.items()}
+        counts |= {
+            f"{where.replace(' ', '_')}_failed": n for where, n in self._failed.copy().items()
+        }
+        return counts | {
+            "exchange_failed": stats.exchanges_failed,
+            "outgoing_full": self.agent.outgoing_dropped,
+        }
+
+    @staticmethod
+    def _refused(agent: Agent) -> dict[str, int]:
+        """Count what strangers can cause, by reason: packets and streams."""
+        packets = {str(reason): count for reason, count in agent.swim.stats.refusals.copy().items()}
+        cuts = agent.slots.cuts.copy().items()
+        return packets | {f"stream_{cut}": count for cut, count in cuts}
 
     def keep_time(self, now: float) -> None:
         """Tell gossip the date: a machine without a battery gets its own after we have started."""
@@ -178,8 +194,8 @@ class Peers:
         """Log what has been refused since the last line, once a minute at most."""
         if self.agent is None or now < self._next_report:
             return
-        refused = Counter(self.agent.swim.stats.refusals)
-        news = {str(reason): count for reason, count in (refused - self._reported).items()}
+        refused = Counter(self._refused(self.agent))
+        news = dict(refused - self._reported)
         if news:
             self._log.warning("gossip_refused", reasons=news, hint=_KEY_HINT)
             self._reported, self._next_report = refused, now + REFUSAL_INTERVAL
@@ -272,10 +288,11 @@ class Peers:
         if not isinstance(error, OSError):
             self._upkeep.note(Part.GOSSIP, error, message=where)
             return
-        # The network's fault, or a stranger's who connects and hangs up a thousand times.
-        text = str(error) or type(error).__name__
-        left_out = self._sparing.ask((where, text))
+        # The network's fault. By its reason, not its text, which names one of a thousand peers.
+        self._failed[where] += 1
+        left_out = self._sparing.ask((where, type(error), error.errno))
         if left_out is not None:
+            text = str(error) or type(error).__name__
             self._log.warning("gossip", where=where, error=text, more=left_out)
 
     def _on_end(self, where: str, error: BaseException | None) -> None:
@@ -287,7 +304,9 @@ class Peers:
         while True:
             found = await look_up(seeds, _resolve)
             for host, error in found.failures:
-                self._log.warning("join", seed=host, error=error)
+                left_out = self._sparing.ask(("join", host, error))
+                if left_out is not None:
+                    self._log.warning("join", seed=host, error=error, more=left_out)
             if self.agent is not None:
                 self.agent.swim.set_seeds(found.addresses, self._clock())
                 self.agent.poke()
@@ -300,7 +319,7 @@ async def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(item[4][0]) for item in found))
 
 
-_KEY_HINT = "decrypt: another key, or none; label: another ring"
+_KEY_HINT = "decrypt: another key, or none; label: another ring; stream_: see docs/operations.md"
 
 
 def describe(member: MemberView) -> dict[str, str]:

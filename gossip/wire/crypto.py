@@ -71,7 +71,7 @@ class Keyring:
             raise KeyringError("the primary key cannot be removed")
         self._ciphers.pop(key, None)
 
-    def decrypt(self, nonce: bytes, sealed: bytes, aad: bytes) -> tuple[bytes, bytes]:
+    def decrypt(self, nonce: bytes, sealed: bytes | memoryview, aad: bytes) -> tuple[bytes, bytes]:
         """Open with the first key that fits: plaintext and key; WireError DECRYPT if none does."""
         for key, cipher in self._ciphers.items():
             try:
@@ -122,7 +122,8 @@ def open_sealed(keyring: Keyring, data: bytes | memoryview, aad: bytes) -> tuple
         raise WireError(Refusal.VERSION)
     if len(data) < _MIN_SEALED:
         raise WireError(Refusal.TRUNCATED)
-    nonce, sealed = bytes(data[1 : 1 + NONCE_LENGTH]), bytes(data[1 + NONCE_LENGTH :])
+    # Not copied: a stream may have megabytes.
+    nonce, sealed = bytes(data[1 : 1 + NONCE_LENGTH]), data[1 + NONCE_LENGTH :]
     plaintext, key = keyring.decrypt(nonce, sealed, aad)
     if version == 0:
         plaintext = _unpad(plaintext)

@@ -65,11 +65,13 @@ class StreamCodec:
         reader.feed(buffer)
         return reader.length
 
-    def open(self, data: bytes, *, accepting: bool) -> Message:
+    def open(self, data: bytes | memoryview, *, accepting: bool) -> Message:
         """Take a whole request or reply apart; WireError if it is refused."""
         return self.open_keyed(data, accepting=accepting)[0]
 
-    def open_keyed(self, data: bytes, *, accepting: bool) -> tuple[Message, bytes | None]:
+    def open_keyed(
+        self, data: bytes | memoryview, *, accepting: bool
+    ) -> tuple[Message, bytes | None]:
         """Do as `open`, and say which key it was sealed with; None where it was not."""
         plain: bytes | memoryview = label.strip(data, self.expected_label(accepting))
         key = None
@@ -145,9 +147,22 @@ class StreamReader:
             raise WireError(Refusal.TOO_LONG)
         return self.length is not None and len(self._buffer) >= self.length
 
+    @property
+    def held(self) -> int:
+        """Bytes that this stream keeps in memory, those that only the scanner waits with too."""
+        return len(self._buffer) + (self._scanner.waiting if self._scanner else 0)
+
+    def gathered(self) -> memoryview:
+        """Give what has come, without what may follow the message; not a copy of it.
+
+        It is the end of this reader, which keeps no more than that: `feed` must not follow.
+        """
+        self._scanner = None
+        return memoryview(self._buffer)[: self.length]
+
     def message(self) -> Message:
         """Open what has been gathered; call it once `feed` has said true."""
-        return self._codec.open(bytes(self._buffer[: self.length]), accepting=self._accepting)
+        return self._codec.open(self.gathered(), accepting=self._accepting)
 
     def _find_length(self) -> int | None:
         if self._scanner is None:

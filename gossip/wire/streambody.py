@@ -153,6 +153,11 @@ class BodyScanner:
         self._head = bytearray()
         self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=limit, read_size=MAX_ITEM)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of an unfinished item, which are kept until it has ended."""
+        return self._fed - (self.ends[-1] if self.ends else 0)
+
     def feed(self, data: bytes | memoryview) -> int | None:
         """Take the next bytes; the message's length once known, counted after the type byte.
 

@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -26,6 +27,7 @@ from gossip.io import (
     StreamFailure,
     UserMessage,
 )
+from gossip.slots import KNOWN_BYTES, MAX_STREAMS, STRANGER_BYTES, Cut
 from gossip.swim import Swim
 from gossip.wire.body import encode
 from gossip.wire.crypto import Keyring
@@ -381,20 +383,96 @@ def test_tcp_peer_that_says_nothing_is_dropped_in_time() -> None:
             assert await asyncio.wait_for(reader.read(), FAST.tcp_timeout + HANG) == b""
         writer.transport.abort()
         assert time.monotonic() - began > 0.9 * FAST.tcp_timeout
-        assert any(isinstance(error, TimeoutError) for error in a.errors)
+        await _until(lambda: a.agent.slots.cuts == {Cut.SLOW: 1})
+        assert a.errors == []
 
     _run(scenario)
 
 
-def test_tcp_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gossip.agent.MAX_STREAMS", 3)
-
+def test_connections_that_are_reset_are_counted_without_a_word() -> None:
     async def scenario(nodes: Nodes) -> None:
         a = await nodes.start("n1", "127.0.0.1")
-        writers = [(await asyncio.open_connection(*a.address))[1] for _ in range(5)]
-        await _until(lambda: a.agent.streams_refused == 2)
+        for _ in range(10):
+            _, writer = await asyncio.open_connection(*a.address)
+            writer.write(b"\x0a")
+            lingering = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, lingering
+            )
+            writer.transport.abort()
+        await _until(lambda: a.agent.slots.cuts == {Cut.FAILED: 10})
+        assert a.errors == []
+
+    _run(scenario)
+
+
+PATIENT = replace(FAST, tcp_timeout=HANG)
+
+
+async def _idle(a: Node, count: int, *, source: str = "127.0.1.1") -> list[asyncio.StreamWriter]:
+    """Connect so often from one address, and say nothing."""
+    return [
+        (await asyncio.open_connection(*a.address, local_addr=(source, 0)))[1] for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("sources", [1, 50])
+def test_a_joiner_gets_in_although_all_streams_are_taken(sources: int) -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1", PATIENT)
+        writers = []
+        for index in range(sources):
+            writers += await _idle(a, 200 // sources, source=f"127.0.1.{index + 1}")
+        b = await nodes.start("n2", "127.0.0.2", PATIENT)
+        b.join(a)
+        await _until(lambda: bool(_of(Exchanged, b)))
+        assert not _of(ExchangeFailed, b)
+        assert len(a.agent.slots) <= MAX_STREAMS
         for writer in writers:
             writer.transport.abort()
+
+    _run(scenario)
+
+
+def test_a_strangers_long_frame_is_refused_before_it_is_read() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        a = await nodes.start("n1", "127.0.0.1", PATIENT)
+        reader, writer = await asyncio.open_connection(*a.address, local_addr=("127.0.1.1", 0))
+        writer.write(b"\x0a" + (STRANGER_BYTES + 1).to_bytes(4, "big"))
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), HANG) == b""
+        writer.transport.abort()
+        assert a.agent.slots.cuts == {Cut.STRANGER_LONG: 1}
+
+    _run(scenario)
+
+
+def test_a_member_may_send_a_long_table() -> None:
+    """Longer than a stranger may, and than any buffer on the way."""
+
+    async def scenario(nodes: Nodes) -> None:
+        plain = replace(PATIENT, wire=WireConfig(compress=False))
+        a, b = [await nodes.start(f"n{last}", f"127.0.0.{last}", plain) for last in (1, 2)]
+        b.join(a)
+        await _until(lambda: a.state("n2") is State.ALIVE)
+        rows = [
+            NodeState(
+                b"\x7f\1" + index.to_bytes(2, "big"),
+                1,
+                None,
+                f"left-{index}",
+                7946,
+                State.LEFT,
+                CURRENT_VSN,
+            )
+            for index in range(4_000)
+        ]
+        b.swim.adopt(rows, time.monotonic())
+        before = len(_of(Exchanged, b))
+        b.swim.call(a.address, time.monotonic())
+        b.agent.poke()
+        await _until(lambda: len(_of(Exchanged, b)) > before)
+        assert (a.agent.slots.cuts, b.agent.slots.cuts) == ({}, {})
 
     _run(scenario)
 
@@ -403,9 +481,10 @@ def test_tcp_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "reason", "silent"),
     [
         (None, StreamFailure.TIMEOUT, True),
-        (b"", StreamFailure.CLOSED, True),
+        (b"", StreamFailure.CLOSED, False),
         (b"\xff\xff\xff", Refusal.UNKNOWN_TYPE, False),
         (b"\x0a\0\0\1\0\1", Refusal.TRUNCATED, False),
+        (b"\x0a" + (KNOWN_BYTES + 1).to_bytes(4, "big"), StreamFailure.TOO_LONG, False),
     ],
 )
 def test_dial_tells_why_there_was_no_reply(words: bytes | None, reason: str, silent: bool) -> None:

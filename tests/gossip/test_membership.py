@@ -2,21 +2,23 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
+from gossip.config import LAN
 from gossip.core import UINT32
 from gossip.io import Address, Event, Gone, Joined, NameConflict, Recovered, Suspected, Updated
 from gossip.member import Member
 from gossip.pushpull import compatible
+from gossip.slots import KNOWN_BYTES
 from gossip.stats import Ignored
 from gossip.table import MAX_MEMBERS
 from gossip.wire.body import NODE_STATE
 from gossip.wire.errors import Refusal
 from gossip.wire.messages import CURRENT_VSN, Alive, Dead, NodeState, PushPull, State, Suspect
-from gossip.wire.packet import MAX_STREAM
 
 if TYPE_CHECKING:
     from tests.gossip.conftest import Bench
@@ -418,6 +420,27 @@ def test_one_bad_row_costs_none_of_the_others_and_is_counted(
     assert bench.swim.stats.exchanges == 1
 
 
+# ---- whose address is known
+
+
+def test_an_address_is_known_while_a_row_or_a_seed_has_it(
+    new_bench: Callable[..., "Bench"], alive: Callable[..., Alive]
+) -> None:
+    bench = new_bench(replace(LAN, dead_node_reclaim_time=1.0))
+    bench.hear(alive("n2", addr=bytes((10, 0, 0, 2))), alive("n3", addr=bytes((10, 0, 0, 2))))
+    assert [bench.swim.knows(ip) for ip in ("10.0.0.2", "::ffff:10.0.0.2")] == [True, True]
+    assert [bench.swim.knows(ip) for ip in ("10.0.0.1", "10.0.0.3", "::1")] == [False] * 3
+    bench.hear(Dead("n2", 1, "n9"), Dead("n3", 1, "n3"))
+    assert bench.swim.knows("10.0.0.2"), "the dead may come back with all that they know"
+    bench.now += 2.0
+    bench.hear(alive("n3", 2, addr=bytes(10) + b"\xff\xff" + bytes((10, 0, 0, 3))))
+    assert [bench.swim.knows(ip) for ip in ("10.0.0.2", "10.0.0.3")] == [True, True]
+    bench.run(600.0)
+    assert [bench.swim.knows(ip) for ip in ("10.0.0.2", "10.0.0.3")] == [False, False]
+    bench.swim.set_seeds([Address("10.0.0.2", 7946)], bench.now)
+    assert [bench.swim.knows(ip) for ip in ("10.0.0.2", "10.0.0.3")] == [True, False]
+
+
 # ---- limits
 
 
@@ -459,4 +482,4 @@ def test_full_table_of_the_longest_rows_still_fits_a_push_pull(
     reply = bench.merge()
     assert len(bench.swim.members()) == MAX_MEMBERS // 10
     assert reply is not None
-    assert 10 * len(reply) < MAX_STREAM
+    assert 10 * len(reply) < KNOWN_BYTES

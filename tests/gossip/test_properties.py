@@ -131,6 +131,9 @@ def _check_table(bench: "Bench", highest: dict[str, int]) -> None:
     highest["me"] = own[0].incarnation
     living = {row.name for row in bench.swim.members() if row.state in (State.ALIVE, State.SUSPECT)}
     assert bench.swim.live() == living
+    peers = {row.address.ip for row in bench.swim.members() if not row.own}
+    for ip in {"10.0.0.1", "10.0.0.2", "10.0.0.7", "::"} | peers:
+        assert bench.swim.knows(ip) == (ip in peers)
 
 
 def _check_sent(bench: "Bench") -> None:

@@ -264,6 +264,33 @@ def test_hostile_lists_are_skipped_without_being_built() -> None:
     assert peak < 10_000_000
 
 
+def test_a_sealed_stream_is_in_memory_once_and_opened_once_more() -> None:
+    size, piece = 4_000_000, bytes(1 << 16)
+    tracemalloc.start()
+    reader = SEALED.reader(accepting=True)
+    whole = reader.feed(b"\x0a" + size.to_bytes(4, "big"))
+    while not whole:
+        assert reader.held < size + 5
+        whole = reader.feed(piece)
+    buffered = tracemalloc.get_traced_memory()[1]
+    with pytest.raises(WireError):
+        reader.message()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert buffered < 1.3 * size
+    assert peak < 2.4 * size
+
+
+def test_what_only_the_scanner_waits_with_is_held_too() -> None:
+    """Of a compressed stream it keeps all as well, of a table no more than the row that comes."""
+    compressed, table = BARE.reader(accepting=True), BARE.reader(accepting=True)
+    compressed.feed(b"\x09\x81\xa3Buf\xc6\0\1\0\0" + bytes(10_000))
+    assert 20_000 < compressed.held < 20_100
+    rows = encode_stream(PushPull(False, (NODE,) * 500))
+    table.feed(rows[:-1])
+    assert len(rows) <= table.held < len(rows) + 200
+
+
 def test_a_compressed_bomb_stops_at_the_limit() -> None:
     bomb = b"\x09" + pack({b"Algo": 0, b"Buf": lzw.compress(bytes(4_000_000))})
     small = StreamCodec(WireConfig(max_stream=100_000), None)
