@@ -93,6 +93,32 @@ def test_an_address_that_is_taken_is_said_once_and_listened_on_when_it_is_free(
     asyncio.run(run())
 
 
+_ASK_AS_NOBODY = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.settimeout(20)
+    connection.connect("\\0" + sys.argv[1][1:])
+    print(len(connection.recv(1)))
+"""
+
+
+@pytest.mark.root
+def test_another_user_gets_nothing(node: str) -> None:
+    async def run() -> str:
+        serving = asyncio.create_task(DebugServer(node, lambda: ROWS, structlog.get_logger()).run())
+        await asyncio.sleep(0)
+        # The system's interpreter: nobody may read one below a private home.
+        command = ["/usr/bin/python3", "-c", _ASK_AS_NOBODY, "@" + address(node)[1:]]
+        asked = await asyncio.create_subprocess_exec(
+            *command, user=65_534, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await asyncio.wait_for(asked.communicate(), WITHIN)
+        serving.cancel()
+        return out.decode().strip()
+
+    assert asyncio.run(run()) == "0"
+
+
 def test_another_users_answer_is_not_read(node: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debug_socket, "_uid", lambda _: 65_534)
     asked = []
