@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gossip.broadcast import BroadcastQueue, retransmit_limit
+from gossip.config import MAX_UDP
 from gossip.io import Address, Datagram, Dial, Transmit
 from gossip.member import CRC_VERSION, Member
+from gossip.wire import crc
 from gossip.wire.body import encode
+from gossip.wire.compound import MAX_PARTS
 from gossip.wire.crypto import Keyring
 from gossip.wire.messages import Message, MessageType
 from gossip.wire.packet import PacketCodec
@@ -42,7 +45,8 @@ class Outbox:
         self._nonce = nonce
         self._table = table
         self._stats = stats
-        self._budget = self.packets.budget(config.udp_buffer_size)
+        longest = min(config.udp_buffer_size, MAX_UDP - crc.OVERHEAD)
+        self._budget = self.packets.budget(longest)
         self._waiting: list[Transmit] = []
         self._last_dial = 0
         self._may_shout = float("-inf")
@@ -62,7 +66,8 @@ class Outbox:
         No CRC: memberlist looks such a peer up by its IP and so knows no version of it.
         """
         part = self._encode(message)
-        self._emit(to, [part, *self._take(self._budget - len(part))], crc=False)
+        news = self._take(self._budget - len(part), MAX_PARTS - 1)
+        self._emit(to, [part, *news], crc=False)
 
     def send_to_member(self, member: Member, *messages: Message) -> None:
         """Send exactly these messages in one packet, with a CRC where the peer knows it."""
@@ -79,7 +84,7 @@ class Outbox:
         waiting, left = list[Message](), self._budget
         for message in messages:
             size = len(self._encode(message)) + PART_OVERHEAD
-            if waiting and size > left:
+            if waiting and (size > left or len(waiting) == MAX_PARTS):
                 self.send_to_member(member, *waiting)
                 waiting, left = [], self._budget
             waiting.append(message)
@@ -124,11 +129,11 @@ class Outbox:
     def _encode(self, message: Message) -> bytes:
         return encode(message, self._config.wire.ints)
 
-    def _take(self, budget: int) -> list[bytes]:
+    def _take(self, budget: int, most: int = MAX_PARTS) -> list[bytes]:
         if not self.queue:
             return []
         limit = retransmit_limit(self._config.retransmit_mult, len(self._table))
-        return self.queue.take(PART_OVERHEAD, budget, limit)
+        return self.queue.take(PART_OVERHEAD, budget, limit, most)
 
     def _emit(
         self, to: Address, parts: list[bytes], *, crc: bool, codec: PacketCodec | None = None
