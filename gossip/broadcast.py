@@ -4,6 +4,8 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from math import ceil, log10
 
+from gossip.wire.compound import MAX_PARTS
+
 _Key = tuple[int, int, int]
 
 
@@ -56,15 +58,15 @@ class BroadcastQueue:
         while len(self._order) > keep:
             self._forget(self._order[-1])
 
-    def take(self, overhead: int, budget: int, limit: int) -> list[bytes]:
-        """Give parts for one packet of `budget` bytes, each costing `overhead` more.
+    def take(self, overhead: int, budget: int, limit: int, most: int = MAX_PARTS) -> list[bytes]:
+        """Give at most `most` parts for one packet of `budget` bytes, each costing `overhead` more.
 
         Within the same number of transmits the largest that still fits goes first, then the
         newest. What has been in `limit` packets is forgotten.
         """
         chosen: list[_Key] = []
         index = 0
-        while index < len(self._order) and budget > overhead:
+        while index < len(self._order) and budget > overhead and len(chosen) < most:
             transmits, _, _ = self._order[index]
             index = bisect_left(self._order, (transmits, overhead - budget, -self._last_id), index)
             if index < len(self._order) and self._order[index][0] == transmits:

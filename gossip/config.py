@@ -15,6 +15,20 @@ RECLAIM_AFTER = 5.0
 default waits until the node is forgotten, half a minute or more, and each member for itself."""
 
 
+SHORTEST = 0.001
+"""Seconds between two beats of a timer, at least: more of them, and a node does nothing else; at
+last a clock that counts Unix seconds could not tell one from the next."""
+LONGEST = (2**63 - 1) / 1e9
+"""Seconds: Go has no longer durations, so memberlist cannot have been told more."""
+MOST = 2**31 - 1
+"""For all that is counted: with numbers of any length a product would not fit into a float, which a
+timer would be the first to find out. memberlist's 64 bits have no use here."""
+MAX_PORT = 0xFFFF
+MAX_UDP = 65_507
+"""Bytes of the largest UDP packet on IPv4. memberlist fills larger buffers too, and the kernel then
+refuses to send; here a buffer counts as this long at most."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one node; times in seconds. The defaults are memberlist's LAN profile."""
@@ -57,12 +71,10 @@ class Config:
         for low, high, current in (self.vsn[:3], self.vsn[3:]):
             if not low <= current <= high:
                 raise ValueError(f"vsn: version {current} is not in {low}..{high}")
-        for name in _INTERVALS:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: must be above 0")
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be 1 or more")
+        for names, least, most, what in _BOUNDS:
+            for name in names:
+                if not least <= getattr(self, name) <= most:
+                    raise ValueError(f"{name}: must be {what}")
 
 
 _INTERVALS = (
@@ -74,13 +86,24 @@ _INTERVALS = (
     "rejoin_interval",
     "lonely_interval",
 )
+_ANY_INTERVALS = ("gossip_to_the_dead_time", "dead_node_reclaim_time", "leave_timeout")
+"""Negative ones are as 0, here as with memberlist."""
+_ANY_COUNTS = ("indirect_checks", "udp_buffer_size")
+"""As with memberlist, no helper is asked where the number is negative, and no news is sent along
+where the buffer has no room for it: push/pull alone then carries it."""
 _COUNTS = (
-    "port",
     "retransmit_mult",
     "suspicion_mult",
     "suspicion_max_timeout_mult",
     "awareness_max_multiplier",
     "gossip_nodes",
+)
+_BOUNDS: tuple[tuple[tuple[str, ...], float, float, str], ...] = (
+    (_INTERVALS, SHORTEST, LONGEST, "1 ms to 292 years"),
+    (_ANY_INTERVALS, -LONGEST, LONGEST, "292 years at most"),
+    (_COUNTS, 1, MOST, f"1 or more, and {MOST} at most"),
+    (_ANY_COUNTS, -MOST, MOST, f"-{MOST} to {MOST}"),
+    (("port",), 1, MAX_PORT, f"1 or more, and {MAX_PORT} at most"),
 )
 
 LAN = Config()

@@ -4,10 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gossip.broadcast import BroadcastQueue, retransmit_limit
+from gossip.config import MAX_UDP
 from gossip.io import Address, Datagram, Dial, Transmit
 from gossip.keys import PeerKeys
 from gossip.member import CRC_VERSION, Member
+from gossip.wire import crc
 from gossip.wire.body import encode
+from gossip.wire.compound import MAX_PARTS
 from gossip.wire.messages import Message, MessageType
 from gossip.wire.packet import PacketCodec
 from gossip.wire.stream import StreamCodec
@@ -44,7 +47,8 @@ class Outbox:
         self._nonce = nonce
         self._table = table
         self._stats = stats
-        self._budget = self.packets.budget(config.udp_buffer_size)
+        longest = min(config.udp_buffer_size, MAX_UDP - crc.OVERHEAD)
+        self._budget = self.packets.budget(longest)
         self._waiting: list[Transmit] = []
         self._last_dial = 0
         self._may_shout = float("-inf")
@@ -65,7 +69,8 @@ class Outbox:
         its IP and so knows no version of it.
         """
         part = self._encode(message)
-        self._emit(to, [part, *self._take(self._budget - len(part))], crc=False, key=key)
+        news = self._take(self._budget - len(part), MAX_PARTS - 1)
+        self._emit(to, [part, *news], crc=False, key=key)
 
     def send_to_member(self, member: Member, *messages: Message) -> None:
         """Send exactly these messages in one packet, with a CRC where the peer knows it."""
@@ -81,7 +86,7 @@ class Outbox:
         waiting, left = list[Message](), self._budget
         for message in messages:
             size = len(self._encode(message)) + PART_OVERHEAD
-            if waiting and size > left:
+            if waiting and (size > left or len(waiting) == MAX_PARTS):
                 self.send_to_member(member, *waiting)
                 waiting, left = [], self._budget
             waiting.append(message)
@@ -135,11 +140,11 @@ class Outbox:
     def _encode(self, message: Message) -> bytes:
         return encode(message, self._config.wire.ints)
 
-    def _take(self, budget: int) -> list[bytes]:
+    def _take(self, budget: int, most: int = MAX_PARTS) -> list[bytes]:
         if not self.queue:
             return []
         limit = retransmit_limit(self._config.retransmit_mult, len(self._table))
-        return self.queue.take(PART_OVERHEAD, budget, limit)
+        return self.queue.take(PART_OVERHEAD, budget, limit, most)
 
     def _emit(
         self, to: Address, parts: list[bytes], *, crc: bool, key: bytes | None = None

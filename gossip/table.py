@@ -142,7 +142,9 @@ class Table:
         return None
 
     def pick(self, count: int, eligible: Callable[[Member], bool]) -> list[Member]:
-        """Give up to `count` distinct random rows that are `eligible`."""
+        """Give up to `count` distinct random rows that are `eligible`; none for a negative one."""
+        if count <= 0:
+            return []
         if len(self._order) > count * _DRAWS:
             drawn = self._rng.sample(self._order, count * 2)
             chosen = [member for member in drawn if eligible(member)][:count]

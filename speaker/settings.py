@@ -211,6 +211,8 @@ _FILE_NUMBERS = {
     "GossipNodes": "gossip_nodes",
     "UDPBufferSize": "udp_buffer_size",
 }
+_FILE_KEYS = {name: key for key, name in (_FILE_DURATIONS | _FILE_NUMBERS).items()}
+"""What the file calls a field of `Config`; the bounds of all of them are there."""
 _FILE_WIRE = {
     "GossipVerifyIncoming": "verify_incoming",
     "GossipVerifyOutgoing": "verify_outgoing",
@@ -235,7 +237,8 @@ def _from_file(file: Path) -> Config:
     try:
         return replace(LAN, wire=replace(LAN.wire, **wire), **changes)
     except ValueError as error:
-        raise SettingsError(f"{file}: {error}") from None
+        name, _, reason = str(error).partition(": ")
+        raise SettingsError(f"{file}: {_FILE_KEYS.get(name, name)}: {reason}") from None
 
 
 def _load_json(file: Path) -> dict[str, Any]:

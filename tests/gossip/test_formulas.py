@@ -1,6 +1,7 @@
 """The numbers that upstream's own tests pin down, and the timers made of them."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -193,6 +194,49 @@ def test_config_refuses_versions_out_of_their_own_limits(vsn: bytes, complaint: 
     with pytest.raises(ValueError, match=complaint):
         Config(vsn=vsn)
     assert Config(vsn=bytes((1, 5, 5, 2, 5, 5))).vsn != LAN.vsn
+
+
+def test_queue_gives_no_more_parts_than_a_compound_holds() -> None:
+    queue = BroadcastQueue(1_000)
+    for number in range(600):
+        queue.add(f"n{number}", b"x" * 40)
+    taken = [len(queue.take(2, 60_000, 1, most)) for most in (255, 254, 0, 255)]
+    assert taken == [255, 254, 0, 91]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"probe_interval": 1e-9}, "probe_interval"),
+        ({"gossip_interval": 0.0009}, "gossip_interval"),
+        ({"push_pull_interval": float("inf")}, "push_pull_interval"),
+        ({"gossip_to_the_dead_time": float("nan")}, "gossip_to_the_dead_time"),
+        ({"tcp_timeout": 1e300}, "tcp_timeout"),
+        ({"suspicion_mult": 10**400}, "suspicion_mult"),
+        ({"suspicion_max_timeout_mult": 2**31}, "suspicion_max_timeout_mult"),
+        ({"retransmit_mult": 10**30}, "retransmit_mult"),
+        ({"awareness_max_multiplier": 10**30}, "awareness_max_multiplier"),
+        ({"gossip_nodes": 10**30}, "gossip_nodes"),
+        ({"gossip_nodes": 0}, "gossip_nodes"),
+        ({"indirect_checks": 10**30}, "indirect_checks"),
+        ({"indirect_checks": -(10**30)}, "indirect_checks"),
+        ({"udp_buffer_size": 10**30}, "udp_buffer_size"),
+        ({"udp_buffer_size": -(10**30)}, "udp_buffer_size"),
+        ({"port": 65_536}, "port"),
+    ],
+)
+def test_config_refuses_what_no_timer_could_work_with(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValueError, match=f"^{field}: "):
+        Config(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"indirect_checks": -5}, {"udp_buffer_size": -5}, {"udp_buffer_size": 10**8}],
+    ids=str,
+)
+def test_config_takes_what_memberlist_runs_with(changes: dict[str, Any]) -> None:
+    Config(**changes)
 
 
 @pytest.mark.parametrize("nodes", [4, 40, 400])

@@ -1,13 +1,16 @@
 """Whatever peers say: no exception, no timer that cannot be met, nothing that crashes a Go peer."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gossip.io import Address, Datagram
+from gossip.config import MAX_UDP, Config
+from gossip.io import Address, Datagram, Transmit
+from gossip.wire.compound import MAX_PARTS
 from gossip.wire.messages import (
     CURRENT_VSN,
     Ack,
@@ -144,6 +147,71 @@ def _check_sent(bench: "Bench") -> None:
         for message in bench.read(transmit):
             told = message.nodes if isinstance(message, PushPull) else [message]
             assert all(len(item.vsn) == 6 for item in told if isinstance(item, Alive | NodeState))
+
+
+def _crowd(count: int, state: State, meta: bytes | None) -> list[NodeState]:
+    return [
+        NodeState(bytes((10, 2, at >> 8, at & 255)), 9, meta, f"c{at}", 7946, state, CURRENT_VSN)
+        for at in range(count)
+    ]
+
+
+crowds = st.builds(
+    _crowd, st.sampled_from([1, 30]), st.sampled_from(State), st.sampled_from([None, bytes(512)])
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"udp_buffer_size": 60_000},
+        {"udp_buffer_size": 10**8, "retransmit_mult": 10**9},
+        {"udp_buffer_size": -5, "indirect_checks": -5},
+        {"indirect_checks": 10**9, "suspicion_mult": 1, "gossip_nodes": 10**9},
+        {"suspicion_mult": 10**9, "awareness_max_multiplier": 1, "probe_interval": 0.001},
+    ],
+    ids=str,
+)
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(story=st.lists(steps | crowds, max_size=8), times=st.integers(1, 2))
+def test_no_valid_message_raises_in_a_timer(
+    new_bench: Callable[[Config], "Bench"],
+    lan_without: Callable[..., Config],
+    changes: dict[str, Any],
+    story: list[object],
+    times: int,
+) -> None:
+    """Nobody catches what a timer raises: it is the end of probing, for all that peers can see."""
+    bench = new_bench(lan_without(**changes))
+    for step in (_crowd(MAX_PARTS + 5, State.ALIVE, None), *story):
+        _take(bench, step)
+        for transmit in _due(bench, times):
+            if isinstance(transmit, Datagram):
+                # More cannot be sent, and the driver would lose it.
+                assert len(transmit.data) <= MAX_UDP
+    bench.now += 60
+    bench.swim.handle_timeout(bench.now)
+
+
+def _due(bench: "Bench", times: int) -> list[Transmit]:
+    """Fire the timers so often, each as soon as it is due."""
+    for _ in range(times):
+        bench.now = max(bench.now, bench.swim.deadline() or bench.now)
+        bench.swim.handle_timeout(bench.now)
+    return bench.swim.transmits()
+
+
+def test_a_join_of_many_fits_into_large_packets(
+    new_bench: Callable[[Config], "Bench"], lan_without: Callable[..., Config]
+) -> None:
+    bench = new_bench(lan_without(udp_buffer_size=60_000))
+    bench.merge(*_crowd(600, State.ALIVE, None))
+    bench.run(30)
+    assert len(bench.swim.members()) == 601
+    assert bench.swim.stats.probes > 1
 
 
 @settings(

@@ -128,7 +128,15 @@ def test_metallbs_memberlist_file_replaces_the_profile(tmp_path: Path) -> None:
         ({"ProbeInterval": "soon"}, "config.json: ProbeInterval: not a duration"),
         ({"SuspicionMult": "4"}, "config.json: SuspicionMult: must be of type int"),
         ({"EnableCompression": 1}, "config.json: EnableCompression: must be of type bool"),
-        ({"GossipNodes": 0}, "config.json: gossip_nodes: must be 1 or more"),
+        ({"GossipNodes": 0}, "config.json: GossipNodes: must be 1 or more"),
+        ({"GossipNodes": -1}, "config.json: GossipNodes: must be 1 or more"),
+        ({"ProbeInterval": "0"}, "config.json: ProbeInterval: must be 1 ms"),
+        ({"GossipInterval": "10ns"}, "config.json: GossipInterval: must be 1 ms"),
+        ({"SuspicionMult": 10**400}, "config.json: SuspicionMult: must be 1 or more"),
+        ({"RetransmitMult": 0}, "config.json: RetransmitMult: must be 1 or more"),
+        ({"AwarenessMaxMultiplier": -8}, "config.json: AwarenessMaxMultiplier: must be 1"),
+        ({"UDPBufferSize": 10**12}, "config.json: UDPBufferSize: must be -"),
+        ({"IndirectChecks": -(10**12)}, "config.json: IndirectChecks: must be -"),
     ],
 )
 def test_a_wrong_memberlist_file_is_refused(
@@ -136,6 +144,16 @@ def test_a_wrong_memberlist_file_is_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         gossip_config(False, NONE, write_config(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"IndirectChecks": -5}, {"UDPBufferSize": -5}, {"UDPBufferSize": 10**8}], ids=str
+)
+def test_what_memberlist_runs_with_is_taken(tmp_path: Path, changes: dict[str, object]) -> None:
+    found = gossip_config(False, NONE, write_config(tmp_path, **changes))
+    ((key, number),) = changes.items()
+    name = {"IndirectChecks": "indirect_checks", "UDPBufferSize": "udp_buffer_size"}[key]
+    assert getattr(found, name) == number
 
 
 def test_excluded_interfaces_are_searched_as_metallb_does(tmp_path: Path) -> None:
