@@ -53,6 +53,7 @@ class Witness:
         self._sequence = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._closed = False
         self._settling = False
         self._flags = Flags.NONE
         self._bars = Bars()
@@ -73,7 +74,7 @@ class Witness:
         """Stop, and close the sockets."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at = float("-inf")
+        self._closed = True
         for key in list(self._sockets):
             self._close(key)
 
@@ -123,7 +124,7 @@ class Witness:
 
     def _try(self, call: Callable[[], None]) -> None:
         """Call, and have the timer come again whatever it raises: no watch may end."""
-        if self._timer_at == float("-inf"):
+        if self._closed:
             return
         try:
             call()
@@ -245,13 +246,14 @@ class Witness:
     # ---- the timer
 
     def _schedule(self) -> None:
-        at = self.core.deadline()
+        # What is due at once has a time of its own too: the next look finds its timer set.
+        at = max(self.core.deadline(), self._clock())
         if self._timer is not None:
             if self._timer_at <= at < self._timer_at + WORTH_A_TIMER:
                 return
             self._timer.cancel()
             self._timer = None
-        if at < float("inf") and self._timer_at > float("-inf"):
+        if at < float("inf") and not self._closed:
             self._set_timer(at)
 
     def _set_timer(self, at: float) -> None:

@@ -22,6 +22,7 @@ from speaker.contact import Contact
 from speaker.failover import Failover
 from speaker.letters import Hello, Kind, PeerLink
 from speaker.roster import Peer
+from speaker.takeover import ASKS_AT_ONCE
 from speaker.watch import EchoRequest, Timing
 from speaker.witness import Witness
 
@@ -40,7 +41,11 @@ ETH0 = Interface(
 )
 
 
-def make_witness(on_change: Callable[[], None]) -> Witness:
+def make_witness(
+    on_change: Callable[[], None],
+    clock: Callable[[], float] = lambda: NOW,
+    ask: Callable[[IPAddress, int, bytes | None], None] = lambda ip, ifindex, mac: None,
+) -> Witness:
     """Node `a`, which knows `b` and `c`; what it sends goes nowhere."""
     contact = Contact(NOW)
     contact.exchanged(NOW, True, NOW)
@@ -53,12 +58,10 @@ def make_witness(on_change: Callable[[], None]) -> Witness:
     )
     hello = letters.encode_hello(Hello((LINK_B,)))
     core.letter(Letter(Kind.HELLO, "b", "b", 1, hello), NOW)
-    layer2 = SimpleNamespace(usable=dict, ask=lambda ip, ifindex: None)
+    layer2 = SimpleNamespace(usable=dict, ask=ask)
     peers = SimpleNamespace(send=lambda letter: None, set_flags=lambda flags: None)
     log = structlog.get_logger()
-    return Witness(
-        core, announcer, cast(Any, layer2), cast(Any, peers), lambda: NOW, on_change, log
-    )
+    return Witness(core, announcer, cast(Any, layer2), cast(Any, peers), clock, on_change, log)
 
 
 def reply_to(request: EchoRequest) -> Any:
@@ -164,3 +167,30 @@ def test_ips_that_are_put_off_are_told_once(monkeypatch: pytest.MonkeyPatch) -> 
     witness.settle()
     witness.settle()
     assert told == [frozenset({VIP})]
+
+
+def test_questions_that_wait_for_the_next_turn_leave_whoever_settles_between() -> None:
+    """The heir of many IPs asks for some of them in each turn, and echoes come meanwhile."""
+    ips = [VIP + number for number in range(3 * ASKS_AT_ONCE + 1)]
+    asked = list[IPAddress]()
+
+    async def inherit() -> None:
+        begun, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
+        all_asked = asyncio.Event()
+
+        def ask(ip: IPAddress, _ifindex: int, _mac: bytes | None) -> None:
+            asked.append(ip)
+            if len(asked) == len(ips):
+                all_asked.set()
+
+        witness = make_witness(lambda: None, lambda: NOW + loop.time() - begun, ask)
+        for ip in ips:
+            witness.core.won("ns/a", ip, None, "b", NOW)
+        witness.settle()
+        witness._heed_replies()
+        witness._heed_replies()
+        await asyncio.wait_for(all_asked.wait(), 20.0)
+        witness.close()
+
+    asyncio.run(inherit())
+    assert asked == ips
