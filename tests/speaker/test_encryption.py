@@ -11,22 +11,8 @@ from speaker.layer2 import Layer2Stats
 from speaker.metrics import Figures, make_registry
 from speaker.peers import Peers
 from speaker.upkeep import Upkeep
+from wan_config import NUMBERS
 
-NUMBERS = {
-    "TCPTimeout": "10s",
-    "PushPullInterval": "30s",
-    "ProbeTimeout": "500ms",
-    "ProbeInterval": "1s",
-    "GossipInterval": "200ms",
-    "GossipToTheDeadTime": "30s",
-    "IndirectChecks": 3,
-    "RetransmitMult": 4,
-    "SuspicionMult": 4,
-    "SuspicionMaxTimeoutMult": 6,
-    "AwarenessMaxMultiplier": 8,
-    "GossipNodes": 3,
-    "UDPBufferSize": 1400,
-}
 BOTH = {"GossipVerifyIncoming": True, "GossipVerifyOutgoing": True}
 
 

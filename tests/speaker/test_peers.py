@@ -7,28 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from netns import Host, missing_right, segment
+from netns import Host, missing_right
 from speaker.rekeying import SecretRefusal
-from speakers import MANIFEST, Speaker, speaker, wait_until
+from speakers import Speaker, speaker, wait_until
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(missing_right() is not None, reason=str(missing_right())),
 ]
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[dict[str, Host]]:
-    with segment(["node-1", "node-2"]) as made:
-        yield made
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "manifests"
-    folder.mkdir()
-    (folder / "a.yaml").write_text(MANIFEST.format(name="web", ip="10.77.9.1"))
-    return folder
 
 
 def gossip(hosts: dict[str, Host], name: str, secret: Path) -> list[str]:

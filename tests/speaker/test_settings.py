@@ -22,6 +22,7 @@ from speaker.settings import (
     read_secret,
     split_seed,
 )
+from wan_config import NUMBERS
 
 NONE = GossipTuning()
 
@@ -93,19 +94,7 @@ def test_profiles_and_the_guides_variables(tmp_path: Path) -> None:
 
 def write_config(tmp_path: Path, **changes: object) -> Path:
     values: dict[str, object] = {
-        "TCPTimeout": "10s",
-        "PushPullInterval": "30s",
-        "ProbeTimeout": "500ms",
-        "ProbeInterval": "1s",
-        "GossipInterval": "200ms",
-        "GossipToTheDeadTime": "30s",
-        "IndirectChecks": 3,
-        "RetransmitMult": 4,
-        "SuspicionMult": 4,
-        "SuspicionMaxTimeoutMult": 6,
-        "AwarenessMaxMultiplier": 8,
-        "GossipNodes": 3,
-        "UDPBufferSize": 1400,
+        **NUMBERS,
         "EnableCompression": True,
         "GossipVerifyIncoming": True,
         "GossipVerifyOutgoing": True,
