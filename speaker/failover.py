@@ -139,6 +139,8 @@ class Failover:
                 self._greet_back(name, dead[name])
         for name in known - self._roster.clarions:
             self._succession.owner_gone(name)
+        if self._roster.others_live:
+            self._succession.note_others()
         strangers = frozenset(self._roster.strangers())
         if strangers - self._strangers:
             self._ask_at = min(self._ask_at, now)

@@ -224,12 +224,16 @@ class Succession:
     def unconfirmed(self, ifindex: int | None, now: float) -> None:
         """We kept quiet on the link (None: on all), and nobody has told us whose our IPs are now.
         Gossip may be cut and the others live: so the wire is asked before we answer again."""
-        self._unconfirmed = True
+        self._unconfirmed = not self._roster.others_live
         links = frozenset(self._interfaces) if ifindex is None else frozenset({ifindex})
         for ip in sorted(self._announcer.announced(), key=lambda ip: ip.packed):
             on = links.intersection(self._announcer.indexes(ip))
             if on and not self._handover.yielding(ip) and not self._takeovers.holds(ip):
                 self._ask_anew(ip, sorted(on), now)
+
+    def note_others(self) -> None:
+        """Others are known: what a stranger answers for holds nothing up any more."""
+        self._unconfirmed = False
 
     def _ask_anew(self, ip: IPAddress, links: Collection[int], now: float) -> None:
         dead = self._dead_owners(ip) | self._takeovers.quiet_from(ip)
@@ -256,7 +260,7 @@ class Succession:
         name = self._roster.owner_of(mac)
         if name is not None:
             self._takeovers.answered(ip, name)
-        elif self._alone_by_silence:
+        elif self._unconfirmed:
             # A ring that we do not know may own it: gossip does not get through to it.
             self._takeovers.answered(ip, mac.hex(":"), speaks=False)
         if self._handover.yielding(ip):
@@ -395,13 +399,6 @@ class Succession:
 
     # ---- inside
 
-    @property
-    def _alone_by_silence(self) -> bool:
-        """Whether we believe to be alone only as nobody spoke."""
-        if self._unconfirmed and self._roster.others_live:
-            self._unconfirmed = False
-        return self._unconfirmed
-
     def _tell_stopped(self, ip: IPAddress, winner: str | None) -> None:
         """We answered for the IP until nobody was to, and our clients may believe us still: have
         its next owner announce itself."""
@@ -509,7 +506,7 @@ class Succession:
         """
         peer = self._roster.peer(previous) if previous is not None else None
         parted = peer is not None and (peer.start_id is None or not (peer.living or peer.died))
-        if not dead and (parted or not (self._roster.others_live or self._alone_by_silence)):
+        if not dead and (parted or not (self._roster.others_live or self._unconfirmed)):
             return ()
         chosen = {
             index: interface
