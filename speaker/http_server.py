@@ -183,7 +183,9 @@ class Server:
         self._call(lambda: None)
         for _ in range(HELPERS):
             self._jobs.put(None)
-        self._threads[0].join(LONGEST_CLOSE)
+        end = time.monotonic() + LONGEST_CLOSE
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
     # ---- the thread that owns the connections
 
@@ -195,6 +197,8 @@ class Server:
                 # Probes would restart us for want of an answer, and nothing else is wrong.
                 self._on_error(error)
                 time.sleep(LONGEST_CLOSE)
+        # Helpers that have just ended give their connections back; the others close theirs.
+        self._collect()
         self._selector.close()
         for end in (self._listening, self._awake, self._wake):
             end.close()
@@ -420,6 +424,8 @@ class Server:
             then = HttpRefusal.GONE
         finally:
             self._call(lambda: self._shaken(connection, then))
+            if self._closing:
+                connection.socket.close()
 
     def _wrap(self, connection: _Connection) -> ssl.SSLSocket:
         if isinstance(connection.socket, ssl.SSLSocket):
