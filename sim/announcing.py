@@ -212,6 +212,9 @@ class Announcing:
     ) -> list[Move]:
         """Bring announcements in line; gives what the election moved, by service."""
         self._unsettled = self.voided = False
+        for ifindex in self.contact.silences():
+            if self.failover is not None:
+                self.failover.unconfirmed(ifindex, now)
         if members is not None:
             self._members_changed = False
             for service, plan in self._quorum.set_members(members).items():
@@ -232,8 +235,6 @@ class Announcing:
         for event in self.contact.events():
             if isinstance(event, Released):
                 self._holds.discard(event.ifindex)
-                if event.by == "silence" and self.failover is not None:
-                    self.failover.unconfirmed(event.ifindex, now)
                 self.announcer.released(event.ifindex, now)
             elif isinstance(event, Held):
                 self._holds.add(event.ifindex)

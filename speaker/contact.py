@@ -90,6 +90,7 @@ class Contact:
         self._events: list[ContactEvent] = []
         self._alone = alone
         self._released: set[int | None] = set()
+        self._silent: list[int | None] = []
         self.changes = 0
         """Grows whenever `open` may say something else than before."""
         if not alone:
@@ -198,6 +199,12 @@ class Contact:
             self._released.clear()
         return events
 
+    def silences(self) -> list[int | None]:
+        """Drain the holds that ended since the last call as nobody spoke: what is taken up from
+        now on is not confirmed by anybody. Ask before that, and before `events`."""
+        silent, self._silent = self._silent, []
+        return silent
+
     def _hold(
         self, key: int | None, reason: HoldReason, gap: float, silence: float, now: float
     ) -> None:
@@ -208,6 +215,7 @@ class Contact:
     def _expire(self, now: float) -> None:
         for key in [key for key, hold in self._holds.items() if now >= hold.silent_at]:
             self._release(key, "silence", now)
+            self._silent.append(key)
 
     def _release(self, key: int | None, by: str, now: float) -> None:
         self.changes += 1

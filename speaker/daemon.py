@@ -418,6 +418,9 @@ class Daemon:
     def _turn(self, now: float) -> None:
         self._tick(now)
         self._seek(now)
+        # Before anything is taken up: what nobody has confirmed is asked for on the wire first.
+        for ifindex in self._contact.silences():
+            self._failover.unconfirmed(ifindex, now)
         self._elect(now + BITE)
         self._reconcile(now, now + BITE)
         # First what others own by now: answers flow again with the release.
@@ -446,8 +449,6 @@ class Daemon:
                 case Released(reason, ifindex, by, waited):
                     waited = round(waited, 3)
                     self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
-                    if by == "silence":
-                        self._failover.unconfirmed(ifindex, now)
                     self._announcer.released(ifindex, now)
                     released = True
         return released

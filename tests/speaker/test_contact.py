@@ -389,3 +389,18 @@ def test_what_peers_ask_by_themselves_hurries_nothing() -> None:
     assert contact.seeks(20.0)
     contact.exchanged(None, False, 20.01)
     assert contact.deadline() == pytest.approx(20.0 + SEEK_INTERVAL)
+
+
+def test_silence_is_told_of_before_anything_else_and_an_exchange_is_not() -> None:
+    """What is taken up after it has to be asked for on the wire, so it is told of first."""
+    contact = Contact(0.0)
+    contact.seeking(0.0)
+    run(contact, 0.0, START_SILENCE)
+    contact.tick(START_SILENCE)
+    assert contact.silences() == [None]
+    assert contact.silences() == []
+    assert not contact.open(ETH0), "not before the release itself is told of"
+    contact.events()
+    contact.link_returned(ETH0, 0.5, 4.0)
+    contact.exchanged(4.0, True, 4.1)
+    assert contact.silences() == []
