@@ -138,7 +138,7 @@ class Judge:
                 or not world.forwards(machine.identity.mac)
             ):
                 continue
-            failover = process.announcing.failover
+            failover = process.cores.failover
             barred = failover is not None and failover.flags & BARRING
             if not barred and (world.admitted is None or node in world.admitted):
                 yield machine

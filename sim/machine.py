@@ -13,12 +13,15 @@ from gossip.io import Address, Datagram, Dial, Event, StreamFailure
 from gossip.mark import Mark
 from gossip.swim import Swim
 from link.frame import MINIMUM_LENGTH
-from sim.announcing import Announcing, Site
+from sim.cores import Cores
 from sim.kernel import Echo, Frame, Kernel
 from sim.process import Process
 from sim.segment import OBSERVER_IP
+from sim.site import Site
 
 if TYPE_CHECKING:
+    from random import Random
+
     from sim.world import World
     from speaker.election import Move
 
@@ -115,11 +118,15 @@ class Machine:
             self._world.plans,
             fast,
             self._world.setup.quorum,
+            self._world.setup.bites,
         )
-        announcing = Announcing(site, self._world.rng(self.name, self.lives, "watch"), now)
+        cores = Cores(site, self._rng("watch"), self._rng("bites"), now)
         courier = Courier(swim, rng, self._start_id(self.lives))
-        self.process = Process(swim, courier, announcing, self, self.lives)
+        self.process = Process(swim, courier, cores, self, self.lives)
         return swim
+
+    def _rng(self, purpose: str) -> "Random":
+        return self._world.rng(self.name, self.lives, purpose)
 
     def meta(self, life: int) -> bytes:
         """What a life of the node says of itself: our mark, if it has use for it."""

@@ -14,10 +14,12 @@ from gossip.courier import Courier, Letter
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure, UserMessage
 from gossip.mark import Flags, Mark
 from gossip.swim import Swim
-from sim.announcing import Announcing
+from link.drop import DropReason
+from sim.cores import Cores
 from sim.kernel import Echo
 from speaker.election import Move
 from speaker.failover import Failover
+from speaker.ownership_io import Moved
 from speaker.roster import Peer
 
 RECEIVE_BUFFER = 212_992
@@ -103,14 +105,14 @@ class Process:
         self,
         swim: Swim,
         courier: Courier,
-        announcing: Announcing,
+        cores: Cores,
         outside: Outside,
         life: int,
     ) -> None:
         self.swim = swim
         self._courier = courier
         self._flags = Flags.NONE
-        self.announcing = announcing
+        self.cores = cores
         self.life = life
         self.frozen = False
         self.handled = 0
@@ -119,7 +121,7 @@ class Process:
         self.inbox = Inbox()
         self._outside = outside
         self._wake_at = float("inf")
-        self._gossip_due = self._due = float("inf")
+        self._gossip_due = self._announcer_due = self._failover_due = self._due = float("inf")
 
     # ---- in
 
@@ -158,7 +160,7 @@ class Process:
             return
         self._tick(now)
         self._answer(frames, now)
-        if self.announcing.stirred:
+        if self.cores.stirred:
             self._drain(now)
 
     def echo(self, echo: Echo, now: float) -> None:
@@ -166,24 +168,25 @@ class Process:
         if self.frozen:
             self.inbox.echoes.append(echo)
             return
-        self.announcing.echoed(echo.source, echo.payload, self._tick(now))
+        self.cores.echoed(echo.source, echo.payload, self._tick(now))
         # Else the next deadline is later at most: it is asked for when the timer fires.
-        if self.announcing.stirred:
+        if self.cores.stirred:
             self._drain(now)
 
     def set_carrier(self, up: bool, now: float) -> None:
         """Hear from the kernel whether the announcing link has carrier."""
-        self.announcing.set_carrier(up, self._tick(now))
+        self.cores.responder.set_carrier(up, self._tick(now))
         self._drain(now)
 
     def set_floating(self, addresses: frozenset[IPv4Interface], now: float) -> None:
         """Hear from the kernel which further addresses the link has."""
-        self.announcing.set_floating(addresses, self._tick(now))
+        self.cores.responder.set_floating(addresses, self._tick(now))
         self._drain(now)
 
     def set_candidates(self, nodes: frozenset[str], now: float) -> None:
         """Read a change of the configuration: these nodes may own, and no others."""
-        self.announcing.set_candidates(nodes, self._tick(now))
+        self._tick(now)
+        self.cores.set_candidates(nodes)
         self._drain(now)
 
     def set_seeds(self, seeds: Sequence[Address], now: float) -> None:
@@ -194,19 +197,19 @@ class Process:
     def stop(self, now: float) -> None:
         """Begin to leave, as after SIGTERM; `handing_over` tells when that is done."""
         if not self.frozen:
-            self.announcing.leave(self._tick(now))
+            self.cores.ownership.leave(self._tick(now))
             self._drain(now)
 
     def leave(self, now: float) -> None:
         """Leave gossip, all IPs being handed over; the process ends after that."""
         if not self.frozen:
             self.swim.leave(self._tick(now))
-            self.announcing.left()
+            self.cores.ownership.members_changed()
             self._drain(now)
 
     def handing_over(self, *, foreign: bool) -> bool:
         """Tell whether IPs still wait for their heirs; without `foreign`, for Clarions."""
-        failover = self.announcing.failover
+        failover = self.cores.failover
         return failover is not None and failover.handing_over(foreign=foreign) > 0
 
     def wake(self, when: float, now: float) -> None:
@@ -229,8 +232,8 @@ class Process:
 
     def freeze(self, now: float) -> None:
         """Stand still; the kernel goes on receiving for us."""
-        self.announcing.run_up_to(now + self.offset)
-        self.announcing.tick(now + self.offset)
+        self.cores.run_up_to(now + self.offset)
+        self.cores.tick(now + self.offset)
         self.frozen = True
 
     def thaw(self, now: float) -> None:
@@ -238,7 +241,7 @@ class Process:
         self.frozen = False
         inbox, self.inbox = self.inbox, Inbox()
         clock = now + self.offset
-        self.announcing.tick(clock)
+        self.cores.tick(clock)
         for data, source in inbox.datagrams:
             self.swim.handle_datagram(data, source, clock)
         for dial, outcome in inbox.replies:
@@ -246,10 +249,10 @@ class Process:
         for data, source, reply in inbox.streams:
             reply(self.swim.handle_stream(data, source, clock))
         # Only a process that stood still for long throws waiting frames away, as `Layer2` does.
-        if inbox.frames and not self.announcing.contact.held:
+        if inbox.frames and not self.cores.contact.held:
             self._answer(inbox.frames, now)
         for echo in inbox.echoes:
-            self.announcing.echoed(echo.source, echo.payload, clock)
+            self.cores.echoed(echo.source, echo.payload, clock)
         deadline = self.swim.deadline()
         if deadline is not None and deadline <= clock:
             self.swim.handle_timeout(clock)
@@ -262,10 +265,10 @@ class Process:
 
     def jump(self, seconds: float, now: float) -> None:
         """Put the clock forward."""
-        self.announcing.run_up_to(now + self.offset)
-        self.announcing.tick(now + self.offset)
+        self.cores.run_up_to(now + self.offset)
+        self.cores.tick(now + self.offset)
         self.offset += seconds
-        self.announcing.tick(now + self.offset)
+        self.cores.tick(now + self.offset)
         self._wake_at = float("inf")
         self._schedule(now)
 
@@ -274,17 +277,17 @@ class Process:
     def _tick(self, now: float) -> float:
         self.handled += 1
         clock = now + self.offset
-        self.announcing.run_up_to(clock)
+        self.cores.run_up_to(clock)
         return clock
 
     def _answer(self, frames: Iterable[bytes], now: float) -> None:
-        clock, announcing, answers = now + self.offset, self.announcing, list[bytes]()
-        announcing.hear(clock)
+        clock, cores, answers = now + self.offset, self.cores, list[bytes]()
+        cores.responder.hear(clock)
         for frame in frames:
-            found = announcing.answer(frame, clock)
+            found = cores.responder.answer(frame, clock)
             if isinstance(found, bytes):
                 answers.append(found)
-            elif announcing.voided:
+            elif found is DropReason.ANNOUNCEMENT and cores.ownership.voided:
                 # A question that waits behind this frame is for who was taken for gone.
                 self._drain(now)
         if answers:
@@ -293,9 +296,11 @@ class Process:
     def _drain(self, now: float) -> None:
         clock = now + self.offset
         self._drain_gossip(clock)
-        if self.announcing.watch(clock):
+        self._failover_due = self._watch_deadline()
+        if self.cores.ownership.handle_timeout(clock):
             self._send(clock)
-        if self.announcing.busy(clock):
+        due = min(self._announcer_due, self._failover_due)
+        if due <= clock or self.cores.stirred:
             self._settle(clock)
         deadline = self.swim.deadline()
         self._gossip_due = float("inf") if deadline is None else deadline
@@ -312,29 +317,37 @@ class Process:
             if isinstance(event, UserMessage):
                 letter = self._courier.take(event.data)
                 if isinstance(letter, Letter):
-                    self.announcing.letter(letter, clock)
+                    self.cores.ownership.handle_letter(letter, clock)
             else:
-                self.announcing.take(event, clock)
+                self.cores.ownership.handle_gossip(event, clock)
 
     def _settle(self, clock: float) -> None:
-        announcing = self.announcing
-        live, peers = None, list[Peer]()
-        if announcing.wants_members:
-            live = self.swim.live()
-            peers = self._peers() if announcing.failover is not None else peers
-        for move in announcing.settle(live, peers, clock):
-            self._outside.moved(move)
+        cores, ownership = self.cores, self.cores.ownership
+        if ownership.wants_members:
+            ownership.set_living(self.swim.live())
+            ownership.set_peers(self._peers() if cores.failover is not None else (), clock)
+        ownership.handle_timeout(clock)
+        cores.settle(clock)
+        for event in ownership.events():
+            if isinstance(event, Moved):
+                self._outside.moved(event.move)
         self._send(clock)
-        if announcing.wants_exchange:
-            announcing.wants_exchange = False
+        if cores.contact.seeks(clock):
             self.swim.exchange(clock)
             self._drain_gossip(clock)
 
     def _send(self, clock: float) -> None:
-        for frame in self.announcing.frames():
+        for frame in self.cores.responder.frames():
             self._outside.send_frame(frame)
-        if self.announcing.failover is not None:
-            self._watch(self.announcing.failover, clock)
+        due = self.cores.announcer.deadline()
+        self._announcer_due = float("inf") if due is None else due
+        self._failover_due = self._watch_deadline()
+        if self.cores.failover is not None:
+            self._watch(self.cores.failover, clock)
+
+    def _watch_deadline(self) -> float:
+        failover = self.cores.failover
+        return float("inf") if failover is None else failover.deadline()
 
     def _watch(self, failover: Failover, clock: float) -> None:
         """Send what the failover core wants sent, in an order that no hash of a set decides."""
@@ -368,7 +381,8 @@ class Process:
         return found
 
     def _schedule(self, now: float) -> None:
-        at = min(self.announcing.deadline(), self._gossip_due)
+        own = min(self._announcer_due, self._failover_due, self.cores.restless_at)
+        at = min(own, self._gossip_due)
         # A jumped clock rounds: never ask for the very instant in which nothing was due yet.
         self._due = max(at - self.offset, now + _SOON)
         self._ask_to_wake(self._due)

@@ -24,7 +24,6 @@ from gossip.wire.crypto import Keyring, metallb_key
 from gossip.wire.messages import NodeState, PushPull, State
 from gossip.wire.packet import MAX_STREAM
 from gossip.wire.streambody import decode_stream, encode_stream
-from sim.announcing import make_plans
 from sim.chance import make_rng
 from sim.clock import Action, EventHeap
 from sim.enemy import forged
@@ -35,6 +34,7 @@ from sim.network import DATA_RETRY, SYN_RETRY, Network
 from sim.observer import Observer
 from sim.process import Process
 from sim.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
+from sim.site import make_plans
 from speaker.quorum import Mode
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ class Setup:
     secret: bytes | None = None
     """None: gossip in plaintext, for speed, where keys do not matter."""
     quorum: Mode = Mode.OFF
+    bites: float = 0.0
+    """How likely a speaker has had enough after each piece of work; what arrives meanwhile is read
+    between two bites."""
 
 
 class Trace:
@@ -361,7 +364,7 @@ class World:
             swim.adopt(rows, self.now)
         swim.set_seeds(self._seeds(), self.now)
         if machine.process is not None:
-            contact = machine.process.announcing.contact
+            contact = machine.process.cores.contact
             contact.seeking(self.now)
             if rows:
                 # The table is what an exchange would have brought.
@@ -389,7 +392,7 @@ class _Exit:
         self._within(HAND_OVER_WITHIN, busy, self._withdraw)
 
     def _withdraw(self) -> None:
-        self._process.announcing.withdraw_all()
+        self._process.cores.announcer.withdraw_all()
         self._within(LEAVE_WITHIN, lambda: not self._process.swim.left, self._end)
 
     def _end(self) -> None:

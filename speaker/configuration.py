@@ -7,14 +7,12 @@ from typing import Any
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
 from speaker import interpreter
-from speaker.changes import Changes
 from speaker.desired import ServicePlan, Withheld
-from speaker.election import Election
 from speaker.later import JOBS_A_TURN
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures
+from speaker.ownership import Ownership
 from speaker.planner import Planner, ips_of
-from speaker.quorum import Quorum
 from speaker.upkeep import Part, survive
 from speaker.witness import links_needed
 
@@ -29,26 +27,23 @@ OnNeeded = Callable[[frozenset[str] | None], None]
 class Configuration:
     """Takes snapshots; `planned` is set when the first one is planned."""
 
-    def __init__(  # noqa: PLR0913 - what a plan passes through, each part once
+    def __init__(
         self,
         planner: Planner,
-        quorum: Quorum,
-        changes: Changes,
+        ownership: Ownership,
+        wake: Callable[[], None],
         layer2: Layer2,
-        election: Election,
         figures: Figures,
         on_needed: OnNeeded,
         log: Any,
     ) -> None:
         """`on_needed` is told on which links the services are announced; None: on all."""
         self.snapshot: Snapshot | None = None
-        self.plans: dict[str, ServicePlan] = {}
         self.planned = asyncio.Event()
         self._planner = planner
-        self._quorum = quorum
-        self._changes = changes
+        self._ownership = ownership
+        self._wake = wake
         self._layer2 = layer2
-        self._election = election
         self._figures = figures
         self._on_needed = on_needed
         self._log = log
@@ -76,19 +71,6 @@ class Configuration:
     def _plan_soon(self) -> None:
         if self._planning is None or self._planning.done():
             self._planning = asyncio.create_task(self._plan())
-
-    def set_members(self, living: frozenset[str]) -> None:
-        """Withhold what has no majority of the living members, and no longer what has it again."""
-        changed = self._quorum.set_members(living)
-        if changed:
-            lacking = self._quorum.lacking
-            self._log.warning("quorum", changed=len(changed), lacking=lacking)
-        for service, item in changed.items():
-            self._put(service, item, "quorum")
-
-    def without_quorum(self) -> int:
-        """Count the services that have no majority, for the metric."""
-        return self._quorum.lacking
 
     def given_up(self, service: str) -> None:
         """This node announces a service no more. Where no pool holds its IPs, that it did is all
@@ -133,7 +115,7 @@ class Configuration:
         if not self.planned.is_set():
             interpreter.started()
             self.planned.set()
-        self._changes.wake()
+        self._wake()
         if failed is not None:
             raise failed
 
@@ -145,7 +127,8 @@ class Configuration:
 
     async def _filter(self, different: Mapping[str, ServicePlan | None]) -> None:
         """Let questions for new IPs pass: what the filter keeps out gets no answer."""
-        if all(ips_of(self.plans.get(key)) == ips_of(item) for key, item in different.items()):
+        plans = self._ownership.plans()
+        if all(ips_of(plans.get(key)) == ips_of(item) for key, item in different.items()):
             return
         ips = self._planner.ips()
         await asyncio.to_thread(prepare, ips)
@@ -154,31 +137,21 @@ class Configuration:
     async def _take_plans(self) -> Exception | None:
         """Take over all but those that raise an error, which is returned: they wait on."""
         failed: Exception | None = None
-        self._changes.cause = "configuration"
+        self._ownership.note("configuration")
         for number, (service, item) in enumerate(list(self._different.items()), 1):
             if number % PLANS_A_TURN == 0:
                 await asyncio.sleep(0)
             try:
-                self._take_plan(service, item)
+                self._ownership.set_plan(service, item, "configuration")
             except Exception as error:
                 failed = error
             else:
                 del self._different[service]
         planned = (None, Withheld.QUORUM)
-        choices = (item.interfaces for item in self.plans.values() if item.withheld in planned)
+        plans = self._ownership.plans().values()
+        choices = (item.interfaces for item in plans if item.withheld in planned)
         self._on_needed(links_needed(choices))
         return failed
-
-    def _take_plan(self, service: str, item: ServicePlan | None) -> None:
-        self._put(service, self._quorum.set_plan(service, item), "configuration")
-
-    def _put(self, service: str, item: ServicePlan | None, reason: str) -> None:
-        self._changes.dirty.setdefault(service, reason)
-        self._election.set_plan(service, item)
-        if item is None:
-            self.plans.pop(service, None)
-        else:
-            self.plans[service] = item
 
     async def _report(self) -> None:
         """Log each problem once, as long as it lasts."""

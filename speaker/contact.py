@@ -181,6 +181,11 @@ class Contact:
         return None not in keys and ifindex not in keys
 
     @property
+    def holding(self) -> bool:
+        """Whether anything is held back, here or on a link, or was until a moment ago."""
+        return bool(self._holds or self._released)
+
+    @property
     def held(self) -> HoldReason | None:
         """Why the whole process keeps quiet; None where it does not."""
         hold = self._holds.get(None)

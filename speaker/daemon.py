@@ -10,7 +10,6 @@ import random
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Container, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -22,22 +21,21 @@ from link.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
 from speaker import interpreter, logs, time_slice
 from speaker.announcer import Announcer
-from speaker.changes import Changes
 from speaker.clients import Clients
 from speaker.configuration import Configuration
 from speaker.contact import Contact, Held, HoldReason, Released
-from speaker.desired import Options, Withheld
-from speaker.election import Election, Move
+from speaker.desired import Options
 from speaker.failover import Failover
 from speaker.health import Health, HttpServer
 from speaker.later import Later
 from speaker.layer2 import Layer2
 from speaker.members import Members
 from speaker.metrics import Figures, make_registry
+from speaker.ownership import Ownership
+from speaker.ownership_io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
 from speaker.peers import Peers
-from speaker.planner import Planner, ips_of
+from speaker.planner import Planner
 from speaker.quorum import Mode, Quorum
-from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
 from speaker.telling import Telling
@@ -49,7 +47,6 @@ from speaker.witness import Witness
 if TYPE_CHECKING:
     from speaker.cluster import Cluster
 
-HASHES_A_TURN = 500
 BITE = 0.001
 """Seconds that one turn of the loop may spend on elections and changes."""
 HAND_OVER_WITHIN = 0.9
@@ -80,38 +77,35 @@ class Daemon:
             self._contact, clients, settings.announce_rate, settings.announce_refresh
         )
         self._layer2 = Layer2(self._announcer, clients, clock, self._tick, log)
-        self._reconciler = Reconciler()
-        self._later = Later(lambda: self._busy or self._announcer.urgent)
+        self._failover = self._make_failover()
+        self._ownership = Ownership(
+            settings.node_name,
+            self._contact,
+            self._announcer,
+            self._failover,
+            Quorum(settings.quorum),
+        )
+        self._later = Later(lambda: self._ownership.busy or self._announcer.urgent)
         self._telling = Telling(
             settings.node_name,
             clock,
-            self._reconciler,
+            self._ownership.announced(),
             self._announcer,
             self._layer2,
             self._later,
             log,
         )
         self._layer2.on_first_frame = self._telling.first_frame
-        self._failover = self._make_failover()
         self._witness = Witness(
             self._failover, self._announcer, self._layer2, self._peers, clock, self._wake, log
         )
         self._witness.on_handed_over = self._telling.publish
-        self._witness.on_void = self._settle_at_once
+        self._witness.on_void = self._settle
         self._witness.on_quiet = self._telling.quiet
         self._witness.on_put_off = self._telling.put_off
         self._witness.on_foreign_answer = self._telling.foreign_answer
         self._layer2.listener = self._witness
-        self._changes = Changes(self._wake)
-        self._members = Members(
-            self._peers, self._contact, self._witness, self._changes, clock, log
-        )
-        self._election = Election()
-        self._moves: deque[Move] = deque()
-        self._previous: dict[str, str | None] = {}
-        """Who owned a service before us, until we have taken it up."""
-        self._turning = self._caught_up = False
-        """Whether this turn has read what was asked before it took an IP from a living owner."""
+        self._members = Members(self._peers, self._ownership, self._witness, self._wake, clock, log)
         self._settling = False
         self._settled = asyncio.Event()
         self._leaving = False
@@ -127,8 +121,8 @@ class Daemon:
         self._health.tell(log)
         self._figures = self._make_figures()
         self._configuration = self._make_configuration()
-        self._figures.plans = self._configuration.plans
-        self._figures.without_quorum = self._configuration.without_quorum
+        self._figures.plans = self._ownership.plans()
+        self._figures.without_quorum = self._ownership.lacking
         self._cluster = self._make_cluster() if settings.source is None else None
         if self._cluster is not None:
             self._telling.cluster = self._cluster
@@ -152,9 +146,9 @@ class Daemon:
         return Figures(
             node=self._settings.node_name,
             layer2=self._layer2.stats,
-            announced=self._reconciler.announced(),
+            announced=self._ownership.announced(),
             serves=self._announcer.serves,
-            owners=self._election.owners,
+            owners=self._ownership.owners,
             members=self._peers.states,
             refusals=self._peers.refusals,
             gossip_health=self._peers.health,
@@ -179,11 +173,10 @@ class Daemon:
             quorum=settings.quorum is not Mode.OFF,
         )
         return Configuration(
-            Planner(options, self._reconciler.announced),
-            Quorum(settings.quorum),
-            self._changes,
+            Planner(options, self._ownership.announced),
+            self._ownership,
+            self._wake,
             self._layer2,
-            self._election,
             self._figures,
             lambda links: failover.set_needed(links, clock()),
             self._log,
@@ -242,7 +235,7 @@ class Daemon:
             if self._cluster is not None:
                 self._cluster.on_seeds = self._peers.set_seeds
                 self._peers.set_seeds(self._cluster.seeds)
-            self._contact.seeking(clock())
+            self._ownership.seeking(clock())
         self._running = True
         self._wake()
 
@@ -297,13 +290,13 @@ class Daemon:
 
     async def _leave(self) -> None:
         """Hand over what we own, then leave: an IP is answered until its heir was heard."""
-        self._failover.leave(clock())
+        self._ownership.leave(clock())
         self._witness.settle()
         self._settle()
         await self._handed_over(foreign=False)
         leaving = asyncio.create_task(self._peers.leave())
         await asyncio.sleep(0)
-        self._changes.members = True
+        self._ownership.members_changed()
         self._settle()
         await self._handed_over(foreign=True)
         await self._withdraw_everything()
@@ -313,11 +306,7 @@ class Daemon:
         """Wait until the winners of all our IPs were heard, or the time for that is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(HAND_OVER_WITHIN):
-                while (
-                    self._electing
-                    or self._changes.dirty
-                    or self._failover.handing_over(foreign=foreign)
-                ):
+                while self._ownership.unfinished or self._failover.handing_over(foreign=foreign):
                     self._settled.clear()
                     await self._settled.wait()
 
@@ -376,7 +365,7 @@ class Daemon:
     def _take_links(self, interfaces: Mapping[int, Interface], own_macs: Container[bytes]) -> None:
         self._layer2.set_interfaces(interfaces, own_macs)
         self._witness.take_links()
-        announced = self._reconciler.announced().values()
+        announced = self._ownership.announced().values()
         self._telling.publish([item.service for item in announced if item.interfaces is not None])
         self._wake()
 
@@ -384,7 +373,7 @@ class Daemon:
         self._members.take(event)
 
     def _tick(self, now: float) -> None:
-        if self._contact.tick(now):
+        if self._ownership.tick(now):
             # What waited meanwhile was asked of somebody who may not own anything any more.
             self._layer2.discard()
             self._wake()
@@ -397,177 +386,92 @@ class Daemon:
             asyncio.get_running_loop().call_soon(self._settle)
 
     def _settle(self) -> None:
-        self._settling = self._caught_up = False
+        self._settling = False
         if self._leaving:
             return
-        self._turning = True
         try:
             self._turn(clock())
         except Exception as error:
             survive(Part.TURN, error)
             self._retries.later("#turn", RETRY, self._wake)
         finally:
-            self._turning = False
             self._settled.set()
-
-    def _settle_at_once(self) -> None:
-        """Not within a turn, which may be what has read the frame: the next one is near."""
-        if not self._turning:
-            self._settle()
 
     def _turn(self, now: float) -> None:
         self._tick(now)
-        self._seek(now)
-        # Before anything is taken up: what nobody has confirmed is asked for on the wire first.
-        for ifindex in self._contact.silences():
-            self._failover.unconfirmed(ifindex, now)
-        self._elect(now + BITE)
-        self._reconcile(now, now + BITE)
-        # First what others own by now: answers flow again with the release.
-        released = not self._busy and self._take_contact_events(now)
+        if self._contact.seeks(now):
+            self._peers.exchange()
+        self._take_members(now)
+        # What waits was sent before what follows from all that is known: to whoever owned till now.
+        self._layer2.read_dry()
+        self._witness.read_dry()
+        until = now + BITE
+        self._ownership.settle(now, lambda: clock() >= until)
+        released = self._tell(now)
         self._witness.settle()
-        self._announcer.handle_timeout(now)
         self._layer2.flush()
         if released:
             # What waited was asked before our announcement, so of whoever owned meanwhile.
             self._layer2.discard()
         self._note_readiness()
         self._schedule()
-        if self._busy:
+        if self._ownership.busy:
             interpreter.tidy()
             self._wake()
         elif self._cluster is not None and self._ready:
             self._cluster.settled()
 
-    def _take_contact_events(self, now: float) -> bool:
-        """Log holds and releases; true where answers flow again somewhere."""
-        released = False
-        for event in self._contact.events():
-            match event:
-                case Held(reason, ifindex, gap):
-                    self._log.info("contact", state="held", reason=reason, gap=round(gap, 3))
-                case Released(reason, ifindex, by, waited):
-                    waited = round(waited, 3)
-                    self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
-                    self._announcer.released(ifindex, now)
-                    released = True
-        return released
-
-    def _seek(self, now: float) -> None:
-        if self._contact.seeks(now):
-            self._peers.exchange()
-
-    def _elect(self, until: float) -> None:
-        live = self._peers.live()
-        if live is None:
+    def _take_members(self, now: float) -> None:
+        living = self._peers.live()
+        if living is None:
             snapshot = self._configuration.snapshot
             nodes = snapshot.nodes if snapshot else {}
-            live = frozenset(nodes) | {self._settings.node_name}
-        if self._changes.members:
-            self._changes.members = False
-            self._failover.set_peers(self._peers.others(), clock())
-        self._configuration.set_members(live)
-        self._election.set_members(live, self._changes.cause)
-        self._election.set_bars(self._failover.bars(), "bars")
-        if not self._moves:
-            self._moves.extend(self._election.advance(HASHES_A_TURN))
-        while self._moves:
-            move = self._moves.popleft()
+            living = frozenset(nodes) | {self._settings.node_name}
+        self._ownership.set_living(living)
+        if self._ownership.wants_members:
+            self._ownership.set_peers(self._peers.others(), now)
+
+    def _tell(self, now: float) -> bool:
+        """Pass on what was decided; true where answers flow again somewhere."""
+        released = False
+        for event in self._ownership.events():
+            released = released or isinstance(event, Released)
             try:
-                self._take_move(move)
+                self._tell_of(event, now)
             except Exception as error:
-                self._failed(move.service, move.reason, error)
-            if clock() >= until:
-                return
+                survive(Part.SERVICE, error)
+        return released
 
-    def _take_move(self, move: Move) -> None:
-        self._figures.moves[move.reason] += 1
-        if move.service not in self._changes.dirty:
-            # Of several moves that come together, only the first left somebody who answered.
-            self._previous[move.service] = move.before
-        self._changes.dirty[move.service] = move.reason
-        now = clock()
-        ips = ips_of(self._configuration.plans.get(move.service))
-        for ip in ips:
-            self._failover.moved(move.service, ip, move.before, move.after, now)
-        self._telling.moved(move, ips)
-
-    def _reconcile(self, now: float, until: float) -> None:
-        """Announce and withdraw; while contact is missing nothing new is taken up."""
-        due = tuple(self._changes.dirty)
-        if self._contact.held or self._electing:
-            announced = self._reconciler.announced()
-            due = tuple(service for service in due if service in announced)
-        for service in due:
-            reason = self._changes.dirty.pop(service)
-            before = self._reconciler.announced().get(service)
-            try:
-                self._reconcile_one(service, reason, now)
-            except Exception as error:
-                self._reconciler.unfinished(service, before)
-                self._failed(service, reason, error)
-            if clock() >= until:
-                return
-
-    def _failed(self, service: str, reason: str, error: Exception) -> None:
-        """Leave one service for later: whatever is wrong with it, the others go on."""
-        survive(Part.SERVICE, error, service=service)
-        self._retries.later(service, SERVICE_RETRY, self._look_again, service, reason)
+    def _tell_of(self, event: OwnershipEvent, now: float) -> None:
+        match event:
+            case Moved(move, ips):
+                self._figures.moves[move.reason] += 1
+                self._telling.moved(move, ips)
+            case Won(action):
+                self._telling.won(action, now)
+                self._telling.publish([action.service])
+            case Lost(action):
+                self._configuration.given_up(action.service)
+                self._telling.lost(action)
+                self._telling.publish([action.service])
+            case Failed(service, reason, error):
+                survive(Part.SERVICE, error, service=service)
+                self._retries.later(service, SERVICE_RETRY, self._look_again, service, reason)
+            case QuorumChanged(changed, lacking):
+                self._log.warning("quorum", changed=changed, lacking=lacking)
+            case Held(reason, gap=gap):
+                self._log.info("contact", state="held", reason=reason, gap=round(gap, 3))
+            case Released(reason, by=by, waited=waited):
+                waited = round(waited, 3)
+                self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
 
     def _look_again(self, service: str, reason: str) -> None:
-        self._changes.dirty.setdefault(service, reason)
+        self._ownership.look_again(service, reason)
         self._wake()
-
-    def _reconcile_one(self, service: str, reason: str, now: float) -> None:
-        mine = self._mine(service)
-        plan = self._configuration.plans.get(service)
-        for action in self._reconciler.reconcile(service, plan, mine, reason):
-            if isinstance(action, Announce):
-                self._announce(action, now)
-            else:
-                self._give_up(action, now)
-            self._telling.publish([service])
-
-    @property
-    def _electing(self) -> bool:
-        return bool(self._election.pending or self._moves)
-
-    @property
-    def _busy(self) -> bool:
-        return self._electing or bool(self._changes.dirty and not self._contact.held)
 
     @property
     def _ready(self) -> bool:
         return self._configuration.planned.is_set() and not self._contact.held
-
-    def _mine(self, service: str) -> bool:
-        return self._election.owner(service) == self._settings.node_name
-
-    def _give_up(self, action: Withdraw, now: float) -> None:
-        service = action.service
-        self._configuration.given_up(service)
-        lost = action.reason == Withheld.NOT_OWNER
-        winner = self._election.owner(service) if lost else None
-        surely = winner is not None
-        if not surely:
-            winner = self._election.elsewhere(service)
-        for ip in action.ips:
-            if winner is None:
-                self._failover.withdraw(service, ip)
-            else:
-                self._failover.lost(service, ip, winner, now, surely=surely)
-        self._telling.lost(action)
-
-    def _announce(self, action: Announce, now: float) -> None:
-        previous = self._previous.pop(action.service, None)
-        if previous is not None and not self._caught_up:
-            # Not where it died: whoever asked it in vain waits for us.
-            self._caught_up = not self._failover.lost_its_owner(previous)
-            if self._caught_up:
-                self._layer2.catch_up()
-        self._telling.won(action, now)
-        for ip in action.ips:
-            self._failover.won(action.service, ip, action.interfaces, previous, now)
 
     def _note_readiness(self) -> None:
         self._figures.contact = self._contact.held is None
@@ -619,7 +523,8 @@ class Daemon:
         """Look up only: most times a heartbeat of contact is all that was due."""
         now, before = clock(), self._contact.changes
         self._tick(now)
-        self._seek(now)
+        if self._contact.seeks(now):
+            self._peers.exchange()
         announcing = self._announcer.deadline()
         if self._contact.changes != before or (announcing is not None and announcing <= now):
             self._wake()

@@ -77,8 +77,8 @@ class Election:
         self._standings: dict[str, _Standing] = {}
         self._owners: dict[str, str | None] = {}
         self._bars = Bars()
-        self._concerns: dict[str, set[str]] = {}
-        """By node, the services whose results depend on it."""
+        self._concerns: dict[str, dict[str, None]] = {}
+        """By node, the services whose results depend on it, in an order that no hash decides."""
         self._queue: dict[str, str] = {}
         self._moves: list[Move] = []
         # Sets that many services share are computed once for each set of members.
@@ -161,8 +161,7 @@ class Election:
         self._members = members
         self._living.clear()
         self._joined.clear()
-        orphans = {service: reason for node in left for service in self._concerns.get(node, ())}
-        self._first(orphans)
+        self._first(self._concerned(left, reason))
         if joined:
             for service, plan in self._plans.items():
                 if plan.withheld is None:
@@ -177,9 +176,12 @@ class Election:
         if before.clarion != bars.clarion:
             changed |= bars.named
         changed |= {subject.node for subject in before.links ^ bars.links}
-        self._first(
-            {service: reason for node in changed for service in self._concerns.get(node, ())}
-        )
+        self._first(self._concerned(changed, reason))
+
+    def _concerned(self, nodes: frozenset[str], reason: str) -> dict[str, str]:
+        return {
+            service: reason for node in sorted(nodes) for service in self._concerns.get(node, ())
+        }
 
     def _first(self, urgent: dict[str, str]) -> None:
         """Put these at the head of the queue: they may be without an owner."""
@@ -257,11 +259,11 @@ class Election:
     def _depend(self, service: str, standing: _Standing, looked_at: tuple[str, ...]) -> None:
         for node in standing.looked_at:
             services = self._concerns[node]
-            services.discard(service)
+            services.pop(service, None)
             if not services:
                 del self._concerns[node]
         for node in looked_at:
-            self._concerns.setdefault(node, set()).add(service)
+            self._concerns.setdefault(node, {})[service] = None
         standing.looked_at = looked_at
 
 

@@ -1,6 +1,7 @@
 """Moves frames between packet sockets and the cores: answers requests, sends announcements."""
 
 import asyncio
+import select
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
@@ -262,12 +263,17 @@ class Layer2:
                 break
         self.stats.clients = len(self._clients)
 
-    def catch_up(self) -> None:
+    def read_dry(self) -> None:
         """Read what waits: what was asked before our announcement is the last owner's to answer."""
-        for link in list(self._links.values()):
-            self._readable(link, link.arp, self._read_arp)
-            if link.ndp is not None:
-                self._readable(link, link.ndp, self._read_ndp)
+        waiting = select.poll()
+        readers = dict[int, Callable[[], None]]()
+        for link in self._links.values():
+            for used, read in ((link.arp, self._read_arp), (link.ndp, self._read_ndp)):
+                if used is not None:
+                    readers[used.fileno()] = partial(self._readable, link, used, read)
+                    waiting.register(used.fileno(), select.POLLIN)
+        for descriptor, _ in waiting.poll(0):
+            readers[descriptor]()
 
     def discard(self) -> None:
         """Throw away frames that waited while the process stood still."""

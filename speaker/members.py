@@ -18,10 +18,8 @@ from gossip.io import (
     Updated,
     UserMessage,
 )
-from gossip.wire.messages import State
-from speaker.changes import Changes
-from speaker.contact import Contact
 from speaker.logs import Sparing
+from speaker.ownership import Ownership
 from speaker.peers import Peers, describe
 from speaker.witness import Witness
 
@@ -37,16 +35,16 @@ class Members:
     def __init__(
         self,
         peers: Peers,
-        contact: Contact,
+        ownership: Ownership,
         witness: Witness,
-        changes: Changes,
+        wake: Callable[[], None],
         clock: Callable[[], float],
         log: Any,
     ) -> None:
         self._peers = peers
-        self._contact = contact
+        self._ownership = ownership
         self._witness = witness
-        self._changes = changes
+        self._wake = wake
         self._clock = clock
         self._log = log
         self._sparing = Sparing(clock)
@@ -60,32 +58,26 @@ class Members:
             if letter is not None:
                 self._witness.letter(letter)
             return
-        self._changes.members = True
-        self._changes.wake()
+        self._ownership.handle_gossip(event, self._clock())
+        self._wake()
         self._on_member(event)
 
     def _on_member(self, event: Event) -> None:
         match event:
-            case Joined(member):
-                self._changes.cause = "member_joined"
-                self._log.info("member", **describe(member))
-            case Gone(member):
-                left = member.state is State.LEFT
-                self._changes.cause = "member_left" if left else "member_dead"
-                self._log.info("member", **describe(member))
-            case Suspected(member) | Recovered(member) | Updated(member):
+            case (
+                Joined(member)
+                | Gone(member)
+                | Suspected(member)
+                | Recovered(member)
+                | Updated(member)
+            ):
                 self._log.info("member", **describe(member))
             case NameConflict(member, claimed):
                 self._say("name_conflict", member.name, node=member.name, claimed=claimed.ip)
-                if event.ours_is_younger:
-                    self._contact.name_taken(self._clock())
-            case Exchanged(peer, began, known):
+            case Exchanged(peer):
                 self._failed_exchanges.pop(peer.ip, None)
-                self._contact.exchanged(began, known, self._clock())
-            case ExchangeFailed(peer, reason, silent, join):
+            case ExchangeFailed(peer, reason, _, join):
                 self._log_failed_exchange(peer.ip, reason, join)
-                if not silent:
-                    self._contact.spoke(self._clock())
             case KeyUsed():
                 self._log.info("secret", state="used")
             case KeyDropped(count):

@@ -4,7 +4,7 @@ Told are deeds, not decisions: an IP that was won may be contested, quiet, or wi
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from speaker.decisions import Decisions
 from speaker.election import Move
 from speaker.later import Later
 from speaker.layer2 import Layer2
-from speaker.reconcile import Announce, Reconciler, Withdraw
+from speaker.reconcile import Announce, Withdraw
 from speaker.status import where
 from speaker.succession import ForeignAnswer
 
@@ -29,7 +29,7 @@ class Telling:
         self,
         node: str,
         clock: Callable[[], float],
-        reconciler: Reconciler,
+        announced: Mapping[str, Announce],
         announcer: Announcer,
         layer2: Layer2,
         later: Later,
@@ -40,7 +40,7 @@ class Telling:
         """Called with the seconds from a decision to the first frame."""
         self._node = node
         self._clock = clock
-        self._reconciler = reconciler
+        self._announced = announced
         self._announcer = announcer
         self._layer2 = layer2
         self._later = later
@@ -76,7 +76,7 @@ class Telling:
 
     def leaving(self) -> None:
         """Nothing is announced any more."""
-        for item in list(self._reconciler.announced().values()):
+        for item in list(self._announced.values()):
             self._lines("withdraw", item.service, item.ips, reason="leaving")
 
     # ---- what was done
@@ -104,7 +104,7 @@ class Telling:
         """Tell the services of the IP which setting of which node is wrong."""
         if self.cluster is None:
             return
-        for service, item in list(self._reconciler.announced().items()):
+        for service, item in list(self._announced.items()):
             if answer.ip in item.ips:
                 self.cluster.foreign_answer(service, str(answer.ip), answer.node)
 
@@ -112,9 +112,9 @@ class Telling:
         """Tell the cluster where these services are announced now, as far as it is true."""
         if self.cluster is None:
             return
-        announced, names = self._reconciler.announced(), self._layer2.names()
+        names = self._layer2.names()
         for service in services:
-            interfaces = where(announced.get(service), self._announcer.serves, names)
+            interfaces = where(self._announced.get(service), self._announcer.serves, names)
             self.cluster.changed(service, interfaces)
             if interfaces is not None and service in self._unassigned:
                 self._unassigned.discard(service)

@@ -116,6 +116,11 @@ class Witness:
         if seconds is not None:
             self.on_confirmed(seconds)
 
+    def read_dry(self) -> None:
+        """Read the echo replies that wait: after a stall they are there, and nobody is late."""
+        for (ifindex, _), used in list(self._sockets.items()):
+            self._read(ifindex, used)
+
     # ---- what goes out
 
     def _settle_once(self) -> None:
@@ -266,9 +271,7 @@ class Witness:
         self._try(self._fire)
 
     def _fire(self) -> None:
-        # First read what has arrived: after a stall it is there, and nobody is late.
-        for (ifindex, _), used in list(self._sockets.items()):
-            self._read(ifindex, used)
+        self.read_dry()
         self.core.handle_timeout(self._clock())
         self.settle()
 

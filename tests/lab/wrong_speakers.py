@@ -20,14 +20,14 @@ from speaker import cli, layer2
 from speaker.announcer import Announcement, Form, IPAddress
 from speaker.daemon import Daemon
 from speaker.layer2 import Layer2
-from speaker.reconcile import Announce
+from speaker.ownership_io import Moved, OwnershipEvent
 
 CHATTER = 0.05
 THEFTS, BETWEEN_THEFTS = 3, 0.1
 GATEWAY = "10.77.0.2"
 
 _answer, _announce, _take = Layer2._answer, Layer2._announce, Layer2.set_service_ips
-_decide = Daemon._announce
+_tell_of = Daemon._tell_of
 
 
 def swap(method: str, function: Callable[..., None], owner: type = Layer2) -> None:
@@ -66,15 +66,15 @@ def thief() -> None:
         if left > 1:
             asyncio.get_running_loop().call_later(BETWEEN_THEFTS, steal, wire, left - 1)
 
-    def announce(daemon: Daemon, action: Announce, now: float) -> None:
-        previous = daemon._previous.get(action.service)
-        # While a cluster starts, IPs move between the living.
-        died = previous is not None and daemon._failover.lost_its_owner(previous)
-        _decide(daemon, action, now)
-        if died:
-            steal(daemon._layer2, THEFTS)
+    def tell_of(daemon: Daemon, event: OwnershipEvent, now: float) -> None:
+        _tell_of(daemon, event, now)
+        if isinstance(event, Moved) and event.move.after == daemon._settings.node_name:
+            previous = event.move.before
+            # While a cluster starts, IPs move between the living.
+            if previous is not None and daemon._failover.lost_its_owner(previous):
+                steal(daemon._layer2, THEFTS)
 
-    swap("_announce", announce, Daemon)
+    swap("_tell_of", tell_of, Daemon)
 
 
 def chatty() -> None:

@@ -215,7 +215,7 @@ def test_what_was_asked_before_an_ip_came_is_its_last_owners_to_answer(
         counted, dropped = ear.layer2.stats.of(NOBODYS), ear.layer2.stats.dropped
         raw.send(question)
         if caught_up:
-            ear.layer2.catch_up()
+            ear.layer2.read_dry()
         ear.announcer.announce(NOBODYS, "some/service", None, time.monotonic(), quiet=True)
         await asyncio.to_thread(
             wait_until, lambda: counted.requests + sum(dropped.values()), "read", PATIENCE

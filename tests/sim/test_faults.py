@@ -9,14 +9,16 @@ import pytest
 from arp.gratuitous import request_to_client
 from gossip.io import Dial, Event, Gone, NameConflict
 from gossip.wire.messages import State
-from sim.announcing import LINK, Announcing
+from sim.cores import Cores
 from sim.faults import Fault, Kind
 from sim.kernel import ECHO_BURST, Echo, Kernel
 from sim.machine import Machine
 from sim.neighbours import ASK_EVERY, TRUSTED, Neighbours
 from sim.process import Process
+from sim.site import LINK
 from sim.world import FLOATING, MemberEvent, Setup, World
 from speaker.contact import HEARTBEAT, SILENCE
+from speaker.ownership import Ownership
 
 MAC, OTHER_MAC = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
 IP, CLIENT = IPv4Address("10.0.1.1"), IPv4Address("10.0.9.9")
@@ -71,15 +73,15 @@ def test_a_filter_of_echoes_is_of_all_nodes_where_none_is_named_and_ends() -> No
 
 def test_who_loses_its_echo_replies_answers_requests() -> None:
     world = struck(Fault(AT, Kind.ECHO_REPLIES_LOST, ("n2",), 60.0))
-    echoed, sources = Announcing.echoed, dict[str, set[IPv4Address]]()
-    names = {process_of(m).announcing: name for name, m in world.machines.items()}
+    echoed, sources = Cores.echoed, dict[str, set[IPv4Address]]()
+    names = {process_of(m).cores: name for name, m in world.machines.items()}
 
-    def note(announcing: Announcing, ip: IPv4Address, token: bytes, now: float) -> None:
-        sources.setdefault(names[announcing], set()).add(ip)
-        echoed(announcing, ip, token, now)
+    def note(cores: Cores, ip: IPv4Address, token: bytes, now: float) -> None:
+        sources.setdefault(names[cores], set()).add(ip)
+        echoed(cores, ip, token, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Announcing, "echoed", note)
+        patch.setattr(Cores, "echoed", note)
         world.run(AT + 1.0)
     assert sources.keys() == {"n1", "n3"}
     assert all(IPv4Address(world.machines["n2"].identity.ip) in ips for ips in sources.values())
@@ -99,14 +101,14 @@ def test_a_paused_machine_takes_nothing_and_does_not_know_it() -> None:
     assert not process.inbox.frames
     world.run(AT + 20.001)
     assert world.machines["n2"].powered
-    assert not process.announcing.contact.held
+    assert not process.cores.contact.held
     assert world.now + process.offset == pytest.approx(clock + 0.001, abs=0.001)
 
 
 def test_a_frozen_process_knows_it_by_its_clock() -> None:
     """The difference between both faults."""
     world = struck(Fault(AT, Kind.PAUSE, ("n2",), 20.0), until=AT + 20.0001)
-    assert process_of(world.machines["n2"]).announcing.contact.held
+    assert process_of(world.machines["n2"]).cores.contact.held
 
 
 def test_a_node_comes_back_with_another_address_that_speakers_learn_of() -> None:
@@ -126,15 +128,15 @@ def test_a_node_comes_back_with_another_address_that_speakers_learn_of() -> None
 
 def test_a_second_machine_of_a_name_has_its_own_addresses() -> None:
     world = struck()
-    conflicts, take = list[str](), Announcing.take
+    conflicts, take = list[str](), Ownership.handle_gossip
 
-    def note(announcing: Announcing, event: Event, now: float) -> None:
+    def note(ownership: Ownership, event: Event, now: float) -> None:
         if isinstance(event, NameConflict):
             conflicts.append(event.claimed.ip)
-        take(announcing, event, now)
+        take(ownership, event, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Announcing, "take", note)
+        patch.setattr(Ownership, "handle_gossip", note)
         world.double("n1")
         world.run(AT + 5.0)
     twin, first = world.machines["n1'"], world.machines["n1"]
@@ -176,7 +178,7 @@ def test_each_speaker_reads_a_new_configuration_at_a_moment_of_its_own() -> None
     for step in range(1, 100):
         world.run(AT + step / 100)
         for name, machine in world.machines.items():
-            if "n4" not in process_of(machine).announcing.election.owners().values():
+            if "n4" not in process_of(machine).cores.ownership.owners().values():
                 owners[name] = owners[name] or step / 100
     assert all(0.0 < at <= 0.82 for at in owners.values())
     assert len(set(owners.values())) > 1
@@ -190,11 +192,11 @@ def test_a_silent_link_is_held_no_longer_than_its_silence() -> None:
     world = struck(nodes=2, until=ROUNDS_END)
     world.machines["n1"].kill(power=True)
     process = process_of(world.machines["n2"])
-    process.announcing.contact.carrier_returned(LINK, 2.0, world.now)
+    process.cores.contact.carrier_returned(LINK, 2.0, world.now)
     process.start(world.now)
-    assert not process.announcing.contact.open(LINK)
+    assert not process.cores.contact.open(LINK)
     world.run(ROUNDS_END + SILENCE + HEARTBEAT)
-    assert process.announcing.contact.open(LINK)
+    assert process.cores.contact.open(LINK)
 
 
 def test_a_stopped_speaker_says_goodbye_before_it_ends() -> None:

@@ -19,8 +19,10 @@ from speaker.calls import Calls
 from speaker.contact import Contact
 from speaker.damping import Damping
 from speaker.election import Election
+from speaker.failover import Failover
 from speaker.letters import Kind, Send
 from speaker.liveness import Liveness
+from speaker.ownership import Ownership
 from speaker.roster import Roster
 from speaker.succession import Succession
 from speaker.takeover import Takeovers
@@ -190,6 +192,27 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Succession, "_links_to_ask", always(()))
 
 
+def verdicts_unheard(patch: pytest.MonkeyPatch) -> None:
+    """Let the election know nothing of who was judged gone."""
+    patch.setattr(Election, "set_bars", nothing)
+
+
+def loser_does_not_wait(patch: pytest.MonkeyPatch) -> None:
+    """Let a node stop answering in the moment in which it loses."""
+    patch.setattr(
+        Failover,
+        "lost",
+        lambda self, service, ip, *_rest, **_named: self.withdraw(service, ip),
+    )
+
+
+def announced_before_elected(patch: pytest.MonkeyPatch) -> None:
+    """Let a turn announce what the last one has elected."""
+    elect, reconcile = Ownership._elect, Ownership._reconcile
+    patch.setattr(Ownership, "_elect", reconcile)
+    patch.setattr(Ownership, "_reconcile", elect)
+
+
 @pytest.mark.parametrize(
     ("scenario", "seed", "mutation"),
     [
@@ -216,6 +239,9 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
         ("plan-edit", 2, loser_by_plan_stops),
         ("plan-edit", 2, winner_does_not_ask),
         ("paused-vm", 1, late_rejoin),
+        ("power-off", 1, verdicts_unheard),
+        ("plan-edit", 1, loser_does_not_wait),
+        ("plan-edit", 2, announced_before_elected),
     ],
 )
 def test_a_speaker_that_breaks_a_rule_is_found_out(

@@ -20,8 +20,7 @@ def owners(world: World, ip: IPv4Address) -> set[str]:
     return {
         name
         for name, machine in world.machines.items()
-        if machine.process is not None
-        and machine.process.announcing.announcer.answers(ip, 1) is None
+        if machine.process is not None and machine.process.cores.announcer.answers(ip, 1) is None
     }
 
 

@@ -15,14 +15,13 @@ from kube.problem import FAULT
 from kube.snapshot import Snapshot
 from speaker import configuration
 from speaker.announcer import Announcer
-from speaker.changes import Changes
 from speaker.clients import Clients
 from speaker.configuration import Configuration
 from speaker.contact import Contact
 from speaker.desired import Options, Rules
-from speaker.election import Election
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures
+from speaker.ownership import Ownership
 from speaker.planner import Planner
 from speaker.quorum import Mode, Quorum
 
@@ -53,19 +52,20 @@ class Rig:
     slices: dict[str, tuple[EndpointSlice, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.log, self.election, self.woken = Log(), Election(), asyncio.Event()
+        self.log, self.woken = Log(), asyncio.Event()
         clients = Clients()
-        announcer = Announcer(Contact(0.0, alone=True), clients, 0, 0)
+        contact = Contact(0.0, alone=True)
+        announcer = Announcer(contact, clients, 0, 0)
         self.layer2 = Layer2(announcer, clients, time.monotonic, lambda now: None, self.log)
-        self.changes = Changes(self.woken.set)
+        nobody: Any = None
+        self.ownership = Ownership("n1", contact, announcer, nobody, Quorum(Mode.OFF))
         self.figures = Figures("n1", self.layer2.stats, {}, lambda ip, service: False, dict)
         planner = Planner(Options(own_node="n1"))
         self.configuration = Configuration(
             planner,
-            Quorum(Mode.OFF),
-            self.changes,
+            self.ownership,
+            self.woken.set,
             self.layer2,
-            self.election,
             self.figures,
             lambda links: None,
             self.log,
@@ -89,7 +89,7 @@ class Rig:
             await asyncio.sleep(0)
 
     def knows(self, name: str) -> bool:
-        return f"a/{name}" in self.configuration.plans
+        return f"a/{name}" in self.ownership.plans()
 
     def errors(self) -> int:
         return self.figures.problems["error"]
@@ -163,14 +163,14 @@ def test_one_service_that_cannot_be_taken_over_costs_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def scenario(rig: Rig) -> None:
-        real = rig.election.set_plan
+        real = rig.ownership.set_plan
 
-        def set_plan(service: str, plan: Any) -> None:
+        def set_plan(service: str, plan: Any, reason: str) -> None:
             if service == "a/bad":
                 raise FaultyError("injected")
-            real(service, plan)
+            real(service, plan, reason)
 
-        monkeypatch.setattr(rig.election, "set_plan", set_plan)
+        monkeypatch.setattr(rig.ownership, "set_plan", set_plan)
         rig.add("bad", "10.0.0.2")
         rig.add("good", "10.0.0.3")
         await rig.until(lambda: rig.knows("good"))
@@ -178,7 +178,7 @@ def test_one_service_that_cannot_be_taken_over_costs_no_other(
         assert "Service a/bad" in rig.log.problems[0]
         assert not rig.knows("bad")
         assert rig.woken.is_set()
-        assert rig.changes.dirty.keys() >= {"a/good"}
+        assert rig.ownership.unfinished
 
     run(scenario)
 
@@ -187,7 +187,7 @@ def test_one_service_that_cannot_be_planned_keeps_its_last_plan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def scenario(rig: Rig) -> None:
-        before = rig.configuration.plans["a/one"]
+        before = rig.ownership.plans()["a/one"]
         real = Rules.plan
 
         def plan(self: Rules, service: Service, slices: Any) -> Any:
@@ -200,7 +200,7 @@ def test_one_service_that_cannot_be_planned_keeps_its_last_plan(
         rig.add("two", "10.0.0.2")
         await rig.until(lambda: rig.knows("two"))
         await rig.until(lambda: bool(rig.log.problems))
-        assert rig.configuration.plans["a/one"] == before
+        assert rig.ownership.plans()["a/one"] == before
         (problem,) = rig.log.problems
         assert "Service a/one" in problem
         assert "injected" in problem

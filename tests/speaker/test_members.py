@@ -6,10 +6,12 @@ import pytest
 
 from gossip.io import Address, Event, Exchanged, ExchangeFailed, MemberView, NameConflict
 from gossip.wire.messages import CURRENT_VSN, State
-from speaker.changes import Changes
+from speaker.announcer import Announcer
 from speaker.contact import Contact
 from speaker.logs import INTERVAL, MOST_SUBJECTS
 from speaker.members import MOST_PEERS, Members
+from speaker.ownership import Ownership
+from speaker.quorum import Mode, Quorum
 
 
 class Log:
@@ -26,14 +28,9 @@ class Rig:
     def __init__(self) -> None:
         self.now, self.log = 1_000.0, Log()
         nobody: Any = None
-        self.members = Members(
-            nobody,
-            Contact(self.now),
-            nobody,
-            Changes(lambda: None),
-            lambda: self.now,
-            self.log,
-        )
+        contact = Contact(self.now)
+        ownership = Ownership("n1", contact, Announcer(contact), nobody, Quorum(Mode.OFF))
+        self.members = Members(nobody, ownership, nobody, lambda: None, lambda: self.now, self.log)
 
     def take(self, *events: Event) -> list[dict[str, Any]]:
         """What is said of these events."""

@@ -147,7 +147,7 @@ def _quick_helpers() -> None:
 def _turn_once() -> None:
     from speaker.daemon import Daemon
 
-    _nth(Daemon, "_elect", 2)
+    _nth(Daemon, "_take_members", 2)
 
 
 def _turn_always() -> None:
@@ -155,7 +155,7 @@ def _turn_always() -> None:
     from speaker.daemon import Daemon
 
     upkeep.FAILING_FOR = 0.5
-    _for_call(Daemon, "_elect", lambda call, _: call > 1)
+    _for_call(Daemon, "_take_members", lambda call, _: call > 1)
 
 
 def _heartbeat_once() -> None:
