@@ -147,6 +147,10 @@ class KubernetesSource:
         """How many resources may be out of date, because the API server does not answer."""
         return sum(found.trouble is not None for found in self._watched())
 
+    def relists(self) -> Mapping[str, int]:
+        """Count by kind how often everything was listed again, as a watch could not go on."""
+        return {found.resource.kind: found.relists for found in self._watched()}
+
     def _watched(self) -> tuple[Reflector, ...]:
         """Everything; without labels there is no telling which pods are speakers."""
         pods = (self.pods,) if self._scope.labels else ()

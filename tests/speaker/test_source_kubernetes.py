@@ -172,3 +172,15 @@ def test_pods_are_told_when_they_change_and_when_our_own_node_does() -> None:
         assert len(fed.pods) == told + 2
 
     asyncio.run(scenario())
+
+
+def test_a_list_after_the_first_one_is_counted_by_kind() -> None:
+    async def scenario() -> None:
+        fed = Fed()
+        fed.begin()
+        assert set(fed.source.relists().values()) == {0}
+        fed.list(fed.source.nodes, _node("a"))
+        relisted = {kind: times for kind, times in fed.source.relists().items() if times}
+        assert relisted == {"Node": 1}
+
+    asyncio.run(scenario())
