@@ -88,6 +88,10 @@ class Cluster:
         """Count by kind how often everything was listed again, as a watch could not go on."""
         return self._source.relists()
 
+    def failed_reads(self) -> Mapping[str, int]:
+        """Count by reason how often a list or a watch failed; each is repeated."""
+        return self._source.failed_reads()
+
     # ---- what the daemon did
 
     def settled(self) -> None:

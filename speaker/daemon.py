@@ -194,6 +194,7 @@ class Daemon:
         self._health.waiting_for = lambda: cluster.waiting_for
         self._figures.api_behind = lambda: cluster.behind
         self._figures.api_failed_writes = lambda: cluster.failed_writes
+        self._figures.api_failed_reads = cluster.failed_reads
         self._figures.api_relists = cluster.relists
         self._figures.api_dropped_events = cluster.dropped_events
 

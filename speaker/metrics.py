@@ -70,6 +70,8 @@ class Figures:
     failover: Callable[[], FailoverStats] = FailoverStats
     api_behind: Callable[[], int] = int
     api_failed_writes: Callable[[], int] = int
+    api_failed_reads: Callable[[], Mapping[str, int]] = dict
+    """By reason."""
     api_dropped_events: Callable[[], int] = int
     api_relists: Callable[[], Mapping[str, int]] = dict
     """By kind of object."""
@@ -260,6 +262,12 @@ class SpeakerCollector(Collector):
             "clarion_api_failed_writes",
             "Requests to publish something that failed; all but Events are repeated.",
             figures.api_failed_writes(),
+        )
+        yield counter(
+            "clarion_api_failed_reads",
+            "A list or a watch of the API server failed this many times; it is repeated.",
+            "reason",
+            figures.api_failed_reads(),
         )
         yield total(
             "clarion_api_events_dropped",

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import tomllib
 from collections import Counter, abc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -22,8 +23,10 @@ from speaker.layer2 import IPStats, Layer2Stats
 from speaker.metrics import Figures, make_registry
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("speaker", "gossip", "arp", "ndp", "link", "kube")
-SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SHIPPED = set(PROJECT["tool"]["importlinter"]["root_packages"]) - {"sim"}
+"""What runs on a node: a new package is looked at as soon as there is one."""
+SOURCES = sorted(path for folder in SHIPPED for path in (ROOT / folder).rglob("*.py"))
 
 
 def page(**figures: Any) -> str:
@@ -138,6 +141,7 @@ READ = {
     "Peers._failed": "clarion_dropped_total",
     "Publisher.dropped_events": "clarion_api_events_dropped_total",
     "Publisher.failures": "clarion_api_failed_writes_total",
+    "Reflector.failures": "clarion_api_failed_reads_total",
     "Reflector.relists": "clarion_api_relists_total",
     "Refusals._counts": "clarion_http_refused_total",
     "RouteMonitor.resyncs": "clarion_netlink_resyncs_total",
