@@ -14,6 +14,7 @@ from asyncio_dgram.aio import DatagramServer
 
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
 from gossip.slots import STRANGER_SECONDS, Cut, Slots
+from gossip.stats import StreamStats
 from gossip.swim import Swim
 from gossip.wire.errors import WireError
 from gossip.wire.stream import StreamReader
@@ -69,6 +70,7 @@ class Agent:
         self.unreadable = 0
         """How many datagrams in a row have raised an error: a fault of ours, not of theirs."""
         self.outgoing_dropped = 0
+        self.streams = StreamStats()
         self.slots = Slots()
         self._bind = bind
         self._clock = clock
@@ -287,6 +289,7 @@ class Agent:
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = _address(writer.get_extra_info("peername"))
         known = self.swim.knows(source.ip)
+        self.streams.accepted += 1
         number = self.slots.handle_accepted(source.ip, known, self._clock())
         self._writers[number] = writer
         self._cut_evicted()
@@ -322,6 +325,7 @@ class Agent:
         self.poke()
         writer = self._writers[number]
         if reply is not None:
+            self.streams.bytes_sent += len(reply)
             writer.write(reply)
             await writer.drain()
         writer.close()
@@ -333,6 +337,7 @@ class Agent:
         """Read until there is one whole message, there can never be one, or the peer closes."""
         with contextlib.suppress(WireError):
             while chunk := await reader.read(_CHUNK):
+                self.streams.bytes_received += len(chunk)
                 whole = progress.feed(chunk)
                 kept = self.slots.handle_piece(
                     number, progress.held, progress.length, self._clock()
@@ -389,6 +394,8 @@ class Agent:
     ) -> None:
         number = self.slots.handle_dialled(dial.to.ip, self._clock())
         self._writers[number] = writer
+        self.streams.dialled += 1
+        self.streams.bytes_sent += len(dial.data)
         try:
             writer.write(dial.data)
             await writer.drain()

@@ -11,7 +11,7 @@ from gossip.member import CRC_VERSION, Member
 from gossip.wire import crc
 from gossip.wire.body import encode
 from gossip.wire.compound import MAX_PARTS
-from gossip.wire.messages import Message, MessageType
+from gossip.wire.messages import TYPES, Message, MessageType
 from gossip.wire.packet import PacketCodec
 from gossip.wire.stream import StreamCodec
 
@@ -130,11 +130,13 @@ class Outbox:
         self._last_dial += 1
         key = key or self.keys.of(to)
         data = self.streams.seal(message, dialer=True, nonce=self._nonce, key=key)
+        self._stats.sent[TYPES[type(message)]] += 1
         self._waiting.append(Dial(self._last_dial, data, to, timeout, reply))
         return self._last_dial
 
     def reply(self, message: Message, key: bytes | None = None) -> bytes:
         """Encode the answer within an accepted TCP conversation, in the key of the question."""
+        self._stats.sent[TYPES[type(message)]] += 1
         return self.streams.seal(message, dialer=False, nonce=self._nonce, key=key)
 
     def _encode(self, message: Message) -> bytes:

@@ -82,7 +82,10 @@ class Prober:
         probe = self._find(ack.seq_no)
         if probe is None:
             return False
-        if probe.indirect_at is not None:
+        if probe.indirect_at is None:
+            self._core.stats.probes_acked_late += 1
+        else:
+            self._core.stats.probes_acked += 1
             # Later ones may have come through a helper, and their time says nothing.
             self._core.hooks.pinged(probe.target, now - probe.asked, ack.payload or b"")
         self._succeed(probe)

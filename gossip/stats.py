@@ -47,13 +47,21 @@ class Stats:
     refusals: Counter[Refusal] = field(default_factory=Counter)
     ignored: Counter[Ignored] = field(default_factory=Counter)
     sent: Counter[MessageType] = field(default_factory=Counter)
+    """In datagrams and in streams; `received` too."""
     received: Counter[MessageType] = field(default_factory=Counter)
     datagrams_sent: int = 0
     bytes_sent: int = 0
+    """Of datagrams, as they leave: sealed, and without the headers of UDP and IP."""
+    datagrams_received: int = 0
+    """Those that were refused, too."""
+    bytes_received: int = 0
     suspicions: int = 0
     deaths: int = 0
     refutations: int = 0
     probes: int = 0
+    probes_acked: int = 0
+    probes_acked_late: int = 0
+    """After helpers had been asked: by itself, or through one of them."""
     probes_failed: int = 0
     probes_forgotten: int = 0
     tcp_fallbacks: int = 0
@@ -65,3 +73,15 @@ class Stats:
     health: int = 0
     queued: int = 0
     members: int = 1
+
+
+@dataclass(slots=True)
+class StreamStats:
+    """What passed the TCP streams, counted by the driver: the core sees whole messages alone."""
+
+    accepted: int = 0
+    dialled: int = 0
+    """Those that a peer took up."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    """Those of streams that were cut, too."""

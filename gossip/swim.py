@@ -30,13 +30,13 @@ from gossip.stats import Ignored, Stats
 from gossip.table import Table
 from gossip.wire.errors import Refusal, WireError
 from gossip.wire.messages import (
+    TYPES,
     Ack,
     Alive,
     Dead,
     ErrorReply,
     IndirectPing,
     Message,
-    MessageType,
     Nack,
     NodeState,
     Ping,
@@ -61,19 +61,6 @@ GRACE = 1.0
 """What a suspicion that ran out while we stood still gets on top."""
 
 _NO_HOOKS = Hooks()
-
-_TYPES: dict[type, MessageType] = {
-    Ping: MessageType.PING,
-    IndirectPing: MessageType.INDIRECT_PING,
-    Ack: MessageType.ACK,
-    Nack: MessageType.NACK,
-    Suspect: MessageType.SUSPECT,
-    Alive: MessageType.ALIVE,
-    Dead: MessageType.DEAD,
-    User: MessageType.USER,
-    PushPull: MessageType.PUSH_PULL,
-    ErrorReply: MessageType.ERROR,
-}
 
 
 class Swim:
@@ -149,6 +136,8 @@ class Swim:
 
     def handle_datagram(self, data: bytes, source: Address, now: float) -> None:
         """Take one UDP packet."""
+        self._stats.datagrams_received += 1
+        self._stats.bytes_received += len(data)
         if not self._admits(source):
             return
         try:
@@ -160,7 +149,7 @@ class Swim:
             self._stats.refusals.update(opened.refusals)
         self._rotation.heard(source, opened.key, now, freely=freely(opened.messages))
         for message in opened.messages:
-            self._stats.received[_TYPES[type(message)]] += 1
+            self._stats.received[TYPES[type(message)]] += 1
             self._dispatch(message, source, opened.key, now)
         self._after(now)
 
@@ -364,7 +353,7 @@ class Swim:
         return False
 
     def _received(self, message: Message) -> None:
-        self._stats.received[_TYPES[type(message)]] += 1
+        self._stats.received[TYPES[type(message)]] += 1
         if isinstance(message, PushPull) and message.refused:
             self._stats.refusals.update(message.refused)
 

@@ -6,6 +6,7 @@ unchanged is no change, so a relist (after 410 Gone, RFC 9110 section 15.5.11) l
 nothing. Until the last page of a list is there, the objects stay as they were.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -132,6 +133,7 @@ class Reflector:
         self.trouble: str | None = None
         """Why the objects may be behind; None while all is well."""
         self.relists = 0
+        self.failures: Counter[Failure] = Counter()
         self._rng = rng
         self._keep = keep or _everything
         self._version = ""
@@ -287,6 +289,7 @@ class Reflector:
         A list alone does not shorten the wait: one that works between watches that fail would be
         asked for without a pause.
         """
+        self.failures[failure] += 1
         self._failures += 1
         self._short |= self._opened is not None
         self._opened, self._broken = None, True

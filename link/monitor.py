@@ -45,6 +45,10 @@ class Monitor:
         self.resyncs = 0
         """How often netlink overran and the table was read anew."""
 
+    def resyncs_by_table(self) -> Mapping[str, int]:
+        """Return how often each of the kernel's tables was read anew, as news of it were lost."""
+        return {"links": self.resyncs, "routes": self._routes.resyncs}
+
     async def start(self) -> None:
         """Subscribe, then wait until the kernel's table is here."""
         self._open()

@@ -49,6 +49,8 @@ class RouteMonitor:
         self._sequence = 0
         self._socket: socket.socket | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self.resyncs = 0
+        """How often netlink overran and the routes were read anew."""
 
     def start(self) -> None:
         """Subscribe and ask for the routes; raises OSError."""
@@ -99,6 +101,7 @@ class RouteMonitor:
             return
         except OSError:
             # ENOBUFS: news were lost, and more will be, until the socket is read empty.
+            self.resyncs += 1
             self._reopen()
         except Exception as error:
             # What was lost may be the end of a dump, without which there is no next one.

@@ -5,7 +5,7 @@ and dozens of them may come together: a question on the wire waits for none.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kube.client import Client, ConfigError
@@ -79,6 +79,18 @@ class Cluster:
     def failed_writes(self) -> int:
         """How many requests to publish something failed so far."""
         return self._publisher.failures
+
+    def dropped_events(self) -> int:
+        """Count the Events that were not published: too many waited, or the request failed."""
+        return self._publisher.dropped_events
+
+    def relists(self) -> Mapping[str, int]:
+        """Count by kind how often everything was listed again, as a watch could not go on."""
+        return self._source.relists()
+
+    def failed_reads(self) -> Mapping[str, int]:
+        """Count by reason how often a list or a watch failed; each is repeated."""
+        return self._source.failed_reads()
 
     # ---- what the daemon did
 

@@ -151,7 +151,8 @@ class Daemon:
             owners=self._ownership.owners,
             members=self._peers.states,
             refusals=self._peers.refusals,
-            gossip_health=self._peers.health,
+            gossip=self._peers.stats,
+            gossip_streams=self._peers.streams,
             key_unproved=self._peers.unproved,
             gossip_encrypted=self._peers.encrypted,
             secrets_refused=self._peers.secrets_refused,
@@ -186,6 +187,9 @@ class Daemon:
         self._health.waiting_for = lambda: cluster.waiting_for
         self._figures.api_behind = lambda: cluster.behind
         self._figures.api_failed_writes = lambda: cluster.failed_writes
+        self._figures.api_failed_reads = cluster.failed_reads
+        self._figures.api_relists = cluster.relists
+        self._figures.api_dropped_events = cluster.dropped_events
 
     async def run(self) -> int:
         """Start every part, wait for a signal or a fatal error, stop every part."""
@@ -221,6 +225,7 @@ class Daemon:
         monitor = Monitor(self._on_links, partial(may_answer, self._settings.exclude))
         await monitor.start()
         parts.callback(monitor.close)
+        self._figures.netlink_resyncs = monitor.resyncs_by_table
         source = self._cluster or self._folder()
         loop.add_signal_handler(signal.SIGHUP, source.reload)
         reading = loop.create_task(source.run())

@@ -24,8 +24,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from gossip.stats import Stats, StreamStats
 from speaker.desired import ServicePlan
 from speaker.failover import FailoverStats
+from speaker.families import counter, gauge, total
+from speaker.gossip_metrics import traffic
 from speaker.layer2 import Layer2Stats
 from speaker.reconcile import Announce, IPAddress
 from speaker.upkeep import Part
@@ -50,7 +53,8 @@ class Figures:
     plans: Mapping[str, ServicePlan] = field(default_factory=dict)
     members: Callable[[], Mapping[str, int]] = dict
     refusals: Callable[[], Mapping[str, int]] = dict
-    gossip_health: Callable[[], int] = int
+    gossip: Callable[[], Stats] = Stats
+    gossip_streams: Callable[[], StreamStats] = StreamStats
     key_unproved: Callable[[], int] = int
     gossip_encrypted: Callable[[], Mapping[str, bool]] = dict
     """By direction."""
@@ -66,6 +70,13 @@ class Figures:
     failover: Callable[[], FailoverStats] = FailoverStats
     api_behind: Callable[[], int] = int
     api_failed_writes: Callable[[], int] = int
+    api_failed_reads: Callable[[], Mapping[str, int]] = dict
+    """By reason."""
+    api_dropped_events: Callable[[], int] = int
+    api_relists: Callable[[], Mapping[str, int]] = dict
+    """By kind of object."""
+    netlink_resyncs: Callable[[], Mapping[str, int]] = dict
+    """By table of the kernel."""
     log_lines_dropped: Callable[[], int] = int
     http_refused: Callable[[], Mapping[str, int]] = dict
     survived: Counter[Part] = field(default_factory=Counter)
@@ -102,11 +113,11 @@ class SpeakerCollector(Collector):
             yield family
         drops = {str(reason): count for reason, count in stats.dropped.copy().items()}
         drops |= {f"gossip_{name}": count for name, count in self._figures.refusals().items()}
-        yield from self._kernel(stats)
-        yield _counter("clarion_dropped", "Frames and gossip refused, by reason.", "reason", drops)
+        yield from self._kernel()
+        yield counter("clarion_dropped", "Frames and gossip refused, by reason.", "reason", drops)
 
-    @staticmethod
-    def _kernel(stats: Layer2Stats) -> Iterator[Metric]:
+    def _kernel(self) -> Iterator[Metric]:
+        figures, stats = self._figures, self._figures.layer2
         filters = GaugeMetricFamily(
             "clarion_kernel_filter",
             "1 for the level at which the kernel filter knows the service IPs.",
@@ -115,9 +126,15 @@ class SpeakerCollector(Collector):
         for (interface, family), level in stats.filters.items():
             filters.add_metric([interface, family, level], 1)
         yield filters
+        yield counter(
+            "clarion_netlink_resyncs",
+            "The table of the kernel was read anew this many times, because news of it were lost.",
+            "table",
+            figures.netlink_resyncs(),
+        )
         refused = stats.groups_refused
-        yield _gauge("clarion_groups_refused", "Multicast groups that we could not join.", refused)
-        yield _gauge("clarion_clients", "Clients of service IPs known by name.", stats.clients)
+        yield gauge("clarion_groups_refused", "Multicast groups that we could not join.", refused)
+        yield gauge("clarion_clients", "Clients of service IPs known by name.", stats.clients)
 
     def _ownership(self) -> Iterator[Metric]:
         figures = self._figures
@@ -145,13 +162,13 @@ class SpeakerCollector(Collector):
         yield announced
         yield leader
         known = {ip for plan in list(plans.values()) for ip in plan.ips}
-        yield _gauge("clarion_service_ips", "Service IPs known to this node.", len(known))
-        yield _gauge(
+        yield gauge("clarion_service_ips", "Service IPs known to this node.", len(known))
+        yield gauge(
             "clarion_without_quorum",
             "Services withheld as most of the nodes that may own them are out of reach.",
             figures.without_quorum(),
         )
-        yield _counter("clarion_moves", "Changes of owner seen.", "reason", figures.moves.copy())
+        yield counter("clarion_moves", "Changes of owner seen.", "reason", figures.moves.copy())
 
     def _gossip(self) -> Iterator[Metric]:
         figures = self._figures
@@ -159,12 +176,12 @@ class SpeakerCollector(Collector):
         for state, count in figures.members().items():
             members.add_metric([state], count)
         yield members
-        yield _gauge(
+        yield gauge(
             "clarion_gossip_health_score",
             "Lifeguard health of this node: 0 is well, 7 is worst.",
-            figures.gossip_health(),
+            figures.gossip().health,
         )
-        yield _gauge(
+        yield gauge(
             "clarion_gossip_key_unproved_members",
             "Living members that have not proved that they read the new gossip key.",
             figures.key_unproved(),
@@ -177,21 +194,22 @@ class SpeakerCollector(Collector):
         for direction, on in figures.gossip_encrypted().items():
             encrypted.add_metric([direction], int(on))
         yield encrypted
-        yield _counter(
+        yield counter(
             "clarion_gossip_secret_refused",
             "Changes of the secret's file that gave no new key.",
             "reason",
             figures.secrets_refused(),
         )
-        yield _gauge(
+        yield gauge(
             "clarion_contact",
             "1 where this node may answer, 0 while it waits for word from a peer.",
             int(figures.contact),
         )
+        yield from traffic(figures.gossip(), figures.gossip_streams())
 
     def _failover(self) -> Iterator[Metric]:
         stats = self._figures.failover()
-        yield _counter(
+        yield counter(
             "clarion_verdicts", "Fast verdicts on other nodes.", "outcome", stats.verdicts
         )
         for name, help_text, value in (
@@ -199,7 +217,7 @@ class SpeakerCollector(Collector):
             ("contested_ips", "IPs of this node that somebody else answers for.", "contested"),
             ("yielding_ips", "IPs answered until their new owner is heard.", "yielding"),
         ):
-            yield _gauge(f"clarion_{name}", help_text, getattr(stats, value))
+            yield gauge(f"clarion_{name}", help_text, getattr(stats, value))
         yield CounterMetricFamily(
             "clarion_echo_filtered",
             "Nodes found to answer no echo request any more though they live.",
@@ -210,7 +228,7 @@ class SpeakerCollector(Collector):
             "Announcements by somebody else of IPs that this node owns.",
             stats.conflicts,
         )
-        yield _counter(
+        yield counter(
             "clarion_letters_refused",
             "Letters of other speakers that made no sense.",
             "reason",
@@ -225,25 +243,44 @@ class SpeakerCollector(Collector):
         yield CounterMetricFamily(
             "metallb_k8s_client_update_errors", "Object updates that failed.", figures.update_errors
         )
-        yield _gauge(
+        yield gauge(
             "metallb_k8s_client_config_loaded_bool",
             "1 once a good configuration was read.",
             int(figures.config_loaded),
         )
-        yield _gauge(
+        yield gauge(
             "metallb_k8s_client_config_stale_bool",
             "1 while the last good configuration is in force instead of a broken newer one.",
             int(figures.config_stale),
         )
-        yield _gauge(
+        yield gauge(
             "clarion_api_resources_behind",
             "Kinds of object that may be out of date, as the API server does not answer.",
             figures.api_behind(),
         )
         yield CounterMetricFamily(
             "clarion_api_failed_writes",
-            "Requests to publish something that failed; they are repeated.",
+            "Requests to publish something that failed; all but Events are repeated.",
             figures.api_failed_writes(),
+        )
+        yield counter(
+            "clarion_api_failed_reads",
+            "A list or a watch of the API server failed this many times; it is repeated.",
+            "reason",
+            figures.api_failed_reads(),
+        )
+        yield total(
+            "clarion_api_events_dropped",
+            "This many Kubernetes Events were not published, because too many waited "
+            "or the API server did not take them.",
+            figures.api_dropped_events(),
+        )
+        yield counter(
+            "clarion_api_relists",
+            "All objects of the kind were listed again this many times, "
+            "because a watch could not go on where it had stopped.",
+            "kind",
+            figures.api_relists(),
         )
         problems = GaugeMetricFamily(
             "clarion_source_problems", "Problems in the sources now.", labels=["severity"]
@@ -258,14 +295,14 @@ class SpeakerCollector(Collector):
             "Log lines dropped, as nobody read them fast enough.",
             self._figures.log_lines_dropped(),
         )
-        yield _counter(
+        yield counter(
             "clarion_http_refused",
             "HTTP connections that got no page, by reason.",
             "reason",
             self._figures.http_refused(),
         )
         survived = self._figures.survived.copy()
-        yield _counter(
+        yield counter(
             "clarion_survived",
             "Errors of the speaker itself that it survived, by the part that failed.",
             "part",
@@ -310,14 +347,3 @@ def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
         registry=registry,
     )
     return registry, Instruments(takeover, confirmed, lag)
-
-
-def _gauge(name: str, help_text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, help_text, value)
-
-
-def _counter(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(name, help_text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family

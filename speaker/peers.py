@@ -15,8 +15,11 @@ from gossip.courier import Courier, CourierRefusal, Letter
 from gossip.io import Address, Event, MemberView
 from gossip.mark import Flags, Mark
 from gossip.seeds import look_up
+from gossip.slots import Cut
+from gossip.stats import Ignored, Stats, StreamStats
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
+from gossip.wire.errors import Refusal
 from kube.address import parse_ip
 from speaker.debug_socket import DebugServer
 from speaker.letters import Send
@@ -162,14 +165,18 @@ class Peers:
         return {state: counts[state] for state in ("alive", "suspect", "dead", "left")}
 
     def refusals(self) -> Mapping[str, int]:
-        """Count what gossip refused, by reason, for the metric."""
+        """Count what gossip refused, by reason, for the metric.
+
+        What has not happened yet is 0: of a series that begins with its first count no increase
+        is seen.
+        """
         if self.agent is None:
             return {}
         stats = self.agent.swim.stats
         counts = self._refused(self.agent)
-        counts |= {str(reason): count for reason, count in stats.ignored.copy().items()}
+        counts |= {str(reason): stats.ignored[reason] for reason in Ignored}
         letters = self.courier.refused if self.courier is not None else Counter[CourierRefusal]()
-        counts |= {f"letter_{reason}": count for reason, count in letters.items()}
+        counts |= {f"letter_{reason}": letters[reason] for reason in CourierRefusal}
         counts |= {
             f"{where.replace(' ', '_')}_failed": n for where, n in self._failed.copy().items()
         }
@@ -181,9 +188,9 @@ class Peers:
     @staticmethod
     def _refused(agent: Agent) -> dict[str, int]:
         """Count what strangers can cause, by reason: packets and streams."""
-        packets = {str(reason): count for reason, count in agent.swim.stats.refusals.copy().items()}
-        cuts = agent.slots.cuts.copy().items()
-        return packets | {f"stream_{cut}": count for cut, count in cuts}
+        packets, cuts = agent.swim.stats.refusals, agent.slots.cuts
+        counts = {str(reason): packets[reason] for reason in Refusal}
+        return counts | {f"stream_{cut}": cuts[cut] for cut in Cut}
 
     def keep_time(self, now: float) -> None:
         """Tell gossip the date: a machine without a battery gets its own after we have started."""
@@ -220,6 +227,14 @@ class Peers:
             return {}
         refused = self._secret_file.refused
         return {reason.value: refused[reason] for reason in SecretRefusal}
+
+    def stats(self) -> Stats:
+        """Return what the core of gossip counts, for the metrics."""
+        return Stats() if self.agent is None else self.agent.swim.stats
+
+    def streams(self) -> StreamStats:
+        """Return what passed the TCP streams, for the metrics."""
+        return StreamStats() if self.agent is None else self.agent.streams
 
     def health(self) -> int:
         """Return the Lifeguard health score."""

@@ -27,7 +27,7 @@ from kube.objects import (
     View,
 )
 from kube.problem import Problem, Severity, worst_first
-from kube.reflector import Key, Reflector, Resource
+from kube.reflector import Failure, Key, Reflector, Resource
 from kube.snapshot import Snapshot
 from kube.watch import Watcher
 
@@ -146,6 +146,15 @@ class KubernetesSource:
     def behind(self) -> int:
         """How many resources may be out of date, because the API server does not answer."""
         return sum(found.trouble is not None for found in self._watched())
+
+    def relists(self) -> Mapping[str, int]:
+        """Count by kind how often everything was listed again, as a watch could not go on."""
+        return {found.resource.kind: found.relists for found in self._watched()}
+
+    def failed_reads(self) -> Mapping[str, int]:
+        """Count by reason how often a list or a watch failed, of all kinds together."""
+        found = [reflector.failures for reflector in self._watched()]
+        return {why.name.lower(): sum(counts[why] for counts in found) for why in Failure}
 
     def _watched(self) -> tuple[Reflector, ...]:
         """Everything; without labels there is no telling which pods are speakers."""

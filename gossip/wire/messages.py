@@ -157,3 +157,17 @@ class PushPull:
 
 
 Message = Ping | IndirectPing | Ack | Nack | Suspect | Alive | Dead | User | ErrorReply | PushPull
+
+TYPES: dict[type, MessageType] = {
+    Ping: MessageType.PING,
+    IndirectPing: MessageType.INDIRECT_PING,
+    Ack: MessageType.ACK,
+    Nack: MessageType.NACK,
+    Suspect: MessageType.SUSPECT,
+    Alive: MessageType.ALIVE,
+    Dead: MessageType.DEAD,
+    User: MessageType.USER,
+    PushPull: MessageType.PUSH_PULL,
+    ErrorReply: MessageType.ERROR,
+}
+"""What each is on the wire; the other types wrap these."""

@@ -84,6 +84,11 @@ def test_each_rule_is_missed_by_name(cluster: Cluster, missing: list[tuple[int, 
             reads = "list" in rule["verbs"]
             metric = "clarion_api_resources_behind" if reads else "clarion_api_failed_writes_total"
             assert (speaker.metric(metric) or 0) >= 1
+            if reads:
+                refused = speaker.metric('clarion_api_failed_reads_total{reason="refused"}')
+                assert (refused or 0) >= 1
+            if resource == "events":
+                assert (speaker.metric("clarion_api_events_dropped_total") or 0) >= 1
     finally:
         cluster.stop()
         # What is right already would not be written again.
@@ -103,6 +108,9 @@ def test_with_all_of_them_nothing_is_missed(cluster: Cluster) -> None:
         for speaker in cluster.speakers.values():
             assert "forbidden" not in speaker.log.read_text()
             assert speaker.metric("clarion_api_failed_writes_total") == 0
+            assert speaker.metric("clarion_api_events_dropped_total") == 0
+            assert speaker.metric('clarion_api_failed_reads_total{reason="refused"}') == 0
+            assert speaker.metric('clarion_api_relists_total{kind="Service"}') == 0
             assert speaker.metric("clarion_api_resources_behind") == 0
     finally:
         cluster.stop()

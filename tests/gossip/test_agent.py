@@ -345,6 +345,34 @@ def test_outgoing_queue_is_bounded_and_counted() -> None:
     _run(scenario)
 
 
+def test_streams_and_their_bytes_are_counted_at_both_ends() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        counts = [node.agent.streams for node in await _ring(nodes)]
+        assert sum(each.dialled for each in counts) > 0
+
+        def agree() -> bool:
+            """A piece may be on its way just now."""
+            streams = sum(each.dialled - each.accepted for each in counts)
+            return streams == sum(each.bytes_sent - each.bytes_received for each in counts) == 0
+
+        await _until(agree)
+
+    _run(scenario)
+
+
+def test_bytes_of_a_stream_that_never_becomes_whole_are_counted() -> None:
+    async def scenario(nodes: Nodes) -> None:
+        node = await nodes.start("n1", "127.0.0.1")
+        _, writer = await asyncio.open_connection(*node.address)
+        writer.write(bytes((MessageType.ENCRYPT, 0, 0, 1, 0)) + b"begun")
+        await _until(lambda: node.agent.slots.cuts[Cut.SLOW] == 1)
+        assert (node.agent.streams.accepted, node.agent.streams.bytes_received) == (1, 10)
+        assert node.agent.streams.bytes_sent == 0
+        writer.transport.abort()
+
+    _run(scenario)
+
+
 def test_failing_application_does_not_stop_gossip() -> None:
     async def scenario(nodes: Nodes) -> None:
         a = await nodes.start("n1", "127.0.0.1", on_event=_fail)

@@ -118,5 +118,34 @@ def test_routes_are_asked_for_again_after_an_error(monkeypatch: pytest.MonkeyPat
     assert asyncio.run(course()) == ["links"]
 
 
+@pytest.mark.parametrize(
+    ("where", "resyncs"),
+    [(Monitor, {"links": 1, "routes": 0}), (RouteMonitor, {"links": 0, "routes": 1})],
+)
+def test_lost_news_are_counted_by_table(
+    where: type[Any], resyncs: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def course() -> Mapping[str, int]:
+        dumped = asyncio.Event()
+        end = RouteMonitor._dumped
+
+        def routes_here(self: RouteMonitor, used: Any) -> None:
+            end(self, used)
+            dumped.set()
+
+        monkeypatch.setattr(RouteMonitor, "_dumped", routes_here)
+        overrun = OSError(errno.ENOBUFS, "no buffer space")
+        monkeypatch.setattr(where, "_read", failing(where._read, overrun))
+        made = Monitor(lambda interfaces, own_macs: None)
+        assert made.resyncs_by_table() == {"links": 0, "routes": 0}
+        async with asyncio.timeout(WITHIN):
+            await made.start()
+            await dumped.wait()
+        made.close()
+        return made.resyncs_by_table()
+
+    assert asyncio.run(course()) == resyncs
+
+
 def ignore(gateways: Gateways) -> None:
     """Which gateways there are does not matter."""

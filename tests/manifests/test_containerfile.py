@@ -29,7 +29,7 @@ def test_every_package_is_copied_and_nothing_of_the_tests() -> None:
     include = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
     # Those two inject faults: they are for a laboratory.
     packages = {name for name in include if "." not in name} - {"sim", "netnslab"}
-    files = {"pyproject.toml", "README.md", "requirements/kubernetes.txt"}
+    files = {"pyproject.toml", "README.md", "LICENSE", "requirements/kubernetes.txt"}
     assert set(_copied()) == packages | files
     assert all((ROOT / source).exists() for source in _copied())
 

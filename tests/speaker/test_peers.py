@@ -17,6 +17,9 @@ pytestmark = [
 ]
 
 
+WAYS = ("sent", "received")
+
+
 def gossip(hosts: dict[str, Host], name: str, secret: Path) -> list[str]:
     seeds = ",".join(host.ip for host in hosts.values())
     flags = {"ml-bindaddr": hosts[name].ip, "join": seeds, "ml-secret-key-path": str(secret)}
@@ -56,6 +59,29 @@ def test_memberlist_debug_prints_the_members(
     assert header.split() == ["NAME", "ADDRESS", "STATE", "INCARNATION", "HEALTH"]
     assert own.split()[:3] == ["node-1", f"{hosts['node-1'].ip}:7946", "alive"]
     assert other.split()[:3] == ["node-2", f"{hosts['node-2'].ip}:7946", "alive"]
+
+
+def test_gossip_is_on_the_metrics_page_and_nothing_of_it_is_lost(
+    pair: tuple[Speaker, Speaker, Path],
+) -> None:
+    first, second, _ = pair
+    acked = 'clarion_gossip_probes_total{outcome="acked"}'
+    wait_until(lambda: (first.metric(acked) or 0) >= 2, "two probes were answered")
+    wait_until(lambda: (second.metric(acked) or 0) >= 2, "two of the other one, too")
+    for one in (first, second):
+        for series in (
+            *(f'clarion_gossip_datagrams_total{{direction="{way}"}}' for way in WAYS),
+            *(f'clarion_gossip_{way}_bytes_total{{transport="udp"}}' for way in WAYS),
+            *(f'clarion_gossip_{way}_bytes_total{{transport="tcp"}}' for way in WAYS),
+            *(f'clarion_gossip_messages_{way}_total{{type="push_pull"}}' for way in WAYS),
+            "clarion_gossip_exchanges_total",
+        ):
+            assert (one.metric(series) or 0) > 0, series
+        assert one.metric("clarion_gossip_events_lost_total") == 0
+        assert one.metric("clarion_gossip_broadcasts_dropped_total") == 0
+        assert one.metric('clarion_dropped_total{reason="gossip_decrypt"}') == 0
+        for table in ("links", "routes"):
+            assert one.metric(f'clarion_netlink_resyncs_total{{table="{table}"}}') == 0
 
 
 def test_memberlist_debug_without_a_speaker_is_one_line_and_status_1(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kube.client import Client
 from kube.objects import Pod, Service
 from kube.problem import Problem
-from kube.reflector import Reflector
+from kube.reflector import Failure, Reflector
 from kube.snapshot import Snapshot
 from speaker import source_kubernetes
 from speaker.desired import Options, plan
@@ -170,5 +170,27 @@ def test_pods_are_told_when_they_change_and_when_our_own_node_does() -> None:
         assert len(fed.pods) == told + 1
         fed.event(fed.source.nodes, "MODIFIED", _node("b"))
         assert len(fed.pods) == told + 2
+
+    asyncio.run(scenario())
+
+
+def test_a_list_or_a_watch_that_fails_is_counted_by_reason() -> None:
+    source = Fed().source
+    assert source.failed_reads() == {failure.name.lower(): 0 for failure in Failure}
+    source.nodes.failed(Failure.GONE, "410")
+    source.pools.failed(Failure.GONE, "410")
+    source.services.failed(Failure.TOO_LONG, "a page")
+    counted = {reason: times for reason, times in source.failed_reads().items() if times}
+    assert counted == {"gone": 2, "too_long": 1}
+
+
+def test_a_list_after_the_first_one_is_counted_by_kind() -> None:
+    async def scenario() -> None:
+        fed = Fed()
+        fed.begin()
+        assert set(fed.source.relists().values()) == {0}
+        fed.list(fed.source.nodes, _node("a"))
+        relisted = {kind: times for kind, times in fed.source.relists().items() if times}
+        assert relisted == {"Node": 1}
 
     asyncio.run(scenario())

@@ -1,0 +1,34 @@
+"""Kubernetes Events that are not published are counted, whatever kept them back."""
+
+import asyncio
+import time
+
+import pytest
+import structlog
+
+from kube.client import Client
+from speaker import publisher
+from speaker.events import Subject, node_assigned
+from speaker.publisher import Publisher
+from speaker.source_kubernetes import KubernetesSource, Scope
+
+
+def test_those_that_do_not_fit_and_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "MAX_EVENTS", 5)
+    monkeypatch.setattr(publisher, "EVENT_INTERVAL", 0.0)
+
+    async def scenario() -> tuple[int, int, int]:
+        scope, log = Scope(node="n1", namespace="m"), structlog.get_logger()
+        # Never opened: every request fails.
+        client = Client()
+        source = KubernetesSource(client, scope, time.monotonic, lambda *_: None, log)
+        made = Publisher(client, source, scope, lambda service: None, time.monotonic, log)
+        for number in range(8):
+            made.event(node_assigned(Subject("v1", "Service", "shop", f"web{number}"), "n1"))
+        waiting = made.dropped_events
+        assert made._sender is not None
+        await made._sender
+        made.close()
+        return waiting, made.dropped_events, made.failures
+
+    assert asyncio.run(scenario()) == (3, 8, 5)
