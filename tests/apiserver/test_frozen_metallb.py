@@ -1,10 +1,8 @@
 """A MetalLB speaker that stood still gets its IPs back from ours: MetalLB's own program.
 
-It is built from its source, of which the first time takes minutes, so that it has to be asked for:
-`CLARION_METALLB=1 python -m pytest tests/apiserver/test_frozen_metallb.py`.
+It is built from its source, of which the first time takes minutes: `.ci/install-apiserver` does it.
 """
 
-import os
 from pathlib import Path
 from statistics import median
 
@@ -15,7 +13,6 @@ import metallb
 import netns
 from gobuild import BuildError
 
-WANTED = "CLARION_METALLB"
 MOST = 200.0
 """Milliseconds from the heir knowing that the owner lives to its last answer. Without a question on
 the wire it is the whole grace, 2,000."""
@@ -25,15 +22,13 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(metallb.BUILD_TIMEOUT + 120)
 
 @pytest.fixture
 def metallb_speaker(apiserver_binaries: None) -> None:
-    """Build it where that is wanted; .ci/steps names what was not."""
-    if not os.environ.get(WANTED):
-        pytest.skip(f"MetalLB is built, for minutes, only where {WANTED} is set")
+    """Build it, if it is not there yet."""
     if reason := netns.missing_right():
         pytest.skip(reason)
     try:
         metallb.build()
     except BuildError as error:
-        pytest.fail(f"{WANTED} is set, but: {error}")
+        pytest.fail(str(error))
 
 
 def test_an_owner_that_never_noticed_is_asked_on_the_wire(
