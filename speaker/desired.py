@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kube.address import IPAddress, parse_ip
+from kube.address import parse_ip
 from kube.config import Config
 from kube.objects import (
     INGRESS,
@@ -23,6 +23,7 @@ from kube.objects import (
 from kube.problem import Path, Problem, Severity, quoted, worst_first
 from kube.selector import any_matches
 from kube.snapshot import Snapshot
+from link.address import IPAddress
 
 ALLOW_SHARED_IP = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"

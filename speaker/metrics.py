@@ -24,10 +24,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from link.address import IPAddress
 from speaker.desired import ServicePlan
 from speaker.failover import FailoverStats
 from speaker.layer2 import Layer2Stats
-from speaker.reconcile import Announce, IPAddress
+from speaker.reconcile import Announce
 from speaker.upkeep import Part
 
 _requests = attrgetter("requests")

@@ -14,7 +14,8 @@ from itertools import count
 from typing import Any
 
 from kube.objects import NODE_LABEL, L2Status
-from speaker.reconcile import Announce, IPAddress
+from link.address import IPAddress
+from speaker.reconcile import Announce
 
 API_VERSION = "metallb.io/v1beta1"
 LEFT_OVER = 2.5

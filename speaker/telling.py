@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kube.address import IPAddress
+from link.address import IPAddress
 from speaker.announcer import Announcer
 from speaker.decisions import Decisions
 from speaker.election import Move

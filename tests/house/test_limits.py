@@ -42,6 +42,13 @@ def test_the_median_function_is_short() -> None:
     assert lengths[len(lengths) // 2] <= 12
 
 
+def test_what_an_ip_address_is_stands_in_one_place() -> None:
+    """Beside kube, which imports nothing of ours, and so says it for itself."""
+    product = [path for path in SOURCES if not {"tests", "netns-lab"} & set(path.parts)]
+    found = [path for path in product if "\nIPAddress = " in path.read_text()]
+    assert found == [ROOT / "kube/address.py", ROOT / "link/address.py"]
+
+
 @pytest.mark.parametrize("module", ["speaker.daemon", "gossip.swim", "arp.responder"])
 def test_the_whole_of_scapy_is_never_imported(module: str) -> None:
     """scapy.all costs 83 MiB and opens sockets; the lean import keeps its vendor tables out."""
