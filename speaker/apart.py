@@ -9,7 +9,7 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
-from speaker.upkeep import Part, survive
+from speaker.survival import LOOP, survive
 
 STOP_WITHIN = 0.5
 """Seconds for the coroutine to clean up after it was cancelled; the process ends all the same."""
@@ -55,7 +55,7 @@ class Mailbox:
                 call()
             except Exception as error:
                 # Those behind it are of others.
-                survive(Part.LOOP, error)
+                survive(LOOP, error)
 
 
 class Apart:

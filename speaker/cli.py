@@ -19,7 +19,6 @@ from speaker.settings import (
     GOSSIP_PORT,
     GossipTuning,
     Settings,
-    SettingsError,
     default_namespace,
     delegate_version,
     exclude_pattern,
@@ -28,6 +27,7 @@ from speaker.settings import (
     read_secret,
     split_seed,
 )
+from speaker.settings_error import SettingsError
 from speaker.tls import read_tls
 
 EXIT_USAGE = 2

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 
 from speaker import interpreter
-from speaker.upkeep import Part, survive
+from speaker.survival import LATER, survive
 
 AFTER = 0.1
 """Seconds that a job waits at least: a takeover is over by then. A log line takes as long as two
@@ -61,4 +61,4 @@ class Later:
             try:
                 job()
             except Exception as error:
-                survive(Part.LATER, error)
+                survive(LATER, error)

@@ -17,6 +17,7 @@ from speaker.desired import Release
 from speaker.durations import parse_duration
 from speaker.pace import RATE
 from speaker.quorum import Mode
+from speaker.settings_error import SettingsError
 
 if TYPE_CHECKING:
     from speaker.tls import Tls
@@ -28,10 +29,6 @@ refused where it would replace another: then it is most likely a file half writt
 FAILOVER_AFTER = 0.35
 SHORTEST_FAILOVER, LONGEST_FAILOVER = 0.1, 5.0
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used; the message is one line that names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,8 @@ from speaker import http_request as http
 from speaker import letters, member_table
 from speaker.durations import parse_duration
 from speaker.member_table import TableError
-from speaker.settings import Secret, SettingsError, read_secret, split_seed
+from speaker.settings import Secret, read_secret, split_seed
+from speaker.settings_error import SettingsError
 
 KEY = bytes(range(32))
 STREAM_LIMIT = 1 << 20

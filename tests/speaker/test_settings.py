@@ -16,12 +16,12 @@ from speaker.durations import parse_duration
 from speaker.settings import (
     GossipTuning,
     Secret,
-    SettingsError,
     exclude_pattern,
     gossip_config,
     read_secret,
     split_seed,
 )
+from speaker.settings_error import SettingsError
 from wan_config import NUMBERS
 
 NONE = GossipTuning()

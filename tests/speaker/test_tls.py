@@ -20,7 +20,7 @@ from netns import Host, missing_right
 from speaker import health, http_server
 from speaker.health import Health, HttpServer
 from speaker.http_request import HttpRefusal
-from speaker.settings import SettingsError
+from speaker.settings_error import SettingsError
 from speaker.tls import POLL, Certificates, Tls, load, read_tls
 from speakers import speaker, wait_until
 
