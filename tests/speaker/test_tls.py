@@ -6,7 +6,6 @@ Real handshakes on loopback, with the real server and pages.
 import shutil
 import ssl
 import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from apiserver import certificates
 from http_clients import WITHIN, ask, connect, rest
-from netns import Host, missing_right
 from speaker import health, http_server
 from speaker.health import Health, HttpServer
 from speaker.http_request import HttpRefusal
 from speaker.settings_error import SettingsError
 from speaker.tls import POLL, Certificates, Tls, load, read_tls
-from speakers import speaker, wait_until
+from speakers import wait_until
 
 GCM_128, GCM_256 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
 REQUEST = b"GET /healthz HTTP/1.1\r\n\r\n"
@@ -201,44 +199,3 @@ def test_what_is_no_tls_is_counted_by_what_it_is(folder: Path, made: list[Served
     wait_until(lambda: served.refused(HttpRefusal.GONE) == 1, "one that has gone", WITHIN)
     rest(connect(served.port, b"\x00" * 100))
     wait_until(lambda: served.refused(HttpRefusal.TLS) == 1, "one that speaks no TLS", WITHIN)
-
-
-# ---- whole speakers
-
-
-@pytest.mark.root
-@pytest.mark.skipif(missing_right() is not None, reason=str(missing_right()))
-def test_a_speaker_serves_metrics_with_tls_and_the_probes_port_without(
-    hosts: dict[str, Host], source: Path, log: Path, folder: Path
-) -> None:
-    host = hosts["node-1"]
-    flags = (f"--metrics-cert-dir={folder}", "--health-probe-port=17472")
-
-    def get(url: str) -> bytes:
-        context = ssl.create_default_context(cafile=folder / "made" / "ca.crt")
-        context.check_hostname = False
-        with urllib.request.urlopen(url, timeout=WITHIN, context=context) as reply:
-            body: bytes = reply.read()
-            return body
-
-    with speaker(host, source, *flags, log=log) as running:
-        running.wait_for("ready")
-        metrics = host.namespace.run(get, f"https://{host.ip}:7472/metrics")
-        assert b'clarion_http_refused_total{reason="tls"} 0.0' in metrics
-        assert host.namespace.run(get, "http://127.0.0.1:17472/healthz") == b"ok\n"
-        assert running.events("flags") == []
-
-
-@pytest.mark.root
-@pytest.mark.skipif(missing_right() is not None, reason=str(missing_right()))
-def test_flags_of_tls_without_effect_are_a_warning_at_the_start(
-    hosts: dict[str, Host], source: Path, log: Path
-) -> None:
-    flags = ("--tls-min-version=VersionTLS12", "--tls-curve-preferences=29", "--enable-pprof")
-    with speaker(hosts["node-1"], source, *flags, log=log) as running:
-        running.wait_for("ready")
-        harmless, unsafe = running.events("flags")
-        assert (harmless["level"], harmless["without_effect"]) == ("info", ["--enable-pprof"])
-        assert unsafe["level"] == "warning"
-        assert unsafe["without_effect"] == ["--tls-curve-preferences", "--tls-min-version"]
-        assert "plain HTTP" in unsafe["message"]
