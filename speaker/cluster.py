@@ -12,8 +12,8 @@ from kube.client import Client, ConfigError
 from kube.objects import Pod
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
+from process.loop_thread import Apart, Mailbox
 from speaker import events
-from speaker.apart import Apart, Mailbox
 from speaker.events import Event, Subject
 from speaker.publisher import Publisher
 from speaker.source_files import SourceError

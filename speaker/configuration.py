@@ -6,11 +6,11 @@ from typing import Any
 
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
-from speaker import interpreter
+from process import interpreter
+from process.later import JOBS_A_TURN
 from speaker.changes import Changes
 from speaker.desired import ServicePlan, Withheld
 from speaker.election import Election
-from speaker.later import JOBS_A_TURN
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures
 from speaker.planner import Planner, ips_of

@@ -20,7 +20,10 @@ from gossip.io import Event
 from link.interface import Interface, may_answer
 from link.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
-from speaker import interpreter, logs, time_slice
+from process import interpreter, logs, time_slice
+from process.health import Health, HttpServer
+from process.later import Later
+from process.tls import Certificates
 from speaker.announcer import Announcer
 from speaker.changes import Changes
 from speaker.clients import Clients
@@ -29,8 +32,6 @@ from speaker.contact import Contact, Held, HoldReason, Released
 from speaker.desired import Options, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
-from speaker.health import Health, HttpServer
-from speaker.later import Later
 from speaker.layer2 import Layer2
 from speaker.members import Members
 from speaker.metrics import Figures, make_registry
@@ -41,7 +42,6 @@ from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
 from speaker.source_files import FileSource, SourceError
 from speaker.telling import Telling
-from speaker.tls import Certificates
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing
 from speaker.witness import Witness

@@ -19,9 +19,9 @@ from gossip.io import (
     UserMessage,
 )
 from gossip.wire.messages import State
+from process.logs import Sparing
 from speaker.changes import Changes
 from speaker.contact import Contact
-from speaker.logs import Sparing
 from speaker.peers import Peers, describe
 from speaker.witness import Witness
 

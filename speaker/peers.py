@@ -18,9 +18,9 @@ from gossip.seeds import look_up
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
 from kube.address import parse_ip
+from process.logs import Sparing
 from speaker.debug_socket import DebugServer
 from speaker.letters import Send
-from speaker.logs import Sparing
 from speaker.member_table import Row, table
 from speaker.rekeying import SecretRefusal
 from speaker.roster import Peer

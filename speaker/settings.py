@@ -13,14 +13,14 @@ import yaml
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
+from process.durations import parse_duration
+from process.settings_error import SettingsError
 from speaker.desired import Release
-from speaker.durations import parse_duration
 from speaker.pace import RATE
 from speaker.quorum import Mode
-from speaker.settings_error import SettingsError
 
 if TYPE_CHECKING:
-    from speaker.tls import Tls
+    from process.tls import Tls
 
 GOSSIP_PORT = 7946
 SHORT_SECRET = 16

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from kube.manifest import MAX_BYTES, Document, ManifestError, read
 from kube.problem import Problem, Severity, fault, worst_first
 from kube.snapshot import Reading, Snapshot, assemble, read_documents
-from speaker.interpreter import Leisure
+from process.interpreter import Leisure
 
 if TYPE_CHECKING:
     from kube.config import Config

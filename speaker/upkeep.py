@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
 from typing import Any
 
-from speaker import survival
-from speaker.logs import Sparing
-from speaker.survival import survive as survive
+from process import survival
+from process.logs import Sparing
+from process.survival import survive as survive
 
 RETRY = 0.2
 """Seconds until a callback that failed, and must come again, is called again."""

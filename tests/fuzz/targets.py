@@ -42,12 +42,12 @@ from link.table import LinkTable
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
 from ndp.packet import encode as encode_ndp
-from speaker import http_request as http
+from process import http_request as http
+from process.durations import parse_duration
+from process.settings_error import SettingsError
 from speaker import letters, member_table
-from speaker.durations import parse_duration
 from speaker.member_table import TableError
 from speaker.settings import Secret, read_secret, split_seed
-from speaker.settings_error import SettingsError
 
 KEY = bytes(range(32))
 STREAM_LIMIT = 1 << 20

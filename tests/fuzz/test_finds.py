@@ -16,8 +16,8 @@ from kube.reflector import Reflector, Resource
 from kube.selector import Requirement
 from kube.snapshot import Key, Reading, assemble, build
 from machine import cost
+from process.durations import parse_duration
 from speaker.desired import Options
-from speaker.durations import parse_duration
 from speaker.planner import Planner
 
 SERVICES = Resource("Service", "/api/v1/services")

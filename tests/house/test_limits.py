@@ -13,7 +13,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 700
 LONGEST_FUNCTION = 70
-FOLDERS = ("speaker", "gossip", "arp", "ndp", "link", "kube", "sim", "netns-lab", "tests")
+FOLDERS = (
+    "speaker",
+    "gossip",
+    "arp",
+    "ndp",
+    "link",
+    "kube",
+    "process",
+    "sim",
+    "netns-lab",
+    "tests",
+)
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -6,9 +6,9 @@ import pytest
 
 from gossip.io import Address, Event, Exchanged, ExchangeFailed, MemberView, NameConflict
 from gossip.wire.messages import CURRENT_VSN, State
+from process.logs import INTERVAL, MOST_SUBJECTS
 from speaker.changes import Changes
 from speaker.contact import Contact
-from speaker.logs import INTERVAL, MOST_SUBJECTS
 from speaker.members import MOST_PEERS, Members
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
+from process.durations import parse_duration
+from process.settings_error import SettingsError
 from speaker.desired import RELEASES, Release
-from speaker.durations import parse_duration
 from speaker.settings import (
     GossipTuning,
     Secret,
@@ -21,7 +22,6 @@ from speaker.settings import (
     read_secret,
     split_seed,
 )
-from speaker.settings_error import SettingsError
 from wan_config import NUMBERS
 
 NONE = GossipTuning()

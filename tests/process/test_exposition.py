@@ -6,9 +6,9 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from speaker.exposition import SAMPLES, render
-from speaker.health import Health, HttpServer
-from speaker.interpreter import SHARE, Leisure
+from process.exposition import SAMPLES, render
+from process.health import Health, HttpServer
+from process.interpreter import SHARE, Leisure
 
 
 def test_the_parts_make_the_whole() -> None:

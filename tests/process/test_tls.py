@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from apiserver import certificates
 from http_clients import WITHIN, ask, connect, rest
-from speaker import health, http_server
-from speaker.health import Health, HttpServer
-from speaker.http_request import HttpRefusal
-from speaker.settings_error import SettingsError
-from speaker.tls import POLL, Certificates, Tls, load, read_tls
+from process import health, http_server
+from process.health import Health, HttpServer
+from process.http_request import HttpRefusal
+from process.settings_error import SettingsError
+from process.tls import POLL, Certificates, Tls, load, read_tls
 from speakers import wait_until
 
 GCM_128, GCM_256 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
@@ -137,7 +137,7 @@ def test_a_flag_that_cannot_be_kept_is_refused_with_and_without_a_folder(
 
 
 def test_every_suite_that_has_a_name_is_there(folder: Path) -> None:
-    from speaker.tls import _SUITES
+    from process.tls import _SUITES
 
     for suite in filter(None, _SUITES.values()):
         context = load(Tls(folder, ssl.TLSVersion.TLSv1_2, suite))

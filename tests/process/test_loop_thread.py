@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from speaker.apart import Apart, Mailbox
+from process.loop_thread import Apart, Mailbox
 
 
 def test_posts_of_another_thread_come_in_order_and_in_the_loops_thread() -> None:

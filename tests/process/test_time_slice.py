@@ -9,7 +9,7 @@ import sys
 TOLD = 100_000 if [int(n) for n in platform.release().split(".")[:2]] >= [6, 12] else 0
 CODE = """
 import os, threading
-from speaker.time_slice import nanoseconds, shorten
+from process.time_slice import nanoseconds, shorten
 {before}
 print(shorten())
 def tell():

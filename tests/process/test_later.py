@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from speaker import later
-from speaker.later import JOBS_A_TURN, Later
+from process import later
+from process.later import JOBS_A_TURN, Later
 
 MANY = list(range(3 * JOBS_A_TURN + 1))
 

@@ -19,7 +19,7 @@ from enum import Enum
 from queue import SimpleQueue
 from threading import Lock, Thread
 
-from speaker.http_request import (
+from process.http_request import (
     LONGEST_HEAD,
     HttpError,
     HttpRefusal,

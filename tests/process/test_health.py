@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from speaker import http_server
-from speaker.health import Health, HttpServer
-from speaker.http_server import Server
+from process import http_server
+from process.health import Health, HttpServer
+from process.http_server import Server
 
 WITHIN = 10.0
 """Seconds after which a test hangs."""

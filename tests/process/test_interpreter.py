@@ -5,11 +5,11 @@ import subprocess
 import sys
 import weakref
 
-from speaker import interpreter
+from process import interpreter
 
 CODE = """
 import threading, time
-from speaker import interpreter
+from process import interpreter
 {tune}
 stop = []
 def work():

@@ -19,10 +19,10 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from http_clients import WITHIN, ask, connect, reset, rest
-from speaker import health, http_server
-from speaker.health import Health, HttpServer
-from speaker.http_request import HttpRefusal
-from speaker.http_server import HELPERS, MOST_CONNECTIONS, MOST_READERS
+from process import health, http_server
+from process.health import Health, HttpServer
+from process.http_request import HttpRefusal
+from process.http_server import HELPERS, MOST_CONNECTIONS, MOST_READERS
 from speakers import wait_until
 
 MIB = 1 << 20

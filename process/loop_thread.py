@@ -9,7 +9,7 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
-from speaker.survival import LOOP, survive
+from process.survival import LOOP, survive
 
 STOP_WITHIN = 0.5
 """Seconds for the coroutine to clean up after it was cancelled; the process ends all the same."""

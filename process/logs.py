@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from speaker.log_writer import LogWriter, standard_output
+from process.log_writer import LogWriter, standard_output
 
 LEVELS = {
     "all": logging.DEBUG,

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from speaker.interpreter import Leisure
+from process.interpreter import Leisure
 
 SAMPLES = 200
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
-from speaker.exposition import render
-from speaker.http_request import HttpRefusal, Page, Request, text
-from speaker.http_server import OnError, Refusals, Server, Site, listen
-from speaker.logs import Sparing
+from process.exposition import render
+from process.http_request import HttpRefusal, Page, Request, text
+from process.http_server import OnError, Refusals, Server, Site, listen
+from process.logs import Sparing
 
 LONGEST_SILENCE = 5.0
 """Seconds without a turn of the loop after which the speaker counts as hung."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from speaker.settings_error import SettingsError
+from process.settings_error import SettingsError
 
 POLL = 2.0
 """Seconds between two looks at the files, where connections come at all."""

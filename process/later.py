@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from speaker import interpreter
-from speaker.survival import LATER, survive
+from process import interpreter
+from process.survival import LATER, survive
 
 AFTER = 0.1
 """Seconds that a job waits at least: a takeover is over by then. A log line takes as long as two

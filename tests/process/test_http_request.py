@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker.http_request import (
+from process.http_request import (
     LONGEST_HEAD,
     HttpError,
     HttpRefusal,

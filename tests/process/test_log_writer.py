@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from speaker.log_writer import LONGEST_WRITE, MOST_WAITING, LogWriter
+from process.log_writer import LONGEST_WRITE, MOST_WAITING, LogWriter
 
 HANG = 10.0
 """Seconds after which a test has hung."""
@@ -227,7 +227,7 @@ def drain(descriptor: int) -> None:
 
 
 def test_the_notice_is_a_line_like_others() -> None:
-    from speaker.logs import _dropped_line
+    from process.logs import _dropped_line
 
     line = json.loads(_dropped_line(7))
     assert (line["event"], line["dropped"], line["level"]) == ("log_lines_dropped", 7, "warning")
