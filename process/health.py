@@ -18,17 +18,17 @@ from process.http_server import OnError, Refusals, Server, Site, listen
 from process.logs import Sparing
 
 LONGEST_SILENCE = 5.0
-"""Seconds without a turn of the loop after which the speaker counts as hung."""
+"""Seconds without a turn of the loop after which the process counts as hung."""
 
 
 class Health:
-    """What the probes ask. The daemon writes it, the HTTP thread reads it."""
+    """What the probes ask. Its loop writes it, the HTTP thread reads it."""
 
     def __init__(self) -> None:
         self.not_ready: str | None = "starting"
-        """Why the speaker is not ready; None when it is."""
+        """Why the process is not ready; None when it is."""
         self.remark: str | None = None
-        """What one should know of a speaker that is ready."""
+        """What one should know of a process that is ready."""
         self.waiting_for: Callable[[], str | None] = lambda: None
         """What exactly it waits for, asked by the probe: it may change while the loop rests."""
         self.trouble: Callable[[], str | None] = lambda: None
@@ -55,7 +55,7 @@ class Health:
         self._turned = time.monotonic()
 
     def unready(self) -> str | None:
-        """Return why the speaker is not ready, as exactly as is known now."""
+        """Return why the process is not ready, as exactly as is known now."""
         why = self.not_ready
         if why is None:
             return self.trouble()

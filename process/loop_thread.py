@@ -58,7 +58,7 @@ class Mailbox:
                 survive(LOOP, error)
 
 
-class Apart:
+class LoopThread:
     """Runs one coroutine in a thread of its own; `inbox` is for calls into its loop."""
 
     def __init__(self, name: str) -> None:

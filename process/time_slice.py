@@ -1,4 +1,4 @@
-"""Asks Linux to let the speaker run soon rather than long: sched_setattr(2), since Linux 6.12.
+"""Asks Linux to let a process run soon rather than long: sched_setattr(2), since Linux 6.12.
 
 The scheduler takes whose slice ends first. Who asks for short slices gets no more of a processor
 than others, but gets it earlier when it wakes up: an answer is 0.02 ms of work, and waited as long
@@ -34,7 +34,7 @@ class _Attributes(ctypes.Structure):
 def shorten() -> bool:
     """Ask for short slices for this thread and those it starts; False where that is not to be had.
 
-    A speaker that was given another scheduling policy keeps it as it is.
+    A process that was given another scheduling policy keeps it as it is.
     """
     attributes = _read()
     if attributes is None or attributes.policy != os.SCHED_OTHER:

@@ -12,7 +12,7 @@ from kube.client import Client, ConfigError
 from kube.objects import Pod
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
-from process.loop_thread import Apart, Mailbox
+from process.loop_thread import LoopThread, Mailbox
 from speaker import events
 from speaker.events import Event, Subject
 from speaker.publisher import Publisher
@@ -43,7 +43,7 @@ class Cluster:
         """IP texts of the speaker pods, ours too."""
         self._client, self._scope, self._log = client, scope, log
         self._listen = listen
-        self._here, self._thread = Mailbox(), Apart("kubernetes")
+        self._here, self._thread = Mailbox(), LoopThread("kubernetes")
         self._settled = False
         self._source = KubernetesSource(client, scope, clock, self._take_there, log)
         self._source.on_pods = self._take_pods_there

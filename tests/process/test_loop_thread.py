@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from process.loop_thread import Apart, Mailbox
+from process.loop_thread import LoopThread, Mailbox
 
 
 def test_posts_of_another_thread_come_in_order_and_in_the_loops_thread() -> None:
@@ -95,7 +95,7 @@ def test_the_coroutine_runs_in_its_own_thread_and_its_error_comes_here() -> None
         raise LookupError("as it was")
 
     with pytest.raises(LookupError, match="as it was"):
-        asyncio.run(Apart("test").run(work()))
+        asyncio.run(LoopThread("test").run(work()))
     assert where != [threading.main_thread()]
 
 
@@ -105,7 +105,7 @@ def test_a_thread_that_cancels_itself_ends_in_order() -> None:
     async def work() -> None:
         raise asyncio.CancelledError
 
-    asyncio.run(Apart("test").run(work()))
+    asyncio.run(LoopThread("test").run(work()))
 
 
 def test_who_is_cancelled_cancels_it_there_and_waits_for_its_end() -> None:
@@ -119,7 +119,7 @@ def test_who_is_cancelled_cancels_it_there_and_waits_for_its_end() -> None:
             ended.append("work")
 
     async def run() -> None:
-        task = asyncio.create_task(Apart("test").run(work()))
+        task = asyncio.create_task(LoopThread("test").run(work()))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -131,7 +131,7 @@ def test_who_is_cancelled_cancels_it_there_and_waits_for_its_end() -> None:
 
 
 def test_its_inbox_reaches_it_from_before_it_began() -> None:
-    apart = Apart("test")
+    apart = LoopThread("test")
 
     async def work() -> None:
         assert came == ["early"]
