@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from kube.manifest import Document, ManifestError, Origin, document
+from kube.document import Document, ManifestError, Origin, document
 from kube.problem import Path, Problem, quoted
 from kube.selector import LabelSelector
 

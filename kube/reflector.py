@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kube.backoff import FIRST_DELAY, delay_after
-from kube.manifest import ManifestError
+from kube.document import ManifestError
 from kube.objects import NOT_JSON, View, decode
 from kube.problem import Problem, fault
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from kube.config import Config, judge
-from kube.manifest import Document, ManifestError
+from kube.document import Document, ManifestError
 from kube.objects import (
     EndpointSlice,
     IPAddressPool,

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kube.manifest import MAX_BYTES, Document, ManifestError, read
+from kube.document import Document, ManifestError
+from kube.manifest import MAX_BYTES, read
 from kube.problem import Problem, Severity, fault, worst_first
 from kube.snapshot import Reading, Snapshot, assemble, read_documents
 from process.interpreter import Leisure

@@ -28,7 +28,8 @@ from gossip.wire.crypto import Keyring
 from gossip.wire.errors import WireError
 from gossip.wire.packet import MAX_DATAGRAM_PLAIN, MAX_MESSAGES, PacketCodec, WireConfig
 from gossip.wire.stream import StreamCodec
-from kube.manifest import ManifestError, read
+from kube.document import ManifestError
+from kube.manifest import read
 from kube.objects import decode as decode_object
 from kube.problem import FAULT, Problem
 from kube.reflector import Reflector, Resource

@@ -10,7 +10,8 @@ from gossip.wire.messages import CURRENT_VSN, NodeState, PushPull, State
 from gossip.wire.packet import WireConfig
 from gossip.wire.stream import StreamCodec
 from gossip.wire.streambody import MAX_NODES
-from kube.manifest import ManifestError, read
+from kube.document import ManifestError
+from kube.manifest import read
 from kube.objects import EndpointSlice, IPAddressPool, View, decode
 from kube.reflector import Reflector, Resource
 from kube.selector import Requirement

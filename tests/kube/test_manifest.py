@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube.manifest import MAX_BYTES, ManifestError, read
+from kube.document import ManifestError
+from kube.manifest import MAX_BYTES, read
 
 LAUGHS = b"".join(
     b"a%d: &a%d [%s]\n"

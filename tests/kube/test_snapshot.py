@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from kube.config import judge
-from kube.manifest import Document, ManifestError, read
+from kube.document import Document, ManifestError
+from kube.manifest import read
 from kube.objects import Endpoint, IPAddressPool, Service, view
 from kube.problem import FAULT, Problem, Severity
 from kube.snapshot import Snapshot, build, read_documents
