@@ -32,6 +32,7 @@ from speaker.contact import Contact, Held, HoldReason, Released
 from speaker.desired import Options, Withheld
 from speaker.election import Election, Move
 from speaker.failover import Failover
+from speaker.file_source import FileSource
 from speaker.layer2 import Layer2
 from speaker.members import Members
 from speaker.metrics import Figures, make_registry
@@ -40,7 +41,7 @@ from speaker.planner import Planner, ips_of
 from speaker.quorum import Mode, Quorum
 from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
-from speaker.source_files import FileSource, SourceError
+from speaker.source_files import SourceError
 from speaker.telling import Telling
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing

@@ -1,4 +1,4 @@
-"""The cluster's state from a directory of manifests, for a speaker without Kubernetes.
+"""The cluster's state from a directory of manifests, for a process without Kubernetes.
 
 `_Directory` holds what was read last and runs in a thread: reading and parsing must not hold the
 event loop. A thread does not stop Python's other threads, but it makes them wait for up to the
@@ -18,7 +18,6 @@ from kube.document import Document, ManifestError
 from kube.manifest import MAX_BYTES, read
 from kube.problem import Problem, Severity, fault, worst_first
 from kube.snapshot import Reading, Snapshot, assemble, read_documents
-from process.interpreter import Leisure
 
 if TYPE_CHECKING:
     from kube.config import Config
@@ -32,17 +31,30 @@ MAX_TOTAL_BYTES = 64 * 1024 * 1024
 SUFFIXES = (".yaml", ".yml", ".json")
 
 OnChange = Callable[[Snapshot, tuple[Problem, ...]], None]
+Pause = Callable[[], None]
+"""Called often by the thread that reads, in which it may sleep."""
 
 
 class SourceError(Exception):
     """The directory cannot be read at all; the text says which and why, in one line."""
 
 
-class FileSource:
+def _in_haste() -> Pause:
+    return lambda: None
+
+
+class DirectorySource:
     """Tells `on_change`, in the event loop, the state of the directory now and when it changes."""
 
-    def __init__(self, directory: Path, namespace: str, on_change: OnChange) -> None:
-        self._directory = _Directory(directory, namespace)
+    def __init__(
+        self,
+        directory: Path,
+        namespace: str,
+        on_change: OnChange,
+        leisure: Callable[[], Pause] = _in_haste,
+    ) -> None:
+        """`leisure` makes the pauses of one look at the directory, in the thread that looks."""
+        self._directory = _Directory(directory, namespace, leisure)
         self._on_change = on_change
         self._wake = asyncio.Event()
 
@@ -92,7 +104,9 @@ class _File:
 class _Directory:
     """What the directory held when last read. Only one thread at a time may call it."""
 
-    def __init__(self, path: Path, namespace: str) -> None:
+    def __init__(
+        self, path: Path, namespace: str, leisure: Callable[[], Pause] = _in_haste
+    ) -> None:
         self.settled = True
         """False: some file was changing, look again soon."""
         self._path = path
@@ -102,7 +116,8 @@ class _Directory:
         self._config: Config | None = None
         self._told: tuple[Snapshot, tuple[Problem, ...]] | None = None
         self._trouble: tuple[Problem, ...] = ()
-        self._pause: Callable[[], None] = lambda: None
+        self._leisure = leisure
+        self._pause = _in_haste()
 
     def load(self) -> tuple[Snapshot, tuple[Problem, ...]] | None:
         """Read everything for the first time. Raises `SourceError`."""
@@ -121,7 +136,7 @@ class _Directory:
         all files at once, changed or not.
         """
         # Not at the start, when nothing is answered before all is read.
-        self._pause = Leisure()
+        self._pause = self._leisure()
         try:
             listing = self._list()
         except OSError as error:

@@ -16,7 +16,7 @@ from kube.problem import Problem
 from kube.snapshot import Snapshot
 from machine import cost
 from speaker import source_files
-from speaker.source_files import FileSource, SourceError, _Directory
+from speaker.source_files import DirectorySource, SourceError, _Directory
 
 POOL = """apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
@@ -246,14 +246,14 @@ def test_no_directory_at_the_start(
     path = tmp_path / "source"
     make(path)
     with pytest.raises(SourceError, match=f"source directory {path}: {message}"):
-        asyncio.run(FileSource(path, "metallb-system", lambda *_: None).run())
+        asyncio.run(DirectorySource(path, "metallb-system", lambda *_: None).run())
 
 
 def test_tells_in_the_loop_what_changes(tmp_path: Path) -> None:
     states: asyncio.Queue[tuple[int, Snapshot]] = asyncio.Queue()
 
     async def scenario() -> None:
-        source = FileSource(
+        source = DirectorySource(
             tmp_path,
             "metallb-system",
             lambda snapshot, _: states.put_nowait((threading.get_ident(), snapshot)),
@@ -277,7 +277,9 @@ def test_reload_does_not_wait_for_the_next_look(
     states: asyncio.Queue[Snapshot] = asyncio.Queue()
 
     async def scenario() -> None:
-        source = FileSource(tmp_path, "metallb-system", lambda found, _: states.put_nowait(found))
+        source = DirectorySource(
+            tmp_path, "metallb-system", lambda found, _: states.put_nowait(found)
+        )
         running = asyncio.create_task(source.run())
         await asyncio.wait_for(states.get(), 5)
         (tmp_path / "web.yaml").write_text(_service("web"))
@@ -308,7 +310,7 @@ def test_parsing_thousands_of_services_leaves_the_loop_its_turns(tmp_path: Path)
 
     async def scenario() -> list[float]:
         done, turns = asyncio.Event(), [time.process_time()]
-        source = FileSource(tmp_path, "metallb-system", lambda *_: done.set())
+        source = DirectorySource(tmp_path, "metallb-system", lambda *_: done.set())
         running = asyncio.create_task(source.run())
         while not done.is_set():
             await asyncio.sleep(0)

@@ -231,7 +231,7 @@ def _source_raises() -> None:
 
 def _at_reload(then: Callable[[], Any]) -> None:
     """End the source as the test asks for it, by SIGHUP."""
-    from speaker.source_files import FileSource
+    from speaker.file_source import FileSource
 
     async def run(self: Any) -> None:
         self._on_change(*self._directory.load())
