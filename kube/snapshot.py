@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from kube.config import Config, judge
 from kube.document import Document, ManifestError
-from kube.objects import (
+from kube.objects.core import (
     EndpointSlice,
     IPAddressPool,
     L2Advertisement,

@@ -8,16 +8,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from kube.client import Client, ConfigError
-from kube.objects import Pod
+from kube.api import events
+from kube.api.client import Client, ConfigError
+from kube.api.events import Event, Subject
+from kube.api.state import KubernetesSource, OnChange, Scope
+from kube.files.directory import SourceError
+from kube.objects.core import Pod
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from process.loop_thread import LoopThread, Mailbox
-from speaker import events
-from speaker.events import Event, Subject
 from speaker.publisher import Publisher
-from speaker.source_files import SourceError
-from speaker.source_kubernetes import KubernetesSource, OnChange, Scope
 
 OnSeeds = Callable[[list[str]], None]
 

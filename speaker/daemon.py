@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gossip.io import Event
+from kube.files.directory import SourceError
 from link.interface import Interface, may_answer
 from link.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
@@ -41,7 +42,6 @@ from speaker.planner import Planner, ips_of
 from speaker.quorum import Mode, Quorum
 from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.settings import Settings
-from speaker.source_files import SourceError
 from speaker.telling import Telling
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing
@@ -256,9 +256,9 @@ class Daemon:
 
     def _make_cluster(self) -> "Cluster":
         # Imported late: without Kubernetes none of it need be installed.
-        from kube.client import from_environment
+        from kube.api.client import from_environment
+        from kube.api.state import Scope
         from speaker.cluster import Cluster
-        from speaker.source_kubernetes import Scope
 
         settings = self._settings
         scope = Scope(

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from kube.address import parse_ip
 from kube.config import Config
-from kube.objects import (
+from kube.objects.core import (
     INGRESS,
     LOAD_BALANCER_IP,
     LOAD_BALANCER_IPS,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from kube.files.directory import DirectorySource, OnChange
 from process.interpreter import Leisure
-from speaker.source_files import DirectorySource, OnChange
 
 
 class FileSource(DirectorySource):

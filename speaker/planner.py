@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from kube.config import Config
-from kube.objects import Service
+from kube.objects.core import Service
 from kube.problem import Problem, fault, worst_first
 from kube.snapshot import Snapshot
 from link.address import IPAddress

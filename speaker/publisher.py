@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from kube.backoff import delay_after
-from kube.client import ApiError, Client
-from kube.turns import Turns
+from kube.api.backoff import delay_after
+from kube.api.client import ApiError, Client
+from kube.api.events import Event, Recorder
+from kube.api.state import METALLB, KubernetesSource, Scope
+from kube.api.turns import Turns
 from speaker import status
-from speaker.events import Event, Recorder
-from speaker.source_kubernetes import METALLB, KubernetesSource, Scope
 from speaker.upkeep import Part, survive
 
 WRITERS = 32

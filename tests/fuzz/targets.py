@@ -28,11 +28,11 @@ from gossip.wire.crypto import Keyring
 from gossip.wire.errors import WireError
 from gossip.wire.packet import MAX_DATAGRAM_PLAIN, MAX_MESSAGES, PacketCodec, WireConfig
 from gossip.wire.stream import StreamCodec
+from kube.api.reflector import Reflector, Resource
 from kube.document import ManifestError
-from kube.manifest import read
-from kube.objects import decode as decode_object
+from kube.files.manifest import read
+from kube.objects.core import decode as decode_object
 from kube.problem import FAULT, Problem
-from kube.reflector import Reflector, Resource
 from kube.snapshot import build
 from link import echo, news, route
 from link import frame as ethernet

@@ -10,10 +10,10 @@ from gossip.wire.messages import CURRENT_VSN, NodeState, PushPull, State
 from gossip.wire.packet import WireConfig
 from gossip.wire.stream import StreamCodec
 from gossip.wire.streambody import MAX_NODES
+from kube.api.reflector import Reflector, Resource
 from kube.document import ManifestError
-from kube.manifest import read
-from kube.objects import EndpointSlice, IPAddressPool, View, decode
-from kube.reflector import Reflector, Resource
+from kube.files.manifest import read
+from kube.objects.core import EndpointSlice, IPAddressPool, View, decode
 from kube.selector import Requirement
 from kube.snapshot import Key, Reading, assemble, build
 from machine import cost

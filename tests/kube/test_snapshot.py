@@ -6,8 +6,8 @@ import pytest
 
 from kube.config import judge
 from kube.document import Document, ManifestError
-from kube.manifest import read
-from kube.objects import Endpoint, IPAddressPool, Service, view
+from kube.files.manifest import read
+from kube.objects.core import Endpoint, IPAddressPool, Service, view
 from kube.problem import FAULT, Problem, Severity
 from kube.snapshot import Snapshot, build, read_documents
 

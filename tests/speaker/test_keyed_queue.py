@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from kube import backoff
-from kube.client import ApiError
+from kube.api import backoff
+from kube.api.client import ApiError
 from speaker import publisher
 from speaker.publisher import KeyedQueue
 

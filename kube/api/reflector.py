@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kube.backoff import FIRST_DELAY, delay_after
+from kube.api.backoff import FIRST_DELAY, delay_after
 from kube.document import ManifestError
-from kube.objects import NOT_JSON, View, decode
+from kube.objects.core import NOT_JSON, View, decode
 from kube.problem import Problem, fault
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kube import client as client_module
-from kube.client import ApiError, Client, TooLongError, _Lines
+from kube.api import client as client_module
+from kube.api.client import ApiError, Client, TooLongError, _Lines
 
 HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
 MIB = 1024 * 1024

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from kube.client import Client
+from kube.api.client import Client
+from kube.api.reflector import Key, Reflector, Resource
+from kube.api.watch import Watcher
 from kube.config import Config, judge
-from kube.objects import (
+from kube.objects.core import (
     SERVICE_NAME_LABEL,
     ConfigurationState,
     EndpointSlice,
@@ -27,9 +29,7 @@ from kube.objects import (
     View,
 )
 from kube.problem import Problem, Severity, worst_first
-from kube.reflector import Key, Reflector, Resource
 from kube.snapshot import Snapshot
-from kube.watch import Watcher
 
 SETTLE = 0.005
 """Seconds for which changes are gathered before a snapshot is made of them."""

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from apiserver import certificates
-from kube.client import Client
+from kube.api.client import Client
 
 
 class Silent:

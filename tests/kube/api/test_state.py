@@ -9,15 +9,15 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kube.client import Client
-from kube.objects import Pod, Service
+from kube.api import state
+from kube.api.client import Client
+from kube.api.reflector import Reflector
+from kube.api.state import KubernetesSource, Scope, _all
+from kube.objects.core import Pod, Service
 from kube.problem import Problem
-from kube.reflector import Reflector
 from kube.snapshot import Snapshot
-from speaker import source_kubernetes
 from speaker.desired import Options, plan
 from speaker.planner import Planner
-from speaker.source_kubernetes import KubernetesSource, Scope, _all
 
 NODE = "n1"
 OPTIONS = Options(own_node=NODE)
@@ -151,11 +151,11 @@ def test_the_plans_follow_the_events(steps: list[tuple[Any, bool]]) -> None:
         await _settle()
         fed.check()
 
-    saved, source_kubernetes.SETTLE = source_kubernetes.SETTLE, 0.0
+    saved, state.SETTLE = state.SETTLE, 0.0
     try:
         asyncio.run(scenario())
     finally:
-        source_kubernetes.SETTLE = saved
+        state.SETTLE = saved
 
 
 def test_pods_are_told_when_they_change_and_when_our_own_node_does() -> None:

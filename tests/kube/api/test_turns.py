@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from kube.turns import Turns
+from kube.api.turns import Turns
 
 
 def test_one_piece_a_turn_first_come_first_served() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from kube import watch as watch_module
-from kube.client import Client
-from kube.reflector import Reflector, Resource
-from kube.watch import Watcher
+from kube.api import watch as watch_module
+from kube.api.client import Client
+from kube.api.reflector import Reflector, Resource
+from kube.api.watch import Watcher
 
 LIST = {"metadata": {"resourceVersion": "10"}, "items": [{"metadata": {"name": "a"}}]}
 BOOKMARK = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "11"}}}
@@ -97,7 +97,7 @@ def test_watches_that_end_at_once_are_one_line_until_one_lasts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # None of the watches lasts as long, however slow this machine is.
-    monkeypatch.setattr("kube.reflector.SHORT_WATCH", 1e9)
+    monkeypatch.setattr("kube.api.reflector.SHORT_WATCH", 1e9)
 
     async def scenario() -> None:
         server = Server()
@@ -106,7 +106,7 @@ def test_watches_that_end_at_once_are_one_line_until_one_lasts(
             await _until(lambda: server.watches >= 4)
             assert reflector.trouble == "the watch ended at once"
             assert log.states == ["failing: the watch ended at once"]
-            monkeypatch.setattr("kube.reflector.SHORT_WATCH", 0.05)
+            monkeypatch.setattr("kube.api.reflector.SHORT_WATCH", 0.05)
             monkeypatch.setattr(watch_module, "SHORT_WATCH", 0.1)
             server.patient.set()
             await _until(lambda: reflector.trouble is None)

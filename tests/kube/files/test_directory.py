@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from kube.files import directory
+from kube.files.directory import DirectorySource, SourceError, _Directory
 from kube.problem import Problem
 from kube.snapshot import Snapshot
 from machine import cost
-from speaker import source_files
-from speaker.source_files import DirectorySource, SourceError, _Directory
 
 POOL = """apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
@@ -206,7 +206,7 @@ def test_the_same_pool_in_two_files_is_an_error(source: _Directory, tmp_path: Pa
 
 
 def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_files, "MAX_FILES", 3)
+    monkeypatch.setattr(directory, "MAX_FILES", 3)
     for index in range(5):
         (tmp_path / f"{index}.yaml").write_text(_service(f"s{index}"))
     snapshot, (problem,) = _told(_Directory(tmp_path, "metallb-system").load())
@@ -215,7 +215,7 @@ def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_too_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_files, "MAX_TOTAL_BYTES", 2 * len(_service("s0")))
+    monkeypatch.setattr(directory, "MAX_TOTAL_BYTES", 2 * len(_service("s0")))
     for index in range(3):
         (tmp_path / f"{index}.yaml").write_text(_service(f"s{index}"))
     snapshot, (problem,) = _told(_Directory(tmp_path, "metallb-system").load())
@@ -273,7 +273,7 @@ def test_tells_in_the_loop_what_changes(tmp_path: Path) -> None:
 def test_reload_does_not_wait_for_the_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_files, "POLL", 3_600.0)
+    monkeypatch.setattr(directory, "POLL", 3_600.0)
     states: asyncio.Queue[Snapshot] = asyncio.Queue()
 
     async def scenario() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kube.reflector import MAX_REASON, Failure, Reflector, Request, Resource
+from kube.api.reflector import MAX_REASON, Failure, Reflector, Request, Resource
 
 NODES = Resource("Node", "/api/v1/nodes")
 ROUND_TRIP = 0.0002

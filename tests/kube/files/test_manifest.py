@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kube.document import ManifestError
-from kube.manifest import MAX_BYTES, read
+from kube.files.manifest import MAX_BYTES, read
 
 LAUGHS = b"".join(
     b"a%d: &a%d [%s]\n"

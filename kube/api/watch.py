@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
-from kube.client import ApiError, Client, TooLongError
-from kube.reflector import SHORT_WATCH, Failure, Key, Reflector, classify
+from kube.api.client import ApiError, Client, TooLongError
+from kube.api.reflector import SHORT_WATCH, Failure, Key, Reflector, classify
 
 SILENCE = 90.0
 """Seconds without a byte after which a watch is asked for anew: bookmarks come every minute."""

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube.backoff import LONGEST_DELAY
-from kube.objects import Node, View, decode
+from kube.api.backoff import LONGEST_DELAY
+from kube.api.reflector import SHORT_WATCH, Failure, Reflector, Resource, classify
+from kube.objects.core import Node, View, decode
 from kube.problem import FAULT
-from kube.reflector import SHORT_WATCH, Failure, Reflector, Resource, classify
 
 NODES = Resource("Node", "/api/v1/nodes")
 
@@ -102,7 +102,7 @@ def test_an_object_that_makes_us_fail_is_named_and_costs_itself_only(
             raise ZeroDivisionError("of ours")
         return decode(kind, raw)
 
-    monkeypatch.setattr("kube.reflector.decode", failing)
+    monkeypatch.setattr("kube.api.reflector.decode", failing)
     assert _names(nodes.event(_event("MODIFIED", _node("a", 11, rack="poison")))) == {"a"}
     assert _names(nodes.event(_event("MODIFIED", _node("b", 12, rack="good")))) == {"b"}
     # The last good state stays in force, and the problem says whose it is.

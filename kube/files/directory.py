@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kube.document import Document, ManifestError
-from kube.manifest import MAX_BYTES, read
+from kube.files.manifest import MAX_BYTES, read
 from kube.problem import Problem, Severity, fault, worst_first
 from kube.snapshot import Reading, Snapshot, assemble, read_documents
 

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from apiserver import certificates
-from kube.client import ApiError, Client
-from kube.credentials import AFTER_TLS_ERROR, LOOK_INTERVAL
+from kube.api.client import ApiError, Client
+from kube.api.credentials import AFTER_TLS_ERROR, LOOK_INTERVAL
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 PADDED = 4096
@@ -297,7 +297,7 @@ def test_where_no_file_has_changed_a_tls_error_reads_once_a_minute(
 ) -> None:
     """And finds what `stat` does not show: another content of the same size and time."""
     reads: list[str] = []
-    monkeypatch.setattr("kube.credentials._load", _counted(reads))
+    monkeypatch.setattr("kube.api.credentials._load", _counted(reads))
 
     async def scenario(world: World, client: Client) -> None:
         ca = world.files["certificate-authority"]
@@ -330,7 +330,7 @@ def test_where_nothing_changes_nothing_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[str] = []
-    monkeypatch.setattr("kube.credentials._load", _counted(reads))
+    monkeypatch.setattr("kube.api.credentials._load", _counted(reads))
 
     async def scenario(world: World, client: Client) -> None:
         for _ in range(20):
@@ -342,7 +342,7 @@ def test_where_nothing_changes_nothing_is_read(
 
 
 def _counted(reads: list[str]) -> Callable[[str], Awaitable[Any]]:
-    from kube.credentials import _load
+    from kube.api.credentials import _load
 
     async def load(kubeconfig: str) -> Any:
         reads.append(kubeconfig)
