@@ -16,10 +16,10 @@ from kube.objects.core import (
     LOAD_BALANCER_IP,
     LOAD_BALANCER_IPS,
     EndpointSlice,
-    L2Advertisement,
     Node,
     Service,
 )
+from kube.objects.metallb import L2Advertisement
 from kube.problem import Path, Problem, Severity, quoted, worst_first
 from kube.selector import any_matches
 from kube.snapshot import Snapshot

@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Any
 
-from kube.objects.core import NODE_LABEL, L2Status
+from kube.objects.metallb import NODE_LABEL, L2Status
 from link.address import IPAddress
 from speaker.reconcile import Announce
 

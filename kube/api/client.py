@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractCookieJar
 
 from kube.api.credentials import ConfigError as ConfigError
 from kube.api.credentials import Credentials, library, line, plain
-from kube.objects.core import NOT_JSON
+from kube.objects.reading import NOT_JSON
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event; etcd holds objects of 1.5 MiB."""

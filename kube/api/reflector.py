@@ -15,7 +15,7 @@ import msgspec
 
 from kube.api.backoff import FIRST_DELAY, delay_after
 from kube.document import ManifestError
-from kube.objects.core import NOT_JSON, View, decode
+from kube.objects.reading import NOT_JSON, View, decode
 from kube.problem import Problem, fault
 
 if TYPE_CHECKING:

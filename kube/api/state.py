@@ -16,18 +16,9 @@ from kube.api.client import Client
 from kube.api.reflector import Key, Reflector, Resource
 from kube.api.watch import Watcher
 from kube.config import Config, judge
-from kube.objects.core import (
-    SERVICE_NAME_LABEL,
-    ConfigurationState,
-    EndpointSlice,
-    IPAddressPool,
-    L2Advertisement,
-    L2Status,
-    Node,
-    Pod,
-    Service,
-    View,
-)
+from kube.objects.core import SERVICE_NAME_LABEL, EndpointSlice, Node, Pod, Service
+from kube.objects.metallb import ConfigurationState, IPAddressPool, L2Advertisement, L2Status
+from kube.objects.reading import View
 from kube.problem import Problem, Severity, worst_first
 from kube.snapshot import Snapshot
 

@@ -31,7 +31,7 @@ from gossip.wire.stream import StreamCodec
 from kube.api.reflector import Reflector, Resource
 from kube.document import ManifestError
 from kube.files.manifest import read
-from kube.objects.core import decode as decode_object
+from kube.objects.reading import decode as decode_object
 from kube.problem import FAULT, Problem
 from kube.snapshot import build
 from link import echo, news, route

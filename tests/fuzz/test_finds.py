@@ -13,7 +13,9 @@ from gossip.wire.streambody import MAX_NODES
 from kube.api.reflector import Reflector, Resource
 from kube.document import ManifestError
 from kube.files.manifest import read
-from kube.objects.core import EndpointSlice, IPAddressPool, View, decode
+from kube.objects.core import EndpointSlice
+from kube.objects.metallb import IPAddressPool
+from kube.objects.reading import View, decode
 from kube.selector import Requirement
 from kube.snapshot import Key, Reading, assemble, build
 from machine import cost

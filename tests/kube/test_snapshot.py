@@ -7,7 +7,9 @@ import pytest
 from kube.config import judge
 from kube.document import Document, ManifestError
 from kube.files.manifest import read
-from kube.objects.core import Endpoint, IPAddressPool, Service, view
+from kube.objects.core import Endpoint, Service
+from kube.objects.metallb import IPAddressPool
+from kube.objects.reading import view
 from kube.problem import FAULT, Problem, Severity
 from kube.snapshot import Snapshot, build, read_documents
 

@@ -14,7 +14,7 @@ from kube.api.events import (
     invalid_configuration,
     node_assigned,
 )
-from kube.objects.core import L2Status
+from kube.objects.metallb import L2Status
 from speaker.reconcile import Announce
 from speaker.status import (
     LEFT_OVER,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from kube.api.backoff import LONGEST_DELAY
 from kube.api.reflector import SHORT_WATCH, Failure, Reflector, Resource, classify
-from kube.objects.core import Node, View, decode
+from kube.objects.core import Node
+from kube.objects.reading import View, decode
 from kube.problem import FAULT
 
 NODES = Resource("Node", "/api/v1/nodes")
