@@ -5,15 +5,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from kube.api import backoff
+from kube.api import backoff, writes
 from kube.api.client import ApiError
-from speaker import publisher
-from speaker.publisher import KeyedQueue
+from kube.api.writes import KeyedQueue
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher, "PAUSE", 0.001)
+    monkeypatch.setattr(writes, "PAUSE", 0.001)
     monkeypatch.setattr(backoff, "FIRST_DELAY", 0.001)
 
 
@@ -73,7 +72,7 @@ def test_never_two_at_a_time_for_one_key_and_few_in_all() -> None:
         for number in range(200):
             queue.add(str(number))
         await _until(lambda: not queue._workers)
-        assert most[0] <= publisher.WRITERS
+        assert most[0] <= writes.WRITERS
 
     asyncio.run(scenario())
 
