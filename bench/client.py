@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dualstack import Machine
-from speaker import time_slice
+from process import time_slice
 
 _ARP = 0x0806
 _LOST_AFTER = 0.2

@@ -1,1 +1,1 @@
-"""Kubernetes objects, read into small frozen views of only what the speaker uses."""
+"""Kubernetes: objects in small frozen views, manifests in a directory, and the API server."""

@@ -4,6 +4,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 IPAddress = IPv4Address | IPv6Address
+"""As in `link.address`: said a second time, because kube imports nothing of ours."""
 
 MAX_TEXT = 100
 _MAPPED_BITS = 96

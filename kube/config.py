@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from kube.address import IPAddress, Range, parse_range
-from kube.objects import IPAddressPool, L2Advertisement
+from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.problem import Path, Problem, Severity, fault, quoted
 from kube.selector import LabelSelector
 

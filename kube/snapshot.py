@@ -5,18 +5,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from kube.config import Config, judge
-from kube.manifest import Document, ManifestError
-from kube.objects import (
-    EndpointSlice,
-    IPAddressPool,
-    L2Advertisement,
-    Namespace,
-    Node,
-    Service,
-    View,
-    view,
-    warnings,
-)
+from kube.document import Document, ManifestError
+from kube.objects.core import EndpointSlice, Namespace, Node, Service
+from kube.objects.metallb import IPAddressPool, L2Advertisement
+from kube.objects.reading import View, view, warnings
 from kube.problem import Problem, Severity, fault, quoted
 
 Key = tuple[str, str, str]

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 from re import Pattern
+
+from link.address import IPAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Interface:
     master: int | None = None
     addresses: frozenset[IPv4Interface | IPv6Interface] = frozenset()
     """Without tentative ones (RFC 4862): nobody may speak from those yet."""
-    gateways: frozenset[IPv4Address | IPv6Address] = frozenset()
+    gateways: frozenset[IPAddress] = frozenset()
     """Next hops of default routes that leave by this link."""
 
     @property
@@ -33,7 +35,7 @@ class Interface:
         found = (a.ip for a in self.addresses if isinstance(a, IPv6Interface) and a.is_link_local)
         return min(found, default=None)
 
-    def reaches(self, ip: IPv4Address | IPv6Address) -> bool:
+    def reaches(self, ip: IPAddress) -> bool:
         """Tell whether `ip` is a neighbour: in a subnet of the link, and no address of its own."""
         if ip.is_unspecified or ip.is_multicast:
             return False

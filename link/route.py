@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from link.address import IPAddress
 from link.filter import Program
 from link.netlink import HEADER, attributes, split
 from link.netlink import dump_request as dump
@@ -22,8 +23,6 @@ _INDEX = struct.Struct("=i")
 _OIF, _GATEWAY, _MULTIPATH = 4, 5, 9
 _TABLE_MAIN, _UNICAST = 254, 1
 _ADDRESS_LENGTH = {2: 4, 10: 16}
-
-IPAddress = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)

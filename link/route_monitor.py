@@ -5,12 +5,12 @@ import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+from link.address import IPAddress
 from link.attach import attach
 from link.netlink import NLMSG_DONE, NLMSG_ERROR
 from link.route import (
     RTM_DELROUTE,
     RTM_NEWROUTE,
-    IPAddress,
     default_routes_only,
     dump_request,
     messages,

@@ -7,8 +7,9 @@ what the one link costs, and only one of a wanted link is told.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface
 
+from link.address import IPAddress
 from link.interface import Interface
 
 Address = IPv4Interface | IPv6Interface
@@ -48,7 +49,7 @@ class AddressGone:
 class GatewaysSet:
     """All default gateways by link index."""
 
-    gateways: Mapping[int, frozenset[IPv4Address | IPv6Address]]
+    gateways: Mapping[int, frozenset[IPAddress]]
 
 
 Change = LinkSet | LinkGone | AddressSet | AddressGone | GatewaysSet
@@ -63,7 +64,7 @@ class LinkTable:
         self._wants = wanted
         self._links: dict[int, Interface] = {}
         self._wanted: dict[int, Interface] = {}
-        self._gateways: Mapping[int, frozenset[IPv4Address | IPv6Address]] = {}
+        self._gateways: Mapping[int, frozenset[IPAddress]] = {}
 
     def interfaces(self) -> Mapping[int, Interface]:
         """Return a copy of the wanted ones, by index."""
@@ -121,7 +122,7 @@ class LinkTable:
             return False
         return self._put(replace(link, addresses=(link.addresses - remove) | add))
 
-    def _set_gateways(self, gateways: Mapping[int, frozenset[IPv4Address | IPv6Address]]) -> bool:
+    def _set_gateways(self, gateways: Mapping[int, frozenset[IPAddress]]) -> bool:
         self._gateways = gateways
         changed = False
         for index, link in list(self._links.items()):

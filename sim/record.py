@@ -14,7 +14,7 @@ from typing import Any
 
 from sim.report import percentile
 
-PACKAGES = ("arp", "gossip", "kube", "link", "ndp", "sim", "speaker")
+PACKAGES = ("arp", "gossip", "kube", "link", "ndp", "process", "sim", "speaker")
 _ROOT = Path(__file__).parent.parent
 _DIGITS = 12
 _PERCENTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}

@@ -4,14 +4,13 @@ A run with watches has ten times as many events; what is studied at 1,000 nodes 
 """
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address
 
 from gossip.courier import Letter
+from link.address import IPAddress
 from speaker.announcer import Announcer
 from speaker.bars import Bars
 from speaker.roster import Peer
 
-IPAddress = IPv4Address | IPv6Address
 _NOBODY = Bars()
 
 

@@ -12,17 +12,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from link.address import IPAddress
 from link.drop import DropReason
 from link.interface import Interface
 from speaker.arrival import Arrivals
 from speaker.clients import Client, Clients
 from speaker.contact import Contact
 from speaker.pace import RATE, Pace
-
-IPAddress = IPv4Address | IPv6Address
 
 ROUNDS = 5
 ROUND_INTERVAL = 1.1

@@ -5,11 +5,9 @@ its state, and the client answers at once: so an answer proves that this client 
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
+from link.address import IPAddress
 from speaker.clients import Client
-
-IPAddress = IPv4Address | IPv6Address
 
 RETRY = 0.2
 TRIES = 5

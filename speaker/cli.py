@@ -10,16 +10,17 @@ from typing import Any
 
 import click
 
-from speaker import logs
+from process import logs
+from process.durations import parse_duration
+from process.settings_error import SettingsError
+from process.tls import read_tls
 from speaker.desired import RELEASES, Release
-from speaker.durations import parse_duration
 from speaker.pace import RATE
 from speaker.quorum import Mode
 from speaker.settings import (
     GOSSIP_PORT,
     GossipTuning,
     Settings,
-    SettingsError,
     default_namespace,
     delegate_version,
     exclude_pattern,
@@ -28,7 +29,6 @@ from speaker.settings import (
     read_secret,
     split_seed,
 )
-from speaker.tls import read_tls
 
 EXIT_USAGE = 2
 _WAYS_TO_KUBERNETES = ("KUBERNETES_SERVICE_HOST", "KUBECONFIG")

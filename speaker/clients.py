@@ -7,13 +7,11 @@ every state, and the client answers it at once.
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 
+from link.address import IPAddress
 from link.interface import Interface
 from link.mac import is_group
-
-IPAddress = IPv4Address | IPv6Address
 
 MOST_OF_ONE_IP = 64
 MOST = 4_096

@@ -8,16 +8,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kube.client import Client, ConfigError
-from kube.objects import Pod
+from kube.api import events
+from kube.api.client import Client, ConfigError
+from kube.api.events import Event, Subject
+from kube.api.state import KubernetesSource, OnChange, Scope
+from kube.files.directory import SourceError
+from kube.objects.core import Pod
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
-from speaker import events
-from speaker.apart import Apart, Mailbox
-from speaker.events import Event, Subject
+from process.loop_thread import LoopThread, Mailbox
 from speaker.publisher import Publisher
-from speaker.source_files import SourceError
-from speaker.source_kubernetes import KubernetesSource, OnChange, Scope
 
 OnSeeds = Callable[[list[str]], None]
 
@@ -43,7 +43,7 @@ class Cluster:
         """IP texts of the speaker pods, ours too."""
         self._client, self._scope, self._log = client, scope, log
         self._listen = listen
-        self._here, self._thread = Mailbox(), Apart("kubernetes")
+        self._here, self._thread = Mailbox(), LoopThread("kubernetes")
         self._settled = False
         self._source = KubernetesSource(client, scope, clock, self._take_there, log)
         self._source.on_pods = self._take_pods_there

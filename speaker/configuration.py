@@ -6,9 +6,9 @@ from typing import Any
 
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
-from speaker import interpreter
+from process import interpreter
+from process.later import JOBS_A_TURN
 from speaker.desired import ServicePlan, Withheld
-from speaker.later import JOBS_A_TURN
 from speaker.layer2 import Layer2, prepare
 from speaker.metrics import Figures
 from speaker.ownership import Ownership

@@ -16,18 +16,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gossip.io import Event
+from kube.files.directory import SourceError
 from link.interface import Interface, may_answer
 from link.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
-from speaker import interpreter, logs, time_slice
+from process import interpreter, logs, time_slice
+from process.health import Health, HttpServer
+from process.later import Later
+from process.tls import Certificates
 from speaker.announcer import Announcer
 from speaker.clients import Clients
 from speaker.configuration import Configuration
 from speaker.contact import Contact, Held, HoldReason, Released
 from speaker.desired import Options
 from speaker.failover import Failover
-from speaker.health import Health, HttpServer
-from speaker.later import Later
+from speaker.file_source import FileSource
 from speaker.layer2 import Layer2
 from speaker.members import Members
 from speaker.metrics import Figures, make_registry
@@ -37,9 +40,7 @@ from speaker.peers import Peers
 from speaker.planner import Planner
 from speaker.quorum import Mode, Quorum
 from speaker.settings import Settings
-from speaker.source_files import FileSource, SourceError
 from speaker.telling import Telling
-from speaker.tls import Certificates
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.watch import Timing
 from speaker.witness import Witness
@@ -253,9 +254,9 @@ class Daemon:
 
     def _make_cluster(self) -> "Cluster":
         # Imported late: without Kubernetes none of it need be installed.
-        from kube.client import from_environment
+        from kube.api.client import from_environment
+        from kube.api.state import Scope
         from speaker.cluster import Cluster
-        from speaker.source_kubernetes import Scope
 
         settings = self._settings
         scope = Scope(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from kube.address import IPAddress
+from link.address import IPAddress
 
 
 @dataclass(slots=True)

@@ -9,20 +9,21 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kube.address import IPAddress, parse_ip
+from kube.address import parse_ip
 from kube.config import Config
-from kube.objects import (
+from kube.objects.core import (
     INGRESS,
     LOAD_BALANCER_IP,
     LOAD_BALANCER_IPS,
     EndpointSlice,
-    L2Advertisement,
     Node,
     Service,
 )
+from kube.objects.metallb import L2Advertisement
 from kube.problem import Path, Problem, Severity, quoted, worst_first
 from kube.selector import any_matches
 from kube.snapshot import Snapshot
+from link.address import IPAddress
 
 ALLOW_SHARED_IP = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from gossip.courier import Letter
 from gossip.io import Address
 from gossip.mark import Flags
+from link.address import IPAddress
 from link.interface import Interface
 from speaker import letters
 from speaker.announcer import Announcer
@@ -32,8 +33,6 @@ from speaker.watch import EchoRequest, Kernel, Timing
 
 if TYPE_CHECKING:
     from random import Random
-
-IPAddress = IPv4Address | IPv6Address
 
 HELLO_REFRESH = 60.0
 """A node tells its links to all so often, and whenever they change; one lost is asked for."""

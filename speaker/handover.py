@@ -7,11 +7,9 @@ that every ASK_INTERVAL. A winner that is no Clarion understands no question: it
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 
+from link.address import IPAddress
 from speaker.takeover import Ask
-
-IPAddress = IPv4Address | IPv6Address
 
 ASK_INTERVAL = 0.1
 FOREIGN_GRACE = 2.0

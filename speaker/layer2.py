@@ -14,6 +14,7 @@ from arp import packet as arp_packet
 from arp import responder as arp
 from arp.gratuitous import request_to_client as arp_request
 from link import frame as ethernet
+from link.address import IPAddress
 from link.drop import DecodeError, DropReason
 from link.filter import (
     IPV4_STEPS,
@@ -33,7 +34,7 @@ from ndp import packet as ndp_packet
 from ndp import responder as ndp
 from ndp.groups import SolicitedNodeGroups
 from ndp.unsolicited import solicitation
-from speaker.announcer import Announcement, Announcer, IPAddress
+from speaker.announcer import Announcement, Announcer
 from speaker.clients import Clients
 from speaker.frames import build
 from speaker.upkeep import Part, survive

@@ -22,11 +22,10 @@ names the life of the node that a letter is about, and that of the one it is sen
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 
 from gossip.courier import MAX_PAYLOAD
-
-IPAddress = IPv4Address | IPv6Address
+from link.address import IPAddress
 
 MOST_LINKS = 8
 MOST_ADDRESSES = 4

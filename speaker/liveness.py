@@ -8,9 +8,9 @@ to all, and enough reports make a verdict (`verdict`), which bars the node from 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
+from link.address import IPAddress
 from link.interface import Interface
 from speaker import letters
 from speaker.bars import BARRING, Bars
@@ -22,8 +22,6 @@ from speaker.watch import EchoRequest, Kernel, LinkReturned, TargetKey, Timing, 
 
 if TYPE_CHECKING:
     from random import Random
-
-IPAddress = IPv4Address | IPv6Address
 
 BEAT_INTERVAL = 0.4
 BEAT_SLACK = 0.05

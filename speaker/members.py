@@ -18,7 +18,7 @@ from gossip.io import (
     Updated,
     UserMessage,
 )
-from speaker.logs import Sparing
+from process.logs import Sparing
 from speaker.ownership import Ownership
 from speaker.peers import Peers, describe
 from speaker.witness import Witness

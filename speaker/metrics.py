@@ -25,12 +25,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from gossip.stats import Stats, StreamStats
+from link.address import IPAddress
 from speaker.desired import ServicePlan
 from speaker.failover import FailoverStats
 from speaker.families import counter, gauge, total
 from speaker.gossip_metrics import traffic
 from speaker.layer2 import Layer2Stats
-from speaker.reconcile import Announce, IPAddress
+from speaker.reconcile import Announce
 from speaker.upkeep import Part
 
 _requests = attrgetter("requests")

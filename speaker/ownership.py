@@ -8,13 +8,13 @@ parts. Nothing calls back. A driver reads all that has arrived, settles, drains 
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Protocol
 
 from gossip.courier import Letter
 from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined, NameConflict
 from gossip.wire.messages import State
+from link.address import IPAddress
 from speaker.announcer import Announcer
 from speaker.bars import Bars
 from speaker.contact import Contact, Released
@@ -26,7 +26,6 @@ from speaker.quorum import Quorum
 from speaker.reconcile import Announce, Reconciler, Withdraw
 from speaker.roster import Peer
 
-IPAddress = IPv4Address | IPv6Address
 Enough = Callable[[], bool]
 """Asked between two pieces of work: whether the rest has to wait for the next `settle`."""
 

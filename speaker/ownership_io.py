@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from link.address import IPAddress
 from speaker.contact import Held, Released
 from speaker.election import Move
-from speaker.reconcile import Announce, IPAddress, Withdraw
+from speaker.reconcile import Announce, Withdraw
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal
 from kube.address import parse_ip
+from process.logs import Sparing
 from speaker.debug_socket import DebugServer
 from speaker.letters import Send
-from speaker.logs import Sparing
 from speaker.member_table import Row, table
 from speaker.rekeying import SecretRefusal
 from speaker.roster import Peer

@@ -13,11 +13,11 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from kube.address import IPAddress
 from kube.config import Config
-from kube.objects import Service
+from kube.objects.core import Service
 from kube.problem import Problem, fault, worst_first
 from kube.snapshot import Snapshot
+from link.address import IPAddress
 from speaker.desired import Options, Rules, ServicePlan, Withheld, general, is_ours
 
 BITE = 50

@@ -6,24 +6,19 @@ written in a steady state, and what was lost on the way is written again.
 """
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from kube.backoff import delay_after
-from kube.client import ApiError, Client
-from kube.turns import Turns
+from kube.api.client import ApiError, Client
+from kube.api.events import Event, Recorder
+from kube.api.state import METALLB, KubernetesSource, Scope
+from kube.api.turns import Turns
+from kube.api.writes import KeyedQueue, unless
 from speaker import status
-from speaker.events import Event, Recorder
-from speaker.source_kubernetes import METALLB, KubernetesSource, Scope
 from speaker.upkeep import Part, survive
 
-WRITERS = 32
-"""Requests at a time."""
-PAUSE = 0.2
-"""Seconds between two looks at a service: two owners of a split cluster fight no faster."""
 MAX_EVENTS = 2_000
 EVENT_INTERVAL = 0.02
 REQUEST_INTERVAL = 0.005
@@ -151,11 +146,11 @@ class Publisher:
         match action:
             case status.Create(name):
                 body = status.new_object(name, node, service, self._owners())
-                await _unless(_ALREADY_THERE, self._client.post(self._collection, body))
+                await unless(_ALREADY_THERE, self._client.post(self._collection, body))
             case status.Write(name):
                 body = status.status_of(node, service, interfaces)
                 path = f"{self._collection}/{name}/status"
-                await _unless(_NOT_FOUND, self._client.merge(path, body))
+                await unless(_NOT_FOUND, self._client.merge(path, body))
 
     def _delete_soon(self, action: status.Delete, service: str) -> None:
         key = f"{action.name} {service}"
@@ -180,7 +175,7 @@ class Publisher:
             return False
         self._doomed.add(name)
         try:
-            await _unless(_NOT_FOUND, self._client.delete(f"{self._collection}/{name}"))
+            await unless(_NOT_FOUND, self._client.delete(f"{self._collection}/{name}"))
         except ApiError:
             self.look({service})
             raise
@@ -206,9 +201,9 @@ class Publisher:
         collection = f"{METALLB}/namespaces/{self._scope.namespace}/configurationstates"
         if now is None:
             body = self._new_state(name)
-            await _unless(_ALREADY_THERE, self._client.post(collection, body))
+            await unless(_ALREADY_THERE, self._client.post(collection, body))
         patch = {"status": _verdict_status(*self._verdict)}
-        await _unless(_NOT_FOUND, self._client.merge(f"{collection}/{name}/status", patch))
+        await unless(_NOT_FOUND, self._client.merge(f"{collection}/{name}/status", patch))
         return True
 
     def _new_state(self, name: str) -> dict[str, Any]:
@@ -242,7 +237,7 @@ class Publisher:
         name, body, new = self._recorder.record(event, self._clock(), wall)
         collection = f"/api/v1/namespaces/{event.subject.namespace}/events"
         if new:
-            await _unless(_ALREADY_THERE, self._client.post(collection, body))
+            await unless(_ALREADY_THERE, self._client.post(collection, body))
         else:
             await self._client.merge(f"{collection}/{name}", body)
 
@@ -251,95 +246,6 @@ class Publisher:
         if not isinstance(error, ApiError):
             survive(Part.API, error)
         self._log.info("publish", key=key, error=str(error))
-
-
-class KeyedQueue:
-    """Has some workers call `handle(key)` for each key added, never twice at a time for one key."""
-
-    def __init__(
-        self,
-        handle: Callable[[str], Awaitable[bool]],
-        on_failure: Callable[[str, Exception], None],
-    ) -> None:
-        """`handle` tells if it acted; after an error it is called again, later and later."""
-        self._handle, self._on_failure, self._turns = handle, on_failure, Turns()
-        self._due: dict[str, None] = {}
-        # Handled now, or resting: what is added meanwhile is due after that.
-        self._busy: set[str] = set()
-        self._again: set[str] = set()
-        self._failures: dict[str, int] = {}
-        """In a row, of each key."""
-        self._workers: set[asyncio.Task[None]] = set()
-        self._rests: dict[str, asyncio.TimerHandle] = {}
-
-    def add(self, key: str) -> None:
-        """Have the key looked at, once more if it is being looked at now."""
-        if key in self._busy:
-            self._again.add(key)
-            return
-        self._due[key] = None
-        if len(self._workers) < WRITERS:
-            worker = asyncio.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
-
-    def close(self) -> None:
-        """Cancel everything."""
-        self._due.clear()
-        self._again.clear()
-        for worker in self._workers:
-            worker.cancel()
-        for rest in self._rests.values():
-            rest.cancel()
-
-    async def _work(self) -> None:
-        while self._due:
-            key = next(iter(self._due))
-            del self._due[key]
-            self._busy.add(key)
-            rest = PAUSE
-            try:
-                await self._turns.take()
-                rest = await self._rest_after(key)
-            finally:
-                self._finish(key, rest)
-
-    def _finish(self, key: str, rest: float) -> None:
-        """Let the key be looked at again after `rest` seconds."""
-        if rest > 0:
-            self._rests[key] = asyncio.get_running_loop().call_later(rest, self._free, key)
-        else:
-            self._free(key)
-
-    async def _rest_after(self, key: str) -> float:
-        """Handle the key; give the seconds until it may be looked at again."""
-        try:
-            acted = await self._handle(key)
-        except Exception as error:
-            # Ours too: the key would be forgotten, and those that wait would lose a worker.
-            self._on_failure(key, error)
-            self._again.add(key)
-            self._failures[key] = self._failures.get(key, 0) + 1
-            longer = error.retry_after if isinstance(error, ApiError) else 0.0
-            return delay_after(self._failures[key], longer, random.uniform(0.5, 1.0))  # noqa: S311
-        self._failures.pop(key, None)
-        return PAUSE if acted else 0.0
-
-    def _free(self, key: str) -> None:
-        self._rests.pop(key, None)
-        self._busy.discard(key)
-        if key in self._again:
-            self._again.discard(key)
-            self.add(key)
-
-
-async def _unless(status_code: int, request: Awaitable[bytes]) -> None:
-    """Do the request; the one failure that means that it is done already is none."""
-    try:
-        await request
-    except ApiError as error:
-        if error.status != status_code:
-            raise
 
 
 def _verdict_status(result: str, summary: str) -> dict[str, Any]:

@@ -5,15 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface
 
 from gossip.io import Address
 from gossip.mark import Flags
 from gossip.wire.messages import State
+from link.address import IPAddress
 from link.interface import Interface
 from speaker.letters import PeerLink
-
-IPAddress = IPv4Address | IPv6Address
 
 WITNESSES = 3
 """How many nodes watch each one, living or dead."""

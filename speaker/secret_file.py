@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from process.settings_error import SettingsError
 from speaker.rekeying import Look, Rekeying, SecretRefusal
-from speaker.settings import SHORT_SECRET, Secret, SettingsError, read_secret
+from speaker.settings import SHORT_SECRET, Secret, read_secret
 
 POLL = 2.0
 """Seconds between looks. kubelet swaps a mounted Secret within about 90 s."""

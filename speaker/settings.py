@@ -13,13 +13,14 @@ import yaml
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
+from process.durations import parse_duration
+from process.settings_error import SettingsError
 from speaker.desired import Release
-from speaker.durations import parse_duration
 from speaker.pace import RATE
 from speaker.quorum import Mode
 
 if TYPE_CHECKING:
-    from speaker.tls import Tls
+    from process.tls import Tls
 
 GOSSIP_PORT = 7946
 SHORT_SECRET = 16
@@ -28,10 +29,6 @@ refused where it would replace another: then it is most likely a file half writt
 FAILOVER_AFTER = 0.35
 SHORTEST_FAILOVER, LONGEST_FAILOVER = 0.1, 5.0
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used; the message is one line that names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

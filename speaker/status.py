@@ -13,8 +13,9 @@ from hashlib import sha256
 from itertools import count
 from typing import Any
 
-from kube.objects import NODE_LABEL, L2Status
-from speaker.reconcile import Announce, IPAddress
+from kube.objects.metallb import NODE_LABEL, L2Status
+from link.address import IPAddress
+from speaker.reconcile import Announce
 
 API_VERSION = "metallb.io/v1beta1"
 LEFT_OVER = 2.5

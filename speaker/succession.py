@@ -7,9 +7,9 @@ stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol, TypeVar
 
+from link.address import IPAddress
 from link.interface import Interface
 from speaker import letters
 from speaker.announcer import Announcer
@@ -18,8 +18,6 @@ from speaker.letters import Kind, Quiet, Send
 from speaker.roster import Roster
 from speaker.takeover import Ask, Contest, Mode, Take, Takeovers
 from speaker.watch import Kernel
-
-IPAddress = IPv4Address | IPv6Address
 
 CLAIM_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""

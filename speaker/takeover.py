@@ -14,11 +14,9 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
 
+from link.address import IPAddress
 from speaker.watch import Kernel
-
-IPAddress = IPv4Address | IPv6Address
 
 ANSWER_WITHIN = 0.02
 """Seconds in which an owner that is alive answers for its IP."""

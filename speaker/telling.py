@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kube.address import IPAddress
+from link.address import IPAddress
+from process.later import Later
 from speaker.announcer import Announcer
 from speaker.decisions import Decisions
 from speaker.election import Move
-from speaker.later import Later
 from speaker.layer2 import Layer2
 from speaker.reconcile import Announce, Withdraw
 from speaker.status import where

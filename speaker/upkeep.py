@@ -14,7 +14,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
 from typing import Any
 
-from speaker.logs import Sparing
+from process import survival
+from process.logs import Sparing
+from process.survival import survive as survive
 
 RETRY = 0.2
 """Seconds until a callback that failed, and must come again, is called again."""
@@ -57,9 +59,9 @@ class Part(StrEnum):
     API = "api"
     """What is written to the API server."""
     HTTP = "http"
-    LATER = "later"
+    LATER = survival.LATER
     """Log lines and observations that were put off."""
-    LOOP = "loop"
+    LOOP = survival.LOOP
     """Anything else that a loop calls."""
     THREAD = "thread"
 
@@ -171,12 +173,6 @@ class Retries:
     def _call(self, key: str, call: Callable[..., object], about: tuple[Any, ...]) -> None:
         self._waiting.pop(key, None)
         call(*about)
-
-
-def survive(part: Part, error: Exception, **about: Any) -> None:
-    """Tell whoever listens to the running loop that this was raised, and that work goes on."""
-    context = {"message": "survived", "exception": error, "part": part, **about}
-    asyncio.get_running_loop().call_exception_handler(context)
 
 
 def describe(error: BaseException | None) -> str:

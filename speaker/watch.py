@@ -23,13 +23,12 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
+
+from link.address import IPAddress
 
 if TYPE_CHECKING:
     from random import Random
-
-IPAddress = IPv4Address | IPv6Address
 
 FEWEST_REQUESTS = 5
 """How many requests must have gone unanswered, however long it took."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from gossip.courier import Letter
 from gossip.mark import Flags
+from link.address import IPAddress
 from link.echo_socket import EchoSocket
-from speaker.announcer import Announcer, IPAddress
+from speaker.announcer import Announcer
 from speaker.bars import Bars
 from speaker.failover import Failover
 from speaker.layer2 import Layer2

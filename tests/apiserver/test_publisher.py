@@ -12,11 +12,11 @@ import pytest
 import structlog
 
 from apiserver import ApiServer
-from kube.client import Client
+from kube.api.client import Client
+from kube.api.events import Subject, node_assigned
+from kube.api.state import METALLB, KubernetesSource, Scope
 from kube.snapshot import Snapshot
-from speaker.events import Subject, node_assigned
 from speaker.publisher import Publisher
-from speaker.source_kubernetes import METALLB, KubernetesSource, Scope
 
 NAMESPACE = "metallb-system"
 COLLECTION = f"{METALLB}/namespaces/{NAMESPACE}/servicel2statuses"

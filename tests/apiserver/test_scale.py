@@ -31,7 +31,7 @@ import netns
 import stall_probe
 from apiserver import ADMIN, object_path
 from cluster import Cluster, service
-from kube.reflector import PAGE
+from kube.api.reflector import PAGE
 from speakers import Speaker, wait_until
 
 FULL = os.environ.get("CLARION_SCALE") == "full"

@@ -12,12 +12,12 @@ import pytest
 import structlog
 
 from apiserver import ApiServer
-from kube import reflector as reflector_module
-from kube import watch as watch_module
-from kube.client import ApiError, Client
-from kube.objects import Namespace
-from kube.reflector import Key, Reflector, Resource
-from kube.watch import Watcher
+from kube.api import reflector as reflector_module
+from kube.api import watch as watch_module
+from kube.api.client import ApiError, Client
+from kube.api.reflector import Key, Reflector, Resource
+from kube.api.watch import Watcher
+from kube.objects.core import Namespace
 
 SPACES = Resource("Namespace", "/api/v1/namespaces", (("labelSelector", "test"),))
 
@@ -132,7 +132,7 @@ def test_a_frozen_server_is_noticed_and_nothing_is_lost(
     spaces: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch_module, "SILENCE", 1.0)
-    monkeypatch.setattr("kube.client.CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr("kube.api.client.CONNECT_TIMEOUT", 1.0)
 
     async def scenario() -> None:
         async with watching(spaces) as (reflector, mirror):

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
 from typing import Any
 
+from kube.api.reflector import Reflector, Resource
 from kube.problem import Problem
-from kube.reflector import Reflector, Resource
 from kube.snapshot import Reading, assemble
 from speaker.desired import Options
 from speaker.planner import Planner

@@ -28,10 +28,11 @@ from gossip.wire.crypto import Keyring
 from gossip.wire.errors import WireError
 from gossip.wire.packet import MAX_DATAGRAM_PLAIN, MAX_MESSAGES, PacketCodec, WireConfig
 from gossip.wire.stream import StreamCodec
-from kube.manifest import ManifestError, read
-from kube.objects import decode as decode_object
+from kube.api.reflector import Reflector, Resource
+from kube.document import ManifestError
+from kube.files.manifest import read
+from kube.objects.reading import decode as decode_object
 from kube.problem import FAULT, Problem
-from kube.reflector import Reflector, Resource
 from kube.snapshot import build
 from link import echo, news, route
 from link import frame as ethernet
@@ -42,11 +43,12 @@ from link.table import LinkTable
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
 from ndp.packet import encode as encode_ndp
-from speaker import http_request as http
+from process import http_request as http
+from process.durations import parse_duration
+from process.settings_error import SettingsError
 from speaker import letters, member_table
-from speaker.durations import parse_duration
 from speaker.member_table import TableError
-from speaker.settings import Secret, SettingsError, read_secret, split_seed
+from speaker.settings import Secret, read_secret, split_seed
 
 KEY = bytes(range(32))
 STREAM_LIMIT = 1 << 20

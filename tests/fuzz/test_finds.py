@@ -10,14 +10,17 @@ from gossip.wire.messages import CURRENT_VSN, NodeState, PushPull, State
 from gossip.wire.packet import WireConfig
 from gossip.wire.stream import StreamCodec
 from gossip.wire.streambody import MAX_NODES
-from kube.manifest import ManifestError, read
-from kube.objects import EndpointSlice, IPAddressPool, View, decode
-from kube.reflector import Reflector, Resource
+from kube.api.reflector import Reflector, Resource
+from kube.document import ManifestError
+from kube.files.manifest import read
+from kube.objects.core import EndpointSlice
+from kube.objects.metallb import IPAddressPool
+from kube.objects.reading import View, decode
 from kube.selector import Requirement
 from kube.snapshot import Key, Reading, assemble, build
 from machine import cost
+from process.durations import parse_duration
 from speaker.desired import Options
-from speaker.durations import parse_duration
 from speaker.planner import Planner
 
 SERVICES = Resource("Service", "/api/v1/services")

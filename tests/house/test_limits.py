@@ -13,7 +13,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 700
 LONGEST_FUNCTION = 70
-FOLDERS = ("speaker", "gossip", "arp", "ndp", "link", "kube", "sim", "netns-lab", "tests")
+FOLDERS = (
+    "speaker",
+    "gossip",
+    "arp",
+    "ndp",
+    "link",
+    "kube",
+    "process",
+    "sim",
+    "netns-lab",
+    "tests",
+)
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -40,6 +51,13 @@ def test_the_median_function_is_short() -> None:
         lines(node) for path in SOURCES if "tests" not in path.parts for node in functions(path)
     )
     assert lengths[len(lengths) // 2] <= 12
+
+
+def test_what_an_ip_address_is_stands_in_one_place() -> None:
+    """Beside kube, which imports nothing of ours, and so says it for itself."""
+    product = [path for path in SOURCES if not {"tests", "netns-lab"} & set(path.parts)]
+    found = [path for path in product if "\nIPAddress = " in path.read_text()]
+    assert found == [ROOT / "kube/address.py", ROOT / "link/address.py"]
 
 
 @pytest.mark.parametrize("module", ["speaker.daemon", "gossip.swim", "arp.responder"])

@@ -4,7 +4,7 @@ import pytest
 
 from kube.address import parse_ip
 from kube.config import Config
-from kube.manifest import read
+from kube.files.manifest import read
 from kube.problem import Problem, Severity
 from kube.snapshot import build
 

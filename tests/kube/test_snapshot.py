@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from kube.config import judge
-from kube.manifest import Document, ManifestError, read
-from kube.objects import Endpoint, IPAddressPool, Service, view
+from kube.document import Document, ManifestError
+from kube.files.manifest import read
+from kube.objects.core import Endpoint, Service
+from kube.objects.metallb import IPAddressPool
+from kube.objects.reading import view
 from kube.problem import FAULT, Problem, Severity
 from kube.snapshot import Snapshot, build, read_documents
 

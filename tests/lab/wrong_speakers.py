@@ -15,9 +15,10 @@ from collections.abc import Callable
 from functools import partial
 
 from arp import gratuitous
+from link.address import IPAddress
 from link.packet_socket import PacketSocket
 from speaker import cli, layer2
-from speaker.announcer import Announcement, Form, IPAddress
+from speaker.announcer import Announcement, Form
 from speaker.daemon import Daemon
 from speaker.layer2 import Layer2
 from speaker.ownership_io import Moved, OwnershipEvent

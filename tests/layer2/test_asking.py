@@ -14,13 +14,14 @@ import structlog
 
 from arp.gratuitous import reply, request_to_client
 from dualstack import Machine, dualstack, manifests
+from link.address import IPAddress
 from link.drop import DropReason
 from link.interface import Interface, may_answer
 from link.mac import parse_mac
 from link.monitor import Monitor
 from ndp.unsolicited import advertisement
 from netns import missing_right
-from speaker.announcer import Announcer, IPAddress
+from speaker.announcer import Announcer
 from speaker.clients import Clients
 from speaker.contact import Contact
 from speaker.layer2 import Layer2

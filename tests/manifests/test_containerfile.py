@@ -34,6 +34,18 @@ def test_every_package_is_copied_and_nothing_of_the_tests() -> None:
     assert all((ROOT / source).exists() for source in _copied())
 
 
+def test_every_folder_of_a_package_is_installed() -> None:
+    """One that nobody names is missing from the image, and nothing but a start shows it."""
+    include = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    roots = [name for name in include if "." not in name and name != "netnslab"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for root in roots
+        for path in (ROOT / root).rglob("__init__.py")
+    }
+    assert found == set(include) - {"netnslab"}
+
+
 def test_the_build_context_is_what_is_copied() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines[1] == "*"

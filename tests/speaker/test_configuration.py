@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kube.config import judge
-from kube.objects import Endpoint, EndpointSlice, IPAddressPool, L2Advertisement, Node, Service
+from kube.objects.core import Endpoint, EndpointSlice, Node, Service
+from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.problem import FAULT
 from kube.snapshot import Snapshot
 from speaker import configuration

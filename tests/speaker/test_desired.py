@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube.manifest import ManifestError, read
+from kube.document import ManifestError
+from kube.files.manifest import read
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot, build
 from speaker.desired import EXCLUDE_LABEL, Options, Release, ServicePlan, Withheld, plan

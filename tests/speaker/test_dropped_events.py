@@ -6,11 +6,11 @@ import time
 import pytest
 import structlog
 
-from kube.client import Client
+from kube.api.client import Client
+from kube.api.events import Subject, node_assigned
+from kube.api.state import KubernetesSource, Scope
 from speaker import publisher
-from speaker.events import Subject, node_assigned
 from speaker.publisher import Publisher
-from speaker.source_kubernetes import KubernetesSource, Scope
 
 
 def test_those_that_do_not_fit_and_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from gossip.io import Address, Event, Exchanged, ExchangeFailed, MemberView, NameConflict
 from gossip.wire.messages import CURRENT_VSN, State
+from process.logs import INTERVAL, MOST_SUBJECTS
 from speaker.announcer import Announcer
 from speaker.contact import Contact
-from speaker.logs import INTERVAL, MOST_SUBJECTS
 from speaker.members import MOST_PEERS, Members
 from speaker.ownership import Ownership
 from speaker.quorum import Mode, Quorum

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kube.config import Config, judge
-from kube.objects import Endpoint, EndpointSlice, IPAddressPool, L2Advertisement, Node, Service
+from kube.objects.core import Endpoint, EndpointSlice, Node, Service
+from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.selector import LabelSelector
 from kube.snapshot import Snapshot
 from speaker.desired import Options, Release, ServicePlan, Withheld, plan

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
+from process.durations import parse_duration
+from process.settings_error import SettingsError
 from speaker.desired import RELEASES, Release
-from speaker.durations import parse_duration
 from speaker.settings import (
     GossipTuning,
     Secret,
-    SettingsError,
     exclude_pattern,
     gossip_config,
     read_secret,

@@ -5,8 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from kube.objects import L2Status
-from speaker.events import (
+from kube.api.events import (
     MAX_REMEMBERED,
     REPEAT,
     Event,
@@ -15,6 +14,7 @@ from speaker.events import (
     invalid_configuration,
     node_assigned,
 )
+from kube.objects.metallb import L2Status
 from speaker.reconcile import Announce
 from speaker.status import (
     LEFT_OVER,

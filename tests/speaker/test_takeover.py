@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from link.address import IPAddress
 from speaker.takeover import (
     ANSWER_WITHIN,
     ASK_AGAIN,
@@ -17,7 +18,6 @@ from speaker.takeover import (
     UNHEARD_RETRY,
     Ask,
     Contest,
-    IPAddress,
     Mode,
     Take,
     Takeovers,

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from speaker import logs, upkeep
-from speaker.logs import INTERVAL, MOST_SUBJECTS, Sparing
+from process import logs
+from process.logs import INTERVAL, MOST_SUBJECTS, Sparing
+from speaker import upkeep
 from speaker.upkeep import FAILING_FOR, QUIET, Part, Retries, Upkeep, describe, survive
 
 

@@ -13,11 +13,12 @@ import structlog
 from gossip.courier import Letter
 from gossip.mark import Flags
 from gossip.wire.messages import State
+from link.address import IPAddress
 from link.echo import EchoReply
 from link.interface import Interface
 from speaker import letters
 from speaker import witness as witness_module
-from speaker.announcer import Announcer, IPAddress
+from speaker.announcer import Announcer
 from speaker.contact import Contact
 from speaker.failover import Failover
 from speaker.letters import Hello, Kind, PeerLink

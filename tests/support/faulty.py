@@ -231,7 +231,7 @@ def _source_raises() -> None:
 
 def _at_reload(then: Callable[[], Any]) -> None:
     """End the source as the test asks for it, by SIGHUP."""
-    from speaker.source_files import FileSource
+    from speaker.file_source import FileSource
 
     async def run(self: Any) -> None:
         self._on_change(*self._directory.load())
@@ -242,7 +242,7 @@ def _at_reload(then: Callable[[], Any]) -> None:
 
 
 def _api_thread_raises() -> None:
-    from speaker.source_kubernetes import KubernetesSource
+    from kube.api.state import KubernetesSource
 
     KubernetesSource.run = _raise_later  # type: ignore[method-assign]
 
@@ -255,13 +255,13 @@ def _leaving_raises() -> None:
 
 def _disk_hangs() -> None:
     """A thread of the default executor never returns, and Python waits for it at the end."""
-    from speaker import source_files
+    from kube.files import directory
 
     def poll(*_: Any) -> Any:
         Path("/proc/thread-self/comm").write_text("hangs")
         time.sleep(3600)
 
-    source_files._Directory.poll = poll  # type: ignore[assignment,method-assign]
+    directory._Directory.poll = poll  # type: ignore[assignment,method-assign]
 
 
 FAULTS: dict[str, Callable[[], None]] = {

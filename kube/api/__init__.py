@@ -1,0 +1,1 @@
+"""The state of a cluster as its API server tells it, and what is written there."""

@@ -1,0 +1,234 @@
+"""Views of the core kinds: v1 and discovery.k8s.io/v1. Pure.
+
+The private structs mirror the API's JSON and check its types; the public ones are what is kept. No
+struct can be part of a cycle, so the garbage collector need not look at thousands of them (`gc`).
+Fields that are not listed are not ours to judge.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import msgspec
+
+from kube.document import Origin
+from kube.objects.kind import Kind, Metadata
+from kube.problem import Path
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+LOAD_BALANCER_IPS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")
+"""Annotations that ask for addresses, the one that wins first."""
+INGRESS: Path = ("status", "loadBalancer", "ingress")
+LOAD_BALANCER_IP: Path = ("spec", "loadBalancerIP")
+
+
+class Service(msgspec.Struct, gc=False, frozen=True):
+    """A v1 Service. `ingress` is the IP text of each entry, empty for a hostname."""
+
+    namespace: str
+    name: str
+    type: str = "ClusterIP"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    load_balancer_class: str | None = None
+    load_balancer_ip: str = ""
+    external_traffic_policy: str = "Cluster"
+    ingress: tuple[str, ...] = ()
+    uid: str = ""
+    origin: Origin = Origin()
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+class Endpoint(msgspec.Struct, gc=False, frozen=True):
+    """One endpoint of a slice; a condition that is not set is None."""
+
+    node_name: str | None = None
+    ready: bool | None = None
+    serving: bool | None = None
+
+    @property
+    def can_serve(self) -> bool:
+        """Ready unless it says otherwise, or still serving while it terminates."""
+        return self.ready is not False or self.serving is True
+
+
+class EndpointSlice(msgspec.Struct, gc=False, frozen=True):
+    """A discovery.k8s.io/v1 EndpointSlice of the service named by its label (empty: of none)."""
+
+    namespace: str
+    name: str
+    service: str
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class Node(msgspec.Struct, gc=False, frozen=True):
+    """A v1 Node; `network_unavailable` only if that condition is True; cordoned: unschedulable."""
+
+    name: str
+    labels: dict[str, str] = {}
+    network_unavailable: bool = False
+    unschedulable: bool = False
+
+
+class Namespace(msgspec.Struct, gc=False, frozen=True):
+    """A v1 Namespace."""
+
+    name: str
+    labels: dict[str, str] = {}
+
+
+class Pod(msgspec.Struct, gc=False, frozen=True):
+    """A v1 Pod; `node` and `ip` are empty until it is scheduled and running."""
+
+    namespace: str
+    name: str
+    uid: str = ""
+    node: str = ""
+    ip: str = ""
+
+
+View = Service | EndpointSlice | Node | Namespace | Pod
+
+
+class _ServiceSpec(msgspec.Struct, gc=False, rename="camel"):
+    type: str = "ClusterIP"
+    load_balancer_class: str | None = None
+    load_balancer_ip: str = msgspec.field(default="", name="loadBalancerIP")
+    external_traffic_policy: str = "Cluster"
+
+
+class _Ingress(msgspec.Struct, gc=False):
+    ip: str = ""
+
+
+class _LoadBalancer(msgspec.Struct, gc=False):
+    ingress: tuple[_Ingress, ...] = ()
+
+
+class _ServiceStatus(msgspec.Struct, gc=False, rename="camel"):
+    load_balancer: _LoadBalancer = msgspec.field(default_factory=_LoadBalancer)
+
+
+class _Service(msgspec.Struct, gc=False):
+    metadata: Metadata
+    spec: _ServiceSpec = msgspec.field(default_factory=_ServiceSpec)
+    status: _ServiceStatus = msgspec.field(default_factory=_ServiceStatus)
+
+
+class _Conditions(msgspec.Struct, gc=False):
+    ready: bool | None = None
+    serving: bool | None = None
+
+
+class _Endpoint(msgspec.Struct, gc=False, rename="camel"):
+    node_name: str | None = None
+    conditions: _Conditions = msgspec.field(default_factory=_Conditions)
+
+
+class _EndpointSlice(msgspec.Struct, gc=False):
+    metadata: Metadata
+    endpoints: tuple[_Endpoint, ...] = ()
+
+
+class _Condition(msgspec.Struct, gc=False):
+    type: str = ""
+    status: str = ""
+
+
+class _NodeStatus(msgspec.Struct, gc=False):
+    conditions: tuple[_Condition, ...] = ()
+
+
+class _NodeSpec(msgspec.Struct, gc=False):
+    unschedulable: bool = False
+
+
+class _Node(msgspec.Struct, gc=False):
+    metadata: Metadata
+    spec: _NodeSpec = msgspec.field(default_factory=_NodeSpec)
+    status: _NodeStatus = msgspec.field(default_factory=_NodeStatus)
+
+
+class _Namespace(msgspec.Struct, gc=False):
+    metadata: Metadata
+
+
+class _PodSpec(msgspec.Struct, gc=False, rename="camel"):
+    node_name: str = ""
+
+
+class _PodStatus(msgspec.Struct, gc=False):
+    pod_ip: str = msgspec.field(default="", name="podIP")
+
+
+class _Pod(msgspec.Struct, gc=False):
+    metadata: Metadata
+    spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
+    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
+
+
+def _service(raw: _Service, origin: Origin) -> Service:
+    annotated = {
+        key: value
+        for key, value in raw.metadata.annotations.items()
+        if key.startswith(("metallb.io/", "metallb.universe.tf/"))
+    }
+    lines = (INGRESS, LOAD_BALANCER_IP, *(("metadata", "annotations", key) for key in annotated))
+    return Service(
+        raw.metadata.namespace or "default",
+        raw.metadata.name,
+        type=raw.spec.type,
+        labels=raw.metadata.labels,
+        annotations=annotated,
+        load_balancer_class=raw.spec.load_balancer_class,
+        load_balancer_ip=raw.spec.load_balancer_ip,
+        external_traffic_policy=raw.spec.external_traffic_policy,
+        ingress=tuple(entry.ip for entry in raw.status.load_balancer.ingress),
+        uid=raw.metadata.uid,
+        origin=origin.only(*lines),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _endpoint(node: str | None, ready: bool | None, serving: bool | None) -> Endpoint:
+    """Share equal endpoints: a cluster has few of them, and thousands of mentions."""
+    return Endpoint(node, ready, serving)
+
+
+def _slice(raw: _EndpointSlice, origin: Origin) -> EndpointSlice:
+    endpoints = tuple(
+        _endpoint(entry.node_name, entry.conditions.ready, entry.conditions.serving)
+        for entry in raw.endpoints
+    )
+    service = raw.metadata.labels.get(SERVICE_NAME_LABEL, "")
+    return EndpointSlice(raw.metadata.namespace or "default", raw.metadata.name, service, endpoints)
+
+
+def _node(raw: _Node, origin: Origin) -> Node:
+    unavailable = any(
+        condition.type == "NetworkUnavailable" and condition.status == "True"
+        for condition in raw.status.conditions
+    )
+    return Node(raw.metadata.name, raw.metadata.labels, unavailable, raw.spec.unschedulable)
+
+
+def _namespace(raw: _Namespace, origin: Origin) -> Namespace:
+    return Namespace(raw.metadata.name, raw.metadata.labels)
+
+
+def _pod(raw: _Pod, origin: Origin) -> Pod:
+    meta = raw.metadata
+    return Pod(meta.namespace, meta.name, meta.uid, raw.spec.node_name, raw.status.pod_ip)
+
+
+KINDS: Mapping[str, Kind[View]] = {
+    "Service": Kind("v1", _Service, _service),
+    "EndpointSlice": Kind("discovery.k8s.io/v1", _EndpointSlice, _slice),
+    "Node": Kind("v1", _Node, _node),
+    "Namespace": Kind("v1", _Namespace, _namespace),
+}
+SERVED: Mapping[str, Kind[View]] = {"Pod": Kind("v1", _Pod, _pod)}
+"""What an API server has beside what a folder of manifests may hold."""

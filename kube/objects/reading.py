@@ -1,0 +1,145 @@
+"""Reads objects of all kinds, from manifests and from the API server's JSON. Pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from kube.document import Document, ManifestError, Origin, document
+from kube.objects import core, metallb
+from kube.objects.kind import Kind, Metadata
+from kube.problem import Path, Problem, quoted
+
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for hostile bytes: text that is not UTF-8 is none of its own errors."""
+
+View = core.View | metallb.View
+_KINDS: Mapping[str, Kind[View]] = {**core.KINDS, **metallb.KINDS}
+_SERVED: Mapping[str, Kind[View]] = {**_KINDS, **core.SERVED, **metallb.SERVED}
+_TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
+
+
+def view(document: Document) -> View | None:
+    """Read one document, None if its kind is not ours. Raises `ManifestError` naming the field."""
+    kind = _KINDS.get(document.kind)
+    if kind is None or kind.api_version != document.api_version:
+        return None
+    return kind.build(_convert(document, kind.shape), document.origin)
+
+
+def decode(name: str, raw: bytes | msgspec.Raw) -> tuple[View, list[Problem]]:
+    """Read one object of the kind `name` from the API server's JSON, with warnings.
+
+    The fast way never builds what the view leaves out. Objects whose spec is ours to judge, and
+    those with a null or a wrong type in them, go the way that a manifest goes. Raises
+    `ManifestError`.
+    """
+    kind = _SERVED[name]
+    if kind.strict is None:
+        try:
+            found = msgspec.json.decode(raw, type=kind.shape)
+            return kind.build(found, _origin(name, found.metadata)), []
+        except NOT_JSON:
+            pass
+    try:
+        data = _without_nulls(msgspec.json.decode(raw))
+    except NOT_JSON as error:
+        raise ManifestError(Origin(object=name).error((), str(error))) from None
+    # Items of a list do not repeat what they are.
+    data = (
+        {"kind": name, "apiVersion": kind.api_version, **data} if isinstance(data, dict) else data
+    )
+    read = document(data, Origin())
+    return kind.build(_convert(read, kind.shape), read.origin), warnings(read)
+
+
+def _origin(kind: str, meta: Metadata) -> Origin:
+    where = f"{meta.namespace}/" if meta.namespace else ""
+    title = f"{kind} {where}{meta.name}"
+    # As of a manifest: no name may break the line of a log.
+    return Origin("", title[:300] if title.isprintable() else "", _NO_LINES)
+
+
+_NO_LINES: Mapping[Path, int] = MappingProxyType({})
+
+
+def _without_nulls(data: Any) -> Any:
+    """Leave out fields whose value is null, which Kubernetes takes for absent."""
+    if isinstance(data, dict):
+        return {key: _without_nulls(value) for key, value in data.items() if value is not None}
+    return [_without_nulls(value) for value in data] if isinstance(data, list) else data
+
+
+def warnings(document: Document) -> list[Problem]:
+    """Report what Kubernetes or MetalLB would ignore in silence in this document."""
+    if not document.kind or not document.api_version:
+        return [document.origin.warning((), "no Kubernetes object: apiVersion or kind is missing")]
+    kind = _KINDS.get(document.kind)
+    if kind is None:
+        return []
+    if kind.api_version != document.api_version:
+        if _group(kind.api_version) != _group(document.api_version):
+            return []
+        text = f"{quoted(document.api_version)} is not read, only {kind.api_version}"
+        return [document.origin.warning(("apiVersion",), text)]
+    if kind.strict is None:
+        return []
+    unknown: list[tuple[Path, str]] = [
+        ((name,), name) for name in document.data if name not in _TOP_LEVEL
+    ]
+    unknown.extend(_unknown(document.data.get("spec"), kind.strict, ("spec",)))
+    return [
+        document.origin.warning(path, f"unknown field {quoted(name)} is ignored")
+        for path, name in unknown
+    ]
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
+
+
+def _unknown(data: Any, shape: type[msgspec.Struct], path: Path) -> Iterator[tuple[Path, str]]:
+    """Walk data that has the shape of a struct and give the fields that it does not have."""
+    if not isinstance(data, dict):
+        return
+    fields = {entry.encode_name: entry.type for entry in msgspec.structs.fields(shape)}
+    for name, value in data.items():
+        if name not in fields:
+            yield (*path, name), name
+        elif (inner := _struct_in(fields[name])) is not None:
+            items = value if isinstance(value, list) else [value]
+            for index, item in enumerate(items):
+                here = (*path, name, index) if isinstance(value, list) else (*path, name)
+                yield from _unknown(item, inner, here)
+
+
+def _struct_in(annotation: Any) -> type[msgspec.Struct] | None:
+    """Find the struct in a field's type: `S`, `S | None` or `tuple[S, ...]`."""
+    for choice in (annotation, *get_args(annotation)):
+        if isinstance(choice, type) and issubclass(choice, msgspec.Struct):
+            return choice
+    return None
+
+
+_Raw = TypeVar("_Raw")
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?(?P<where>\$[^`]*)`)?$", re.DOTALL)
+_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
+
+
+def _convert(document: Document, shape: type[_Raw]) -> _Raw:
+    """Check types and read; turn the first mismatch into a problem that names its field."""
+    try:
+        raw = msgspec.convert(document.data, shape)
+    except msgspec.ValidationError as error:
+        matched = _WHERE.match(str(error))
+        where, what = (matched["where"] or "", matched["what"]) if matched else ("", str(error))
+        path = tuple(int(index) if index else name for name, index in _STEP.findall(where))
+        raise ManifestError(document.origin.error(path, what)) from None
+    for name, text in (("name", document.name), ("namespace", document.namespace or "default")):
+        if not _DNS_NAME.fullmatch(text):
+            message = f"{quoted(text)} is not a DNS name" if text else "is missing"
+            raise ManifestError(document.origin.error(("metadata", name), message))
+    return raw

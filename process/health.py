@@ -1,0 +1,123 @@
+"""The pages: /metrics, /healthz and /readyz, served from threads of their own.
+
+Rendering metrics takes milliseconds that the event loop must not lose, and a loop that hangs
+must still be told apart from one that is well.
+"""
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from ssl import SSLContext
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+
+from process.exposition import render
+from process.http_request import HttpRefusal, Page, Request, text
+from process.http_server import OnError, Refusals, Server, Site, listen
+from process.logs import Sparing
+
+LONGEST_SILENCE = 5.0
+"""Seconds without a turn of the loop after which the process counts as hung."""
+
+
+class Health:
+    """What the probes ask. Its loop writes it, the HTTP thread reads it."""
+
+    def __init__(self) -> None:
+        self.not_ready: str | None = "starting"
+        """Why the process is not ready; None when it is."""
+        self.remark: str | None = None
+        """What one should know of a process that is ready."""
+        self.waiting_for: Callable[[], str | None] = lambda: None
+        """What exactly it waits for, asked by the probe: it may change while the loop rests."""
+        self.trouble: Callable[[], str | None] = lambda: None
+        """What does not work although the loop turns."""
+        self.refused = Refusals()
+        """What the servers did not answer."""
+        self._turned = time.monotonic()
+
+    def tell(self, log: Any) -> None:
+        """Log why requests are refused: each reason once a minute, and nobody who hangs up."""
+        sparing = Sparing()
+
+        def refused(reason: HttpRefusal) -> None:
+            if reason is HttpRefusal.GONE:
+                return
+            left_out = sparing.ask(reason)
+            if left_out is not None:
+                log.warning("http_refused", reason=reason, more=left_out)
+
+        self.refused.listener = refused
+
+    def turned(self) -> None:
+        """The loop made a turn."""
+        self._turned = time.monotonic()
+
+    def unready(self) -> str | None:
+        """Return why the process is not ready, as exactly as is known now."""
+        why = self.not_ready
+        if why is None:
+            return self.trouble()
+        waiting = self.waiting_for()
+        return f"{why}: {waiting}" if waiting else why
+
+    def hung(self) -> str | None:
+        """Return how long the loop has not turned, where that is too long."""
+        silence = time.monotonic() - self._turned
+        return f"the loop has not turned for {silence:.1f} s" if silence > LONGEST_SILENCE else None
+
+
+def _nobody(error: BaseException) -> None:
+    """Take an error that nobody wants to hear of."""
+
+
+class HttpServer:
+    """Serves on (host, port) until closed; OSError from the constructor names the address."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        health: Health,
+        on_error: OnError = _nobody,
+        context: Callable[[], SSLContext] | None = None,
+    ) -> None:
+        """`on_error` is called in a thread, with whatever failed here; `context`: TLS, or none."""
+        self._registry = registry
+        self._health = health
+        self._on_error = on_error
+        listening = listen(host, port)
+        self.port: int = listening.getsockname()[1]
+        site = Site(self._quick, self._metrics, context)
+        self._server = Server(listening, site, health.refused, on_error)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.close()
+
+    def _quick(self, request: Request) -> Page | None:
+        health = self._health
+        match request.path:
+            case "/metrics":
+                return None
+            case "/healthz":
+                return _probe(health.hung(), None)
+            case "/readyz":
+                return _probe(health.hung() or health.unready(), health.remark)
+        return text(HTTPStatus.NOT_FOUND, "not found")
+
+    def _metrics(self) -> Page:
+        try:
+            body = b"".join(render(self._registry))
+        except Exception as error:
+            self._on_error(error)
+            return text(HTTPStatus.INTERNAL_SERVER_ERROR, "see the log")
+        return Page(HTTPStatus.OK, body, CONTENT_TYPE_LATEST)
+
+
+def _probe(problem: str | None, remark: str | None) -> Page:
+    if problem:
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
+    return text(HTTPStatus.OK, f"ok; {remark}" if remark else "ok")
