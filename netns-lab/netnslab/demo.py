@@ -9,10 +9,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from netnslab import report, scenarios
+from netnslab import faults, report
+from netnslab.faults import Fault, Result
 from netnslab.laboratory import Lab, NotConvergedError, Options
 from netnslab.limits import MEMBERLIST
-from netnslab.scenarios import Fault, Result
 from netnslab.strike import Strike
 from netnslab.verdict import Bystanders, Row
 
@@ -153,7 +153,7 @@ def _perform(lab: Lab, show: Show) -> Result:
     victim = max(lab.names, key=owned.count)
     result = Result([], Bystanders(), [])
     strike = Strike([lab.nodes[victim]], 1, 0.0)
-    scenarios.run_once(lab, "power-off", strike, result, LIMITS, show.struck)
+    faults.run_once(lab, "power-off", strike, result, LIMITS, show.struck)
     return result
 
 
@@ -171,7 +171,7 @@ def play(chosen: Options) -> bool:
             return False
         show.lab = None
         show.stage("stopping the remaining speakers")
-        failures = scenarios.judge(result, LIMITS)
+        failures = faults.judge(result, LIMITS)
         lab.stop()
     console.print(_summary(result.rows))
     console.print(report.bystanders_line(result.bystanders))

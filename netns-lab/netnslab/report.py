@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from netnslab import measure, verdict
+from netnslab.faults import Result
 from netnslab.limits import Limits
 from netnslab.observer import INTERVAL
-from netnslab.scenarios import Result
 from netnslab.verdict import Bystanders, Row
 
 ROOT = Path(__file__).resolve().parents[2]
