@@ -41,7 +41,7 @@ Draw = Callable[["Random", Cast], list[Fault]]
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
+class FailoverScenario:
     """`faults` draws them; `silent` in seconds, `moves` an IP, are what clients may notice of the
     nodes that are struck. Of the others they may notice nothing (see `judge`).
 
@@ -225,62 +225,66 @@ def _owned(cast: Cast, node: str) -> list[IPv4Address]:
 _HEALS = (HEALED_WITHIN, HEALED_WITHIN)
 
 SCENARIOS = {
-    "power-off": Scenario(3, _one(Kind.POWER_OFF), 1.0, 1),
-    "power-off-8": Scenario(8, _one(Kind.POWER_OFF), 1.0, 1),
-    "cable-switch": Scenario(3, _one(Kind.PARTITION), 1.0, 1),
-    "uplink": Scenario(3, _uplink, 1.0, 6, dual=6, uplink=True),
-    "half": Scenario(5, _several(2), 2.0, 2),
-    "all-but-one": Scenario(5, _several(4), 2.0, 2),
-    "kill": Scenario(3, _one(Kind.KILL), 2.0, 1),
-    "kill-and-back": Scenario(3, _one(Kind.KILL, 5.0), 2.0, 2, dual=1),
-    "freeze": Scenario(3, _one(Kind.PAUSE, 10.0), 2.0, 2, dual=1),
-    "stop": Scenario(3, _one(Kind.STOP), 0.1, 1, dual=1),
-    "rolling": Scenario(4, _rolling, 0.1, 3, dual=3),
-    "blink-100": Scenario(3, _one(Kind.PARTITION, 0.1), 0.3, 0),
-    "blink-250": Scenario(3, _one(Kind.PARTITION, 0.25), 0.6, 0),
-    "blink-500": Scenario(3, _one(Kind.PARTITION, 0.5), 1.0, 2, dual=1),
-    "blink-1000": Scenario(3, _one(Kind.PARTITION, 1.0), 1.0, 2, dual=1),
-    "switch-pause-500": Scenario(5, _all(Kind.SWITCH_PAUSE, 0.5), 0.9, 0),
-    "switch-pause-2000": Scenario(5, _all(Kind.SWITCH_PAUSE, 2.0), 2.5, 0),
-    "gossip-cut": Scenario(3, _all(Kind.GOSSIP_CUT, 30.0), 0.3, 0),
+    "power-off": FailoverScenario(3, _one(Kind.POWER_OFF), 1.0, 1),
+    "power-off-8": FailoverScenario(8, _one(Kind.POWER_OFF), 1.0, 1),
+    "cable-switch": FailoverScenario(3, _one(Kind.PARTITION), 1.0, 1),
+    "uplink": FailoverScenario(3, _uplink, 1.0, 6, dual=6, uplink=True),
+    "half": FailoverScenario(5, _several(2), 2.0, 2),
+    "all-but-one": FailoverScenario(5, _several(4), 2.0, 2),
+    "kill": FailoverScenario(3, _one(Kind.KILL), 2.0, 1),
+    "kill-and-back": FailoverScenario(3, _one(Kind.KILL, 5.0), 2.0, 2, dual=1),
+    "freeze": FailoverScenario(3, _one(Kind.PAUSE, 10.0), 2.0, 2, dual=1),
+    "stop": FailoverScenario(3, _one(Kind.STOP), 0.1, 1, dual=1),
+    "rolling": FailoverScenario(4, _rolling, 0.1, 3, dual=3),
+    "blink-100": FailoverScenario(3, _one(Kind.PARTITION, 0.1), 0.3, 0),
+    "blink-250": FailoverScenario(3, _one(Kind.PARTITION, 0.25), 0.6, 0),
+    "blink-500": FailoverScenario(3, _one(Kind.PARTITION, 0.5), 1.0, 2, dual=1),
+    "blink-1000": FailoverScenario(3, _one(Kind.PARTITION, 1.0), 1.0, 2, dual=1),
+    "switch-pause-500": FailoverScenario(5, _all(Kind.SWITCH_PAUSE, 0.5), 0.9, 0),
+    "switch-pause-2000": FailoverScenario(5, _all(Kind.SWITCH_PAUSE, 2.0), 2.5, 0),
+    "gossip-cut": FailoverScenario(3, _all(Kind.GOSSIP_CUT, 30.0), 0.3, 0),
     # Nobody hears the heirs, as they own nothing: what is known of them must not run out.
-    "gossip-cut-1-ip": Scenario(3, _all(Kind.GOSSIP_CUT, 30.0), 0.3, 0, services=1),
-    "thaw": Scenario(3, _one(Kind.PAUSE, 15.0), 2.0, 2, dual=1),
-    "freeze-1s": Scenario(3, _one(Kind.PAUSE, 1.0), 1.2, 0),
-    "loss": Scenario(3, _all(Kind.LOSS, 20.0, LOSS), 0.5, 0),
-    "slow": Scenario(5, _one(Kind.SLOW, 20.0, 0.8), 0.5, 0),
+    "gossip-cut-1-ip": FailoverScenario(3, _all(Kind.GOSSIP_CUT, 30.0), 0.3, 0, services=1),
+    "thaw": FailoverScenario(3, _one(Kind.PAUSE, 15.0), 2.0, 2, dual=1),
+    "freeze-1s": FailoverScenario(3, _one(Kind.PAUSE, 1.0), 1.2, 0),
+    "loss": FailoverScenario(3, _all(Kind.LOSS, 20.0, LOSS), 0.5, 0),
+    "slow": FailoverScenario(5, _one(Kind.SLOW, 20.0, 0.8), 0.5, 0),
     # From here on what lasts longer than gossip remembers its dead, and what comes back.
-    "gossip-cut-120": Scenario(3, _all(Kind.GOSSIP_CUT, 120.0), 0.3, 0, frames=HEAVY),
-    "kill-120": Scenario(3, _one(Kind.KILL, 120.0), 2.0, 2, dual=2, row=2),
-    "heir-stopped": Scenario(4, _heir_stopped, 2.0, 2, dual=2, row=2, after=90.0),
-    "deaf": Scenario(3, _one(Kind.DEAF, 40.0), 1.0, 2, dual=2, row=2),
-    "mute": Scenario(3, _one(Kind.MUTE, 40.0), 1.0, 2, dual=2, row=2),
-    "one-way": Scenario(3, _one_way, 0.3, 0, frames=HEAVY),
-    "echo-filtered": Scenario(3, _all(Kind.ECHO_LIMITED, 90.0), 0.3, 0, frames=HEAVY),
-    "echo-filtered-one": Scenario(3, _echo_filtered_one, 0.3, 0, frames=HEAVY),
-    "echo-limited": Scenario(4, _one(Kind.ECHO_LIMITED, 90.0, 10.0), 0.3, 0, frames=HEAVY),
-    "silent-8": Scenario(3, _one(Kind.PARTITION, 8.0), 1.0, 2, dual=2, row=2),
-    "silent-in-turn": Scenario(3, _in_turn, 1.0, 2, dual=2, row=2),
-    "silent-60": Scenario(3, _one(Kind.PARTITION, 60.0), 1.0, 2, dual=2, row=2),
-    "silent-60-gossip-later": Scenario(3, _gossip_later, 1.0, 2, dual=2, row=2),
-    "switch-pause-60": Scenario(5, _all(Kind.SWITCH_PAUSE, 60.0), 62.0, 2, *_HEALS, heals=True),
-    "partition-2-2": Scenario(4, _parted(2, 2), 2.0, 2, *_HEALS, heals=True),
-    "partition-2-3": Scenario(5, _parted(2, 3), 2.0, 2, *_HEALS, heals=True),
-    "partition-2-2-2": Scenario(6, _parted(2, 2, 2), 2.0, 2, *_HEALS, heals=True),
+    "gossip-cut-120": FailoverScenario(3, _all(Kind.GOSSIP_CUT, 120.0), 0.3, 0, frames=HEAVY),
+    "kill-120": FailoverScenario(3, _one(Kind.KILL, 120.0), 2.0, 2, dual=2, row=2),
+    "heir-stopped": FailoverScenario(4, _heir_stopped, 2.0, 2, dual=2, row=2, after=90.0),
+    "deaf": FailoverScenario(3, _one(Kind.DEAF, 40.0), 1.0, 2, dual=2, row=2),
+    "mute": FailoverScenario(3, _one(Kind.MUTE, 40.0), 1.0, 2, dual=2, row=2),
+    "one-way": FailoverScenario(3, _one_way, 0.3, 0, frames=HEAVY),
+    "echo-filtered": FailoverScenario(3, _all(Kind.ECHO_LIMITED, 90.0), 0.3, 0, frames=HEAVY),
+    "echo-filtered-one": FailoverScenario(3, _echo_filtered_one, 0.3, 0, frames=HEAVY),
+    "echo-limited": FailoverScenario(4, _one(Kind.ECHO_LIMITED, 90.0, 10.0), 0.3, 0, frames=HEAVY),
+    "silent-8": FailoverScenario(3, _one(Kind.PARTITION, 8.0), 1.0, 2, dual=2, row=2),
+    "silent-in-turn": FailoverScenario(3, _in_turn, 1.0, 2, dual=2, row=2),
+    "silent-60": FailoverScenario(3, _one(Kind.PARTITION, 60.0), 1.0, 2, dual=2, row=2),
+    "silent-60-gossip-later": FailoverScenario(3, _gossip_later, 1.0, 2, dual=2, row=2),
+    "switch-pause-60": FailoverScenario(
+        5, _all(Kind.SWITCH_PAUSE, 60.0), 62.0, 2, *_HEALS, heals=True
+    ),
+    "partition-2-2": FailoverScenario(4, _parted(2, 2), 2.0, 2, *_HEALS, heals=True),
+    "partition-2-3": FailoverScenario(5, _parted(2, 3), 2.0, 2, *_HEALS, heals=True),
+    "partition-2-2-2": FailoverScenario(6, _parted(2, 2, 2), 2.0, 2, *_HEALS, heals=True),
     # Of two sides one falls silent at most, and it has done so when they meet.
-    "partition-quorum": Scenario(
+    "partition-quorum": FailoverScenario(
         5, _parted(2, 3), 75.0, 4, dual=2, row=2, heals=True, quorum=Mode.MAJORITY, everyone=True
     ),
     # It cannot know: it answers until it is found, by a question every eighth of a second.
-    "paused-vm": Scenario(3, _paused_vm, 1.0, 2, dual=4, row=4),
+    "paused-vm": FailoverScenario(3, _paused_vm, 1.0, 2, dual=4, row=4),
     # Its peers refuse it until they have forgotten its old address: half a minute.
-    "new-address": Scenario(3, _one(Kind.NEW_ADDRESS, 8.0), 1.0, 2, dual=2, row=2, after=68.0),
-    "same-name": Scenario(3, _one(Kind.SAME_NAME), 0.1, 0, after=90.0),
-    "flap": Scenario(3, _flap, 1.0, 12, dual=12, row=2),
-    "floating-address": Scenario(4, _floating_address, 1.0, 1),
-    "foreign-kernel": Scenario(4, _foreign_kernel, 1.0, 1, after=15.0),
-    "forged": Scenario(3, _forged, 1.0, 1),
+    "new-address": FailoverScenario(
+        3, _one(Kind.NEW_ADDRESS, 8.0), 1.0, 2, dual=2, row=2, after=68.0
+    ),
+    "same-name": FailoverScenario(3, _one(Kind.SAME_NAME), 0.1, 0, after=90.0),
+    "flap": FailoverScenario(3, _flap, 1.0, 12, dual=12, row=2),
+    "floating-address": FailoverScenario(4, _floating_address, 1.0, 1),
+    "foreign-kernel": FailoverScenario(4, _foreign_kernel, 1.0, 1, after=15.0),
+    "forged": FailoverScenario(3, _forged, 1.0, 1),
     # Memberlist's verdict takes 5 to 7 s; a frame can put off the takeover by a second.
-    "forged-echo-filtered": Scenario(3, _forged_unanswered, 9.0, 2, everyone=True),
-    "plan-edit": Scenario(4, _plan_edit, 0.1, 2, dual=4, row=2),
+    "forged-echo-filtered": FailoverScenario(3, _forged_unanswered, 9.0, 2, everyone=True),
+    "plan-edit": FailoverScenario(4, _plan_edit, 0.1, 2, dual=4, row=2),
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from sim.failover_scenarios import Cast, Scenario
+from sim.failover_scenarios import Cast, FailoverScenario
 from sim.faults import Fault, Kind
 from speaker.bars import BARRING
 from speaker.election import order
@@ -51,7 +51,7 @@ class Judge:
     """Judges one run of a scenario: `begin` at the first fault, `broken` at the end."""
 
     def __init__(
-        self, scenario: Scenario, world: "World", cast: Cast, faults: Sequence[Fault]
+        self, scenario: FailoverScenario, world: "World", cast: Cast, faults: Sequence[Fault]
     ) -> None:
         self._scenario = scenario
         self._world = world

@@ -15,7 +15,7 @@ from netnslab import cost, faults, matrix, report, sandbox, tables
 from netnslab import demo as demonstration
 from netnslab.addresses import MOST_NODES, MOST_SERVICES
 from netnslab.errors import LabError
-from netnslab.faults import Course, Result
+from netnslab.faults import Course, CourseResult
 from netnslab.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, Options
 from netnslab.limits import TABLES, Limits
 from netnslab.node import DEFAULT_SPEAKER
@@ -132,7 +132,7 @@ def _hand_in(
     scenario: str,
     given: dict[str, Any],
     limits: Limits,
-    result: Result,
+    result: CourseResult,
     chosen: dict[str, Any],
 ) -> None:
     """Writes the file and prints what a person asked to see."""

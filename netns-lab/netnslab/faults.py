@@ -19,7 +19,7 @@ STRAGGLERS = 0.3
 
 
 @dataclass
-class Fault:
+class MeasuredFault:
     """One fault in the course of being measured: who is hit, since when, what is expected.
 
     `newcomers` are those who must be heard on the wire; nobody where all is to stay as it is.
@@ -50,7 +50,7 @@ def _newcomers(name: str, whole: dict[str, str], without: dict[str, str]) -> dic
     return whole if name == "rejoin" else without
 
 
-def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> Fault:
+def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> MeasuredFault:
     """Brings the cluster into its state before the fault. Raises NotConvergedError."""
     scenario = SCENARIOS[name]
     victims = {node.name for node in strike.victims}
@@ -66,7 +66,7 @@ def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> Fault:
     now = time.monotonic()
     lab.mark(now - 1)
     heard = lab.heard(now - 1, now)
-    return Fault(
+    return MeasuredFault(
         name=name,
         strike=strike,
         start=now,
@@ -100,7 +100,7 @@ class Readings:
     contact: float | None = None
 
 
-def _read(lab: Lab, fault: Fault) -> Readings:
+def _read(lab: Lab, fault: MeasuredFault) -> Readings:
     """Closes the window and reads the instruments."""
     start, end = fault.start, time.monotonic()
     lab.pass_time(end + STRAGGLERS)
@@ -132,7 +132,7 @@ def _noise_ms(begun: dict[str, int]) -> dict[str, int]:
     return {kind: after for kind, after in begun.items() if kind not in wire.PLAIN}
 
 
-def _early(lab: Lab, fault: Fault, ip: str, readings: Readings) -> bool:
+def _early(lab: Lab, fault: MeasuredFault, ip: str, readings: Readings) -> bool:
     """Whether a thawed owner spoke for the IP before anybody's gossip had reached it."""
     thawed = fault.injected.thawed
     if thawed is None or SCENARIOS[fault.name].calm:
@@ -144,7 +144,7 @@ def _early(lab: Lab, fault: Fault, ip: str, readings: Readings) -> bool:
     return readings.contact is None or thawed + spoke["first_ms"] / 1000 < readings.contact
 
 
-def _handover(lab: Lab, fault: Fault, ip: str, frames: dict[str, Any]) -> float | None:
+def _handover(lab: Lab, fault: MeasuredFault, ip: str, frames: dict[str, Any]) -> float | None:
     """Until the new owner had spoken and the old one had spoken for the last time, in ms."""
     new = frames.get(lab.topology.nodes[fault.expected[ip]].mac)
     old = lab.topology.nodes.get(fault.before[ip] or "")
@@ -157,7 +157,7 @@ def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 1)
 
 
-def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
+def _row(lab: Lab, fault: MeasuredFault, ip: str, readings: Readings) -> Row:
     heard, probe, frames = readings.heard[ip], readings.probed["ips"][ip], readings.frames[ip]
     newcomer = fault.newcomers.get(ip)
     seen = frames.get(lab.topology.nodes[newcomer].mac) if newcomer else None
@@ -200,7 +200,9 @@ def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
     )
 
 
-def _measure(lab: Lab, fault: Fault, bystanders: Bystanders) -> tuple[list[Row], Bystanders]:
+def _measure(
+    lab: Lab, fault: MeasuredFault, bystanders: Bystanders
+) -> tuple[list[Row], Bystanders]:
     readings = _read(lab, fault)
     rows: list[Row] = []
     for ip in lab.ips:
@@ -213,7 +215,7 @@ def _measure(lab: Lab, fault: Fault, bystanders: Bystanders) -> tuple[list[Row],
 
 
 @dataclass
-class Result:
+class CourseResult:
     """What a whole scenario brought; `notes` are what the faults measured themselves."""
 
     rows: list[Row]
@@ -231,9 +233,9 @@ def run_once(
     lab: Lab,
     name: str,
     strike: Strike,
-    result: Result,
+    result: CourseResult,
     limits: Limits,
-    struck: Callable[[Fault], Any] = lambda _fault: None,
+    struck: Callable[[MeasuredFault], Any] = lambda _fault: None,
 ) -> None:
     """One fault on a healthy cluster, added to `result`. Raises NotConvergedError.
 
@@ -278,9 +280,9 @@ class Course:
     struck: Callable[[int], Any] = lambda _number: None
 
 
-def run(lab: Lab, course: Course, random: Random) -> Result:
+def run(lab: Lab, course: Course, random: Random) -> CourseResult:
     """Starts the cluster, strikes with repairs in between, and stops it all."""
-    result = Result([], Bystanders(), [])
+    result = CourseResult([], Bystanders(), [])
     try:
         lab.start()
         for strike in _strikes(lab, course.name, course.runs, random, course.duration):
@@ -299,7 +301,7 @@ def run(lab: Lab, course: Course, random: Random) -> Result:
     return result
 
 
-def judge(result: Result, limits: Limits) -> list[str]:
+def judge(result: CourseResult, limits: Limits) -> list[str]:
     """Every way in which rows, faults and bystanders fail."""
     failures = [line for row in result.rows for line in verdict.judge(row, limits)]
     failures += verdict.judge_faults(result.rows, limits)

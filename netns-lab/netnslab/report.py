@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from netnslab import measure, verdict
-from netnslab.faults import Result
+from netnslab.faults import CourseResult
 from netnslab.limits import Limits
 from netnslab.observer import INTERVAL
 from netnslab.verdict import Bystanders, Row
@@ -88,7 +88,7 @@ def summary(rows: list[Row]) -> dict[str, float]:
     return shown
 
 
-def as_json(given: dict[str, Any], limits: Limits, result: Result) -> str:
+def as_json(given: dict[str, Any], limits: Limits, result: CourseResult) -> str:
     """The whole result as one JSON document: a line for each IP of each fault."""
     document = {
         **given,
@@ -154,7 +154,7 @@ def bystanders_line(seen: Bystanders) -> str:
     )
 
 
-def show(scenario: str, result: Result, console: Console) -> None:
+def show(scenario: str, result: CourseResult, console: Console) -> None:
     """Prints the table, the bystanders, and every failure."""
     console.print(table(result.rows, scenario))
     console.print(bystanders_line(result.bystanders))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sim.failover import slow_to_heal
-from sim.failover_scenarios import AFTER, BEGIN, SCENARIOS, Cast, Scenario
+from sim.failover_scenarios import AFTER, BEGIN, SCENARIOS, Cast, FailoverScenario
 from sim.faults import Fault, Kind
 from sim.judge import Judge
 from sim.observer import Seen
@@ -15,7 +15,7 @@ from sim.world import Setup, World
 from speaker.election import order
 
 ONE, TWO = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
-SCENARIO = Scenario(3, lambda rng, cast: [], silent=1.0, moves=2, dual=4, row=2, frames=5.0)
+SCENARIO = FailoverScenario(3, lambda rng, cast: [], silent=1.0, moves=2, dual=4, row=2, frames=5.0)
 
 
 def always(_mac: bytes) -> bool:
@@ -53,7 +53,7 @@ Run = Callable[..., tuple[World, Judge]]
 def calm() -> Run:
     """Run a cluster in which nothing happens, judged as if the fault had."""
 
-    def run(fault: Fault, scenario: Scenario = SCENARIO) -> tuple[World, Judge]:
+    def run(fault: Fault, scenario: FailoverScenario = SCENARIO) -> tuple[World, Judge]:
         setup = Setup(nodes=3, seed=1, services=3, failover_after=0.35, ask_interval=0.05)
         world = World(setup)
         orders = {ip: order(world.machines, str(ip)) for ip in world.service_ips}
