@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from sim.failover_scenarios import Cast, FailoverScenario
+from sim.failover_scenarios import Cast
 from sim.faults import Fault, Kind
+from sim.scenario_table import FailoverScenario
 from speaker.bars import BARRING
 from speaker.election import order
 
@@ -90,9 +91,11 @@ class Judge:
         scenario, owner = self._scenario, self._cast.orders[ip][0]
         strikes = {f.kind for f in self._faults if owner in f.nodes or not f.nodes}
         silent, moves = scenario.silent, scenario.moves
-        dual, row, who = scenario.dual, scenario.row, ""
+        dual, who = scenario.dual, ""
+        row = dual if scenario.row is None else scenario.row
         if not strikes and not scenario.everyone:
-            silent, moves = MOST_OF_A_BYSTANDER * self._world.setup.ask_interval, 0
+            silent = max(MOST_OF_A_BYSTANDER * self._world.setup.ask_interval, scenario.bystanders)
+            moves = 0
             who = "of a bystander "
             if not scenario.heals:
                 dual = row = 0

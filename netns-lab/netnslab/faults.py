@@ -10,6 +10,7 @@ from netnslab import oracle, verdict, wire
 from netnslab.errors import LabError
 from netnslab.laboratory import STEADY, Lab, NotConvergedError
 from netnslab.limits import Limits
+from netnslab.scenario_table import how_many
 from netnslab.scenarios import SCENARIOS
 from netnslab.strike import Injected, Strike
 from netnslab.verdict import Bystanders, Row
@@ -262,7 +263,7 @@ def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) ->
     """Whom each of the faults hits: of those who own something."""
     owning = sorted(set(oracle.owners(lab.ips, lab.names).values()))
     scenario = SCENARIOS[name]
-    many = scenario.victims(len(lab.names))
+    many = how_many(scenario.victims, len(lab.names))
     for number in range(1, runs + 1):
         victims = random.sample(owning, min(many, len(owning)))
         victims += scenario.besides(lab, victims[0])

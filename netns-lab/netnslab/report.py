@@ -17,12 +17,14 @@ from netnslab import measure, verdict
 from netnslab.faults import CourseResult
 from netnslab.limits import Limits
 from netnslab.observer import INTERVAL
+from netnslab.scenario_table import TABLE
 from netnslab.verdict import Bystanders, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 # Whatever can change a result: documents and tests cannot.
 MEASURED = (
     *("speaker", "gossip", "arp", "ndp", "link", "kube", "netns-lab", "requirements"),
+    "scenarios.toml",
     ":(exclude,glob)**/*.md",
 )
 COLUMNS = (
@@ -155,7 +157,8 @@ def bystanders_line(seen: Bystanders) -> str:
 
 
 def show(scenario: str, result: CourseResult, console: Console) -> None:
-    """Prints the table, the bystanders, and every failure."""
+    """Prints what happened, the table, the bystanders, and every failure."""
+    console.print(f"{scenario}: {TABLE[scenario].what}", markup=False)
     console.print(table(result.rows, scenario))
     console.print(bystanders_line(result.bystanders))
     for note in result.notes:

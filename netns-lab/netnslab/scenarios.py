@@ -1,4 +1,8 @@
-"""The faults: what is done to a cluster, to whom, and who should own the IPs afterwards."""
+"""The scenarios: what scenarios.toml says of each, and how the lab does it to a cluster.
+
+Those that heal while the instruments look on are in `lasting`, those of the speakers' surroundings
+in `surroundings`, and the siege in `attacked`.
+"""
 
 import signal
 import time
@@ -10,6 +14,7 @@ from netnslab.errors import LabError
 from netnslab.instrument import Instrument
 from netnslab.laboratory import Lab
 from netnslab.node import Node
+from netnslab.scenario_table import FILE, TABLE, Entry, TableError
 from netnslab.strike import Injected, Scenario, Strike
 
 # How long a machine that reboots still forwards after its speaker has exited.
@@ -17,10 +22,7 @@ FORWARDS_ON = 0.5
 EXITS_WITHIN = 5.0
 # Between the two signals of an impatient person.
 IMPATIENCE = 0.05
-# A killed speaker is back within the 10 s that must not cost a connection.
-AWAY = 5.0
-# Losing this share of the frames into and again out of every port costs 18.5 % of the questions.
-LOSS_PERCENT = 5.0
+# Losing 5 % of the frames into and again out of every port costs 18.5 % of the questions.
 PLAUSIBLE = (9.0, 28.0)
 STORM_RATE = 20_000
 
@@ -87,8 +89,9 @@ def _rolling(lab: Lab, strike: Strike) -> Injected:
     """Every node in turn is stopped as by a reboot and comes back before the next."""
     steps: list[Injected] = []
     for node in lab.nodes.values():
+        began = time.monotonic()
         steps.append(_stop(lab, Strike([node], strike.number, 0.0)))
-        lab.pass_time(time.monotonic() + 1.0)
+        lab.pass_time(began + strike.duration)
         lab.topology.plug([node.host])
         node.start()
         lab.converge()
@@ -135,7 +138,7 @@ def _dropping(script: Callable[[Strike], str]) -> Callable[[Lab, Strike], Inject
 def _loss(lab: Lab, strike: Strike) -> Injected:
     """First shows that frames are lost, and how many."""
     start = time.monotonic()
-    lab.topology.drop(rules.lossy(LOSS_PERCENT))
+    lab.topology.drop(rules.lossy(100 * TABLE["loss"].amount))
     lab.pass_time(start + strike.duration)
     heard = lab.heard(start, time.monotonic())
     lab.topology.undrop()
@@ -174,56 +177,65 @@ def _dead_for_good(lab: Lab, strike: Strike) -> None:
     lab.topology.plug([victim.host])
 
 
-def _calm(inject: Callable[[Lab, Strike], Injected], duration: float) -> Scenario:
-    return Scenario(inject, survives=True, calm=True, duration=duration, watch=3.0)
-
-
-def _blink(duration: float) -> Scenario:
-    return _calm(_dropping(lambda strike: rules.silent_port(strike.victims[0].host.port)), duration)
+def _calm(inject: Callable[[Lab, Strike], Injected]) -> Scenario:
+    return Scenario(inject, survives=True, calm=True, watch=3.0)
 
 
 def _everyone(scenario: Scenario) -> Scenario:
     return replace(scenario, everyone=True)
 
 
-def _pause(duration: float) -> Scenario:
-    return _everyone(_calm(_dropping(lambda _strike: rules.paused()), duration))
+_POWER_OFF = Scenario(_power_off)
+_BLINK = _calm(_dropping(lambda strike: rules.silent_port(strike.victims[0].host.port)))
+_PAUSE = _everyone(_calm(_dropping(lambda _strike: rules.paused())))
+_FREEZE = Scenario(_freeze, survives=True)
 
-
-_UPLINK = Scenario(_uplink, uplink=True)
-_FIVE = Scenario(_power_off, nodes=5, services=5)
-# Long runs ask less often, or their record would not fit into memory.
-_LOSS = replace(_everyone(_calm(_loss, 600.0)), rate=100)
-_QUOTA = replace(
-    _everyone(_calm(_quota, 1800.0)), nodes=5, services=5, rate=100, cpu=0.2, watch=5.0
-)
-
-SCENARIOS = {
-    "power-off": Scenario(_power_off),
+STAGED = {
+    "power-off": _POWER_OFF,
     "cable-node": Scenario(_cable_node),
     "cable-switch": Scenario(_cable_switch),
-    "uplink": _UPLINK,
-    "half": replace(_FIVE, victims=lambda nodes: (nodes + 1) // 2),
-    "all-but-one": replace(_FIVE, victims=lambda nodes: nodes - 1),
+    "uplink": Scenario(_uplink),
+    "half": _POWER_OFF,
+    "all-but-one": _POWER_OFF,
     "kill": Scenario(_kill, watch=5.0),
-    "freeze": Scenario(_freeze, survives=True, duration=10.0),
-    "restart": Scenario(lasting.killed, survives=True, duration=AWAY),
-    "thaw": Scenario(_freeze, survives=True, duration=15.0),
+    "freeze": _FREEZE,
+    "restart": Scenario(lasting.killed, survives=True),
+    "thaw": _FREEZE,
     "stop": Scenario(_stop),
     "stop-twice": Scenario(_stop_twice),
     "rejoin": Scenario(_start, survives=True, prepare=_dead_for_good),
     "rolling": _everyone(Scenario(_rolling, survives=True)),
-    "blink-100": _blink(0.1),
-    "blink-250": _blink(0.25),
-    "blink-500": _blink(0.5),
-    "blink-1000": _blink(1.0),
-    "switch-pause-500": _pause(0.5),
-    "switch-pause-2000": _pause(2.0),
-    "gossip-cut": _everyone(_calm(_dropping(lambda _strike: rules.no_gossip()), 30.0)),
-    "freeze-1s": _calm(_freeze, 1.0),
-    "loss": _LOSS,
-    "quota": _QUOTA,
-    **lasting.SCENARIOS,
-    **surroundings.SCENARIOS,
-    **attacked.SCENARIOS,
+    "blink-100": _BLINK,
+    "blink-250": _BLINK,
+    "blink-500": _BLINK,
+    "blink-1000": _BLINK,
+    "switch-pause-500": _PAUSE,
+    "switch-pause-2000": _PAUSE,
+    "gossip-cut": _everyone(_calm(_dropping(lambda _strike: rules.no_gossip()))),
+    "freeze-1s": _calm(_freeze),
+    # Long runs ask less often, or their record would not fit into memory.
+    "loss": replace(_everyone(_calm(_loss)), rate=100),
+    "quota": replace(_everyone(_calm(_quota)), rate=100, cpu=0.2, watch=5.0),
+    **lasting.STAGED,
+    **surroundings.STAGED,
+    **attacked.STAGED,
 }
+
+
+def _joined(staged: Scenario, entry: Entry) -> Scenario:
+    """The lab's part of a scenario, and what the table says of it."""
+    quorum = () if entry.quorum == "off" else (f"--quorum={entry.quorum}",)
+    return replace(
+        staged,
+        nodes=entry.nodes,
+        services=entry.services,
+        victims=entry.victims,
+        duration=entry.lasts,
+        uplink=entry.uplink,
+        flags=(*staged.flags, *quorum),
+    )
+
+
+for _name in STAGED.keys() ^ TABLE.keys():
+    raise TableError(f"{FILE}: {_name}: not in the table and in STAGED alike")
+SCENARIOS = {name: _joined(STAGED[name], entry) for name, entry in TABLE.items()}
