@@ -24,7 +24,7 @@ from rich.progress import (
 from gossip.config import LAN, RECLAIM_AFTER
 from gossip.wire.packet import WireConfig
 from sim.chance import make_rng
-from sim.failover_scenarios import BEGIN, SCENARIOS, Cast
+from sim.failover_scenarios import BEGIN, DRAWS, SCENARIOS, Cast
 from sim.judge import Judge
 from sim.record import Outcome, Record, RecordError, code_digest, table
 from sim.world import Setup, World
@@ -34,8 +34,6 @@ FAILOVER_AFTER = 0.35
 ASK_INTERVAL = 0.05
 MANY = 100_000
 """From so many IPs those of a run are drawn, so that each seed has owners and heirs of its own."""
-MEDIAN_HEALED_WITHIN = 6
-"""Questions in 0.3 s: as `HEALED_WITHIN`, but for the median over all seeds."""
 MOST_SHOWN = 3
 """IPs of a run of which is told what was broken."""
 BITTEN, BITES = 4, 0.5
@@ -63,7 +61,7 @@ def play(name: str, seed: int) -> Outcome:
     )
     world = World(setup)
     cast = _cast(world)
-    faults = scenario.faults(make_rng(seed, name), cast)
+    faults = DRAWS[name](make_rng(seed, name), cast, scenario)
     judge = Judge(scenario, world, cast, faults)
     world.start(faults)
     world.run(BEGIN)
@@ -133,11 +131,14 @@ def _save(records: Mapping[str, Record]) -> None:
         record.save()
 
 
-def slow_to_heal(record: Record) -> Iterator[str]:
-    """Say where two sides that met again both answered for longer than they may as a rule."""
-    median = record.median_dual()
-    if SCENARIOS[record.scenario].heals and median > MEDIAN_HEALED_WITHIN:
-        seconds = median * ASK_INTERVAL
+def over_the_median(record: Record) -> Iterator[str]:
+    """Say where clients noticed more than they may as a rule, the median of all seeds."""
+    scenario = SCENARIOS[record.scenario]
+    silent, dual = record.silent_ms()["p50"] / 1000, record.median_dual()
+    if scenario.median is not None and silent > scenario.median:
+        yield f"{record.scenario}: silent for {silent:.2f} s, the median of all seeds"
+    if scenario.median_dual is not None and dual > scenario.median_dual:
+        seconds = dual * ASK_INTERVAL
         yield f"{record.scenario}: two answers for {seconds:.2f} s, the median of all seeds"
 
 
@@ -172,7 +173,7 @@ def main(
     click.echo("\n".join(table(records.values(), limits)))
     for outcome in broken:
         click.echo(_broken_line(outcome))
-    slow = [text for record in records.values() for text in slow_to_heal(record)]
+    slow = [text for record in records.values() for text in over_the_median(record)]
     for text in slow:
         click.echo(f"BROKEN {text}")
     raise SystemExit(1 if broken or slow else 0)

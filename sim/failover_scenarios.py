@@ -1,31 +1,23 @@
-"""The scenarios of `sim.failover`: faults drawn from a seed, and what clients may notice. Pure."""
+"""The scenarios of `sim.failover`: how each fault of scenarios.toml is drawn from a seed. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from sim.faults import Fault, Kind
-from speaker.quorum import Mode
+from sim.scenario_table import FILE, FailoverScenario, ScenarioTableError, load
 
 if TYPE_CHECKING:
     from random import Random
 
 BEGIN = 3.0
 """Seconds of quiet first: links are told, kernels have answered."""
-AFTER = 8.0
-"""Seconds that a run goes on after the last fault: memberlist's own verdict falls within them."""
 SPREAD = 1.0
-LOSS = 0.0975
-"""One way: 5 % at each of two ports."""
-HEALED_WITHIN = 40
-"""Questions in 2 s: for so long two sides of a cut that is over may both answer."""
-HEAVY = 1.0
-"""Announcements a second and IP, over a fault in which nothing is to move, that are too many."""
-PARTED = (20.0, 70.0)
-"""Seconds that groups are parted for, from within gossip's memory of its dead to beyond it."""
-READ_WITHIN = 0.8
-"""Seconds in which every speaker has read a new configuration."""
+TURN = 6.0
+"""Seconds from one stop of `rolling` to the next: the node is back, and has its IPs again."""
+STANDS = ((10.0, 15.0), (60.0, 120.0))
+"""Seconds for which a virtual machine may stand still: a little longer than gossip takes to believe
+that it is dead, or beyond gossip's memory of its dead."""
 
 
 class Cast(NamedTuple):
@@ -37,80 +29,61 @@ class Cast(NamedTuple):
     orders: Mapping[IPv4Address, Sequence[str]]
 
 
-Draw = Callable[["Random", Cast], list[Fault]]
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """`faults` draws them; `silent` in seconds, `moves` an IP, are what clients may notice of the
-    nodes that are struck. Of the others they may notice nothing (see `judge`).
-
-    `dual`: how many questions may get two answers, `row` of them in a row. An answer of the old
-    owner may cross the announcement of the new one on the wire, where both are alive.
-    """
-
-    nodes: int
-    faults: Draw
-    silent: float
-    moves: int
-    dual: int = 0
-    row: int = 1
-    uplink: bool = False
-    """Gossip has a link of its own."""
-    quorum: Mode = Mode.OFF
-    everyone: bool = False
-    """All IPs are struck, whoever owns them."""
-    services: int | None = None
-    """One more than nodes where None."""
-    after: float = AFTER
-    """Seconds that a run goes on after the last fault."""
-    heals: bool = False
-    """Whether nodes that owned the same meet again: bystanders may have two answers then, too."""
-    frames: float = float("inf")
-    """Announcements a second and IP, at most."""
+Draw = Callable[["Random", Cast, FailoverScenario], list[Fault]]
 
 
 def _when(rng: "Random") -> float:
     return BEGIN + rng.random() * SPREAD
 
 
-def _one(kind: Kind, lasts: float | None = None, amount: float = 0.0) -> Draw:
-    def draw(rng: "Random", cast: Cast) -> list[Fault]:
-        return [Fault(_when(rng), kind, (rng.choice(cast.owners),), lasts, amount)]
+def _victims(rng: "Random", cast: Cast, scenario: FailoverScenario) -> tuple[str, ...]:
+    """Draw whom it hits; none named: all. A single one owns an IP, or nobody would feel it."""
+    if scenario.victims is None:
+        return ()
+    if scenario.victims == 1:
+        return (rng.choice(cast.owners),)
+    return tuple(rng.sample(cast.names, scenario.victims))
+
+
+def _struck(kind: Kind) -> Draw:
+    """Strike all victims at one moment, in one way."""
+
+    def draw(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+        first, victims = _when(rng), _victims(rng, cast, scenario)
+        return [Fault(first, kind, victims, scenario.seconds(rng), scenario.amount)]
 
     return draw
 
 
-def _all(kind: Kind, lasts: float, amount: float = 0.0) -> Draw:
-    def draw(rng: "Random", _cast: Cast) -> list[Fault]:
-        return [Fault(_when(rng), kind, (), lasts, amount)]
-
-    return draw
-
-
-def _several(count: int) -> Draw:
-    def draw(rng: "Random", cast: Cast) -> list[Fault]:
-        return [Fault(_when(rng), Kind.POWER_OFF, tuple(rng.sample(cast.names, count)))]
-
-    return draw
+def _loss(rng: "Random", _cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    """A packet goes by two ports."""
+    both = scenario.amount * (2 - scenario.amount)
+    return [Fault(_when(rng), Kind.LOSS, (), scenario.seconds(rng), both)]
 
 
-def _rolling(rng: "Random", cast: Cast) -> list[Fault]:
-    """All but the last, one after another: in the simulator nobody starts them again."""
+def _rolling(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    first, lasts = _when(rng), scenario.seconds(rng)
+    return [
+        Fault(first + TURN * turn, Kind.STOP, (name,), lasts)
+        for turn, name in enumerate(cast.names)
+    ]
+
+
+def _stop_in_turn(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
     first = _when(rng)
     return [
         Fault(first + 3.0 * turn, Kind.STOP, (name,)) for turn, name in enumerate(cast.names[:-1])
     ]
 
 
-def _uplink(rng: "Random", cast: Cast) -> list[Fault]:
+def _uplink(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
     """The announcing link of one node goes and comes back, seen by it and not, in quick turn."""
     node, first = (rng.choice(cast.owners),), _when(rng)
-    kinds = (Kind.CARRIER_LOST, Kind.PORT_CUT, Kind.CARRIER_LOST)
-    return [Fault(first + 6.0 * turn, kind, node, 3.0) for turn, kind in enumerate(kinds)]
+    kinds, lasts = (Kind.CARRIER_LOST, Kind.PORT_CUT, Kind.CARRIER_LOST), scenario.seconds(rng)
+    return [Fault(first + 6.0 * turn, kind, node, lasts) for turn, kind in enumerate(kinds)]
 
 
-def _heir_stopped(rng: "Random", cast: Cast) -> list[Fault]:
+def _heir_stopped(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
     """A speaker dies; the heir of one of its IPs is stopped in a planned way some seconds later."""
     first, victim = _when(rng), rng.choice(cast.owners)
     heir = cast.orders[rng.choice(_owned(cast, victim))][1]
@@ -120,69 +93,62 @@ def _heir_stopped(rng: "Random", cast: Cast) -> list[Fault]:
     ]
 
 
-def _one_way(rng: "Random", cast: Cast) -> list[Fault]:
-    return [Fault(_when(rng), Kind.ONE_WAY, tuple(rng.sample(cast.names, 2)), 90.0)]
-
-
-def _echo_filtered_one(rng: "Random", cast: Cast) -> list[Fault]:
-    """A firewall on one node drops echo requests, or the replies to its own."""
+def _echo_filtered_one(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    """It drops echo requests, or the replies to the node's own."""
     node = (rng.choice(cast.owners),)
     kind = rng.choice((Kind.ECHO_LIMITED, Kind.ECHO_REPLIES_LOST))
-    return [Fault(_when(rng), kind, node, 90.0)]
+    return [Fault(_when(rng), kind, node, scenario.seconds(rng))]
 
 
-def _parted(*sizes: int) -> Draw:
-    """Groups of these sizes are cut off from each other; the observer is with one of them."""
-
-    def draw(rng: "Random", cast: Cast) -> list[Fault]:
-        names, groups = rng.sample(cast.names, len(cast.names)), list[tuple[str, ...]]()
-        for size in rng.sample(sizes, len(sizes)):
-            groups.append(tuple(names[:size]))
-            names = names[size:]
-        first, lasts = _when(rng), rng.uniform(*PARTED)
-        return [Fault(first, Kind.PARTITION, group, lasts) for group in groups[1:]]
-
-    return draw
+def _parted(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    """The groups are cut off from each other; the observer is with one of them."""
+    names, groups = rng.sample(cast.names, len(cast.names)), list[tuple[str, ...]]()
+    for size in rng.sample(scenario.groups, len(scenario.groups)):
+        groups.append(tuple(names[:size]))
+        names = names[size:]
+    first, lasts = _when(rng), scenario.seconds(rng)
+    return [Fault(first, Kind.PARTITION, group, lasts) for group in groups[1:]]
 
 
-def _paused_vm(rng: "Random", cast: Cast) -> list[Fault]:
-    lasts = rng.uniform(*rng.choice(((10.0, 15.0), (60.0, 120.0))))
+def _paused_vm(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
+    lasts = rng.uniform(*rng.choice(STANDS))
     return [Fault(_when(rng), Kind.VM_PAUSE, (rng.choice(cast.owners),), lasts)]
 
 
-def _in_turn(rng: "Random", cast: Cast) -> list[Fault]:
-    """One node after another, each judged once: neither flaps, whatever it tells of the other."""
-    first, names = _when(rng), rng.sample(cast.names, 2)
+def _silent_in_turn(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    """Each is judged once, whatever it tells of the other."""
+    first, names, lasts = _when(rng), _victims(rng, cast, scenario), scenario.seconds(rng)
     return [
-        Fault(first + 20.0 * turn, Kind.PARTITION, (name,), 8.0) for turn, name in enumerate(names)
+        Fault(first + 20.0 * turn, Kind.PARTITION, (name,), lasts)
+        for turn, name in enumerate(names)
     ]
 
 
-def _gossip_later(rng: "Random", cast: Cast) -> list[Fault]:
-    """A node is back on the wire while port 7946 is still closed, as behind a firewall that has yet
-    to learn the flows again."""
-    first, lasts = _when(rng), 60.0
+def _gossip_later(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    """As behind a firewall that has yet to learn the flows again."""
+    first, lasts = _when(rng), scenario.seconds(rng) or 0.0
     later = Fault(first + lasts - 5.0, Kind.GOSSIP_CUT, (), 5.0 + rng.uniform(0.5, 8.0))
     return [Fault(first, Kind.PARTITION, (rng.choice(cast.owners),), lasts), later]
 
 
-def _flap(rng: "Random", cast: Cast) -> list[Fault]:
+def _flap(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
     node, first = (rng.choice(cast.owners),), _when(rng)
-    return [Fault(first + 3.0 * turn, Kind.PARTITION, node, 1.5) for turn in range(40)]
+    period, times = scenario.amount, int((scenario.seconds(rng) or 0.0) / scenario.amount)
+    return [Fault(first + period * turn, Kind.PARTITION, node, period / 2) for turn in range(times)]
 
 
-def _floating_address(rng: "Random", cast: Cast) -> list[Fault]:
+def _floating_address(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
     """As with keepalived: the address is elsewhere before anybody has missed its node."""
     first, victim = _when(rng), rng.choice(cast.owners)
     next_one = rng.choice([name for name in cast.names if name != victim])
     return [
         Fault(0.5, Kind.FLOATING_ADDRESS, (victim,)),
         Fault(first, Kind.POWER_OFF, (victim,)),
-        Fault(first + 0.15, Kind.FLOATING_ADDRESS, (next_one,)),
+        Fault(first + scenario.amount, Kind.FLOATING_ADDRESS, (next_one,)),
     ]
 
 
-def _foreign_kernel(rng: "Random", cast: Cast) -> list[Fault]:
+def _foreign_kernel(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
     """As with IPVS without strictARP on a node that is neither owner nor heir."""
     victim = rng.choice(cast.owners)
     owned = _owned(cast, victim)
@@ -194,27 +160,26 @@ def _foreign_kernel(rng: "Random", cast: Cast) -> list[Fault]:
     ]
 
 
-def _forged(rng: "Random", cast: Cast) -> list[Fault]:
-    """A node loses power, and a host without a key keeps saying that its IPs are at its MAC."""
+def _forged(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
     first, victim = _when(rng), rng.choice(cast.owners)
-    ips = tuple(_owned(cast, victim))
+    began, lasts = first - rng.uniform(0.0, 1.0), scenario.seconds(rng)
     return [
         Fault(first, Kind.POWER_OFF, (victim,)),
-        Fault(first - rng.uniform(0.0, 1.0), Kind.FORGED, (victim,), 40.0, ips=ips),
+        Fault(began, Kind.FORGED, (victim,), lasts, ips=tuple(_owned(cast, victim))),
     ]
 
 
-def _forged_unanswered(rng: "Random", cast: Cast) -> list[Fault]:
-    """The same where no echo request is answered, so that memberlist's verdict has to do."""
-    return [Fault(1.0, Kind.ECHO_LIMITED, (), 60.0), *_forged(rng, cast)]
+def _forged_unanswered(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    return [Fault(1.0, Kind.ECHO_LIMITED, (), 60.0), *_forged(rng, cast, scenario)]
 
 
-def _plan_edit(rng: "Random", cast: Cast) -> list[Fault]:
-    """A node may own no more, and again some seconds later."""
+def _plan_edit(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    """When it is over the node may own again."""
     node, first = (rng.choice(cast.owners),), _when(rng)
+    lasts = scenario.seconds(rng) or 0.0
     return [
-        Fault(first, Kind.NOT_ADMITTED, node, amount=READ_WITHIN),
-        Fault(first + 8.0, Kind.NOT_ADMITTED, (), amount=READ_WITHIN),
+        Fault(first, Kind.NOT_ADMITTED, node, amount=scenario.amount),
+        Fault(first + lasts, Kind.NOT_ADMITTED, (), amount=scenario.amount),
     ]
 
 
@@ -222,65 +187,68 @@ def _owned(cast: Cast, node: str) -> list[IPv4Address]:
     return [ip for ip, ranking in cast.orders.items() if ranking[0] == node]
 
 
-_HEALS = (HEALED_WITHIN, HEALED_WITHIN)
-
-SCENARIOS = {
-    "power-off": Scenario(3, _one(Kind.POWER_OFF), 1.0, 1),
-    "power-off-8": Scenario(8, _one(Kind.POWER_OFF), 1.0, 1),
-    "cable-switch": Scenario(3, _one(Kind.PARTITION), 1.0, 1),
-    "uplink": Scenario(3, _uplink, 1.0, 6, dual=6, uplink=True),
-    "half": Scenario(5, _several(2), 2.0, 2),
-    "all-but-one": Scenario(5, _several(4), 2.0, 2),
-    "kill": Scenario(3, _one(Kind.KILL), 2.0, 1),
-    "kill-and-back": Scenario(3, _one(Kind.KILL, 5.0), 2.0, 2, dual=1),
-    "freeze": Scenario(3, _one(Kind.PAUSE, 10.0), 2.0, 2, dual=1),
-    "stop": Scenario(3, _one(Kind.STOP), 0.1, 1, dual=1),
-    "rolling": Scenario(4, _rolling, 0.1, 3, dual=3),
-    "blink-100": Scenario(3, _one(Kind.PARTITION, 0.1), 0.3, 0),
-    "blink-250": Scenario(3, _one(Kind.PARTITION, 0.25), 0.6, 0),
-    "blink-500": Scenario(3, _one(Kind.PARTITION, 0.5), 1.0, 2, dual=1),
-    "blink-1000": Scenario(3, _one(Kind.PARTITION, 1.0), 1.0, 2, dual=1),
-    "switch-pause-500": Scenario(5, _all(Kind.SWITCH_PAUSE, 0.5), 0.9, 0),
-    "switch-pause-2000": Scenario(5, _all(Kind.SWITCH_PAUSE, 2.0), 2.5, 0),
-    "gossip-cut": Scenario(3, _all(Kind.GOSSIP_CUT, 30.0), 0.3, 0),
-    # Nobody hears the heirs, as they own nothing: what is known of them must not run out.
-    "gossip-cut-1-ip": Scenario(3, _all(Kind.GOSSIP_CUT, 30.0), 0.3, 0, services=1),
-    "thaw": Scenario(3, _one(Kind.PAUSE, 15.0), 2.0, 2, dual=1),
-    "freeze-1s": Scenario(3, _one(Kind.PAUSE, 1.0), 1.2, 0),
-    "loss": Scenario(3, _all(Kind.LOSS, 20.0, LOSS), 0.5, 0),
-    "slow": Scenario(5, _one(Kind.SLOW, 20.0, 0.8), 0.5, 0),
-    # From here on what lasts longer than gossip remembers its dead, and what comes back.
-    "gossip-cut-120": Scenario(3, _all(Kind.GOSSIP_CUT, 120.0), 0.3, 0, frames=HEAVY),
-    "kill-120": Scenario(3, _one(Kind.KILL, 120.0), 2.0, 2, dual=2, row=2),
-    "heir-stopped": Scenario(4, _heir_stopped, 2.0, 2, dual=2, row=2, after=90.0),
-    "deaf": Scenario(3, _one(Kind.DEAF, 40.0), 1.0, 2, dual=2, row=2),
-    "mute": Scenario(3, _one(Kind.MUTE, 40.0), 1.0, 2, dual=2, row=2),
-    "one-way": Scenario(3, _one_way, 0.3, 0, frames=HEAVY),
-    "echo-filtered": Scenario(3, _all(Kind.ECHO_LIMITED, 90.0), 0.3, 0, frames=HEAVY),
-    "echo-filtered-one": Scenario(3, _echo_filtered_one, 0.3, 0, frames=HEAVY),
-    "echo-limited": Scenario(4, _one(Kind.ECHO_LIMITED, 90.0, 10.0), 0.3, 0, frames=HEAVY),
-    "silent-8": Scenario(3, _one(Kind.PARTITION, 8.0), 1.0, 2, dual=2, row=2),
-    "silent-in-turn": Scenario(3, _in_turn, 1.0, 2, dual=2, row=2),
-    "silent-60": Scenario(3, _one(Kind.PARTITION, 60.0), 1.0, 2, dual=2, row=2),
-    "silent-60-gossip-later": Scenario(3, _gossip_later, 1.0, 2, dual=2, row=2),
-    "switch-pause-60": Scenario(5, _all(Kind.SWITCH_PAUSE, 60.0), 62.0, 2, *_HEALS, heals=True),
-    "partition-2-2": Scenario(4, _parted(2, 2), 2.0, 2, *_HEALS, heals=True),
-    "partition-2-3": Scenario(5, _parted(2, 3), 2.0, 2, *_HEALS, heals=True),
-    "partition-2-2-2": Scenario(6, _parted(2, 2, 2), 2.0, 2, *_HEALS, heals=True),
-    # Of two sides one falls silent at most, and it has done so when they meet.
-    "partition-quorum": Scenario(
-        5, _parted(2, 3), 75.0, 4, dual=2, row=2, heals=True, quorum=Mode.MAJORITY, everyone=True
-    ),
-    # It cannot know: it answers until it is found, by a question every eighth of a second.
-    "paused-vm": Scenario(3, _paused_vm, 1.0, 2, dual=4, row=4),
-    # Its peers refuse it until they have forgotten its old address: half a minute.
-    "new-address": Scenario(3, _one(Kind.NEW_ADDRESS, 8.0), 1.0, 2, dual=2, row=2, after=68.0),
-    "same-name": Scenario(3, _one(Kind.SAME_NAME), 0.1, 0, after=90.0),
-    "flap": Scenario(3, _flap, 1.0, 12, dual=12, row=2),
-    "floating-address": Scenario(4, _floating_address, 1.0, 1),
-    "foreign-kernel": Scenario(4, _foreign_kernel, 1.0, 1, after=15.0),
-    "forged": Scenario(3, _forged, 1.0, 1),
-    # Memberlist's verdict takes 5 to 7 s; a frame can put off the takeover by a second.
-    "forged-echo-filtered": Scenario(3, _forged_unanswered, 9.0, 2, everyone=True),
-    "plan-edit": Scenario(4, _plan_edit, 0.1, 2, dual=4, row=2),
+DRAWS: dict[str, Draw] = {
+    "power-off": _struck(Kind.POWER_OFF),
+    "power-off-8": _struck(Kind.POWER_OFF),
+    "cable-switch": _struck(Kind.PARTITION),
+    "uplink": _uplink,
+    "half": _struck(Kind.POWER_OFF),
+    "all-but-one": _struck(Kind.POWER_OFF),
+    "kill": _struck(Kind.KILL),
+    "restart": _struck(Kind.KILL),
+    "freeze": _struck(Kind.PAUSE),
+    "stop": _struck(Kind.STOP),
+    "rolling": _rolling,
+    "stop-in-turn": _stop_in_turn,
+    "blink-100": _struck(Kind.PARTITION),
+    "blink-250": _struck(Kind.PARTITION),
+    "blink-500": _struck(Kind.PARTITION),
+    "blink-1000": _struck(Kind.PARTITION),
+    "switch-pause-500": _struck(Kind.SWITCH_PAUSE),
+    "switch-pause-2000": _struck(Kind.SWITCH_PAUSE),
+    "gossip-cut": _struck(Kind.GOSSIP_CUT),
+    "gossip-cut-1-ip": _struck(Kind.GOSSIP_CUT),
+    "thaw": _struck(Kind.PAUSE),
+    "freeze-1s": _struck(Kind.PAUSE),
+    "loss": _loss,
+    "slow": _struck(Kind.SLOW),
+    "gossip-cut-120": _struck(Kind.GOSSIP_CUT),
+    "kill-120": _struck(Kind.KILL),
+    "heir-stopped": _heir_stopped,
+    "deaf": _struck(Kind.DEAF),
+    "mute": _struck(Kind.MUTE),
+    "one-way": _struck(Kind.ONE_WAY),
+    "echo-filtered": _struck(Kind.ECHO_LIMITED),
+    "echo-filtered-one": _echo_filtered_one,
+    "echo-limited": _struck(Kind.ECHO_LIMITED),
+    "echo-limited-one": _struck(Kind.ECHO_LIMITED),
+    "silent-8": _struck(Kind.PARTITION),
+    "silent-in-turn": _silent_in_turn,
+    "silent-60": _struck(Kind.PARTITION),
+    "silent-60-gossip-later": _gossip_later,
+    "switch-pause-60": _struck(Kind.SWITCH_PAUSE),
+    "partition-2-2": _parted,
+    "partition-2-3": _parted,
+    "partition-2-2-2": _parted,
+    "partition-quorum": _parted,
+    "paused-vm": _paused_vm,
+    "new-address": _struck(Kind.NEW_ADDRESS),
+    "same-name": _struck(Kind.SAME_NAME),
+    "flap": _flap,
+    "floating-address": _floating_address,
+    "foreign-kernel": _foreign_kernel,
+    "forged": _forged,
+    "forged-echo-filtered": _forged_unanswered,
+    "plan-edit": _plan_edit,
 }
+"""How each fault of the table that the simulator plays is done."""
+
+
+def _known(scenarios: dict[str, FailoverScenario]) -> dict[str, FailoverScenario]:
+    """Refuse a scenario that is in the table only, or here only."""
+    for name in scenarios.keys() ^ DRAWS.keys():
+        raise ScenarioTableError(f"{FILE}: {name}: not in the table and in DRAWS alike")
+    return scenarios
+
+
+SCENARIOS = _known(load())

@@ -41,7 +41,8 @@ class Kind(StrEnum):
     DEAF = "deaf"
     MUTE = "mute"
     STOP = "stop"
-    """SIGTERM: the speaker hands over and exits; its machine goes off half a second later."""
+    """SIGTERM: the speaker hands over and exits; its machine goes off half a second later. Both are
+    back after `lasts`, which has to be longer than that (None: never)."""
     GOSSIP_CUT = "gossip_cut"
     """Port 7946 is dropped between all nodes; frames pass."""
     SWITCH_PAUSE = "switch_pause"
@@ -193,7 +194,12 @@ def _partition(world: "World", fault: Fault) -> Undo:
 def _stop(world: "World", fault: Fault) -> Undo:
     for name in fault.nodes:
         world.stop(name)
-    return None
+
+    def undo() -> None:
+        for name in fault.nodes:
+            world.restart(name)
+
+    return undo
 
 
 def _gossip_cut(world: "World", _fault: Fault) -> Undo:

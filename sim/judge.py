@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from sim.failover_scenarios import Cast, Scenario
+from sim.failover_scenarios import Cast
 from sim.faults import Fault, Kind
+from sim.scenario_table import FailoverScenario
 from speaker.bars import BARRING
 from speaker.election import order
 
@@ -51,7 +52,7 @@ class Judge:
     """Judges one run of a scenario: `begin` at the first fault, `broken` at the end."""
 
     def __init__(
-        self, scenario: Scenario, world: "World", cast: Cast, faults: Sequence[Fault]
+        self, scenario: FailoverScenario, world: "World", cast: Cast, faults: Sequence[Fault]
     ) -> None:
         self._scenario = scenario
         self._world = world
@@ -90,9 +91,11 @@ class Judge:
         scenario, owner = self._scenario, self._cast.orders[ip][0]
         strikes = {f.kind for f in self._faults if owner in f.nodes or not f.nodes}
         silent, moves = scenario.silent, scenario.moves
-        dual, row, who = scenario.dual, scenario.row, ""
+        dual, who = scenario.dual, ""
+        row = dual if scenario.row is None else scenario.row
         if not strikes and not scenario.everyone:
-            silent, moves = MOST_OF_A_BYSTANDER * self._world.setup.ask_interval, 0
+            silent = max(MOST_OF_A_BYSTANDER * self._world.setup.ask_interval, scenario.bystanders)
+            moves = 0
             who = "of a bystander "
             if not scenario.heals:
                 dual = row = 0

@@ -1,7 +1,8 @@
 """What many runs of `sim.failover` gave, kept in files so that an interrupted campaign goes on.
 
 One JSON file a scenario: which code ran (the commit, and a digest of the packages that the
-simulator runs), every seed with its figures, percentiles, and what was broken with its seed.
+simulator runs and of the table of scenarios), every seed with its figures, percentiles, and what
+was broken with its seed.
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any
 from sim.report import percentile
 
 PACKAGES = ("arp", "gossip", "kube", "link", "ndp", "process", "sim", "speaker")
+TABLE = "scenarios.toml"
 _ROOT = Path(__file__).parent.parent
 _DIGITS = 12
 _PERCENTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
@@ -40,18 +42,19 @@ class RecordError(Exception):
     """A results file that cannot be gone on with; the text names it and says why."""
 
 
-def code_digest() -> str:
-    """Give a digest of the code that a run depends on, 12 hex digits."""
+def code_digest(root: Path = _ROOT) -> str:
+    """Give a digest of what a run depends on, the code and the table, 12 hex digits."""
     digest = sha256()
     for package in PACKAGES:
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            digest.update(f"{path.relative_to(_ROOT)}\0".encode() + path.read_bytes())
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    digest.update((root / TABLE).read_bytes())
     return digest.hexdigest()[:_DIGITS]
 
 
 def commit() -> str:
     """Name the last commit of that code, for people; empty outside a checkout."""
-    command = ("git", "log", "-1", "--format=%H", "--", *PACKAGES)
+    command = ("git", "log", "-1", "--format=%H", "--", *PACKAGES, TABLE)
     try:
         done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     except OSError:

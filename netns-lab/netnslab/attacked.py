@@ -118,10 +118,9 @@ def strangers_lines(lines: Iterable[bytes]) -> Counter[str]:
     return counted
 
 
-SCENARIOS = {
+STAGED = {
     "attacked": Scenario(
         _attacked,
-        duration=25.0,
         watch=2.0,
         rate=100,
         cpu=CPU,

@@ -22,7 +22,7 @@ GATHER = 0.002
 
 
 @dataclass(frozen=True)
-class Seen:
+class SpokenFrame:
     """One frame that names a service IP as its sender."""
 
     at: float
@@ -51,7 +51,7 @@ class Capture:
         self.gossip = packet_socket(BRIDGE, ETH_P_IP)
         filters.gossip(self.gossip)
         self._gossiped: deque[Gossiped] = deque(maxlen=MOST_FRAMES)
-        self._seen: dict[str, list[Seen]] = {ip: [] for ip in ips}
+        self._seen: dict[str, list[SpokenFrame]] = {ip: [] for ip in ips}
         self._dropped = 0
 
     def receive(self) -> None:
@@ -65,7 +65,7 @@ class Capture:
             if said is None or seen is None:
                 continue
             if len(seen) < MOST_FRAMES:
-                seen.append(Seen(at, said.mac, said.kind))
+                seen.append(SpokenFrame(at, said.mac, said.kind))
             else:
                 self._dropped += 1
 
@@ -93,7 +93,7 @@ class Capture:
         return self._dropped
 
 
-def _by_mac(seen: list[Seen], start: float) -> dict[str, Any]:
+def _by_mac(seen: list[SpokenFrame], start: float) -> dict[str, Any]:
     macs: dict[str, Any] = {}
     unasked: dict[tuple[str, str], list[float]] = {}
     for one in seen:

@@ -11,16 +11,16 @@ from typing import Any
 import click
 from rich.console import Console
 
-from netnslab import cost, matrix, report, sandbox, scenarios, tables
+from netnslab import cost, faults, matrix, report, sandbox, tables
 from netnslab import demo as demonstration
 from netnslab.addresses import MOST_NODES, MOST_SERVICES
 from netnslab.errors import LabError
-from netnslab.faults import SCENARIOS
+from netnslab.faults import Course, CourseResult
 from netnslab.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, Options
 from netnslab.limits import TABLES, Limits
 from netnslab.node import DEFAULT_SPEAKER
 from netnslab.probe import usual_rate
-from netnslab.scenarios import Course, Result
+from netnslab.scenarios import SCENARIOS
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 RESULTS, SHORT_RESULTS = report.ROOT / "docs/failover", report.ROOT / "build/lab"
@@ -91,7 +91,7 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
     random = Random(chosen["seed"])  # noqa: S311
     course = Course(scenario, chosen["runs"], limits, duration)
     with Lab(options) as lab:
-        result = scenarios.run(lab, course, random)
+        result = faults.run(lab, course, random)
     _hand_in(scenario, {**_given(options, course), **_kept(chosen)}, limits, result, chosen)
     sys.exit(0 if result.ok else FAILED)
 
@@ -132,7 +132,7 @@ def _hand_in(
     scenario: str,
     given: dict[str, Any],
     limits: Limits,
-    result: Result,
+    result: CourseResult,
     chosen: dict[str, Any],
 ) -> None:
     """Writes the file and prints what a person asked to see."""

@@ -13,7 +13,7 @@ CPU_LIMIT, BYTES_LIMIT = 2.0, 6 * 1024
 
 
 @dataclass(frozen=True)
-class Cost:
+class NodeCost:
     """One node: per cent of a core, and bytes of frames a second."""
 
     node: str
@@ -26,7 +26,7 @@ class Cost:
         return self.cpu <= CPU_LIMIT and self.sent <= BYTES_LIMIT
 
 
-def measure(lab: Lab, seconds: float) -> list[Cost]:
+def measure(lab: Lab, seconds: float) -> list[NodeCost]:
     """Starts all speakers, takes every instrument away, and looks at each node for a while."""
     lab.start()
     for instrument in (lab.prober, lab.tcp, lab.observer, lab.capture):
@@ -38,7 +38,7 @@ def measure(lab: Lab, seconds: float) -> list[Cost]:
     for name, node in lab.nodes.items():
         (at, cpu, sent), (then, cpu_then, sent_then) = _spent(node.pid), before[name]
         lasted = at - then
-        costs.append(Cost(name, 100 * (cpu - cpu_then) / lasted, (sent - sent_then) / lasted))
+        costs.append(NodeCost(name, 100 * (cpu - cpu_then) / lasted, (sent - sent_then) / lasted))
     return costs
 
 

@@ -9,10 +9,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from netnslab import report, scenarios
+from netnslab import faults, report
+from netnslab.faults import CourseResult, MeasuredFault
 from netnslab.laboratory import Lab, NotConvergedError, Options
 from netnslab.limits import MEMBERLIST
-from netnslab.scenarios import Fault, Result
 from netnslab.strike import Strike
 from netnslab.verdict import Bystanders, Row
 
@@ -29,7 +29,7 @@ class Show:
 
     def __init__(self, console: Console) -> None:
         self.lab: Lab | None = None
-        self.fault: Fault | None = None
+        self.fault: MeasuredFault | None = None
         self._console = console
         self._stage = "starting"
         self._drawn = 0.0
@@ -49,7 +49,7 @@ class Show:
         self._stage = text
         self._console.print(text, markup=False)
 
-    def struck(self, fault: Fault) -> None:
+    def struck(self, fault: MeasuredFault) -> None:
         """From here on outages and announcements count."""
         self.fault = fault
         hit = ", ".join(fault.hit)
@@ -145,15 +145,15 @@ def _summary(rows: list[Row]) -> Table:
     return table
 
 
-def _perform(lab: Lab, show: Show) -> Result:
+def _perform(lab: Lab, show: Show) -> CourseResult:
     show.stage(f"starting {NODES} speakers with encrypted gossip for {SERVICES} service IPs")
     lab.start()
     # The one that owns most, so that there is something to see.
     owned = [lab.client_owners()[ip] for ip in lab.ips]
     victim = max(lab.names, key=owned.count)
-    result = Result([], Bystanders(), [])
+    result = CourseResult([], Bystanders(), [])
     strike = Strike([lab.nodes[victim]], 1, 0.0)
-    scenarios.run_once(lab, "power-off", strike, result, LIMITS, show.struck)
+    faults.run_once(lab, "power-off", strike, result, LIMITS, show.struck)
     return result
 
 
@@ -171,7 +171,7 @@ def play(chosen: Options) -> bool:
             return False
         show.lab = None
         show.stage("stopping the remaining speakers")
-        failures = scenarios.judge(result, LIMITS)
+        failures = faults.judge(result, LIMITS)
         lab.stop()
     console.print(_summary(result.rows))
     console.print(report.bystanders_line(result.bystanders))

@@ -10,17 +10,14 @@ from typing import Any
 from netnslab import oracle, rules
 from netnslab.laboratory import Lab
 from netnslab.node import Node
+from netnslab.scenario_table import TABLE
 from netnslab.strike import Injected, Scenario, Strike
 
-# Beyond every memory of gossip, which forgets its dead after 38 s.
-LONG = 120.0
 # What a return or a heal may bring about is looked at for so long, and then the end awaited.
 AFTERWARDS = 5.0
 # The heir is stopped when it has had the IPs for a few seconds.
 BETWEEN = 6.0
 EXITS_WITHIN = 5.0
-# A hosts' usual limit. Each is asked 30 times a second.
-FEW = 10
 # Long runs ask less often, or the questions would be what the machine is busy with.
 RATE = 200
 
@@ -94,61 +91,46 @@ def _heir(lab: Lab, first: str) -> list[str]:
     return [oracle.owner(owned, [name for name in lab.names if name != first])]
 
 
-def returns(inject: Inject, duration: float, **rest: Any) -> Scenario:
+def returns(inject: Inject, **rest: Any) -> Scenario:
     """One node is struck, and owns again in the end."""
-    scenario = Scenario(inject, survives=True, duration=duration, watch=AFTERWARDS, rate=RATE)
-    return replace(scenario, **rest)
+    return replace(Scenario(inject, survives=True, watch=AFTERWARDS, rate=RATE), **rest)
 
 
-def nothing_moves(inject: Inject, duration: float, **rest: Any) -> Scenario:
+def nothing_moves(inject: Inject, **rest: Any) -> Scenario:
     """Every IP is looked at, and none of them needs to move."""
-    return returns(inject, duration, calm=True, everyone=True, **rest)
+    return returns(inject, calm=True, everyone=True, **rest)
 
 
-def _parts(nodes: int, away: int, islands: int = 1) -> Scenario:
-    return Scenario(
-        healing(partial(parted, islands)),
-        survives=True,
-        everyone=True,
-        duration=45.0,
-        watch=AFTERWARDS,
-        victims=lambda _nodes: away,
-        nodes=nodes,
-        services=nodes,
-        rate=RATE,
-    )
+def _parts(name: str) -> Scenario:
+    """All groups of the table but the first, with which the clients are, go to islands."""
+    inject = healing(partial(parted, len(TABLE[name].groups) - 1))
+    return returns(inject, everyone=True)
 
 
-_SILENT = healing(_taken_out)
+_SILENT = returns(healing(_taken_out))
 _NO_REQUESTS = _filtered(rules.no_echo_requests(), everywhere=True)
 _NO_REPLIES = _filtered(rules.no_echo_replies(), everywhere=False)
-_FEW_REQUESTS = _filtered(rules.few_echo_requests(FEW), everywhere=True)
+# A host's usual limit is 10. Each is asked 30 times a second.
+_FEW_REQUESTS = _filtered(
+    rules.few_echo_requests(round(TABLE["echo-limited"].amount)), everywhere=True
+)
 
-SCENARIOS = {
-    "gossip-cut-120": nothing_moves(_dropped(lambda _victims: rules.no_gossip()), LONG),
-    "kill-120": returns(killed, LONG),
-    "heir-stopped": Scenario(_heir_stopped, duration=90.0, besides=_heir, nodes=4, rate=RATE),
-    "deaf": returns(_dropped(lambda victims: rules.deaf_port(victims[0].host.port)), 90.0),
-    "mute": returns(_dropped(lambda victims: rules.mute_port(victims[0].host.port)), 90.0),
+STAGED = {
+    "gossip-cut-120": nothing_moves(_dropped(lambda _victims: rules.no_gossip())),
+    "kill-120": returns(killed),
+    "heir-stopped": Scenario(_heir_stopped, besides=_heir, rate=RATE),
+    "deaf": returns(_dropped(lambda victims: rules.deaf_port(victims[0].host.port))),
+    "mute": returns(_dropped(lambda victims: rules.mute_port(victims[0].host.port))),
     "one-way": nothing_moves(
-        _dropped(lambda victims: rules.one_way(victims[0].host.port, victims[1].host.port)),
-        90.0,
-        victims=lambda _nodes: 2,
+        _dropped(lambda victims: rules.one_way(victims[0].host.port, victims[1].host.port))
     ),
-    "echo-filtered": nothing_moves(_NO_REQUESTS, 90.0),
-    "echo-filtered-one": nothing_moves(_NO_REPLIES, 90.0),
-    "echo-limited": nothing_moves(_FEW_REQUESTS, 90.0),
-    "silent-8": returns(_SILENT, 8.0),
-    "silent-60": returns(_SILENT, 60.0),
-    "switch-pause-60": Scenario(
-        _dropped(lambda _victims: rules.paused()),
-        survives=True,
-        everyone=True,
-        duration=60.0,
-        watch=AFTERWARDS,
-        rate=RATE,
-    ),
-    "partition-2-2": _parts(4, 2),
-    "partition-2-3": _parts(5, 3),
-    "partition-2-2-2": _parts(6, 4, islands=2),
+    "echo-filtered": nothing_moves(_NO_REQUESTS),
+    "echo-filtered-one": nothing_moves(_NO_REPLIES),
+    "echo-limited": nothing_moves(_FEW_REQUESTS),
+    "silent-8": _SILENT,
+    "silent-60": _SILENT,
+    "switch-pause-60": returns(_dropped(lambda _victims: rules.paused()), everyone=True),
+    "partition-2-2": _parts("partition-2-2"),
+    "partition-2-3": _parts("partition-2-3"),
+    "partition-2-2-2": _parts("partition-2-2-2"),
 }

@@ -63,7 +63,7 @@ class Ring:
         return self._next - now
 
 
-class Observer:
+class SecondHost:
     """Asks, and keeps what was answered."""
 
     def __init__(self, own_ip: str, ips: list[str]) -> None:
@@ -138,7 +138,7 @@ class Observer:
 def main() -> None:
     """Asks until the lab goes."""
     given = settings()
-    observer = Observer(given["ip"], given["ips"])
+    observer = SecondHost(given["ip"], given["ips"])
     console = Console({"window": observer.window, "mark": observer.mark, "focus": observer.focus})
     console.ready()
     while True:

@@ -14,15 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from netnslab import measure, verdict
+from netnslab.faults import CourseResult
 from netnslab.limits import Limits
 from netnslab.observer import INTERVAL
-from netnslab.scenarios import Result
+from netnslab.scenario_table import TABLE
 from netnslab.verdict import Bystanders, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 # Whatever can change a result: documents and tests cannot.
 MEASURED = (
     *("speaker", "gossip", "arp", "ndp", "link", "kube", "process", "netns-lab", "requirements"),
+    "scenarios.toml",
     ":(exclude,glob)**/*.md",
 )
 COLUMNS = (
@@ -88,7 +90,7 @@ def summary(rows: list[Row]) -> dict[str, float]:
     return shown
 
 
-def as_json(given: dict[str, Any], limits: Limits, result: Result) -> str:
+def as_json(given: dict[str, Any], limits: Limits, result: CourseResult) -> str:
     """The whole result as one JSON document: a line for each IP of each fault."""
     document = {
         **given,
@@ -154,8 +156,9 @@ def bystanders_line(seen: Bystanders) -> str:
     )
 
 
-def show(scenario: str, result: Result, console: Console) -> None:
-    """Prints the table, the bystanders, and every failure."""
+def show(scenario: str, result: CourseResult, console: Console) -> None:
+    """Prints what happened, the table, the bystanders, and every failure."""
+    console.print(f"{scenario}: {TABLE[scenario].what}", markup=False)
     console.print(table(result.rows, scenario))
     console.print(bystanders_line(result.bystanders))
     for note in result.notes:

@@ -1,306 +1,241 @@
-"""The measurement around each fault: the same steps for all of them."""
+"""The scenarios: what scenarios.toml says of each, and how the lab does it to a cluster.
 
+Those that heal while the instruments look on are in `lasting`, those of the speakers' surroundings
+in `surroundings`, and the siege in `attacked`.
+"""
+
+import signal
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from random import Random
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
-from netnslab import oracle, verdict, wire
+from netnslab import attacked, lasting, rules, surroundings
 from netnslab.errors import LabError
-from netnslab.faults import SCENARIOS
-from netnslab.laboratory import STEADY, Lab, NotConvergedError
-from netnslab.limits import Limits
-from netnslab.strike import Injected, Strike
-from netnslab.verdict import Bystanders, Row
+from netnslab.instrument import Instrument
+from netnslab.laboratory import Lab
+from netnslab.node import Node
+from netnslab.scenario_table import FILE, TABLE, Entry, TableError
+from netnslab.strike import Injected, Scenario, Strike
 
-# An answer may still be on its way when the window closes.
-STRAGGLERS = 0.3
-
-
-@dataclass
-class Fault:
-    """One fault in the course of being measured: who is hit, since when, what is expected.
-
-    `newcomers` are those who must be heard on the wire; nobody where all is to stay as it is.
-    `aside` are IPs that move as planned: neither hit nor bystanders.
-    """
-
-    name: str
-    strike: Strike
-    start: float
-    hit: list[str]
-    before: dict[str, str | None]
-    expected: dict[str, str]
-    newcomers: dict[str, str]
-    wire_only: bool
-    aside: list[str] = field(default_factory=list)
-    injected: Injected = field(default_factory=Injected)
-
-    @property
-    def victim(self) -> str:
-        """Whom it hits, as text."""
-        return "+".join(node.name for node in self.strike.victims)
+# How long a machine that reboots still forwards after its speaker has exited.
+FORWARDS_ON = 0.5
+EXITS_WITHIN = 5.0
+# Between the two signals of an impatient person.
+IMPATIENCE = 0.05
+# Losing 5 % of the frames into and again out of every port costs 18.5 % of the questions.
+PLAUSIBLE = (9.0, 28.0)
+STORM_RATE = 20_000
 
 
-def _newcomers(name: str, whole: dict[str, str], without: dict[str, str]) -> dict[str, str]:
-    scenario = SCENARIOS[name]
-    if scenario.calm or scenario.everyone:
-        return {}
-    return whole if name == "rejoin" else without
+def _power_off(lab: Lab, strike: Strike) -> Injected:
+    """All cables in one go, then the processes: nothing of them gets out after the first."""
+    lab.topology.unplug([victim.host for victim in strike.victims])
+    for victim in strike.victims:
+        victim.signal(signal.SIGKILL)
+    for victim in strike.victims:
+        victim.kill()
+    return Injected()
 
 
-def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> Fault:
-    """Brings the cluster into its state before the fault. Raises NotConvergedError."""
-    scenario = SCENARIOS[name]
-    victims = {node.name for node in strike.victims}
-    whole = oracle.owners(lab.ips, lab.names)
-    without = oracle.owners(lab.ips, [node for node in lab.names if node not in victims])
-    besides = scenario.besides(lab, strike.victims[0].name)
-    aside = [ip for ip in lab.ips if whole[ip] in besides]
-    owned = [ip for ip in lab.ips if scenario.everyone or whole[ip] in victims]
-    hit = [ip for ip in owned if ip not in aside]
-    scenario.prepare(lab, strike)
-    lab.focus(hit)
-    lab.warm(hit)
-    now = time.monotonic()
-    lab.mark(now - 1)
-    heard = lab.heard(now - 1, now)
-    return Fault(
-        name=name,
-        strike=strike,
-        start=now,
-        hit=hit,
-        before={ip: lab.wire_owner(heard[ip]) for ip in lab.ips},
-        expected=whole if scenario.survives else without,
-        newcomers=_newcomers(name, whole, without),
-        wire_only=limits.wire_only,
-        aside=aside,
+def _cable_node(lab: Lab, strike: Strike) -> Injected:
+    lab.topology.unplug([victim.host for victim in strike.victims])
+    return Injected()
+
+
+def _cable_switch(lab: Lab, strike: Strike) -> Injected:
+    lab.topology.take_out([victim.host for victim in strike.victims])
+    return Injected()
+
+
+def _uplink(lab: Lab, strike: Strike) -> Injected:
+    """Cuts the announcing link either way, in turn; gossip has its own and goes on."""
+    cut = _cable_node if strike.number % 2 else _cable_switch
+    return cut(lab, strike)
+
+
+def _kill(_lab: Lab, strike: Strike) -> Injected:
+    strike.victims[0].kill()
+    return Injected()
+
+
+def _terminate(victim: Node, signals: int = 1) -> Injected:
+    """Sends SIGTERM, perhaps twice, and times the exit from the last."""
+    victim.signal(signal.SIGTERM)
+    for _ in range(signals - 1):
+        time.sleep(IMPATIENCE)
+        victim.signal(signal.SIGTERM)
+    start = time.monotonic()
+    at = victim.wait(EXITS_WITHIN)
+    code = victim.exit_code()
+    victim.kill()
+    return Injected(None if at is None else round((at - start) * 1000, 1), code)
+
+
+def _stop(lab: Lab, strike: Strike) -> Injected:
+    """As a reboot does: SIGTERM, and soon after the exit the machine forwards no more."""
+    (victim,) = strike.victims
+    injected = _terminate(victim)
+    lab.pass_time(time.monotonic() + FORWARDS_ON)
+    lab.topology.unplug([victim.host])
+    return injected
+
+
+def _stop_twice(_lab: Lab, strike: Strike) -> Injected:
+    # Whoever is told twice need not call it a success.
+    return replace(_terminate(strike.victims[0], signals=2), exit_code=None)
+
+
+def _rolling(lab: Lab, strike: Strike) -> Injected:
+    """Every node in turn is stopped as by a reboot and comes back before the next."""
+    steps: list[Injected] = []
+    for node in lab.nodes.values():
+        began = time.monotonic()
+        steps.append(_stop(lab, Strike([node], strike.number, 0.0)))
+        lab.pass_time(began + strike.duration)
+        lab.topology.plug([node.host])
+        node.start()
+        lab.converge()
+    exits = [step.exit_ms for step in steps if step.exit_ms is not None]
+    return Injected(
+        max(exits) if len(exits) == len(steps) else None,
+        next((step.exit_code for step in steps if step.exit_code), 0),
     )
 
 
-def _moves(lab: Lab, heard: dict[str, Any], before: str | None) -> int:
-    """Changes of the answering MAC, the one from before the fault included."""
-    first = lab.macs.get(heard["macs"][0]) if heard["macs"] else before
-    return int(heard["moves"]) + (first != before)
+def _freeze(lab: Lab, strike: Strike) -> Injected:
+    (victim,) = strike.victims
+    victim.signal(signal.SIGSTOP)
+    lab.pass_time(time.monotonic() + strike.duration)
+    # Before the signal, or what the speaker does at once would count as done while it was frozen.
+    thawed = time.monotonic()
+    victim.signal(signal.SIGCONT)
+    return Injected(thawed=thawed)
 
 
-@dataclass
-class Readings:
-    """What all instruments say about one fault's window, by IP."""
-
-    heard: dict[str, Any]
-    probed: dict[str, Any]
-    tcp: dict[str, Any]
-    frames: dict[str, Any]
-    last: dict[str, Any]
-    client: dict[str, str | None]
-    second: dict[str, str | None]
-    healed: dict[str, Any] | None = None
-    contact: float | None = None
+def _start(_lab: Lab, strike: Strike) -> Injected:
+    strike.victims[0].start()
+    return Injected()
 
 
-def _read(lab: Lab, fault: Fault) -> Readings:
-    """Closes the window and reads the instruments."""
-    start, end = fault.start, time.monotonic()
-    lab.pass_time(end + STRAGGLERS)
-    readings = Readings(
-        heard=lab.heard(start, end),
-        probed=lab.prober.ask("window", start=start, end=end),
-        tcp=lab.tcp.ask("window", start=start, end=end),
-        frames=lab.capture.ask("since", start=start),
-        last=lab.heard(end - 0.5, end),
-        client=lab.client_owners(),
-        second=lab.client_owners(lab.topology.observer),
-    )
-    if fault.injected.healed is not None:
-        readings.healed = lab.heard(fault.injected.healed, end)
-    if fault.injected.thawed is not None:
-        mac = fault.strike.victims[0].host.mac
-        readings.contact = lab.capture.ask("contact", mac=mac, start=fault.injected.thawed)
-    return readings
+def _dropping(script: Callable[[Strike], str]) -> Callable[[Lab, Strike], Injected]:
+    """A fault of the switch that passes: these rules for so many seconds."""
+
+    def inject(lab: Lab, strike: Strike) -> Injected:
+        rules_now = script(strike)
+        start = time.monotonic()
+        lab.topology.drop(rules_now)
+        midway = time.monotonic()
+        # What loading took counts as half in force already, and so does what clearing will take.
+        rest = strike.duration - (midway - start)
+        lab.pass_time(midway + rest - 0.1)
+        time.sleep(max(0.0, midway + rest - time.monotonic()))
+        lab.topology.undrop()
+        return Injected(notes=[f"frames dropped for {(time.monotonic() - midway) * 1000:.0f} ms"])
+
+    return inject
 
 
-def _noise(lab: Lab, frames: dict[str, Any], before: str | None) -> int:
-    """Frames that were no plain answers to a question, of all who had not owned the IP."""
-    heirs = (seen["kinds"] for mac, seen in frames.items() if lab.macs.get(mac) != before)
-    return sum(n for kinds in heirs for kind, n in kinds.items() if kind not in wire.PLAIN)
+def _loss(lab: Lab, strike: Strike) -> Injected:
+    """First shows that frames are lost, and how many."""
+    start = time.monotonic()
+    lab.topology.drop(rules.lossy(100 * TABLE["loss"].amount))
+    lab.pass_time(start + strike.duration)
+    heard = lab.heard(start, time.monotonic())
+    lab.topology.undrop()
+    asked = sum(row["asked"] for row in heard.values())
+    answered = sum(row["answered"] for row in heard.values())
+    protocol = "NDP" if lab.options.family == 6 else "ARP"
+    share = 100 * (1 - answered / max(1, asked))
+    if not PLAUSIBLE[0] < share < PLAUSIBLE[1]:
+        raise LabError(f"{share:.1f} % of the round trips failed: that is not the loss asked for")
+    return Injected(notes=[f"{share:.1f} % of {asked} round trips of {protocol} failed"])
 
 
-def _noise_ms(begun: dict[str, int]) -> dict[str, int]:
-    """When each kind of such frames began."""
-    return {kind: after for kind, after in begun.items() if kind not in wire.PLAIN}
-
-
-def _early(lab: Lab, fault: Fault, ip: str, readings: Readings) -> bool:
-    """Whether a thawed owner spoke for the IP before anybody's gossip had reached it."""
-    thawed = fault.injected.thawed
-    if thawed is None or SCENARIOS[fault.name].calm:
-        return False
-    mac = fault.strike.victims[0].host.mac
-    spoke = lab.capture.ask("since", start=thawed)[ip].get(mac)
-    if spoke is None:
-        return False
-    return readings.contact is None or thawed + spoke["first_ms"] / 1000 < readings.contact
-
-
-def _handover(lab: Lab, fault: Fault, ip: str, frames: dict[str, Any]) -> float | None:
-    """Until the new owner had spoken and the old one had spoken for the last time, in ms."""
-    new = frames.get(lab.topology.nodes[fault.expected[ip]].mac)
-    old = lab.topology.nodes.get(fault.before[ip] or "")
-    if new is None or old is None:
-        return None
-    return float(max(new["first_ms"], frames.get(old.mac, {}).get("last_ms", 0.0)))
-
-
-def _rounded(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else round(milliseconds, 1)
-
-
-def _row(lab: Lab, fault: Fault, ip: str, readings: Readings) -> Row:
-    heard, probe, frames = readings.heard[ip], readings.probed["ips"][ip], readings.frames[ip]
-    newcomer = fault.newcomers.get(ip)
-    seen = frames.get(lab.topology.nodes[newcomer].mac) if newcomer else None
-    handover = _handover(lab, fault, ip, frames)
-    before = fault.before[ip]
-    healed = readings.healed[ip] if readings.healed is not None else {}
-    return Row(
-        run=fault.strike.number,
-        victim=fault.victim,
-        ip=ip,
-        sent=probe["sent"],
-        lost=probe["lost"],
-        outage_ms=round(probe["outage_ms"], 1),
-        takeover_ms=round(seen["first_ms"], 1) if seen else None,
-        silent_ms=round(heard["silent_ms"], 1),
-        dual_answer_ms=round(heard["dual_answer_ms"], 1),
-        owner_before=before,
-        owner_after=lab.wire_owner(readings.last[ip]),
-        moves=_moves(lab, heard, before),
-        expected=fault.expected[ip],
-        client_after=readings.client[ip],
-        second_after=readings.second[ip],
-        prober_gap_ms=round(readings.probed["prober_gap_ms"], 1),
-        newcomer=newcomer,
-        claimants=sum(lab.macs.get(mac) != before for mac in frames),
-        noise=_noise(lab, frames, before),
-        noise_ms=_noise_ms(seen["begin_ms"]) if seen else {},
-        asked=heard["asked"],
-        late=heard["late"],
-        answer_ms=round(heard["answer_ms"], 2),
-        answer_p99_ms=round(heard["answer_p99_ms"], 2),
-        busiest=max((by_mac["busiest"] for by_mac in frames.values()), default=0),
-        early=_early(lab, fault, ip, readings),
-        handover_ms=_rounded(handover),
-        exit_ms=fault.injected.exit_ms,
-        exit_code=fault.injected.exit_code,
-        heal_dual_ms=_rounded(healed.get("dual_answer_ms")),
-        heal_silent_ms=_rounded(healed.get("silent_ms")),
-        **readings.tcp[ip],
-    )
-
-
-def _measure(lab: Lab, fault: Fault, bystanders: Bystanders) -> tuple[list[Row], Bystanders]:
-    readings = _read(lab, fault)
-    rows: list[Row] = []
-    for ip in lab.ips:
-        row = _row(lab, fault, ip, readings)
-        if ip in fault.hit:
-            rows.append(row)
-        elif ip not in fault.aside:
-            bystanders = bystanders.plus(row)
-    return rows, bystanders
-
-
-@dataclass
-class Result:
-    """What a whole scenario brought; `notes` are what the faults measured themselves."""
-
-    rows: list[Row]
-    bystanders: Bystanders
-    failures: list[str]
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Passed: something was measured, and nothing of it fails."""
-        return bool(self.rows) and not self.failures
-
-
-def run_once(
-    lab: Lab,
-    name: str,
-    strike: Strike,
-    result: Result,
-    limits: Limits,
-    struck: Callable[[Fault], Any] = lambda _fault: None,
-) -> None:
-    """One fault on a healthy cluster, added to `result`. Raises NotConvergedError.
-
-    `struck` is told just before it.
-    """
-    scenario = SCENARIOS[name]
-    fault = _prepare(lab, name, strike, limits)
-    struck(fault)
-    fault.start = time.monotonic()
-    fault.injected = scenario.inject(lab, strike)
-    # What settled during the fault must still stand a while after it.
-    lab.pass_time(time.monotonic() + STEADY + min(scenario.watch, lab.options.watch_at_most))
-    lab.wait_until(
-        lambda: lab.settled(fault.expected, wire_only=fault.wire_only),
-        max(lab.options.settle_within, scenario.settle),
-    )
-    rows, result.bystanders = _measure(lab, fault, result.bystanders)
-    result.rows += rows
-    result.notes += [f"run {strike.number}: {note}" for note in fault.injected.notes]
-    result.failures += [f"run {strike.number}: {one}" for one in fault.injected.failures]
-
-
-def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) -> Iterable[Strike]:
-    """Whom each of the faults hits: of those who own something."""
-    owning = sorted(set(oracle.owners(lab.ips, lab.names).values()))
-    scenario = SCENARIOS[name]
-    many = scenario.victims(len(lab.names))
-    for number in range(1, runs + 1):
-        victims = random.sample(owning, min(many, len(owning)))
-        victims += scenario.besides(lab, victims[0])
-        yield Strike([lab.nodes[victim] for victim in victims], number, duration)
-
-
-@dataclass(frozen=True)
-class Course:
-    """What a person chose about a whole scenario."""
-
-    name: str
-    runs: int
-    limits: Limits
-    duration: float
-    struck: Callable[[int], Any] = lambda _number: None
-
-
-def run(lab: Lab, course: Course, random: Random) -> Result:
-    """Starts the cluster, strikes with repairs in between, and stops it all."""
-    result = Result([], Bystanders(), [])
+def _quota(lab: Lab, strike: Strike) -> Injected:
+    """A storm of broadcasts upon speakers that are short of CPU."""
+    host = lab.topology.observer
+    given = {"mac": host.mac, "rate": STORM_RATE, "family": lab.options.family}
+    storm = Instrument("storm", host, given)
     try:
-        lab.start()
-        for strike in _strikes(lab, course.name, course.runs, random, course.duration):
-            if strike.number > 1:
-                lab.repair()
-                lab.converge()
-            run_once(lab, course.name, strike, result, course.limits)
-            course.struck(strike.number)
-    except NotConvergedError as error:
-        result.failures.append(str(error))
-    try:
-        lab.stop()
-    except LabError as error:
-        result.failures.append(str(error))
-    result.failures += judge(result, course.limits)
-    return result
+        lab.pass_time(time.monotonic() + strike.duration)
+        notes = [f"storm of {storm.ask('rate'):.0f} questions/s"]
+    finally:
+        storm.close()
+    for name, node in lab.nodes.items():
+        if node.group is not None:
+            cut, periods = node.group.throttled()
+            notes.append(f"{name}: {cut} of {periods} periods throttled")
+    return Injected(notes=notes)
 
 
-def judge(result: Result, limits: Limits) -> list[str]:
-    """Every way in which rows, faults and bystanders fail."""
-    failures = [line for row in result.rows for line in verdict.judge(row, limits)]
-    failures += verdict.judge_faults(result.rows, limits)
-    return failures + verdict.judge_bystanders(result.bystanders, limits)
+def _dead_for_good(lab: Lab, strike: Strike) -> None:
+    """Kills the victim's speaker and waits until its heirs have all it owned."""
+    (victim,) = strike.victims
+    victim.kill()
+    lab.topology.unplug([victim.host])
+    lab.converge([name for name in lab.names if name != victim.name])
+    lab.topology.plug([victim.host])
+
+
+def _calm(inject: Callable[[Lab, Strike], Injected]) -> Scenario:
+    return Scenario(inject, survives=True, calm=True, watch=3.0)
+
+
+def _everyone(scenario: Scenario) -> Scenario:
+    return replace(scenario, everyone=True)
+
+
+_POWER_OFF = Scenario(_power_off)
+_BLINK = _calm(_dropping(lambda strike: rules.silent_port(strike.victims[0].host.port)))
+_PAUSE = _everyone(_calm(_dropping(lambda _strike: rules.paused())))
+_FREEZE = Scenario(_freeze, survives=True)
+
+STAGED = {
+    "power-off": _POWER_OFF,
+    "cable-node": Scenario(_cable_node),
+    "cable-switch": Scenario(_cable_switch),
+    "uplink": Scenario(_uplink),
+    "half": _POWER_OFF,
+    "all-but-one": _POWER_OFF,
+    "kill": Scenario(_kill, watch=5.0),
+    "freeze": _FREEZE,
+    "restart": Scenario(lasting.killed, survives=True),
+    "thaw": _FREEZE,
+    "stop": Scenario(_stop),
+    "stop-twice": Scenario(_stop_twice),
+    "rejoin": Scenario(_start, survives=True, prepare=_dead_for_good),
+    "rolling": _everyone(Scenario(_rolling, survives=True)),
+    "blink-100": _BLINK,
+    "blink-250": _BLINK,
+    "blink-500": _BLINK,
+    "blink-1000": _BLINK,
+    "switch-pause-500": _PAUSE,
+    "switch-pause-2000": _PAUSE,
+    "gossip-cut": _everyone(_calm(_dropping(lambda _strike: rules.no_gossip()))),
+    "freeze-1s": _calm(_freeze),
+    # Long runs ask less often, or their record would not fit into memory.
+    "loss": replace(_everyone(_calm(_loss)), rate=100),
+    "quota": replace(_everyone(_calm(_quota)), rate=100, cpu=0.2, watch=5.0),
+    **lasting.STAGED,
+    **surroundings.STAGED,
+    **attacked.STAGED,
+}
+
+
+def _joined(staged: Scenario, entry: Entry) -> Scenario:
+    """The lab's part of a scenario, and what the table says of it."""
+    quorum = () if entry.quorum == "off" else (f"--quorum={entry.quorum}",)
+    return replace(
+        staged,
+        nodes=entry.nodes,
+        services=entry.services,
+        victims=entry.victims,
+        duration=entry.lasts,
+        uplink=entry.uplink,
+        flags=(*staged.flags, *quorum),
+    )
+
+
+for _name in STAGED.keys() ^ TABLE.keys():
+    raise TableError(f"{FILE}: {_name}: not in the table and in STAGED alike")
+SCENARIOS = {name: _joined(STAGED[name], entry) for name, entry in TABLE.items()}

@@ -46,28 +46,24 @@ class Scenario:
     """`inject` returns when the fault is complete.
 
     `survives`: the victims own again in the end; `calm`: nobody needs to take over, the cluster is
-    watched for `watch` seconds more; `everyone`: all IPs are hit, whoever owns them. `victims`: how
-    many of so many nodes. `prepare` brings about the state before the fault. `besides`: further
-    victims, given the first; what they own moves as planned and is neither measured nor a
-    bystander's. `settle`: seconds that the end may take, where that is longer than usual. The rest
-    are the cluster's own settings, where a person does not choose others; `memory`, `flags`,
-    `objects`, `spares`, `held` and `recorded` are as in `laboratory.Options`.
+    watched for `watch` seconds more; `everyone`: all IPs are hit, whoever owns them. `prepare`
+    brings about the state before the fault. `besides`: further victims, given the first; what they
+    own moves as planned and is neither measured nor a bystander's. `settle`: seconds that the end
+    may take, where that is longer than usual. The rest are the cluster's own settings; `cpu`,
+    `memory`, `flags`, `objects`, `spares`, `held` and `recorded` are as in `laboratory.Options`.
+
+    scenarios.toml gives the last five (see `scenarios`), where a person does not choose others.
     """
 
     inject: Callable[[Lab, Strike], Injected]
     survives: bool = False
     calm: bool = False
     everyone: bool = False
-    duration: float = 0.0
     watch: float = 0.0
-    victims: Callable[[int], int] = lambda _nodes: 1
     prepare: Callable[[Lab, Strike], None] = _nothing
     besides: Callable[[Lab, str], list[str]] = _nobody
     settle: float = 0.0
-    nodes: int = 3
-    services: int = 4
     rate: int = 0
-    uplink: bool = False
     cpu: float = 0.0
     memory: int = 0
     flags: tuple[str, ...] = ()
@@ -75,3 +71,8 @@ class Scenario:
     spares: int = 0
     held: bool = False
     recorded: bool = False
+    nodes: int = 0
+    services: int = 0
+    victims: int | str = 1
+    duration: float = 0.0
+    uplink: bool = False

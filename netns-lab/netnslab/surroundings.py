@@ -6,17 +6,18 @@ import time
 from netnslab import oracle, rules
 from netnslab.addresses import moved_ip
 from netnslab.laboratory import Lab
-from netnslab.lasting import AFTERWARDS, LONG, RATE, healing, nothing_moves, parted, returns
+from netnslab.lasting import AFTERWARDS, healing, nothing_moves, parted, returns
 from netnslab.node import Node
+from netnslab.scenario_table import TABLE
 from netnslab.strike import Injected, Scenario, Strike
 
 READY_WITHIN = 5.0
-# A second cable fault every three seconds, and half of the time it is in.
-PERIOD = 3.0
+# From one cut of the cable to the next; half of the time it is in.
+PERIOD = TABLE["flap"].amount
 # As fast as VRRP with short intervals; the fast verdict takes longer.
-FLOATS_AFTER = 0.15
+FLOATS_AFTER = TABLE["floating-address"].amount
 # So much later than the first watch of an API server the last one tells of a change.
-LAG = 1.0
+LAG = TABLE["plan-edit"].amount
 # So long before the heal the minority must have been silent.
 LAST = 2.0
 SERVICE_UNAVAILABLE = 503
@@ -149,29 +150,15 @@ def _policy(lab: Lab, _strike: Strike) -> None:
     lab.topology.filter([node.host for node in lab.nodes.values()], rules.network_policy())
 
 
-_PARTED = Scenario(
-    _minority,
-    survives=True,
-    everyone=True,
-    duration=20.0,
-    watch=AFTERWARDS,
-    victims=lambda _nodes: 3,
-    nodes=5,
-    services=5,
-    rate=RATE,
-    flags=("--quorum=majority",),
-    objects=True,
-)
-
-SCENARIOS = {
-    "new-address": returns(_new_address, 8.0, settle=90.0),
-    "same-name": nothing_moves(_same_name, 15.0, spares=1),
-    "paused-vm": returns(_paused, 15.0, held=True),
+STAGED = {
+    "new-address": returns(_new_address, settle=90.0),
+    "same-name": nothing_moves(_same_name, spares=1),
+    "paused-vm": returns(_paused, held=True),
     # Who has barred itself comes back when that is over.
-    "flap": returns(_flapping, 60.0, settle=90.0),
+    "flap": returns(_flapping, settle=90.0),
     "floating-address": Scenario(_floats_on, prepare=_give_floating),
-    "foreign-kernel": Scenario(_foreign_kernel, duration=5.0, watch=2.0),
-    "plan-edit": Scenario(_plan_edit, duration=3.0, objects=True),
-    "partition-quorum": _PARTED,
-    "guide-scenario-3": nothing_moves(healing(_policy), LONG),
+    "foreign-kernel": Scenario(_foreign_kernel, watch=2.0),
+    "plan-edit": Scenario(_plan_edit, objects=True),
+    "partition-quorum": returns(_minority, everyone=True, objects=True),
+    "guide-scenario-3": nothing_moves(healing(_policy)),
 }

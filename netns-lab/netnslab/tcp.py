@@ -42,7 +42,7 @@ def connection(ip: str, port: int) -> socket.socket:
     return made
 
 
-class Record:
+class Connections:
     """What happened to the connections of one IP: when begun, how long each took (-1: failed)."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Client:
     def __init__(self, ips: list[str], port: int) -> None:
         self.poll = select.epoll()
         self._ips, self._port = ips, port
-        self._records = {ip: Record() for ip in ips}
+        self._records = {ip: Connections() for ip in ips}
         self._open: dict[int, tuple[socket.socket, str, int]] = {}
         self._standing: dict[str, socket.socket] = {}
         self._ip_of: dict[int, str] = {}
@@ -189,7 +189,7 @@ class Client:
         open_by_ip = {ip for _, ip, _ in self._open.values()}
         for ip in self._records:
             if ip not in open_by_ip:
-                self._records[ip] = Record()
+                self._records[ip] = Connections()
         return True
 
 

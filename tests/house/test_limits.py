@@ -46,6 +46,19 @@ def test_file_and_functions_are_short(path: Path) -> None:
     assert not long
 
 
+def test_simulator_and_lab_have_no_class_of_one_name() -> None:
+    """They tell of the same faults in other words; a name that is in both means two things."""
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        folder = path.relative_to(ROOT).parts[0]
+        if folder in ("sim", "netns-lab"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(places) > 50
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 def test_the_median_function_is_short() -> None:
     lengths = sorted(
         lines(node) for path in SOURCES if "tests" not in path.parts for node in functions(path)

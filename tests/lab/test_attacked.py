@@ -14,7 +14,7 @@ import yaml
 
 from netnslab import attacks, cgroups
 from netnslab.addresses import GOSSIP_PORT
-from netnslab.attacked import MEMORY, SCENARIOS, strangers_lines
+from netnslab.attacked import MEMORY, STAGED, strangers_lines
 from netnslab.attacks import TICK, Crowd, Habit
 from netnslab.recorder import Tape
 
@@ -156,5 +156,5 @@ def test_who_takes_more_memory_than_its_group_may_have_is_killed_and_counted() -
 def test_the_scenario_gives_a_speaker_what_the_manifest_does() -> None:
     text = (Path(__file__).parents[2] / "manifests/speaker/daemonset.yaml").read_text()
     (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
-    plan, limits = SCENARIOS["attacked"], container["resources"]["limits"]
+    plan, limits = STAGED["attacked"], container["resources"]["limits"]
     assert limits == {"cpu": f"{plan.cpu * 1000:g}m", "memory": f"{plan.memory}Mi"}

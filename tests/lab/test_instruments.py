@@ -11,7 +11,7 @@ from netnslab.addresses import ASKER_IP, ASKER_IP6, LINK, OBSERVER_IP, STORM_IP,
 from netnslab.instrument import packet_socket, received
 from netnslab.observer import IDENTITIES, Ring, identity_of, mac_of
 from netnslab.probe import Target
-from netnslab.tcp import Record
+from netnslab.tcp import Connections
 from netnslab.topology import Topology
 
 MAC = bytes.fromhex("020000000003")
@@ -83,7 +83,7 @@ def test_an_empty_ring_has_nothing_to_do() -> None:
 def test_only_a_connection_that_worked_when_the_fault_came_was_reset_by_it(
     turn: float, expected: int
 ) -> None:
-    record = Record()
+    record = Connections()
     # The second broke when the cluster had just been started: it was not steady for a second.
     record.resets.extend([90.0, 98.8, 99.1, 99.9, 101.5])
     assert record.window(100.0, 110.0, turn)["tcp_reset"] == expected

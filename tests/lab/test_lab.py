@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from netnslab.cgroups import PREFIX, V1, V2
-from netnslab.faults import SCENARIOS
+from netnslab.scenarios import SCENARIOS
 from netnslab.strike import Scenario
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from netnslab import matrix, tables
-from netnslab.faults import SCENARIOS
 from netnslab.laboratory import Options
+from netnslab.scenarios import SCENARIOS
 
 
 def test_the_full_matrix_knows_every_scenario_of_both_families() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from netnslab.faults import SCENARIOS
 from netnslab.limits import FAILOVER, MEMBERLIST, Limits
+from netnslab.scenarios import SCENARIOS
 from netnslab.verdict import Bystanders, Row, judge, judge_bystanders, judge_faults
 
 GOOD = Row(

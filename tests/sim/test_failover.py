@@ -57,6 +57,16 @@ def test_a_death_is_noticed_at_all() -> None:
     assert table([record], {"power-off": 1.0})[-1].startswith("| power-off | 1 |")
 
 
+def test_half_of_five_are_three_that_die_at_once() -> None:
+    """Owner and heir die together for some seeds, which takes clients longer than one death."""
+    assert max(play("half", seed).silent for seed in range(1, 4)) > 0.6
+
+
+def test_a_node_that_is_stopped_and_started_again_gets_its_ips_back() -> None:
+    assert play("rolling", seed=1).moves == 2
+    assert play("stop-in-turn", seed=1).moves > 0
+
+
 def test_an_interrupted_campaign_goes_on(tmp_path: Path) -> None:
     record = Record.open("stop", "code", tmp_path)
     record.add(Outcome("stop", 3, 0.05, 1, 0, ()))

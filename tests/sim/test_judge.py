@@ -5,17 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from sim.failover import slow_to_heal
-from sim.failover_scenarios import AFTER, BEGIN, SCENARIOS, Cast, Scenario
+from sim.failover import over_the_median
+from sim.failover_scenarios import BEGIN, SCENARIOS, Cast
 from sim.faults import Fault, Kind
 from sim.judge import Judge
 from sim.observer import Seen
 from sim.record import Outcome, Record
+from sim.scenario_table import AFTER, FailoverScenario
 from sim.world import Setup, World
 from speaker.election import order
 
 ONE, TWO = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
-SCENARIO = Scenario(3, lambda rng, cast: [], silent=1.0, moves=2, dual=4, row=2, frames=5.0)
+SCENARIO = FailoverScenario(
+    what="", nodes=3, victims=1, silent=1.0, moves=2, dual=4, row=2, frames=5.0
+)
 
 
 def always(_mac: bytes) -> bool:
@@ -53,7 +56,7 @@ Run = Callable[..., tuple[World, Judge]]
 def calm() -> Run:
     """Run a cluster in which nothing happens, judged as if the fault had."""
 
-    def run(fault: Fault, scenario: Scenario = SCENARIO) -> tuple[World, Judge]:
+    def run(fault: Fault, scenario: FailoverScenario = SCENARIO) -> tuple[World, Judge]:
         setup = Setup(nodes=3, seed=1, services=3, failover_after=0.35, ask_interval=0.05)
         world = World(setup)
         orders = {ip: order(world.machines, str(ip)) for ip in world.service_ips}
@@ -119,6 +122,25 @@ def test_bystanders_may_have_two_answers_while_a_cut_heals(calm: Run) -> None:
     assert len(judge.broken()) == 1
 
 
+def test_bystanders_may_be_silent_for_as_long_as_the_scenario_says(calm: Run) -> None:
+    world, judge = calm(NOBODY, replace(SCENARIO, bystanders=0.2))
+    seen = world.observer.seen[world.service_ips[0]]
+    seen.silent = 0.2
+    assert judge.broken() == ()
+    seen.silent = 0.25
+    assert len(judge.broken()) == 1
+
+
+def test_silence_is_judged_by_the_median_of_all_seeds_too() -> None:
+    record = Record("power-off", "code")
+    for seed, silent in enumerate((0.4, 0.5, 1.0)):
+        record.add(Outcome("power-off", seed, silent, 0, 0, ()))
+    assert list(over_the_median(record)) == []
+    record.add(Outcome("power-off", 3, 0.55, 0, 0, ()))
+    record.add(Outcome("power-off", 4, 0.55, 0, 0, ()))
+    assert len(list(over_the_median(record))) == 1
+
+
 def test_too_many_announcements_a_second_are_broken(calm: Run) -> None:
     world, judge = calm(ALL)
     seen = world.observer.seen[world.service_ips[0]]
@@ -148,10 +170,10 @@ def test_a_heal_is_judged_by_the_median_of_all_seeds() -> None:
     record = Record("partition-2-2", "code")
     for seed, dual in enumerate((0, 6, 40)):
         record.add(Outcome("partition-2-2", seed, 0.0, 0, dual, ()))
-    assert list(slow_to_heal(record)) == []
+    assert list(over_the_median(record)) == []
     record.add(Outcome("partition-2-2", 3, 0.0, 0, 7, ()))
     record.add(Outcome("partition-2-2", 4, 0.0, 0, 7, ()))
-    assert len(list(slow_to_heal(record))) == 1
+    assert len(list(over_the_median(record))) == 1
     other = replace(record, scenario="kill-120")
-    assert not SCENARIOS["kill-120"].heals
-    assert list(slow_to_heal(other)) == []
+    assert SCENARIOS["kill-120"].median_dual is None
+    assert list(over_the_median(other)) == []

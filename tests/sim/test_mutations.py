@@ -250,3 +250,19 @@ def test_a_speaker_that_breaks_a_rule_is_found_out(
     assert play(scenario, seed).broken == ()
     mutation(monkeypatch)
     assert play(scenario, seed).broken != ()
+
+
+def void_unheeded(patch: pytest.MonkeyPatch) -> None:
+    """Let a sign of life that changes who may own wait for whatever has the loop turn next."""
+    patch.setattr(Ownership, "voided", False)
+
+
+@pytest.mark.parametrize(("scenario", "seed"), [("blink-500", 1), ("blink-1000", 2)])
+def test_what_takes_less_than_a_question_is_found_by_asking_more_often(
+    scenario: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two answers for 20 to 50 ms: a question each 50 ms mostly falls beside them."""
+    monkeypatch.setattr("sim.failover.ASK_INTERVAL", 0.01)
+    assert play(scenario, seed).broken == ()
+    void_unheeded(monkeypatch)
+    assert play(scenario, seed).broken != ()
