@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncio_dgram
 from asyncio_dgram.aio import DatagramServer
@@ -16,8 +16,12 @@ from gossip.io import Address, Datagram, Dial, Event, StreamFailure
 from gossip.slots import STRANGER_SECONDS, Cut, Slots
 from gossip.stats import StreamStats
 from gossip.swim import Swim
-from gossip.wire.errors import WireError
-from gossip.wire.stream import StreamReader
+from gossip.turns import Turns
+from gossip.wire.bites import Bites
+from gossip.wire.errors import Refusal, WireError
+from gossip.wire.stream import StreamMessage, StreamReader
+
+T = TypeVar("T")
 
 MAX_OUTGOING = 4096
 MAX_DIALS = 128
@@ -72,6 +76,7 @@ class Agent:
         self.outgoing_dropped = 0
         self.streams = StreamStats()
         self.slots = Slots()
+        self.turns = Turns()
         self._bind = bind
         self._clock = clock
         self._on_event = on_event
@@ -319,17 +324,34 @@ class Agent:
         await self._read_whole(number, reader, progress)
         if not progress.held:
             return
-        reply = self.swim.handle_stream(progress.gathered(), source, self._clock())
+        request = await self._in_bites(
+            number, self.swim.opening_request(progress.gathered(), source)
+        )
         del progress
+        sealing = self.swim.handle_request(request, source, self._clock())
+        del request
         self.slots.handle_piece(number, 0, None, self._clock())
         self.poke()
         writer = self._writers[number]
-        if reply is not None:
+        if sealing is not None:
+            reply = await self._in_bites(number, sealing)
             self.streams.bytes_sent += len(reply)
             writer.write(reply)
             await writer.drain()
         writer.close()
         await writer.wait_closed()
+
+    async def _in_bites(self, number: int, bites: Bites[T]) -> T:
+        """Do long work for a stream while the loop turns, as long as it is wanted."""
+
+        def check() -> None:
+            if number not in self.slots:
+                raise _CutError
+            if (writer := self._writers.get(number)) and writer.transport.is_closing():
+                raise ConnectionResetError
+
+        known = self.slots.known(number)
+        return await self.turns.finish(number, bites, known=known, check=check)
 
     async def _read_whole(
         self, number: int, reader: asyncio.StreamReader, progress: StreamReader
@@ -353,25 +375,43 @@ class Agent:
 
     def _cut_evicted(self) -> None:
         for number in self.slots.evicted():
-            self._writers[number].transport.abort()
+            if writer := self._writers.get(number):
+                writer.transport.abort()
+            self.turns.wake(number)
 
     def _end(self, number: int, cut: Cut | None = None) -> None:
         self.slots.handle_end(number, cut)
-        self._writers.pop(number).transport.abort()
+        self._hang_up(number)
+
+    def _hang_up(self, number: int) -> None:
+        if writer := self._writers.pop(number, None):
+            writer.transport.abort()
 
     async def _dial(self, dial: Dial) -> None:
-        reply = await self._converse(dial)
+        number = self.slots.handle_dialled(dial.to.ip, self._clock())
+        try:
+            reply = await self._converse(number, dial)
+        finally:
+            self._end(number)
         self.swim.handle_reply(dial.id, reply, self._clock())
         self.poke()
 
-    async def _converse(self, dial: Dial) -> bytes | StreamFailure:
+    async def _converse(self, number: int, dial: Dial) -> StreamMessage | Refusal | StreamFailure:
+        """Ask, and open what came of the reply, whole or not."""
         progress = self.swim.streams.reader(accepting=False)
-        failure = StreamFailure.REFUSED
+        failure = StreamFailure.CLOSED
         try:
+            request = await self._in_bites(number, dial.making())
+            failure = StreamFailure.REFUSED
             async with asyncio.timeout(dial.timeout), self._dials:
                 reader, writer = await self._connect(dial.to)
                 failure = StreamFailure.CLOSED
-                await self._ask(dial, reader, writer, progress)
+                self._writers[number] = writer
+                self.streams.dialled += 1
+                self.streams.bytes_sent += len(request)
+                writer.write(request)
+                del request
+                await self._listen_to(number, dial, reader, progress)
         except _CutError:
             return StreamFailure.TOO_LONG
         except TimeoutError:
@@ -379,33 +419,37 @@ class Agent:
         except Exception as error:
             # Whatever it was: `Swim` waits for the end of each dial before the next one there.
             self._on_error("tcp dial", error)
-        return bytes(progress.gathered()) if progress.held else failure
+        # It needs us no more, but what it sent counts until it is opened.
+        self._hang_up(number)
+        return await self._opened(number, progress) if progress.held else failure
+
+    async def _listen_to(
+        self, number: int, dial: Dial, reader: asyncio.StreamReader, progress: StreamReader
+    ) -> None:
+        writer = self._writers[number]
+        await writer.drain()
+        if dial.reply:
+            await self._read_whole(number, reader, progress)
+        else:
+            writer.close()
+            await writer.wait_closed()
+
+    async def _opened(
+        self, number: int, progress: StreamReader
+    ) -> StreamMessage | Refusal | StreamFailure:
+        """Open a reply. The time that this takes is ours, not the peer's, and has a limit too."""
+        try:
+            async with asyncio.timeout(self.swim.config.tcp_timeout):
+                return await self._in_bites(number, self.swim.opening_reply(progress.gathered()))
+        except (_CutError, TimeoutError):
+            return StreamFailure.TOO_LONG
+        except Exception as error:
+            self._on_error("tcp dial", error)
+            return StreamFailure.CLOSED
 
     async def _connect(self, to: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         local = None if self._bind.ip in _ANYWHERE else (self._bind.ip, 0)
         return await asyncio.open_connection(*to, local_addr=local)
-
-    async def _ask(
-        self,
-        dial: Dial,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        progress: StreamReader,
-    ) -> None:
-        number = self.slots.handle_dialled(dial.to.ip, self._clock())
-        self._writers[number] = writer
-        self.streams.dialled += 1
-        self.streams.bytes_sent += len(dial.data)
-        try:
-            writer.write(dial.data)
-            await writer.drain()
-            if dial.reply:
-                await self._read_whole(number, reader, progress)
-            else:
-                writer.close()
-                await writer.wait_closed()
-        finally:
-            self._end(number)
 
 
 def _address(socket_address: Any) -> Address:

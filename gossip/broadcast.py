@@ -65,6 +65,7 @@ class BroadcastQueue:
         newest. What has been in `limit` packets is forgotten.
         """
         chosen: list[_Key] = []
+        places: list[int] = []
         index = 0
         while index < len(self._order) and budget > overhead and len(chosen) < most:
             transmits, _, _ = self._order[index]
@@ -72,20 +73,19 @@ class BroadcastQueue:
             if index < len(self._order) and self._order[index][0] == transmits:
                 key = self._order[index]
                 chosen.append(key)
+                places.append(index)
                 budget += key[1] - overhead
                 index += 1
         parts = [self._items[-key[2]].part for key in chosen]
-        for key in chosen:
-            self._sent(key, limit)
+        # Those are known places: with thousands of others in the queue, looking for each is dear.
+        for place in reversed(places):
+            del self._order[place]
+        for transmits, size, number in chosen:
+            if transmits + 1 < limit:
+                self._place((transmits + 1, size, number))
+            else:
+                self._drop(-number)
         return parts
-
-    def _sent(self, key: _Key, limit: int) -> None:
-        item = self._items[-key[2]]
-        self._forget(key)
-        transmits = key[0] + 1
-        if transmits < limit:
-            self._items[-key[2]] = item
-            self._place((transmits, key[1], key[2]))
 
     def _place(self, key: _Key) -> None:
         insort(self._order, key)
@@ -95,6 +95,9 @@ class BroadcastQueue:
 
     def _forget(self, key: _Key) -> None:
         del self._order[bisect_left(self._order, key)]
-        item = self._items.pop(-key[2])
+        self._drop(-key[2])
+
+    def _drop(self, number: int) -> None:
+        item = self._items.pop(number)
         if item.name is not None:
             del self._keys[item.name]

@@ -1,9 +1,10 @@
 """What goes in and out of `Swim`: addresses, things to send, things that happened."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from gossip.wire.bites import Bites, Deferred, at_once
 from gossip.wire.messages import State
 
 
@@ -25,15 +26,27 @@ class Datagram(NamedTuple):
 class Dial:
     """Open TCP to `to`, send `data`, read one whole reply, hand it to `Swim.handle_reply(id, …)`.
 
-    The driver gives up after `timeout` seconds, and waits for no reply where `reply` is false.
-    A peer that stops in the middle: hand over what came, so that the core can count why.
+    Where it must not stand still, the driver makes the data by `making`. It gives up after
+    `timeout` seconds, and waits for no reply where `reply` is false. A peer that stops in the
+    middle: hand over what came, so that the core can count why.
     """
 
     id: int
-    data: bytes
+    request: bytes | Deferred[bytes] = field(repr=False)
     to: Address
     timeout: float
     reply: bool = True
+
+    @property
+    def data(self) -> bytes:
+        """What to send."""
+        return at_once(self.making())
+
+    def making(self) -> Bites[bytes]:
+        """Make what to send in bites."""
+        if isinstance(self.request, bytes):
+            return self.request
+        return (yield from self.request.making())
 
 
 class StreamFailure(StrEnum):

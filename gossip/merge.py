@@ -16,8 +16,8 @@ from gossip.membership import Membership
 from gossip.stats import Ignored
 from gossip.wire.messages import Alive, Dead, NodeState, PushPull, State, Suspect
 
-BITE = 512
-"""New rows taken at once: about 10 ms."""
+BITE = 192
+"""New rows taken at once: 3 to 4 ms, of the 5 that the loop may stand still."""
 MAX_WAITING = 4
 """Tables of which a part waits. The oldest is done in one piece when more come in."""
 

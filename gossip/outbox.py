@@ -9,6 +9,7 @@ from gossip.io import Address, Datagram, Dial, Transmit
 from gossip.keys import PeerKeys
 from gossip.member import CRC_VERSION, Member
 from gossip.wire import crc
+from gossip.wire.bites import Bites, Deferred
 from gossip.wire.body import encode
 from gossip.wire.compound import MAX_PARTS
 from gossip.wire.messages import TYPES, Message, MessageType
@@ -129,15 +130,15 @@ class Outbox:
         """Ask for a TCP conversation; gives the id that its reply comes back with."""
         self._last_dial += 1
         key = key or self.keys.of(to)
-        data = self.streams.seal(message, dialer=True, nonce=self._nonce, key=key)
+        sealing = self.streams.sealing(message, dialer=True, nonce=self._nonce, key=key)
         self._stats.sent[TYPES[type(message)]] += 1
-        self._waiting.append(Dial(self._last_dial, data, to, timeout, reply))
+        self._waiting.append(Dial(self._last_dial, Deferred(sealing), to, timeout, reply))
         return self._last_dial
 
-    def reply(self, message: Message, key: bytes | None = None) -> bytes:
+    def reply(self, message: Message, key: bytes | None = None) -> Bites[bytes]:
         """Encode the answer within an accepted TCP conversation, in the key of the question."""
         self._stats.sent[TYPES[type(message)]] += 1
-        return self.streams.seal(message, dialer=False, nonce=self._nonce, key=key)
+        return self.streams.sealing(message, dialer=False, nonce=self._nonce, key=key)
 
     def _encode(self, message: Message) -> bytes:
         return encode(message, self._config.wire.ints)

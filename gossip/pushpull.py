@@ -16,6 +16,7 @@ from gossip.membership import Membership
 from gossip.merge import Merger
 from gossip.outbox import SHOUT_LIMIT
 from gossip.stats import Ignored
+from gossip.wire.bites import Bites
 from gossip.wire.errors import Refusal
 from gossip.wire.messages import (
     ErrorReply,
@@ -196,7 +197,9 @@ class Exchanges:
         if dialled.join:
             self._introduce(dialled, known)
 
-    def requested(self, message: PushPull, source: Address, key: bytes | None, now: float) -> bytes:
+    def requested(
+        self, message: PushPull, source: Address, key: bytes | None, now: float
+    ) -> Bites[bytes]:
         """Answer a peer's exchange, then merge it: so a joiner never sees itself in the reply."""
         self._membership.defend(message.nodes, now)
         reply = self._core.outbox.reply(self._state(join=message.join), key)

@@ -100,6 +100,10 @@ class Slots:
         evicted, self._evicted = self._evicted, []
         return evicted
 
+    def known(self, number: int) -> bool:
+        """Tell whether a stream is that of a member or seed; false for one that was cut."""
+        return number in self._streams and self._streams[number].known
+
     def held(self) -> int:
         """Give the bytes of all unfinished streams together."""
         return sum(stream.held for stream in self._streams.values())

@@ -28,6 +28,7 @@ from gossip.reunion import Reunion
 from gossip.rotation import Rotation, freely
 from gossip.stats import Ignored, Stats
 from gossip.table import Table
+from gossip.wire.bites import Bites, at_once
 from gossip.wire.errors import Refusal, WireError
 from gossip.wire.messages import (
     TYPES,
@@ -45,6 +46,7 @@ from gossip.wire.messages import (
     Suspect,
     User,
 )
+from gossip.wire.stream import StreamMessage
 
 if TYPE_CHECKING:
     from random import Random
@@ -154,14 +156,38 @@ class Swim:
         self._after(now)
 
     def handle_stream(self, data: bytes | memoryview, source: Address, now: float) -> bytes | None:
-        """Take one whole request of an accepted TCP stream; give the reply to send, if any."""
+        """Take one whole request of an accepted TCP stream; give the reply to send, if any.
+
+        All at once: a driver that must not stand still opens it, then calls `handle_request`.
+        """
+        sealing = self.handle_request(at_once(self.opening_request(data, source)), source, now)
+        return None if sealing is None else at_once(sealing)
+
+    def opening_request(
+        self, data: bytes | memoryview, source: Address
+    ) -> Bites[StreamMessage | Refusal]:
+        """Open a whole request in bites, which may be done beside anything else."""
         if not self._admits(source):
+            return Refusal.SOURCE
+        return (yield from self._opening(data, accepting=True))
+
+    def opening_reply(self, data: bytes | memoryview) -> Bites[StreamMessage | Refusal]:
+        """Open the reply to a dial in bites, likewise."""
+        return self._opening(data, accepting=False)
+
+    def handle_request(
+        self, request: StreamMessage | Refusal, source: Address, now: float
+    ) -> Bites[bytes] | None:
+        """Take a request that was opened; give the reply to send, if any, which is still to make.
+
+        It says how things are now, whenever it is made.
+        """
+        if request is Refusal.SOURCE:
             return None
-        try:
-            message, key = self._core.outbox.streams.open_keyed(data, accepting=True)
-        except WireError as error:
-            self._stats.refusals[error.reason] += 1
-            return self._core.outbox.reply(ErrorReply(f"refused: {error.reason.value}"))
+        if isinstance(request, Refusal):
+            self._stats.refusals[request] += 1
+            return self._core.outbox.reply(ErrorReply(f"refused: {request.value}"))
+        message, key = request
         self._received(message)
         if self._rotation.active:
             self._note_dialler(message, source, key, now)
@@ -169,8 +195,12 @@ class Swim:
         self._after(now)
         return reply
 
-    def handle_reply(self, dial_id: int, reply: bytes | StreamFailure, now: float) -> None:
-        """Take the whole reply to a `Dial`, or why there is none."""
+    def handle_reply(
+        self, dial_id: int, reply: bytes | StreamMessage | Refusal | StreamFailure, now: float
+    ) -> None:
+        """Take the whole reply to a `Dial`, opened or not, or why there is none."""
+        if isinstance(reply, bytes):
+            reply = at_once(self.opening_reply(reply))
         ours = self._exchanges.owns(dial_id)
         if isinstance(reply, StreamFailure):
             if ours:
@@ -430,7 +460,7 @@ class Swim:
 
     def _answer(
         self, message: Message, source: Address, key: bytes | None, now: float
-    ) -> bytes | None:
+    ) -> Bites[bytes] | None:
         match message:
             case PushPull():
                 return self._exchanges.requested(message, source, key, now)
@@ -444,14 +474,22 @@ class Swim:
                 self._core.ignore(Ignored.UNEXPECTED)
         return None
 
-    def _take_reply(self, dial: int, reply: bytes, now: float) -> None:
+    def _opening(
+        self, data: bytes | memoryview, *, accepting: bool
+    ) -> Bites[StreamMessage | Refusal]:
         try:
-            message, key = self._core.outbox.streams.open_keyed(reply, accepting=False)
+            opened = yield from self._core.outbox.streams.opening(data, accepting=accepting)
         except WireError as error:
-            self._stats.refusals[error.reason] += 1
+            return error.reason
+        return opened
+
+    def _take_reply(self, dial: int, reply: StreamMessage | Refusal, now: float) -> None:
+        if isinstance(reply, Refusal):
+            self._stats.refusals[reply] += 1
             if self._exchanges.owns(dial):
-                self._exchanges.failed(dial, error.reason, now)
+                self._exchanges.failed(dial, reply, now)
             return
+        message, key = reply
         self._received(message)
         if self._rotation.active:
             self._note_answerer(dial, message, key, now)

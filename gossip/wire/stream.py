@@ -7,15 +7,27 @@ The acceptor's reply has no label header, and yet the label is authenticated wit
 
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gossip.wire import compress, crypto, label
+from gossip.wire.bites import BITE, Bites, at_once
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal, WireError
 from gossip.wire.messages import Message, MessageType
 from gossip.wire.packet import WireConfig
-from gossip.wire.streambody import ON_STREAM, BodyScanner, decode_stream, encode_stream
+from gossip.wire.streambody import ON_STREAM, BodyScanner, decoding_stream, encoding_stream
 
 _FRAME = struct.Struct("!BI")
+
+
+class StreamMessage(NamedTuple):
+    """The message of a request or a reply, and the key that it was sealed with, if any."""
+
+    message: Message
+    key: bytes | None
+
+    def __repr__(self) -> str:
+        return f"StreamMessage({type(self.message).__name__})"
 
 
 class StreamCodec:
@@ -42,12 +54,30 @@ class StreamCodec:
 
         `key` is one that need not be the primary.
         """
+        return at_once(self.sealing(message, dialer=dialer, nonce=nonce, key=key))
+
+    def sealing(
+        self,
+        message: Message,
+        *,
+        dialer: bool,
+        nonce: Callable[[], bytes],
+        key: bytes | None = None,
+    ) -> Bites[bytes]:
+        """Make a request or a reply in bites; key and nonce are those of now."""
+        if self._keyring and self._config.verify_outgoing:
+            return self._sealing(message, dialer, key or self._keyring.primary, nonce())
+        return self._sealing(message, dialer, None, b"")
+
+    def _sealing(
+        self, message: Message, dialer: bool, key: bytes | None, nonce: bytes
+    ) -> Bites[bytes]:
         config = self._config
-        data = encode_stream(message, config.ints)
+        data = yield from encoding_stream(message, config.ints)
         if config.compress:
-            data = compress.wrap(data)
-        if self._keyring and config.verify_outgoing:
-            data = self._frame(key or self._keyring.primary, data, nonce())
+            data = yield from compress.wrapping(data)
+        if key is not None:
+            data = self._frame(key, data, nonce)
         if len(data) > config.max_stream:
             raise ValueError(f"a stream of {len(data)} bytes, more than {config.max_stream}")
         return label.add(config.label, data) if dialer else data
@@ -69,10 +99,14 @@ class StreamCodec:
         """Take a whole request or reply apart; WireError if it is refused."""
         return self.open_keyed(data, accepting=accepting)[0]
 
-    def open_keyed(
-        self, data: bytes | memoryview, *, accepting: bool
-    ) -> tuple[Message, bytes | None]:
+    def open_keyed(self, data: bytes | memoryview, *, accepting: bool) -> StreamMessage:
         """Do as `open`, and say which key it was sealed with; None where it was not."""
+        return at_once(self.opening(data, accepting=accepting))
+
+    def opening(self, data: bytes | memoryview, *, accepting: bool) -> Bites[StreamMessage]:
+        """Do as `open_keyed`, in bites, of which the first one takes little memory."""
+        if len(data) > BITE:
+            yield
         plain: bytes | memoryview = label.strip(data, self.expected_label(accepting))
         key = None
         if not plain:
@@ -81,8 +115,8 @@ class StreamCodec:
         if plain[0] == MessageType.ENCRYPT:
             plain, key = self._unframe(memoryview(plain))
         if plain[0] == MessageType.COMPRESS:
-            plain = compress.unwrap(plain, self._config.max_stream)
-        return decode_stream(plain, self._config.max_stream), key
+            plain = yield from compress.unwrapping(plain, self._config.max_stream)
+        return StreamMessage((yield from decoding_stream(plain, self._config.max_stream)), key)
 
     def expected_label(self, accepting: bool) -> bytes:
         """Only what a dialler sends bears the label."""

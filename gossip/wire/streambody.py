@@ -13,16 +13,19 @@ from itertools import pairwise
 
 import msgpack  # type: ignore[import-untyped]
 
+from gossip.wire.bites import PIECE, Bites, at_once
 from gossip.wire.body import MESSAGES, NODE_STATE, IntForm, encode
 from gossip.wire.errors import Refusal, WireError
 from gossip.wire.fields import FLAG, as_map, pack, unpack, unsigned
 from gossip.wire.messages import Message, MessageType, NodeState, PushPull, User
 
 MAX_NODES = 8_192
-"""Rows of a push/pull: more than any table holds, and no more than half a second of reading, for
-which the loop stands still. A row may be one byte, and compress to less."""
+"""Rows of a push/pull: more than any table holds, and no more than half a second of reading. A row
+may be one byte, and compress to less."""
 MAX_ITEM = 8 * 1024
 """Bytes of a header or a node map; a node with the longest name and Meta has about 1,200."""
+ROWS_A_BITE = 64
+"""Rows read or written from one stop to the next; fewer of those that are long."""
 _CACHED_ROWS = 8_192
 _MAX_CACHED_ROW = 256
 """Bytes of a received row; one of a real node has about 100, a hostile one up to `MAX_ITEM`."""
@@ -43,8 +46,13 @@ _USER_KEYS = (b"UserMsgLen",)
 
 def encode_stream(message: Message, ints: IntForm = IntForm.V2) -> bytes:
     """Encode a message with its stream framing; ValueError for what must not be sent."""
+    return at_once(encoding_stream(message, ints))
+
+
+def encoding_stream(message: Message, ints: IntForm = IntForm.V2) -> Bites[bytes]:
+    """Encode in bites."""
     if isinstance(message, PushPull):
-        return _encode_push_pull(message, ints)
+        return (yield from _encoding_push_pull(message, ints))
     if isinstance(message, User):
         header = b"\x81" + pack(b"UserMsgLen") + _pack_signed(len(message.data), ints)
         return bytes((MessageType.USER,)) + header + message.data
@@ -54,16 +62,20 @@ def encode_stream(message: Message, ints: IntForm = IntForm.V2) -> bytes:
     return data
 
 
-def _encode_push_pull(message: PushPull, ints: IntForm) -> bytes:
+def _encoding_push_pull(message: PushPull, ints: IntForm) -> Bites[bytes]:
     if len(message.nodes) > MAX_NODES:
         raise ValueError(f"{len(message.nodes)} nodes, more than {MAX_NODES}")
-    header = (
+    parts = [
         bytes((MessageType.PUSH_PULL, 0x83)),
         pack(b"Join") + pack(message.join),
         pack(b"Nodes") + _pack_signed(len(message.nodes), ints),
         pack(b"UserStateLen") + _pack_signed(len(message.user_state), ints),
-    )
-    return b"".join((*header, *map(_write_row, message.nodes), message.user_state))
+    ]
+    for start in range(0, len(message.nodes), ROWS_A_BITE):
+        if start:
+            yield
+        parts += map(_write_row, message.nodes[start : start + ROWS_A_BITE])
+    return b"".join((*parts, message.user_state))
 
 
 @lru_cache(maxsize=_CACHED_ROWS)
@@ -107,6 +119,11 @@ def _pack_signed(value: int, ints: IntForm) -> bytes:
 
 def decode_stream(data: bytes | memoryview, limit: int) -> Message:
     """Decode a whole stream's message, neither sealed nor compressed; `limit` caps its bytes."""
+    return at_once(decoding_stream(data, limit))
+
+
+def decoding_stream(data: bytes | memoryview, limit: int) -> Bites[Message]:
+    """Decode in bites."""
     view = memoryview(data)
     if not view:
         raise WireError(Refusal.EMPTY)
@@ -115,22 +132,41 @@ def decode_stream(data: bytes | memoryview, limit: int) -> Message:
         raise WireError(Refusal.NESTED)
     scanner = BodyScanner(kind, limit)
     rest = bytes(view[1:])
-    length = scanner.feed(rest)
+    length = yield from _measuring(scanner, rest)
     if length is None or length > len(rest):
         raise WireError(Refusal.TRUNCATED)
     ends, tail = scanner.ends, rest[scanner.ends[-1] : length]
     if kind == MessageType.USER:
         return User(tail)
     if kind == MessageType.PUSH_PULL:
-        rows = [
-            _read_row(rest[a:b]) if b - a <= _MAX_CACHED_ROW else _take_row(rest[a:b])
-            for a, b in pairwise(ends)
-        ]
+        rows = yield from _reading_rows(rest, ends)
         nodes = tuple([row for row in rows if isinstance(row, NodeState)])
         refused = tuple([row for row in rows if isinstance(row, Refusal)])
         return PushPull(scanner.join, nodes, tail, refused)
     message: Message = MESSAGES[kind].read(rest[:length])
     return message
+
+
+def _measuring(scanner: "BodyScanner", rest: bytes) -> Bites[int | None]:
+    """Find the end of what is all here; None where it is not."""
+    for start in range(0, len(rest), PIECE):
+        length = scanner.feed(rest[start : start + PIECE])
+        if length is not None:
+            return length
+        yield
+    return None
+
+
+def _reading_rows(rest: bytes, ends: list[int]) -> Bites[list[NodeState | Refusal]]:
+    rows: list[NodeState | Refusal] = []
+    stop = ends[0] + PIECE
+    for start, end in pairwise(ends):
+        row = rest[start:end]
+        rows.append(_read_row(row) if end - start <= _MAX_CACHED_ROW else _take_row(row))
+        if len(rows) % ROWS_A_BITE == 0 or end > stop:
+            stop = end + PIECE
+            yield
+    return rows
 
 
 class BodyScanner:

@@ -439,7 +439,7 @@ def self_test(data: bytes) -> None:
         assert data[1:2] != b"\x2a"
 
 
-_LZW = (lzw.decompress, lzw.compress, lzw._last_code)
+_LZW = (lzw.decompressing, lzw.compressing, lzw._last_code)
 
 TARGETS = {
     "packet": Target("gossip", partial(_open, _PLAIN), seeds.raw_packets, 100),

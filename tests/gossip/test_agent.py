@@ -4,20 +4,17 @@ import asyncio
 import contextlib
 import errno
 import os
-import random
 import resource
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gossip.agent import MAX_OUTGOING, Agent
-from gossip.config import LOCAL, Config
 from gossip.io import (
     Address,
     Event,
@@ -34,111 +31,11 @@ from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal
 from gossip.wire.messages import CURRENT_VSN, MessageType, Nack, NodeState, State
 from gossip.wire.packet import PacketCodec, WireConfig
-
-FAST = replace(
-    LOCAL,
-    probe_interval=0.2,
-    probe_timeout=0.08,
-    gossip_interval=0.05,
-    suspicion_mult=2,
-    tcp_timeout=0.5,
-    lonely_interval=0.2,
-)
-KEY = b"k" * 32
-HANG = 20.0
-"""Seconds after which a test that waits fails. How soon things come is held in virtual time."""
-
-
-class Node:
-    """An agent with what it saw; closed by `Nodes.close`."""
-
-    def __init__(self, agent: Agent, events: list[Event], errors: list[Exception]) -> None:
-        self.agent = agent
-        self.swim = agent.swim
-        self.events = events
-        self.errors = errors
-
-    def join(self, *others: "Node") -> None:
-        seeds = [other.address for other in others]
-        self.swim.set_seeds(seeds, time.monotonic())
-        self.agent.poke()
-
-    @property
-    def address(self) -> Address:
-        return next(row.address for row in self.swim.members() if row.own)
-
-    def state(self, name: str) -> State | None:
-        return next((row.state for row in self.swim.members() if row.name == name), None)
-
-
-class Nodes:
-    def __init__(self) -> None:
-        self.all: list[Node] = []
-
-    async def start(
-        self,
-        name: str,
-        ip: str,
-        config: Config = FAST,
-        key: bytes | None = KEY,
-        make: type[Swim] = Swim,
-        on_event: Callable[[Event], None] | None = None,
-    ) -> Node:
-        address = Address(ip, _free_port(ip))
-        swim = make(
-            config,
-            name=name,
-            address=address,
-            keyring=Keyring([key]) if key else None,
-            rng=random.Random(name),
-            nonce=lambda: os.urandom(12),
-            incarnation=int(time.time()),
-            now=time.monotonic(),
-        )
-        events: list[Event] = []
-        errors: list[Exception] = []
-        agent = Agent(
-            swim,
-            address,
-            time.monotonic,
-            on_event or events.append,
-            lambda where, error: errors.append(error),
-        )
-        node = Node(agent, events, errors)
-        await agent.start()
-        self.all.append(node)
-        return node
-
-    async def close(self) -> None:
-        for node in self.all:
-            await node.agent.close()
-
-
-def _free_port(ip: str) -> int:
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((ip, 0))
-        return int(probe.getsockname()[1])
-
-
-def _run(scenario: Callable[[Nodes], Coroutine[Any, Any, None]]) -> None:
-    """Run a scenario on the stock loop, and close what it started."""
-
-    async def run() -> None:
-        nodes = Nodes()
-        try:
-            await scenario(nodes)
-        finally:
-            await nodes.close()
-        assert asyncio.all_tasks() == {asyncio.current_task()}, "every task is given back"
-
-    asyncio.run(run())
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HANG):
-        while not condition():  # noqa: ASYNC110 - asks about several nodes, none of which signals
-            await asyncio.sleep(0.01)
+from loopback import FAST, HANG, KEY, Node, Nodes
+from loopback import free_port as _free_port
+from loopback import of_kind as _of
+from loopback import run as _run
+from loopback import until as _until
 
 
 async def _ring(nodes: Nodes) -> tuple[Node, Node, Node]:
@@ -147,10 +44,6 @@ async def _ring(nodes: Nodes) -> tuple[Node, Node, Node]:
     c.join(a)
     await _until(lambda: all(len(node.swim.live()) == 3 for node in (a, b, c)))
     return a, b, c
-
-
-def _of(kind: type[Any], node: Node) -> list[Any]:
-    return [event for event in node.events if isinstance(event, kind)]
 
 
 # ---- a ring

@@ -15,6 +15,8 @@ from gossip.agent import MAX_RETRIES, Agent
 from gossip.config import LOCAL
 from gossip.io import Address, Datagram, StreamFailure
 from gossip.swim import Swim
+from gossip.wire.errors import Refusal
+from gossip.wire.stream import StreamMessage
 
 WITHIN = 10.0
 """Seconds after which a test hangs."""
@@ -48,7 +50,9 @@ class Faulty(Swim):
         self._note("timer")
         super().handle_timeout(now)
 
-    def handle_reply(self, dial_id: int, reply: bytes | StreamFailure, now: float) -> None:
+    def handle_reply(
+        self, dial_id: int, reply: bytes | StreamMessage | Refusal | StreamFailure, now: float
+    ) -> None:
         self._note(f"reply {reply!r}")
         super().handle_reply(dial_id, reply, now)
 

@@ -160,6 +160,7 @@ NO_COUNTERS = {
     "Announcer._changes": _VERSION,
     "Announcer._number": _NUMBERING,
     "BodyScanner._fed": _PROGRESS,
+    "_Reader._fed": _PROGRESS,
     "BodyScanner._head": _PROGRESS,
     "BodyScanner._wanted": _PROGRESS,
     "BroadcastQueue._last_id": _NUMBERING,

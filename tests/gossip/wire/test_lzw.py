@@ -1,7 +1,8 @@
 """LZW and its wrapper: round trips across table overflows, and bombs."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, SupportsIndex
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.wire import compress, lzw
+from gossip.wire.bites import BITE, PIECE, Bites
 from gossip.wire.errors import Refusal, WireError
 from machine import cost
 
@@ -97,13 +99,23 @@ def test_endless_clears_end_in_a_refusal() -> None:
 
 
 class Counted(bytes):
-    """Bytes that note how many of them have been looked at."""
+    """Bytes that note how many of them have been looked at, in slices of them too."""
 
     seen = 0
+    whole: "Counted | None" = None
+
+    def __getitem__(self, at: SupportsIndex | slice) -> Any:
+        found = super().__getitem__(at)
+        if isinstance(found, int):
+            return found
+        part = Counted(found)
+        part.whole = self
+        return part
 
     def __iter__(self) -> Iterator[int]:
+        counter = self.whole or self
         for octet in super().__iter__():
-            self.seen += 1
+            counter.seen += 1
             yield octet
 
 
@@ -129,6 +141,51 @@ def test_an_encoder_may_clear_earlier_than_go_does() -> None:
         codes += [(65 + at % 2, 9 + (at > 254) + (at > 766)) for at in range(1_024)]
     text = lzw.decompress(codes_as_bytes([*codes, (257, 11)]), LIMIT)
     assert text == b"AB" * 512 * 50
+
+
+def spans(bites: Bites[bytes], measure: Callable[[], int]) -> tuple[list[int], bytes]:
+    """Do all of it; give what each bite has added to `measure`, and the result."""
+    found, before = list[int](), measure()
+    while True:
+        try:
+            next(bites)
+        except StopIteration as end:
+            return [*found, measure() - before], end.value
+        found.append(measure() - before)
+        before = measure()
+
+
+@pytest.mark.parametrize("length", [0, 1, BITE - 1, BITE, BITE + 1, 5 * BITE + 7])
+def test_bites_look_at_so_many_bytes_and_come_to_the_same(length: int) -> None:
+    plain = Counted(random.Random(length).randbytes(length))
+    looked_at, packed = spans(lzw.compressing(plain), lambda: plain.seen)
+    assert max(looked_at) <= BITE
+    assert sum(looked_at) == max(0, length - 1), "the first begins a string"
+    assert packed == lzw.compress(bytes(plain))
+
+    body = Counted(packed)
+    looked_at, again = spans(lzw.decompressing(body, 6 * BITE), lambda: body.seen)
+    assert max(looked_at) <= BITE
+    assert sum(looked_at) == len(packed)
+    assert again == plain
+
+
+def test_a_bite_brings_little_output_however_well_it_compressed() -> None:
+    """As many megabytes wait at once as there are streams, each with its first bite."""
+    packed = lzw.compress(bytes(1_000_000))
+    assert len(packed) < BITE
+    bites, plain = spans(lzw.decompressing(packed, 1_000_000), lambda: 0)
+    assert len(plain) == 1_000_000
+    assert len(bites) > 1_000_000 / (lzw.OUTPUT_A_BITE + 4096)
+
+
+@pytest.mark.parametrize("reason", [Refusal.TOO_LONG, Refusal.COMPRESSION])
+def test_bites_end_in_the_same_refusal(reason: Refusal) -> None:
+    packed = lzw.compress(random.Random(1).randbytes(50_000))
+    data, limit = (packed, 49_999) if reason is Refusal.TOO_LONG else (packed[:-2], 60_000)
+    with pytest.raises(WireError) as caught:
+        spans(lzw.decompressing(data, limit), lambda: 0)
+    assert caught.value.reason is reason
 
 
 def test_wrapper_round_trip_and_its_form() -> None:
@@ -179,3 +236,16 @@ def test_wrapper_refuses(data: bytes, wanted: Refusal) -> None:
     with pytest.raises(WireError) as caught:
         compress.unwrap(data, LIMIT)
     assert caught.value.reason is wanted
+
+
+@pytest.mark.parametrize("form", ["map", "array"])
+def test_a_long_wrapper_is_read_piece_by_piece(form: str) -> None:
+    """Whatever a later memberlist adds is passed over, and that takes time too."""
+    text = random.Random(2).randbytes(3 * PIECE)
+    body = lzw.compress(text)
+    unknown = {b"A": [None] * 3 * PIECE, b"Algo": 0, b"Buf": body, b"Z": b"z" * 2 * PIECE}
+    items = unknown if form == "map" else [0, body]
+    data = b"\x09" + msgpack.packb(items, use_bin_type=False)
+    bites, message = spans(compress.unwrapping(data, 4 * PIECE), lambda: 0)
+    assert message == text
+    assert len(bites) >= len(body) // BITE + (len(data) - PIECE) // PIECE
