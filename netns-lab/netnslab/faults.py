@@ -286,12 +286,15 @@ def run(lab: Lab, course: Course, random: Random) -> CourseResult:
     result = CourseResult([], Bystanders(), [])
     try:
         lab.start()
+        last: Strike | None = None
         for strike in _strikes(lab, course.name, course.runs, random, course.duration):
-            if strike.number > 1:
+            if last is not None:
                 lab.repair()
+                lab.renew(last.victims if SCENARIOS[course.name].survives else [])
                 lab.converge()
             run_once(lab, course.name, strike, result, course.limits)
             course.struck(strike.number)
+            last = strike
     except NotConvergedError as error:
         result.failures.append(str(error))
     try:
