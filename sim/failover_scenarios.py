@@ -131,6 +131,16 @@ def _gossip_later(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list
     return [Fault(first, Kind.PARTITION, (rng.choice(cast.owners),), lasts), later]
 
 
+def _starved(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    """When all hold each other dead by gossip, echo is all that they have."""
+    first, lasts = _when(rng), scenario.seconds(rng) or 0.0
+    starves = first + rng.uniform(20.0, lasts - 20.0)
+    return [
+        Fault(first, Kind.GOSSIP_CUT, (), lasts),
+        Fault(starves, Kind.ECHO_LIMITED, (rng.choice(cast.owners),), scenario.amount),
+    ]
+
+
 def _flap(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
     node, first = (rng.choice(cast.owners),), _when(rng)
     period, times = scenario.amount, int((scenario.seconds(rng) or 0.0) / scenario.amount)
@@ -213,6 +223,7 @@ DRAWS: dict[str, Draw] = {
     "loss": _loss,
     "slow": _struck(Kind.SLOW),
     "gossip-cut-120": _struck(Kind.GOSSIP_CUT),
+    "gossip-cut-starved": _starved,
     "kill-120": _struck(Kind.KILL),
     "heir-stopped": _heir_stopped,
     "deaf": _struck(Kind.DEAF),

@@ -423,6 +423,7 @@ class Failover:
         if self._calls.heard(name, peer.address, now):
             # Our kernel may have forgotten its MAC: the answer tells it.
             self._liveness.knock(name, now)
+        self._succession.dead_heard(name, now)
 
     def _greet_back(self, name: str, dead: Peer | None) -> None:
         """Tell one that was held dead for a while, and lived, that it was."""

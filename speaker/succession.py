@@ -16,9 +16,13 @@ from speaker.announcer import Announcer
 from speaker.handover import ASK_INTERVAL, Handover, Released, Yours
 from speaker.letters import Kind, Quiet, Send
 from speaker.roster import Roster
-from speaker.takeover import Ask, Contest, Mode, Take, Takeovers
+from speaker.takeover import ASKS_AT_ONCE, Ask, Contest, Mode, Take, Takeovers
 from speaker.watch import Kernel
 
+ASKED_OF_THE_DEAD = 2
+"""For how many IPs the wire is asked when a node is heard which gossip holds dead."""
+ASK_THE_DEAD, ASK_THE_DEAD_SLOWLY = 0.25, 5.0
+"""Seconds until it is asked again: doubled each time, and anew when an IP is taken over from it."""
 CLAIM_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""
 GRANT_KEPT = 1.0
@@ -117,6 +121,10 @@ class Succession:
         self._reminders: dict[IPAddress, _Reminder] = {}
         self._announce_again_at: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
+        self._asks: list[Ask] = []
+        """For IPs that we answer for, and that somebody who is held dead may own."""
+        self._ask_the_dead_at: dict[str, tuple[float, float]] = {}
+        """By node: when, and how long to wait after that."""
         self._changed: set[str] = set()
         self._foreign: list[ForeignAnswer] = []
         self._quiet_takes: list[IPAddress] = []
@@ -250,6 +258,22 @@ class Succession:
         """The process of a node was judged silent, or declared dead."""
         self._takeovers.owner_gone(name)
 
+    def dead_heard(self, name: str, now: float) -> None:
+        """A node that gossip holds dead was heard: it may own still what we took over from it, when
+        its machine was slow to answer. So the wire is asked while we answer on, for a few of these
+        IPs, each time for others: if it answers for one, all are asked for."""
+        due, wait = self._ask_the_dead_at.get(name, (now, ASK_THE_DEAD))
+        if now < due or not self._dead:
+            return
+        self._keep(self._ask_the_dead_at, name, (now + wait, min(2 * wait, ASK_THE_DEAD_SLOWLY)))
+        for ip in self._taken_from(name)[:ASKED_OF_THE_DEAD]:
+            self._dead[ip] = self._dead.pop(ip)
+            self._asks += [Ask(ip, ifindex) for ifindex in self._announcer.indexes(ip)]
+
+    def _taken_from(self, name: str) -> list[IPAddress]:
+        """Give the IPs that we took over from a dead node, aloud or quietly."""
+        return [ip for ip, dead in self._dead.items() if name in dead and self._mine(ip)]
+
     # ---- what is heard
 
     def heard(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
@@ -265,6 +289,8 @@ class Succession:
             self._hear(ip, ifindex, name)
         elif self._announcer.wants(ip):
             self._note_conflict(ip, ifindex, mac, now)
+            if name is not None and self._answered_by_its_owner(ip, name, ifindex):
+                self._give_back(ip, name, now)
         self._keep(self._claims, (ip, ifindex), Claim(mac, now))
 
     def asked(
@@ -349,9 +375,18 @@ class Succession:
         """Drain the questions to owners on the wire, with the link to ask on."""
         return [
             (self._interfaces[ask.ifindex], ask)
-            for ask in (*self._takeovers.asks(self._now), *self._handover.wire_asks(self._now))
+            for ask in (
+                *self._takeovers.asks(self._now),
+                *self._handover.wire_asks(self._now),
+                *self._own_asks(),
+            )
             if ask.ifindex in self._interfaces
         ]
+
+    def _own_asks(self) -> list[Ask]:
+        asks = self._asks[:ASKS_AT_ONCE]
+        del self._asks[:ASKS_AT_ONCE]
+        return asks
 
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
@@ -383,7 +418,8 @@ class Succession:
         """When `handle_timeout` wants to be called next."""
         again = min(self._announce_again_at.values(), default=_FOREVER)
         remind = min((item.at for item in self._reminders.values()), default=_FOREVER)
-        return min(self._takeovers.deadline(), self._handover.deadline(), again, remind)
+        asks = float("-inf") if self._asks else _FOREVER
+        return min(self._takeovers.deadline(), self._handover.deadline(), again, remind, asks)
 
     def handle_timeout(self, now: float) -> None:
         """Decide takeovers that are due, and remind winners."""
@@ -443,6 +479,20 @@ class Succession:
             quiet = Quiet(owner, self._roster.links(owner), frozenset(ips))
             for payload in letters.encode_quiet(quiet):
                 self._letters.append(Send(Kind.QUIET, self._node, payload, (yours.winner,)))
+
+    def _give_back(self, ip: IPAddress, name: str, now: float) -> None:
+        """The owner lives that we took an IP over from: answer for none of its IPs before the wire
+        was asked for them again."""
+        for taken in self._taken_from(name):
+            self._ask_anew(taken, self._announcer.indexes(taken), now)
+        self._takeovers.answered(ip, name)
+
+    def _answered_by_its_owner(self, ip: IPAddress, name: str, ifindex: int) -> bool:
+        """Tell whether we took the IP over from that node as from a dead one, and it is none. A
+        frame can be forged: the node's kernel has answered an echo of ours, too."""
+        if name not in self._dead.get(ip, ()) or self._takeovers.holds(ip):
+            return False
+        return self._kernel_of(name, (ifindex,)) is Kernel.ANSWERS
 
     def _note_owner(self, ip: IPAddress, name: str) -> None:
         if name != self._node and self._world.lost_its_owner(name):
@@ -536,6 +586,8 @@ class Succession:
             quiet = take.mode is Mode.QUIET
             if quiet:
                 self._quiet_takes.append(take.ip)
+            for name in self._dead.get(take.ip, ()):
+                self._ask_the_dead_at.pop(name, None)
             for service, interfaces in self._waiting.pop(take.ip, {}).items():
                 self._changed.add(service)
                 self._announcer.announce(take.ip, service, interfaces, now, quiet=quiet)

@@ -192,6 +192,11 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Succession, "_links_to_ask", always(()))
 
 
+def the_dead_keep_silent(patch: pytest.MonkeyPatch) -> None:
+    """Do not ask for what was taken over aloud from a node that is held dead and answers again."""
+    patch.setattr(Succession, "dead_heard", nothing)
+
+
 def verdicts_unheard(patch: pytest.MonkeyPatch) -> None:
     """Let the election know nothing of who was judged gone."""
     patch.setattr(Election, "set_bars", nothing)
@@ -240,6 +245,7 @@ def announced_before_elected(patch: pytest.MonkeyPatch) -> None:
         ("plan-edit", 2, winner_does_not_ask),
         ("paused-vm", 1, late_rejoin),
         ("power-off", 1, verdicts_unheard),
+        ("gossip-cut-starved", 1, the_dead_keep_silent),
         ("plan-edit", 1, loser_does_not_wait),
         ("plan-edit", 2, announced_before_elected),
     ],

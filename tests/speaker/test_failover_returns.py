@@ -25,6 +25,7 @@ from speaker.damping import FIRST
 from speaker.failover import PLAN_GRACE, TIDY
 from speaker.letters import Hello, Kind, PeerLink, Quiet, Send
 from speaker.roster import REMEMBERED, Peer
+from speaker.succession import ASK_THE_DEAD_SLOWLY, ASKED_OF_THE_DEAD
 from speaker.takeover import ASKS_AT_ONCE
 from speaker.verdict import Subject
 from speaker.watch import Kernel
@@ -601,4 +602,70 @@ def test_once_others_are_known_a_strangers_answer_holds_nothing_up() -> None:
     node.core.won("ns/a", VIP, None, None, node.now)
     node.core.announced(VIP, ETH0.index, FOREIGN_MAC, node.now)
     node.run(0.1)
+    assert node.answers()
+
+
+# ---- a machine that was silent for a moment, and is held dead by gossip
+
+
+def taken_over(ips: int = 1) -> Node:
+    """It has taken IPs over aloud from b, which gossip holds dead and whose kernel is silent."""
+    node = settled()
+    node.answering.difference_update(LINK_B.ips)
+    node.peers(DEAD_B, C)
+    node.run(1.0)
+    for number in range(ips):
+        node.core.won(f"ns/{number}", VIP + number, None, "b", node.now)
+    node.run(1.0)
+    assert node.answers()
+    node.asked.clear()
+    return node
+
+
+def test_what_was_taken_over_aloud_is_asked_for_when_its_owners_machine_answers_again() -> None:
+    """In a cut of gossip all are dead to each other, and a starved machine misses its echoes."""
+    node = taken_over()
+    node.answering.update(LINK_B.ips)
+    node.run(1.5)
+    assert VIP in node.asked
+    assert node.answers(), "nobody has answered for it"
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert not node.answers()
+    for _ in range(300):
+        node.run(0.01)
+        if node.asked:
+            node.core.announced(node.asked.pop(), ETH0.index, LINK_B.mac, node.now)
+    assert not node.answers()
+    assert node.core.stats().contested == 1
+
+
+def test_if_it_answers_for_one_of_its_ips_none_is_kept_without_a_question() -> None:
+    node = taken_over(ips=10)
+    node.answering.update(LINK_B.ips)
+    node.run(1.5)
+    node.asked.clear()
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert [node.announcer.wants(VIP + number) for number in range(10)] == [False] * 10
+    node.run(0.2)
+    assert set(node.asked) >= {VIP + number for number in range(10)}
+    assert node.announcer.wants(VIP + 1), "nobody has answered for it"
+
+
+def test_a_frame_with_the_mac_of_a_silent_machine_takes_nothing_back() -> None:
+    """Anybody on the segment can send it."""
+    node = taken_over()
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    assert node.answers()
+
+
+def test_a_machine_without_a_speaker_is_asked_for_few_ips_and_ever_more_seldom() -> None:
+    node = taken_over(ips=40)
+    node.answering.update(LINK_B.ips)
+    node.run(2.0)
+    first = len(node.asked)
+    assert 0 < first <= ASKED_OF_THE_DEAD * 5
+    node.asked.clear()
+    node.run(60.0)
+    own = sum(VIP <= ip < VIP + 40 for ip in node.asked)
+    assert 0 < own <= ASKED_OF_THE_DEAD * (60.0 / ASK_THE_DEAD_SLOWLY + 1)
     assert node.answers()
