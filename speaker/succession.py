@@ -268,7 +268,7 @@ class Succession:
         self._keep(self._ask_the_dead_at, name, (now + wait, min(2 * wait, ASK_THE_DEAD_SLOWLY)))
         for ip in self._taken_from(name)[:ASKED_OF_THE_DEAD]:
             self._dead[ip] = self._dead.pop(ip)
-            self._asks += [Ask(ip, ifindex) for ifindex in self._announcer.indexes(ip)]
+            self._asks.extend(Ask(ip, ifindex) for ifindex in self._announcer.indexes(ip))
 
     def _taken_from(self, name: str) -> list[IPAddress]:
         """Give the IPs that we took over from a dead node, aloud or quietly."""

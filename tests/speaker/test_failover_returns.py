@@ -666,6 +666,7 @@ def test_a_machine_without_a_speaker_is_asked_for_few_ips_and_ever_more_seldom()
     assert 0 < first <= ASKED_OF_THE_DEAD * 5
     node.asked.clear()
     node.run(60.0)
-    own = sum(VIP <= ip < VIP + 40 for ip in node.asked)
+    ours = {VIP + number for number in range(40)}
+    own = sum(ip in ours for ip in node.asked)
     assert 0 < own <= ASKED_OF_THE_DEAD * (60.0 / ASK_THE_DEAD_SLOWLY + 1)
     assert node.answers()
