@@ -24,14 +24,15 @@ push/pull brings whom there was no room for."""
 MOST_ADDRESSES = 4
 """Addresses at which one name is asked for: a recorded, old one must not be in the way of the
 true one."""
-TRIES = 4
-"""Pings a candidate: with a tenth of all packets lost, one newcomer in 700 waits for our next
-push/pull."""
+TRIES, LATE_TRIES = 4, 3
+"""Pings a candidate, quick ones and late ones. With a tenth of all packets lost, one newcomer in
+700 needs the late ones; so does one whose process gets no processor for a second, as when it starts
+beside many others. After them it waits for our next push/pull."""
 PINGS_A_SECOND, BURST = 256, 64
 """The pace of the pings: 1 % of a processor; and how many leave at once, about 2 ms of work. A
 thousand names that join a ring together are asked for within four seconds."""
-AGAIN = 0.5
-"""Share of the probe timeout after which the next ping leaves."""
+AGAIN, LATE = 0.5, 4.0
+"""Probe timeouts after which the next ping leaves: after a quick one, and after a late one."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class _Candidate:
     due: float
     first_hand: bool
     """Whether the node itself brought it, in a conversation over TCP."""
-    left: int = TRIES
+    left: int = TRIES + LATE_TRIES
     sequences: list[int] = field(default_factory=list)
     over: bool = False
 
@@ -59,6 +60,8 @@ class Candidates:
         """Those to ping as soon as the pace allows it."""
         self._asked = deque[_Candidate]()
         """Those that may answer still, by the time at which they are due again."""
+        self._late = deque[_Candidate]()
+        """The same of those that did not answer the quick pings."""
         self._paced = float("-inf")
 
     def __len__(self) -> int:
@@ -66,20 +69,21 @@ class Candidates:
 
     def deadline(self) -> float | None:
         """When the next ping may leave, or a candidate is given up."""
-        again = self._asked[0].due if self._asked else None
+        heads = [queue[0].due for queue in (self._asked, self._late) if queue]
+        again = min(heads, default=None)
         if not self._fresh:
             return again
         return self._may_ping() if again is None else min(again, self._may_ping())
 
     def handle_timeout(self, now: float) -> None:
         """Ping whom it is time to ping, and give up who stays silent."""
-        while self._asked and self._asked[0].due <= now:
-            candidate = self._asked.popleft()
-            if candidate.left:
-                self._fresh.append(candidate)
-            elif not candidate.over:
-                self._end(candidate)
-                self._core.ignore(Ignored.NEWCOMER_SILENT)
+        for queue in (self._asked, self._late):
+            while queue and queue[0].due <= now:
+                candidate = queue.popleft()
+                if candidate.left:
+                    self._fresh.append(candidate)
+                elif not candidate.over:
+                    self._give_up(candidate)
         self._ping_fresh(now)
 
     def alive(self, message: Alive, now: float, dialler: Address | None = None) -> None:
@@ -95,7 +99,7 @@ class Candidates:
         candidate = self._known(message, address) or self._begin(message, address, now)
         if candidate is not None:
             candidate.first_hand = candidate.first_hand or first_hand
-        if candidate is not None and address == dialler and candidate.left == TRIES:
+        if candidate is not None and address == dialler and not candidate.sequences:
             self._ping(candidate, now)
         self._ping_fresh(now)
 
@@ -126,6 +130,8 @@ class Candidates:
 
     def _begin(self, message: Alive, address: Address, now: float) -> _Candidate | None:
         same = self._by_name.get(message.node, ())
+        if self._count >= MAX_CANDIDATES:
+            self._make_room()
         if self._count >= MAX_CANDIDATES or len(same) >= MOST_ADDRESSES:
             self._core.ignore(Ignored.NEWCOMERS_FULL)
             return None
@@ -134,6 +140,18 @@ class Candidates:
         self._count += 1
         self._fresh.append(candidate)
         return candidate
+
+    def _make_room(self) -> None:
+        """Who did not answer the quick pings gives way to whoever comes."""
+        while self._late:
+            candidate = self._late.popleft()
+            if not candidate.over:
+                self._give_up(candidate)
+                return
+
+    def _give_up(self, candidate: _Candidate) -> None:
+        self._end(candidate)
+        self._core.ignore(Ignored.NEWCOMER_SILENT)
 
     def _end(self, candidate: _Candidate) -> None:
         name = candidate.message.node
@@ -160,8 +178,9 @@ class Candidates:
         self._pings[sequence] = candidate
         candidate.sequences.append(sequence)
         candidate.left -= 1
-        candidate.due = now + AGAIN * self._core.config.probe_timeout
-        self._asked.append(candidate)
+        late = candidate.left < LATE_TRIES
+        candidate.due = now + (LATE if late else AGAIN) * self._core.config.probe_timeout
+        (self._late if late else self._asked).append(candidate)
         self._paced = max(self._paced, now) + 1 / PINGS_A_SECOND
         own, its = self._core.table.own, candidate.message
         ping = Ping(its.node, sequence, own.addr, own.name, own.port)

@@ -9,6 +9,8 @@ import pytest
 from gossip.candidates import (
     AGAIN,
     BURST,
+    LATE,
+    LATE_TRIES,
     MAX_CANDIDATES,
     MOST_ADDRESSES,
     PINGS_A_SECOND,
@@ -88,8 +90,10 @@ def test_the_silent_are_asked_a_few_times_and_given_up(door: Door, alive: Make) 
     door.hear(alive("n2"))
     door.hear(alive("n2"))
     times = door.wait(60)["n2"]
-    step = AGAIN * LAN.probe_timeout
-    assert times == pytest.approx([began + turn * step for turn in range(TRIES)])
+    quick, late = AGAIN * LAN.probe_timeout, LATE * LAN.probe_timeout
+    expected = [began + turn * quick for turn in range(TRIES + 1)]
+    expected += [expected[-1] + turn * late for turn in range(1, LATE_TRIES)]
+    assert times == pytest.approx(expected)
     assert door.state("n2") is None
     assert door.swim.stats.ignored[Ignored.NEWCOMER_SILENT] == 1
     assert door.swim.stats.ignored[Ignored.REPEATED] == 1
@@ -102,6 +106,31 @@ def test_a_late_answer_counts_until_it_is_given_up(door: Door, alive: Make) -> N
     door.wait(AGAIN * LAN.probe_timeout * (TRIES - 0.5))
     door.hear(Ack(number))
     assert door.state("n2") is State.ALIVE
+
+
+def test_who_gets_no_processor_for_some_seconds_is_let_in_by_a_late_ping(
+    door: Door, alive: Make
+) -> None:
+    """It was told of once, and the next push/pull is half a minute away."""
+    door.hear(alive("n2"))
+    door.wait(3.0)
+    later = door.wait(2.5)["n2"]
+    assert len(later) == 1
+    [*_, number] = door.swim._candidates._pings
+    door.hear(Ack(number))
+    assert door.state("n2") is State.ALIVE
+
+
+def test_who_answers_no_quick_ping_gives_way_to_newcomers(door: Door) -> None:
+    """Slots that last longer must not be easier to fill."""
+    for index in range(MAX_CANDIDATES):
+        door.hear(_named(f"c{index}"))
+    door.wait(MAX_CANDIDATES * (TRIES + 1) / PINGS_A_SECOND + 0.5)
+    assert len(door.swim._candidates) == MAX_CANDIDATES
+    door.hear(_named(f"c{MAX_CANDIDATES}"))
+    assert len(door.swim._candidates) == MAX_CANDIDATES
+    assert f"c{MAX_CANDIDATES}" in door.swim._candidates._by_name
+    assert door.swim.stats.ignored[Ignored.NEWCOMERS_FULL] == 0
 
 
 def test_whom_somebody_names_that_we_dialled_is_a_member_at_once(door: Door, row: Any) -> None:
