@@ -485,6 +485,8 @@ class Succession:
         was asked for them again."""
         for taken in self._taken_from(name):
             self._ask_anew(taken, self._announcer.indexes(taken), now)
+            # Clients believe us still: when gossip is back its owner is told to announce itself.
+            self._keep(self._stopped, taken, None)
         self._takeovers.answered(ip, name)
 
     def _answered_by_its_owner(self, ip: IPAddress, name: str, ifindex: int) -> bool:

@@ -651,6 +651,20 @@ def test_if_it_answers_for_one_of_its_ips_none_is_kept_without_a_question() -> N
     assert node.announcer.wants(VIP + 1), "nobody has answered for it"
 
 
+def test_an_owner_that_got_its_ips_back_is_told_to_announce_them_when_gossip_is_back() -> None:
+    """Clients that followed us would believe us until their entries expire."""
+    node = taken_over()
+    node.answering.update(LINK_B.ips)
+    node.run(1.5)
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.run(0.1)
+    node.peers(B, C)
+    node.core.lost("ns/0", VIP, "b", node.now)
+    [told, *_] = of_kind(node.run(0.5), Kind.YOURS)
+    assert told.to == ("b",)
+    assert letters.decode_ips(told.payload) == {VIP}
+
+
 def test_a_frame_with_the_mac_of_a_silent_machine_takes_nothing_back() -> None:
     """Anybody on the segment can send it."""
     node = taken_over()
