@@ -405,8 +405,7 @@ class Daemon:
 
     def _turn(self, now: float) -> None:
         self._tick(now)
-        if self._contact.seeks(now):
-            self._peers.exchange()
+        self._seek(now)
         self._take_members(now)
         # What waits was sent before what follows from all that is known: to whoever owned till now.
         self._layer2.read_dry()
@@ -427,6 +426,10 @@ class Daemon:
             self._wake()
         elif self._cluster is not None and self._ready:
             self._cluster.settled()
+
+    def _seek(self, now: float) -> None:
+        if self._contact.seeks(now):
+            self._peers.exchange()
 
     def _take_members(self, now: float) -> None:
         living = self._peers.live()
@@ -530,8 +533,7 @@ class Daemon:
         """Look up only: most times a heartbeat of contact is all that was due."""
         now, before = clock(), self._contact.changes
         self._tick(now)
-        if self._contact.seeks(now):
-            self._peers.exchange()
+        self._seek(now)
         announcing = self._announcer.deadline()
         if self._contact.changes != before or (announcing is not None and announcing <= now):
             self._wake()

@@ -249,11 +249,6 @@ class Ownership:
         bars = self._handing.bars()
         return bars is not self._bars and bars != self._bars
 
-    @property
-    def held(self) -> bool:
-        """Whether this node is held everywhere, so that it takes nothing new up."""
-        return self._contact.held is not None
-
     def owners(self) -> Mapping[str, str | None]:
         """Return a live, read-only view of the owners, by service."""
         return self._election.owners()
