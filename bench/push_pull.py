@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from gossip import mark
 from gossip.config import LAN
+from gossip.hooks import Hooks
 from gossip.io import Address, Dial
 from gossip.mark import Mark
 from gossip.swim import Swim
@@ -31,6 +32,7 @@ def _node(name: str, ip: str) -> Swim:
         incarnation=_LIFE,
         now=0.0,
         meta=mark.encode(Mark(rng.getrandbits(32))),
+        hooks=Hooks(of_our_kind=mark.is_marked),
     )
 
 

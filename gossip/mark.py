@@ -49,6 +49,11 @@ def encode(mark: Mark) -> bytes:
     return _LAYOUT.pack(MAGIC, mark.version, mark.flags, mark.start_id)
 
 
+def is_marked(meta: bytes) -> bool:
+    """Tell whether it is the Meta of a node of our kind."""
+    return decode(meta) is not None
+
+
 def decode(meta: bytes) -> Mark | None:
     """Read a mark; None for the Meta of another kind of node. Unknown flags are kept."""
     if len(meta) < _LAYOUT.size or not meta.startswith(MAGIC):

@@ -6,7 +6,6 @@ raises it, and at the same incarnation dead beats suspect beats alive.
 
 from collections.abc import Sequence
 
-from gossip import mark
 from gossip.address import allowed, to_text
 from gossip.calendar import MAX_STEPS
 from gossip.config import VSN_LENGTH
@@ -176,16 +175,19 @@ class Membership:
     def _ahead(self, name: str, incarnation: int, meta: bytes | None, now: float) -> bool:
         """Tell whether an incarnation of a node of our kind is one that it cannot have yet.
 
-        Of our kind: ourselves, and whose Meta carries our mark, or did when it was last known.
+        Of our kind: ourselves, and whose Meta says so, or did when it was last known.
         """
         if incarnation <= self._core.calendar.latest(now):
             return False
         member = self._table.get(name)
         if member is None:
-            return _marked(meta) or self._table.buried(name) > 0
+            return self._of_our_kind(meta) or self._table.buried(name) > 0
         if incarnation <= member.incarnation + MAX_STEPS:
             return False
-        return member.own or _marked(member.meta) or _marked(meta)
+        return member.own or self._of_our_kind(member.meta) or self._of_our_kind(meta)
+
+    def _of_our_kind(self, meta: bytes | None) -> bool:
+        return self._core.hooks.of_our_kind(meta or b"")
 
     def _apply_alive(self, message: Alive, now: float, first_hand: bool) -> Ignored | None:
         port = message.port or self._core.config.port
@@ -364,10 +366,6 @@ class Membership:
     def _tell_self(self, now: float, *, always: bool = False) -> None:
         self.announce_self()
         self._core.outbox.shout(self._table.own.alive(), now, always=always)
-
-
-def _marked(meta: bytes | None) -> bool:
-    return mark.decode(meta or b"") is not None
 
 
 def _plausible(vsn: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gossip import mark
 from gossip.config import Config
 from gossip.courier import Courier
+from gossip.hooks import Hooks
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
 from gossip.mark import Mark
 from gossip.swim import Swim
@@ -109,6 +110,7 @@ class Machine:
             incarnation=int(now),
             now=now,
             meta=self.meta(self.lives),
+            hooks=Hooks(of_our_kind=mark.is_marked),
         )
         site = Site(
             self.identity.node,

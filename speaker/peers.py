@@ -12,6 +12,7 @@ from typing import Any
 from gossip import mark
 from gossip.agent import Agent
 from gossip.courier import Courier, CourierRefusal, Letter
+from gossip.hooks import Hooks
 from gossip.io import Address, Event, MemberView
 from gossip.mark import Flags, Mark
 from gossip.seeds import look_up
@@ -277,6 +278,7 @@ class Peers:
             incarnation=int(time.time()),
             now=self._clock(),
             meta=mark.encode(Mark(self._start_id)),
+            hooks=Hooks(of_our_kind=mark.is_marked),
         )
         self.courier = Courier(swim, rng, self._start_id)
         return Agent(swim, address, self._clock, on_event, self._on_error, self._on_end)

@@ -8,6 +8,7 @@ from gossip import mark
 from gossip.candidates import MAX_CANDIDATES
 from gossip.config import LAN
 from gossip.courier import Courier, CourierRefusal
+from gossip.hooks import Hooks
 from gossip.io import Address, Datagram, Dial, StreamFailure
 from gossip.mark import Mark
 from gossip.relay import MAX_RELAYS
@@ -40,6 +41,7 @@ class Node:
             incarnation=1,
             now=self.now,
             meta=mark.encode(Mark(1)),
+            hooks=Hooks(of_our_kind=mark.is_marked),
         )
         self.swim.set_seeds([PEER], self.now)
         self._dials: list[int] = []

@@ -8,6 +8,7 @@ from itertools import count
 
 import pytest
 
+from gossip import mark
 from gossip.config import LAN, Config
 from gossip.hooks import Hooks
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure, Transmit
@@ -68,7 +69,7 @@ class Network:
             incarnation=incarnation,
             now=self.now,
             meta=meta,
-            hooks=hooks or Hooks(),
+            hooks=hooks or Hooks(of_our_kind=mark.is_marked),
         )
         self.nodes[name] = swim
         self.events.setdefault(name, [])
@@ -204,7 +205,7 @@ class Bench:
             incarnation=incarnation,
             now=self.now,
             meta=meta,
-            hooks=hooks or Hooks(),
+            hooks=hooks or Hooks(of_our_kind=mark.is_marked),
         )
         self._codec = PacketCodec(config.wire, None)
         self.swim.transmits()

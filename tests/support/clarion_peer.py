@@ -21,6 +21,7 @@ from typing import Any
 from gossip import mark
 from gossip.agent import Agent
 from gossip.config import PRESETS, Config
+from gossip.hooks import Hooks
 from gossip.io import (
     Address,
     Event,
@@ -134,6 +135,7 @@ class Peer:
             incarnation=int(time.time()),
             now=time.monotonic(),
             meta=mark.encode(Mark(random.getrandbits(mark.START_ID_BITS))),
+            hooks=Hooks(of_our_kind=mark.is_marked),
         )
         self.agent = Agent(
             self.swim,
