@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from gossip import mark
 from gossip.config import LAN
 from gossip.hooks import Hooks
 from gossip.io import Address, Dial
-from gossip.mark import Mark
 from gossip.swim import Swim
 from gossip.wire import compress
 from gossip.wire.messages import CURRENT_VSN, NodeState, State
+from ownership.letters import mark
+from ownership.letters.mark import Mark
 
 T = TypeVar("T")
 _LIMIT = 8 * 1024 * 1024

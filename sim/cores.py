@@ -4,17 +4,17 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from ownership.announcing.announcer import Announcer
+from ownership.announcing.clients import Clients
+from ownership.contact import LONGEST_GAP, Contact
+from ownership.election.quorum import Quorum
+from ownership.failover import Failover
+from ownership.liveness.kernels import Timing
+from ownership.ownership import Ownership
+from plan.desired import Withheld
 from sim.responder import Responder
 from sim.site import LINK, Site
 from sim.unwatched import Unwatched
-from speaker.announcer import Announcer
-from speaker.clients import Clients
-from speaker.contact import LONGEST_GAP, Contact
-from speaker.desired import Withheld
-from speaker.failover import Failover
-from speaker.ownership import Ownership
-from speaker.quorum import Quorum
-from speaker.watch import Timing
 
 if TYPE_CHECKING:
     from random import Random

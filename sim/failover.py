@@ -23,12 +23,12 @@ from rich.progress import (
 
 from gossip.config import LAN, RECLAIM_AFTER
 from gossip.wire.packet import WireConfig
+from ownership.election.election import order
 from sim.chance import make_rng
 from sim.failover_scenarios import BEGIN, DRAWS, SCENARIOS, Cast
 from sim.judge import Judge
 from sim.record import Outcome, Record, RecordError, code_digest, table
 from sim.world import Setup, World
-from speaker.election import order
 
 FAILOVER_AFTER = 0.35
 ASK_INTERVAL = 0.05

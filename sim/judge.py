@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from ownership.election.election import order
+from ownership.liveness.barred import BARRING
 from sim.failover_scenarios import Cast
 from sim.faults import Fault, Kind
 from sim.scenario_table import FailoverScenario
-from speaker.bars import BARRING
-from speaker.election import order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

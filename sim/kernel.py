@@ -14,7 +14,7 @@ from arp.packet import ArpPacket, Operation
 from link import frame as ethernet
 from link.drop import DecodeError, DropReason
 from link.frame import EtherType
-from speaker.pace import Pace
+from ownership.announcing.pace import Pace
 
 ECHO_BURST = 5
 """Answers at once where they are limited: that of nftables' `limit rate`."""

@@ -6,14 +6,14 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING
 
-from gossip import mark
 from gossip.config import Config
-from gossip.courier import Courier
 from gossip.hooks import Hooks
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
-from gossip.mark import Mark
 from gossip.swim import Swim
 from link.frame import MINIMUM_LENGTH
+from ownership.letters import mark
+from ownership.letters.courier import Courier
+from ownership.letters.mark import Mark
 from sim.cores import Cores
 from sim.kernel import Echo, Frame, Kernel
 from sim.process import Process
@@ -23,8 +23,8 @@ from sim.site import Site
 if TYPE_CHECKING:
     from random import Random
 
+    from ownership.election.election import Move
     from sim.world import World
-    from speaker.election import Move
 
 GOSSIP_PORT = 7946
 IP_UDP_HEADERS = 28

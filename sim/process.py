@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Protocol
 
-from gossip import mark
-from gossip.courier import Courier, Letter
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure, UserMessage
-from gossip.mark import Flags, Mark
 from gossip.swim import Swim
 from link.drop import DropReason
+from ownership.election.election import Move
+from ownership.failover import Failover
+from ownership.io import Moved
+from ownership.letters import mark
+from ownership.letters.courier import Courier, Letter
+from ownership.letters.mark import Flags, Mark
+from ownership.liveness.roster import Peer
 from sim.cores import Cores
 from sim.kernel import Echo
-from speaker.election import Move
-from speaker.failover import Failover
-from speaker.ownership_io import Moved
-from speaker.roster import Peer
 
 RECEIVE_BUFFER = 212_992
 """Linux' default and usual maximum for a socket's receive buffer, bytes."""

@@ -15,7 +15,9 @@ from typing import Any
 
 from sim.report import percentile
 
-PACKAGES = ("arp", "gossip", "kube", "link", "ndp", "process", "sim", "speaker")
+PACKAGES = (
+    *("arp", "gossip", "kube", "link", "ndp", "ownership", "plan", "process", "sim", "speaker"),
+)
 TABLE = "scenarios.toml"
 _ROOT = Path(__file__).parent.parent
 _DIGITS = 12

@@ -8,13 +8,13 @@ from arp.packet import ArpPacket, Operation
 from arp.responder import respond
 from link.drop import DropReason
 from link.interface import Interface
+from ownership.announcing.announcer import Announcer
+from ownership.announcing.clients import Clients
+from ownership.announcing.frames import build
+from ownership.failover import Failover
+from ownership.ownership import Ownership
 from sim.kernel import read_arp
 from sim.site import LINK, Site
-from speaker.announcer import Announcer
-from speaker.clients import Clients
-from speaker.failover import Failover
-from speaker.frames import build
-from speaker.ownership import Ownership
 
 REMEMBERED = 1.0
 """As in `layer2`: seconds for which the answer to a question is remembered."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speaker.quorum import Mode
+from ownership.election.quorum import Mode
 
 if TYPE_CHECKING:
     from random import Random

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
-from speaker.desired import ServicePlan
-from speaker.quorum import Mode
+from ownership.election.quorum import Mode
+from plan.desired import ServicePlan
 
 LINK = 1
 FIRST_SERVICE = IPv4Address("192.0.2.1")

@@ -5,11 +5,11 @@ A run with watches has ten times as many events; what is studied at 1,000 nodes 
 
 from collections.abc import Iterable
 
-from gossip.courier import Letter
 from link.address import IPAddress
-from speaker.announcer import Announcer
-from speaker.bars import Bars
-from speaker.roster import Peer
+from ownership.announcing.announcer import Announcer
+from ownership.letters.courier import Letter
+from ownership.liveness.barred import Bars
+from ownership.liveness.roster import Peer
 
 _NOBODY = Bars()
 

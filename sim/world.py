@@ -24,6 +24,7 @@ from gossip.wire.crypto import Keyring, metallb_key
 from gossip.wire.messages import NodeState, PushPull, State
 from gossip.wire.packet import MAX_STREAM
 from gossip.wire.streambody import decode_stream, encode_stream
+from ownership.election.quorum import Mode
 from sim.chance import make_rng
 from sim.clock import Action, EventHeap
 from sim.enemy import forged
@@ -35,7 +36,6 @@ from sim.observer import Observer
 from sim.process import Process
 from sim.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
 from sim.site import make_plans
-from speaker.quorum import Mode
 
 if TYPE_CHECKING:
     from random import Random

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
+from ownership.announcing.pace import RATE
+from ownership.election.quorum import Mode
+from plan.desired import RELEASES, Release
 from process import logs
 from process.durations import parse_duration
 from process.settings_error import SettingsError
 from process.tls import read_tls
-from speaker.desired import RELEASES, Release
-from speaker.pace import RATE
-from speaker.quorum import Mode
 from speaker.settings import (
     GOSSIP_PORT,
     GossipTuning,
@@ -166,7 +166,7 @@ def _accept_without_effect(command: Any) -> Any:
 def speaker(ctx: click.Context, /, **flags: Any) -> None:
     """Announce Kubernetes service IPs on the local network (layer 2)."""
     if flags["memberlist_debug"]:
-        from speaker.debug_socket import show
+        from speaker.ring.debug_socket import show
 
         ctx.exit(show(flags["node_name"]))
     settings = read_settings(flags)

@@ -6,15 +6,15 @@ from typing import Any
 
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
+from ownership.ownership import Ownership
+from plan.desired import ServicePlan, Withheld
+from plan.planner import Planner, ips_of
 from process import interpreter
 from process.later import JOBS_A_TURN
-from speaker.desired import ServicePlan, Withheld
+from speaker.driver import links_needed
 from speaker.layer2 import Layer2, prepare
-from speaker.metrics import Figures
-from speaker.ownership import Ownership
-from speaker.planner import Planner, ips_of
+from speaker.metrics.collector import Figures
 from speaker.upkeep import Part, survive
-from speaker.witness import links_needed
 
 PLANS_A_TURN = 100
 """How many plans one turn takes over: half a millisecond."""

@@ -20,33 +20,33 @@ from kube.files.directory import SourceError
 from link.interface import Interface, may_answer
 from link.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
+from ownership.announcing.announcer import Announcer
+from ownership.announcing.clients import Clients
+from ownership.contact import Contact, Held, HoldReason, Released
+from ownership.election.quorum import Mode, Quorum
+from ownership.failover import Failover
+from ownership.io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
+from ownership.liveness.kernels import Timing
+from ownership.ownership import Ownership
+from plan.desired import Options
+from plan.planner import Planner
 from process import interpreter, logs, time_slice
 from process.health import Health, HttpServer
 from process.later import Later
 from process.tls import Certificates
-from speaker.announcer import Announcer
-from speaker.clients import Clients
 from speaker.configuration import Configuration
-from speaker.contact import Contact, Held, HoldReason, Released
-from speaker.desired import Options
-from speaker.failover import Failover
+from speaker.driver import Witness
 from speaker.file_source import FileSource
 from speaker.layer2 import Layer2
-from speaker.members import Members
-from speaker.metrics import Figures, make_registry
-from speaker.ownership import Ownership
-from speaker.ownership_io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
-from speaker.peers import Peers
-from speaker.planner import Planner
-from speaker.quorum import Mode, Quorum
+from speaker.metrics.collector import Figures, make_registry
+from speaker.ring.members import Members
+from speaker.ring.peers import Peers
 from speaker.settings import Settings
 from speaker.telling import Telling
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
-from speaker.watch import Timing
-from speaker.witness import Witness
 
 if TYPE_CHECKING:
-    from speaker.cluster import Cluster
+    from speaker.cluster.cluster import Cluster
 
 BITE = 0.001
 """Seconds that one turn of the loop may spend on elections and changes."""
@@ -256,7 +256,7 @@ class Daemon:
         # Imported late: without Kubernetes none of it need be installed.
         from kube.api.client import from_environment
         from kube.api.state import Scope
-        from speaker.cluster import Cluster
+        from speaker.cluster.cluster import Cluster
 
         settings = self._settings
         scope = Scope(

@@ -34,9 +34,9 @@ from ndp import packet as ndp_packet
 from ndp import responder as ndp
 from ndp.groups import SolicitedNodeGroups
 from ndp.unsolicited import solicitation
-from speaker.announcer import Announcement, Announcer
-from speaker.clients import Clients
-from speaker.frames import build
+from ownership.announcing.announcer import Announcement, Announcer
+from ownership.announcing.clients import Clients
+from ownership.announcing.frames import build
 from speaker.upkeep import Part, survive
 
 FRAMES_A_TURN = 64

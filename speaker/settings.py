@@ -13,11 +13,11 @@ import yaml
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
+from ownership.announcing.pace import RATE
+from ownership.election.quorum import Mode
+from plan.desired import Release
 from process.durations import parse_duration
 from process.settings_error import SettingsError
-from speaker.desired import Release
-from speaker.pace import RATE
-from speaker.quorum import Mode
 
 if TYPE_CHECKING:
     from process.tls import Tls

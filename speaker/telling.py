@@ -9,17 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from link.address import IPAddress
+from ownership.announcing.announcer import Announcer
+from ownership.announcing.decisions import Decisions
+from ownership.election.election import Move
+from ownership.election.reconcile import Announce, Withdraw
+from ownership.handover.succession import ForeignAnswer
 from process.later import Later
-from speaker.announcer import Announcer
-from speaker.decisions import Decisions
-from speaker.election import Move
+from speaker.cluster.status import where
 from speaker.layer2 import Layer2
-from speaker.reconcile import Announce, Withdraw
-from speaker.status import where
-from speaker.succession import ForeignAnswer
 
 if TYPE_CHECKING:
-    from speaker.cluster import Cluster
+    from speaker.cluster.cluster import Cluster
 
 
 class Telling:

@@ -16,7 +16,7 @@ from kube.api.client import Client
 from kube.api.events import Subject, node_assigned
 from kube.api.state import METALLB, KubernetesSource, Scope
 from kube.snapshot import Snapshot
-from speaker.publisher import Publisher
+from speaker.cluster.publisher import Publisher
 
 NAMESPACE = "metallb-system"
 COLLECTION = f"{METALLB}/namespaces/{NAMESPACE}/servicel2statuses"

@@ -6,7 +6,7 @@ import pytest
 
 from gossip.rotation import COMPLAIN_INTERVAL, SETTLE, TRIAL_INTERVAL
 from mixed import FOREIGN, OURS
-from speaker.secret_file import POLL
+from speaker.ring.secret_file import POLL
 from unattended import SLACK, Story
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]

@@ -4,18 +4,18 @@ import math
 import random
 from collections.abc import Iterable
 
-from gossip import mark
 from gossip.candidates import MAX_CANDIDATES
 from gossip.config import LAN
-from gossip.courier import Courier, CourierRefusal
 from gossip.hooks import Hooks
 from gossip.io import Address, Datagram, Dial, StreamFailure
-from gossip.mark import Mark
 from gossip.relay import MAX_RELAYS
 from gossip.stats import Ignored
 from gossip.swim import Swim
 from gossip.table import MAX_MEMBERS
 from gossip.wire.messages import CURRENT_VSN, NodeState, State
+from ownership.letters import mark
+from ownership.letters.courier import Courier, CourierRefusal
+from ownership.letters.mark import Mark
 from seeds import Step, read_steps
 
 PEER = Address("10.0.0.2", 7946)

@@ -11,7 +11,6 @@ from typing import Any
 
 from arp.packet import ArpPacket, Operation
 from arp.packet import encode as encode_arp
-from gossip import mark
 from gossip.wire import body, compound, label, lzw
 from gossip.wire.messages import (
     CURRENT_VSN,
@@ -36,8 +35,9 @@ from ndp.groups import multicast_mac, solicited_node
 from ndp.packet import MessageType as NdpType
 from ndp.packet import NeighborMessage
 from ndp.packet import encode as encode_ndp
-from speaker import member_table
-from speaker.letters import Hello, PeerLink, encode_hello, encode_ips, encode_link_name
+from ownership.letters import mark
+from ownership.letters.letters import Hello, PeerLink, encode_hello, encode_ips, encode_link_name
+from speaker.ring import member_table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MOST_STEPS = 24

@@ -21,8 +21,6 @@ import seeds
 from arp import responder as arp
 from arp.packet import decode as decode_arp
 from arp.packet import encode as encode_arp
-from gossip import mark
-from gossip.courier import MAX_PAYLOAD
 from gossip.wire import body, compound, compress, crc, crypto, label, lzw
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import WireError
@@ -43,11 +41,13 @@ from link.table import LinkTable
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
 from ndp.packet import encode as encode_ndp
+from ownership.letters import letters, mark
+from ownership.letters.courier import MAX_PAYLOAD
 from process import http_request as http
 from process.durations import parse_duration
 from process.settings_error import SettingsError
-from speaker import letters, member_table
-from speaker.member_table import TableError
+from speaker.ring import member_table
+from speaker.ring.member_table import TableError
 from speaker.settings import Secret, read_secret, split_seed
 
 KEY = bytes(range(32))

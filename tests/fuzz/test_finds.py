@@ -19,9 +19,9 @@ from kube.objects.reading import View, decode
 from kube.selector import Requirement
 from kube.snapshot import Key, Reading, assemble, build
 from machine import cost
+from plan.desired import Options
+from plan.planner import Planner
 from process.durations import parse_duration
-from speaker.desired import Options
-from speaker.planner import Planner
 
 SERVICES = Resource("Service", "/api/v1/services")
 TENFOLD = 30

@@ -8,7 +8,6 @@ from itertools import count
 
 import pytest
 
-from gossip import mark
 from gossip.config import LAN, Config
 from gossip.hooks import Hooks
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure, Transmit
@@ -24,6 +23,7 @@ from gossip.wire.messages import (
     State,
 )
 from gossip.wire.packet import PacketCodec
+from ownership.letters import mark
 
 LATENCY = 0.001
 

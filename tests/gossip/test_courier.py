@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip import mark
-from gossip.courier import (
+from gossip.io import Datagram, UserMessage
+from ownership.letters import mark
+from ownership.letters.courier import (
     FIRST,
     MAX_PAYLOAD,
     MOST_AWAY,
@@ -20,8 +21,7 @@ from gossip.courier import (
     Letter,
     Window,
 )
-from gossip.io import Datagram, UserMessage
-from gossip.mark import Flags, Mark
+from ownership.letters.mark import Flags, Mark
 
 KIND = 7
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gossip import mark
 from gossip.calendar import MAX_AHEAD, MAX_STEPS, Calendar
 from gossip.core import UINT32
 from gossip.io import Address
-from gossip.mark import Mark
 from gossip.stats import Ignored
 from gossip.wire.body import encode
 from gossip.wire.messages import CURRENT_VSN, Alive, Dead, Message, NodeState, State, Suspect
+from ownership.letters import mark
+from ownership.letters.mark import Mark
 
 if TYPE_CHECKING:
     from tests.gossip.conftest import Bench, Network

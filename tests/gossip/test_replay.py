@@ -9,7 +9,7 @@ from gossip.io import Address, Datagram, Exchanged, ExchangeFailed, NameConflict
 from gossip.stats import Ignored
 from gossip.wire.crypto import Keyring
 from gossip.wire.messages import State
-from speaker.contact import START_SILENCE, Contact, Released
+from ownership.contact import START_SILENCE, Contact, Released
 
 HOUR = 3_600
 LIFE = 1_800_000_000

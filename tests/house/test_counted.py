@@ -18,9 +18,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from gossip.stats import Stats, StreamStats
-from speaker.failover import FailoverStats
+from ownership.failover import FailoverStats
 from speaker.layer2 import IPStats, Layer2Stats
-from speaker.metrics import Figures, make_registry
+from speaker.metrics.collector import Figures, make_registry
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 
 from gossip.slots import Cut
 from speaker.layer2 import Layer2Stats
-from speaker.metrics import Figures, make_registry
+from speaker.metrics.collector import Figures, make_registry
 
 LIBRARYS = "process_"
 METALLBS = "metallb_"

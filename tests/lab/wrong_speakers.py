@@ -17,11 +17,11 @@ from functools import partial
 from arp import gratuitous
 from link.address import IPAddress
 from link.packet_socket import PacketSocket
+from ownership.announcing.announcer import Announcement, Form
+from ownership.io import Moved, OwnershipEvent
 from speaker import cli, layer2
-from speaker.announcer import Announcement, Form
 from speaker.daemon import Daemon
 from speaker.layer2 import Layer2
-from speaker.ownership_io import Moved, OwnershipEvent
 
 CHATTER = 0.05
 THEFTS, BETWEEN_THEFTS = 3, 0.1

@@ -21,9 +21,9 @@ from link.mac import parse_mac
 from link.monitor import Monitor
 from ndp.unsolicited import advertisement
 from netns import missing_right
-from speaker.announcer import Announcer
-from speaker.clients import Clients
-from speaker.contact import Contact
+from ownership.announcing.announcer import Announcer
+from ownership.announcing.clients import Clients
+from ownership.contact import Contact
 from speaker.layer2 import Layer2
 from speakers import Speaker, speaker, wait_until
 

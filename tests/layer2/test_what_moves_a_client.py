@@ -13,9 +13,9 @@ from dualstack import FAILED, PROBE, REACHABLE, STALE, Machine, dualstack
 from link.interface import Interface
 from link.mac import parse_mac
 from netns import missing_right
-from speaker.announcer import Announcement, Form
-from speaker.clients import Client
-from speaker.frames import build
+from ownership.announcing.announcer import Announcement, Form
+from ownership.announcing.clients import Client
+from ownership.announcing.frames import build
 
 pytestmark = [
     pytest.mark.root,

@@ -9,6 +9,8 @@ import pytest
 from arp.gratuitous import request_to_client
 from gossip.io import Dial, Event, Gone, NameConflict
 from gossip.wire.messages import State
+from ownership.contact import HEARTBEAT, SILENCE
+from ownership.ownership import Ownership
 from sim.cores import Cores
 from sim.faults import Fault, Kind
 from sim.kernel import ECHO_BURST, Echo, Kernel
@@ -17,8 +19,6 @@ from sim.neighbours import ASK_EVERY, TRUSTED, Neighbours
 from sim.process import Process
 from sim.site import LINK
 from sim.world import FLOATING, MemberEvent, Setup, World
-from speaker.contact import HEARTBEAT, SILENCE
-from speaker.ownership import Ownership
 
 MAC, OTHER_MAC = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
 IP, CLIENT = IPv4Address("10.0.1.1"), IPv4Address("10.0.9.9")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from ownership.election.election import order
 from sim.failover import over_the_median
 from sim.failover_scenarios import BEGIN, SCENARIOS, Cast
 from sim.faults import Fault, Kind
@@ -13,7 +14,6 @@ from sim.observer import Seen
 from sim.record import Outcome, Record
 from sim.scenario_table import AFTER, FailoverScenario
 from sim.world import Setup, World
-from speaker.election import order
 
 ONE, TWO = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
 SCENARIO = FailoverScenario(

@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 
 from gossip.config import LAN
+from ownership.announcing.announcer import Announcer
+from ownership.contact import Contact
+from ownership.election.election import Election
+from ownership.failover import Failover
+from ownership.handover.heir import Takeovers
+from ownership.handover.succession import Succession
+from ownership.letters import letters
+from ownership.letters.letters import Kind, Send
+from ownership.liveness.calls import Calls
+from ownership.liveness.damping import Damping
+from ownership.liveness.kernels import Watch
+from ownership.liveness.roster import Roster
+from ownership.liveness.verdicts import Subject
+from ownership.liveness.witness import Liveness
+from ownership.ownership import Ownership
 from sim.failover import play
 from sim.failover_scenarios import SCENARIOS
-from speaker import letters
-from speaker.announcer import Announcer
-from speaker.calls import Calls
-from speaker.contact import Contact
-from speaker.damping import Damping
-from speaker.election import Election
-from speaker.failover import Failover
-from speaker.letters import Kind, Send
-from speaker.liveness import Liveness
-from speaker.ownership import Ownership
-from speaker.roster import Roster
-from speaker.succession import Succession
-from speaker.takeover import Takeovers
-from speaker.verdict import Subject
-from speaker.watch import Watch
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
@@ -42,7 +42,7 @@ def always(value: Any) -> Callable[..., Any]:
 
 def one_witness(patch: pytest.MonkeyPatch) -> None:
     """Let a single node's word be a verdict."""
-    patch.setattr("speaker.verdict.NEEDED", 1)
+    patch.setattr("ownership.liveness.verdicts.NEEDED", 1)
 
 
 def no_hold(patch: pytest.MonkeyPatch) -> None:

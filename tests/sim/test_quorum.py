@@ -4,9 +4,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from ownership.election.quorum import Mode
 from sim.faults import Fault, Kind
 from sim.world import Setup, World
-from speaker.quorum import Mode
 
 PARTED, FOR = 10.0, 60.0
 KNOWN = 40.0

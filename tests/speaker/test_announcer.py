@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from link.drop import DropReason
 from link.interface import Interface
-from speaker.announcer import (
+from ownership.announcing.announcer import (
     ECHO_AFTER,
     FRAMES_A_TURN,
     ROUND_INTERVAL,
@@ -19,11 +19,11 @@ from speaker.announcer import (
     Announcer,
     Form,
 )
-from speaker.arrival import TRIES
-from speaker.clients import Client, Clients
-from speaker.contact import Contact
-from speaker.frames import build
-from speaker.pace import BURST, RATE
+from ownership.announcing.clients import Client, Clients
+from ownership.announcing.confirmation import TRIES
+from ownership.announcing.frames import build
+from ownership.announcing.pace import BURST, RATE
+from ownership.contact import Contact
 
 VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 

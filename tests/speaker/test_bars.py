@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speaker.bars import Bars
-from speaker.desired import ServicePlan
-from speaker.election import Election, Move, order
-from speaker.verdict import Subject
+from ownership.election.election import Election, Move, order
+from ownership.liveness.barred import Bars
+from ownership.liveness.verdicts import Subject
+from plan.desired import ServicePlan
 
 ALL = frozenset("abcd")
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from gossip.io import Address
-from speaker.calls import ANEW, FIRST, LONGEST, MOST, Calls
+from ownership.liveness.calls import ANEW, FIRST, LONGEST, MOST, Calls
 
 B, C = Address("192.0.2.2", 7946), Address("192.0.2.3", 7946)
 

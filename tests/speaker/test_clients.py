@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from link.interface import Interface
-from speaker.clients import (
+from ownership.announcing.clients import (
     FEW,
     KEPT,
     LATELY,
@@ -18,7 +18,7 @@ from speaker.clients import (
     Client,
     Clients,
 )
-from speaker.pace import Pace
+from ownership.announcing.pace import Pace
 
 SUBNETS = frozenset(map(ip_interface, ("10.0.0.1/16", "fe80::a/64", "2001:db8::1/64")))
 ETH0 = Interface(2, "eth0", b"\x02\0\0\0\0\x0a", True, True, True, False, addresses=SUBNETS)

@@ -14,17 +14,17 @@ from kube.objects.core import Endpoint, EndpointSlice, Node, Service
 from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.problem import FAULT
 from kube.snapshot import Snapshot
+from ownership.announcing.announcer import Announcer
+from ownership.announcing.clients import Clients
+from ownership.contact import Contact
+from ownership.election.quorum import Mode, Quorum
+from ownership.ownership import Ownership
+from plan.desired import Options, Rules
+from plan.planner import Planner
 from speaker import configuration
-from speaker.announcer import Announcer
-from speaker.clients import Clients
 from speaker.configuration import Configuration
-from speaker.contact import Contact
-from speaker.desired import Options, Rules
 from speaker.layer2 import Layer2, prepare
-from speaker.metrics import Figures
-from speaker.ownership import Ownership
-from speaker.planner import Planner
-from speaker.quorum import Mode, Quorum
+from speaker.metrics.collector import Figures
 
 WITHIN = 10.0
 """Seconds after which a test hangs."""
@@ -216,7 +216,7 @@ def test_rules_that_cannot_be_made_leave_the_last_ones(monkeypatch: pytest.Monke
         def broken(*_: Any) -> Any:
             raise FaultyError("injected")
 
-        monkeypatch.setattr("speaker.planner.general", broken)
+        monkeypatch.setattr("plan.planner.general", broken)
         rig.config, _ = judge(
             [IPAddressPool("m", "pool", ("10.0.1.0/24",))],
             [L2Advertisement("m", "l2", (), (), (), (), ())],

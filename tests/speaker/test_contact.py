@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from speaker.contact import (
+from ownership.contact import (
     BRIEF_SILENCE,
     HEARTBEAT,
     LONGEST_GAP,

@@ -12,7 +12,7 @@ import pytest
 from link.mac import parse_mac
 from machine import slowness
 from netns import Host, missing_right
-from speaker.contact import START_SILENCE
+from ownership.contact import START_SILENCE
 from speakers import MANIFEST, VIP, Speaker, ask, speaker, wait_until
 
 pytestmark = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from speaker.damping import FIRST, LONGEST, SAME, WINDOW, Damping
+from ownership.liveness.damping import FIRST, LONGEST, SAME, WINDOW, Damping
 
 
 def struck(*times: float) -> Damping:

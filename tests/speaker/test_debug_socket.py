@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 import pytest
 import structlog
 
-from speaker import debug_socket
-from speaker.debug_socket import DebugServer, UntrustedError, address, ask, show
-from speaker.member_table import LONGEST_ANSWER, Row, TableError
+from speaker.ring import debug_socket
+from speaker.ring.debug_socket import DebugServer, UntrustedError, address, ask, show
+from speaker.ring.member_table import LONGEST_ANSWER, Row, TableError
 
 WITHIN = 20.0
 """Seconds after which a test hangs."""

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address
 
-from speaker.decisions import Announced, Decisions
+from ownership.announcing.decisions import Announced, Decisions
 
 VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 

@@ -12,8 +12,8 @@ from kube.document import ManifestError
 from kube.files.manifest import read
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot, build
-from speaker.desired import EXCLUDE_LABEL, Options, Release, ServicePlan, Withheld, plan
-from speaker.election import order
+from ownership.election.election import order
+from plan.desired import EXCLUDE_LABEL, Options, Release, ServicePlan, Withheld, plan
 
 # By the hash, of iris1 and iris2: 10.20.30.1 is iris2's and 10.20.30.2 is iris1's.
 BY_HASH = {"10.20.30.1": "iris2", "10.20.30.2": "iris1"}

@@ -9,8 +9,8 @@ import structlog
 from kube.api.client import Client
 from kube.api.events import Subject, node_assigned
 from kube.api.state import KubernetesSource, Scope
-from speaker import publisher
-from speaker.publisher import Publisher
+from speaker.cluster import publisher
+from speaker.cluster.publisher import Publisher
 
 
 def test_those_that_do_not_fit_and_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:

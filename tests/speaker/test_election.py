@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kube.address import parse_ip
-from speaker import election
-from speaker.bars import Bars
-from speaker.desired import ServicePlan, Withheld
-from speaker.election import HASHES_A_SERVICE, Election, Move, order
+from ownership.election import election
+from ownership.election.election import HASHES_A_SERVICE, Election, Move, order
+from ownership.liveness.barred import Bars
+from plan.desired import ServicePlan, Withheld
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "golden" / "metallb-election.json").read_text()

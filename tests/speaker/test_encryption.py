@@ -8,8 +8,8 @@ import pytest
 
 from speaker.cli import read_settings, speaker
 from speaker.layer2 import Layer2Stats
-from speaker.metrics import Figures, make_registry
-from speaker.peers import Peers
+from speaker.metrics.collector import Figures, make_registry
+from speaker.ring.peers import Peers
 from speaker.upkeep import Upkeep
 from wan_config import NUMBERS
 

@@ -20,16 +20,16 @@ from failover_node import (
     Node,
     of_kind,
 )
-from gossip.courier import MAX_PAYLOAD
-from gossip.mark import Flags
 from gossip.wire.messages import State
-from speaker import letters
-from speaker.bars import Bars
-from speaker.failover import HELLO_REFRESH, HELLO_RETRY, LetterRefusal
-from speaker.flags import BLIP, INTERVAL
-from speaker.letters import Hello, Kind, PeerLink, Send
-from speaker.roster import Peer
-from speaker.verdict import Subject
+from ownership.failover import HELLO_REFRESH, HELLO_RETRY, LetterRefusal
+from ownership.letters import letters
+from ownership.letters.courier import MAX_PAYLOAD
+from ownership.letters.letters import Hello, Kind, PeerLink, Send
+from ownership.letters.mark import Flags
+from ownership.liveness.barred import Bars
+from ownership.liveness.own_flags import BLIP, INTERVAL
+from ownership.liveness.roster import Peer
+from ownership.liveness.verdicts import Subject
 
 # ---- our own word
 

@@ -18,17 +18,17 @@ from failover_node import (
     Node,
     of_kind,
 )
-from gossip.mark import Flags
 from gossip.wire.messages import State
-from speaker import letters
-from speaker.damping import FIRST
-from speaker.failover import PLAN_GRACE, TIDY
-from speaker.letters import Hello, Kind, PeerLink, Quiet, Send
-from speaker.roster import REMEMBERED, Peer
-from speaker.succession import ASK_THE_DEAD_SLOWLY, ASKED_OF_THE_DEAD
-from speaker.takeover import ASKS_AT_ONCE
-from speaker.verdict import Subject
-from speaker.watch import Kernel
+from ownership.failover import PLAN_GRACE, TIDY
+from ownership.handover.heir import ASKS_AT_ONCE
+from ownership.handover.succession import ASK_THE_DEAD_SLOWLY, ASKED_OF_THE_DEAD
+from ownership.letters import letters
+from ownership.letters.letters import Hello, Kind, PeerLink, Quiet, Send
+from ownership.letters.mark import Flags
+from ownership.liveness.damping import FIRST
+from ownership.liveness.kernels import Kernel
+from ownership.liveness.roster import REMEMBERED, Peer
+from ownership.liveness.verdicts import Subject
 
 FOREIGN_MAC = b"\x02\0\0\0\0\xff"
 LEFT_B = replace(B, state=State.LEFT)

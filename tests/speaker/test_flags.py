@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from gossip.mark import Flags
 from link.interface import Interface
-from speaker import damping
-from speaker.bars import BARRING
-from speaker.flags import BLIP, INTERVAL, OwnFlags
+from ownership.letters.mark import Flags
+from ownership.liveness import damping
+from ownership.liveness.barred import BARRING
+from ownership.liveness.own_flags import BLIP, INTERVAL, OwnFlags
 
 ETH0 = Interface(0, "eth0", bytes(6), up=True, carrier=True, broadcast=True, noarp=False)
 ETH1 = replace(ETH0, index=1, name="eth1")

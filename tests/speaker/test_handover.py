@@ -4,7 +4,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from speaker.handover import (
+from ownership.handover.heir import Ask
+from ownership.handover.loser import (
     ASK_INTERVAL,
     FOREIGN_ASK,
     FOREIGN_GRACE,
@@ -12,7 +13,6 @@ from speaker.handover import (
     Released,
     Yours,
 )
-from speaker.takeover import Ask
 
 VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 ETH0, ETH1 = 2, 3

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.courier import MAX_PAYLOAD
-from speaker import letters
-from speaker.letters import (
+from ownership.letters import letters
+from ownership.letters.courier import MAX_PAYLOAD
+from ownership.letters.letters import (
     IPS_A_LETTER,
     MOST_ADDRESSES,
     MOST_LINKS,

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from gossip.mark import Flags
 from gossip.wire.messages import State
 from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, Node, eth0
-from speaker.letters import Kind, Send
-from speaker.liveness import BEAT_INTERVAL, BEAT_PATIENCE, REPEATS
-from speaker.roster import Peer
-from speaker.verdict import PROCESS, Subject
-from speaker.watch import Kernel
+from ownership.letters.letters import Kind, Send
+from ownership.letters.mark import Flags
+from ownership.liveness.kernels import Kernel
+from ownership.liveness.roster import Peer
+from ownership.liveness.verdicts import PROCESS, Subject
+from ownership.liveness.witness import BEAT_INTERVAL, BEAT_PATIENCE, REPEATS
 
 
 def run_with_client(cluster: Cluster, watcher: str, until: float) -> None:

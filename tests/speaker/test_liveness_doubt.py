@@ -5,8 +5,12 @@ from ipaddress import IPv4Address
 import pytest
 
 from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, eth0, held_dead, interface_of, ip_of
-from speaker.letters import Kind, Send
-from speaker.liveness import (
+from ownership.handover.heir import Ask
+from ownership.letters.letters import Kind, Send
+from ownership.liveness.kernels import Kernel
+from ownership.liveness.roster import WITNESSES
+from ownership.liveness.verdicts import PROCESS, Subject
+from ownership.liveness.witness import (
     BEAT_PATIENCE,
     KNOCK_INTERVAL,
     KNOCK_LONG,
@@ -14,10 +18,6 @@ from speaker.liveness import (
     KNOCKS,
     REPEATS,
 )
-from speaker.roster import WITNESSES
-from speaker.takeover import Ask
-from speaker.verdict import PROCESS, Subject
-from speaker.watch import Kernel
 
 # ---- echo requests that are dropped
 

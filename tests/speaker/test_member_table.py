@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker.member_table import LONGEST_CELL, Row, TableError, decode, encode, lines, visible
+from speaker.ring.member_table import LONGEST_CELL, Row, TableError, decode, encode, lines, visible
 
 ROW = Row("node-1", "10.0.0.1:7946", "alive", 7, 0)
 FIELDS: dict[str, Any] = json.loads(encode([ROW]))[0]

@@ -6,12 +6,12 @@ import pytest
 
 from gossip.io import Address, Event, Exchanged, ExchangeFailed, MemberView, NameConflict
 from gossip.wire.messages import CURRENT_VSN, State
+from ownership.announcing.announcer import Announcer
+from ownership.contact import Contact
+from ownership.election.quorum import Mode, Quorum
+from ownership.ownership import Ownership
 from process.logs import INTERVAL, MOST_SUBJECTS
-from speaker.announcer import Announcer
-from speaker.contact import Contact
-from speaker.members import MOST_PEERS, Members
-from speaker.ownership import Ownership
-from speaker.quorum import Mode, Quorum
+from speaker.ring.members import MOST_PEERS, Members
 
 
 class Log:

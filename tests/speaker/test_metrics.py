@@ -10,12 +10,12 @@ from gossip.io import Address
 from gossip.slots import Cut
 from gossip.stats import Ignored
 from gossip.wire.errors import Refusal
+from ownership.election.reconcile import Announce
 from speaker.cli import read_settings
 from speaker.cli import speaker as command
 from speaker.layer2 import Layer2Stats
-from speaker.metrics import Figures, make_registry
-from speaker.peers import Peers
-from speaker.reconcile import Announce
+from speaker.metrics.collector import Figures, make_registry
+from speaker.ring.peers import Peers
 from speaker.upkeep import Upkeep
 
 IP, SECOND = IPv4Address("198.51.100.1"), IPv4Address("198.51.100.2")

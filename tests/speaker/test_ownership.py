@@ -13,13 +13,13 @@ import pytest
 from failover_node import ETH0, B, C, Node
 from gossip.io import Address, Exchanged, Gone, MemberView
 from gossip.wire.messages import CURRENT_VSN, State
-from speaker.contact import START_SILENCE, Contact, Held, Released
-from speaker.desired import ServicePlan, Withheld
-from speaker.election import order
-from speaker.failover import Failover
-from speaker.ownership import Ownership
-from speaker.ownership_io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
-from speaker.quorum import Mode, Quorum
+from ownership.contact import START_SILENCE, Contact, Held, Released
+from ownership.election.election import order
+from ownership.election.quorum import Mode, Quorum
+from ownership.failover import Failover
+from ownership.io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
+from ownership.ownership import Ownership
+from plan.desired import ServicePlan, Withheld
 
 FIRST = IPv4Address("198.51.100.1")
 MANY = 40

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from netns import Host, missing_right
-from speaker.rekeying import SecretRefusal
+from speaker.ring.rekeying import SecretRefusal
 from speakers import Speaker, speaker, wait_until
 
 pytestmark = [

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker.desired import ServicePlan, Withheld
-from speaker.quorum import Mode, Quorum, has_majority
+from ownership.election.quorum import Mode, Quorum, has_majority
+from plan.desired import ServicePlan, Withheld
 
 NODES = [f"n{number}" for number in range(1, 7)]
 SETS = st.frozensets(st.sampled_from(NODES))

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from speaker.desired import ServicePlan, Withheld
-from speaker.reconcile import Announce, Reconciler, Withdraw
+from ownership.election.reconcile import Announce, Reconciler, Withdraw
+from plan.desired import ServicePlan, Withheld
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 PLAN = ServicePlan("ns/a", ips=(A,), hash_ip=str(A), candidates=None)

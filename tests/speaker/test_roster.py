@@ -7,11 +7,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 import pytest
 
 from gossip.io import Address
-from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.interface import Interface
-from speaker.letters import PeerLink
-from speaker.roster import (
+from ownership.letters.letters import PeerLink
+from ownership.letters.mark import Flags
+from ownership.liveness.roster import (
     MOST_LATE,
     MOST_MOURNED,
     REMEMBERED,

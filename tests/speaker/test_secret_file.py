@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gossip.wire.crypto import metallb_key
-from speaker.rekeying import SecretRefusal
-from speaker.secret_file import SecretFile
+from speaker.ring.rekeying import SecretRefusal
+from speaker.ring.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, read_secret
 
 FIRST = b"the secret of yesterday, 40 bytes of it.."

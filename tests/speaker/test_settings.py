@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
+from plan.desired import RELEASES, Release
 from process.durations import parse_duration
 from process.settings_error import SettingsError
-from speaker.desired import RELEASES, Release
 from speaker.settings import (
     GossipTuning,
     Secret,

@@ -15,8 +15,8 @@ from kube.api.events import (
     node_assigned,
 )
 from kube.objects.metallb import L2Status
-from speaker.reconcile import Announce
-from speaker.status import (
+from ownership.election.reconcile import Announce
+from speaker.cluster.status import (
     LEFT_OVER,
     Action,
     Create,

@@ -18,7 +18,7 @@ from link import frame
 from link.frame import EthernetFrame, EtherType
 from link.mac import BROADCAST, ZERO
 from netns import Host, missing_right, segment
-from speaker.election import order
+from ownership.election.election import order
 from speakers import MANIFEST, Speaker, speaker, wait_until
 from strangers import Idlers, junk, reset
 

@@ -7,11 +7,11 @@ import pytest
 
 from gossip.wire.messages import State
 from link.drop import DropReason
-from speaker.handover import FOREIGN_GRACE
-from speaker.letters import Kind, PeerLink, decode_ips
-from speaker.succession import CLAIM_KEPT, CONFLICT_EVERY, SETTLED_AFTER
-from speaker.takeover import ANSWER_WITHIN, BACK_GRACE
-from speaker.watch import Kernel
+from ownership.handover.heir import ANSWER_WITHIN, BACK_GRACE
+from ownership.handover.loser import FOREIGN_GRACE
+from ownership.handover.succession import CLAIM_KEPT, CONFLICT_EVERY, SETTLED_AFTER
+from ownership.letters.letters import Kind, PeerLink, decode_ips
+from ownership.liveness.kernels import Kernel
 from succession_node import (
     ETH0,
     ETH1,

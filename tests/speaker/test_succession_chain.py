@@ -4,11 +4,19 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from speaker.handover import FOREIGN_ASK
-from speaker.letters import Kind, PeerLink, Quiet, Send, decode_ips, decode_quiet, encode_ips
-from speaker.succession import GRANT_KEPT, REMINDERS, ForeignAnswer
-from speaker.takeover import ANSWER_WITHIN, Ask, Contest
-from speaker.watch import Kernel
+from ownership.handover.heir import ANSWER_WITHIN, Ask, Contest
+from ownership.handover.loser import FOREIGN_ASK
+from ownership.handover.succession import GRANT_KEPT, REMINDERS, ForeignAnswer
+from ownership.letters.letters import (
+    Kind,
+    PeerLink,
+    Quiet,
+    Send,
+    decode_ips,
+    decode_quiet,
+    encode_ips,
+)
+from ownership.liveness.kernels import Kernel
 from succession_node import (
     ETH0,
     ETH1,

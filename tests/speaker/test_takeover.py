@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from link.address import IPAddress
-from speaker.takeover import (
+from ownership.handover.heir import (
     ANSWER_WITHIN,
     ASK_AGAIN,
     ASKS_A_SECOND,
@@ -22,7 +22,7 @@ from speaker.takeover import (
     Take,
     Takeovers,
 )
-from speaker.watch import Kernel
+from ownership.liveness.kernels import Kernel
 
 VIP = IPv4Address("192.0.2.100")
 ETH0, ETH1 = 2, 3

@@ -2,8 +2,8 @@
 
 import pytest
 
-from speaker.letters import MOST_LINKS
-from speaker.verdict import MOST_OF_A_NODE, PROCESS, Reached, Subject, Verdicts
+from ownership.letters.letters import MOST_LINKS
+from ownership.liveness.verdicts import MOST_OF_A_NODE, PROCESS, Reached, Subject, Verdicts
 
 LASTS = 0.35
 LINK = Subject("dead", "eth0")

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from echo_wire import ETH0, GATEWAY, IPS, TIMING, B, C, D, Wire, silent_from
-from speaker.watch import (
+from ownership.liveness.kernels import (
     FEWEST_IN_VAIN,
     FEWEST_REQUESTS,
     LONG_DOUBT,

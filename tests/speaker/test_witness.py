@@ -10,22 +10,22 @@ from typing import Any, cast
 import pytest
 import structlog
 
-from gossip.courier import Letter
-from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.address import IPAddress
 from link.echo import EchoReply
 from link.interface import Interface
-from speaker import letters
-from speaker import witness as witness_module
-from speaker.announcer import Announcer
-from speaker.contact import Contact
-from speaker.failover import Failover
-from speaker.letters import Hello, Kind, PeerLink
-from speaker.roster import Peer
-from speaker.takeover import ASKS_AT_ONCE
-from speaker.watch import EchoRequest, Timing
-from speaker.witness import Witness
+from ownership.announcing.announcer import Announcer
+from ownership.contact import Contact
+from ownership.failover import Failover
+from ownership.handover.heir import ASKS_AT_ONCE
+from ownership.letters import letters
+from ownership.letters.courier import Letter
+from ownership.letters.letters import Hello, Kind, PeerLink
+from ownership.letters.mark import Flags
+from ownership.liveness.kernels import EchoRequest, Timing
+from ownership.liveness.roster import Peer
+from speaker import driver as witness_module
+from speaker.driver import Witness
 
 VIP = IPv4Address("198.51.100.1")
 NOW = 50.0

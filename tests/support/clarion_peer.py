@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any
 
-from gossip import mark
 from gossip.agent import Agent
 from gossip.config import PRESETS, Config
 from gossip.hooks import Hooks
@@ -37,10 +36,11 @@ from gossip.io import (
     Suspected,
     Updated,
 )
-from gossip.mark import Mark
 from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
-from speaker.secret_file import SecretFile
+from ownership.letters import mark
+from ownership.letters.mark import Mark
+from speaker.ring.secret_file import SecretFile
 from speaker.settings import read_secret
 
 JOIN_TIMEOUT = 5.0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from speaker.watch import TargetKey, Timing, Watch
+from ownership.liveness.kernels import TargetKey, Timing, Watch
 
 TIMING = Timing.of(0.35)
 ETH0 = 2

@@ -4,19 +4,19 @@ import random
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
-from gossip.courier import Letter
 from gossip.io import Address
-from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.interface import Interface
-from speaker import letters
-from speaker.announcer import Announcer
-from speaker.clients import Clients
-from speaker.contact import Contact
-from speaker.failover import Failover
-from speaker.letters import Hello, Kind, PeerLink, Send
-from speaker.roster import Peer
-from speaker.watch import Timing
+from ownership.announcing.announcer import Announcer
+from ownership.announcing.clients import Clients
+from ownership.contact import Contact
+from ownership.failover import Failover
+from ownership.letters import letters
+from ownership.letters.courier import Letter
+from ownership.letters.letters import Hello, Kind, PeerLink, Send
+from ownership.letters.mark import Flags
+from ownership.liveness.kernels import Timing
+from ownership.liveness.roster import Peer
 
 VIP = IPv4Address("198.51.100.1")
 B = Peer("b", 1, Flags.NONE, State.ALIVE, Address("192.0.2.2", 7946))

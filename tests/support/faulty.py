@@ -71,21 +71,21 @@ def _filters_once() -> None:
 
 
 def _plan_of_one_service() -> None:
-    from speaker.desired import Rules
+    from plan.desired import Rules
 
     _for_call(Rules, "plan", lambda _, arguments: arguments[1].name == POISON)
 
 
 def _announcing_one_service() -> None:
-    from speaker.reconcile import Reconciler
+    from ownership.election.reconcile import Reconciler
 
     _for_call(Reconciler, "reconcile", lambda _, arguments: arguments[1].endswith(f"/{POISON}"))
 
 
 def _half_announced_once() -> None:
     """The service counts as announced by then."""
+    from ownership.failover import Failover
     from speaker import daemon
-    from speaker.failover import Failover
 
     daemon.SERVICE_RETRY = 0.1
     _nth(Failover, "won")
@@ -118,20 +118,20 @@ def _gossip_timer_always() -> None:
 
 
 def _gossip_event_once() -> None:
-    from speaker.members import Members
+    from speaker.ring.members import Members
 
     _nth(Members, "_on_member")
 
 
 def _seeds_once() -> None:
-    from speaker import peers
+    from speaker.ring import peers
 
     _quick_helpers()
     _nth(peers, "look_up")
 
 
 def _secret_once() -> None:
-    from speaker import secret_file
+    from speaker.ring import secret_file
 
     _quick_helpers()
     secret_file.POLL = 0.1
@@ -165,14 +165,14 @@ def _heartbeat_once() -> None:
 
 
 def _failover_once() -> None:
-    from speaker.failover import Failover
+    from ownership.failover import Failover
 
     _nth(Failover, "handle_timeout", 3)
 
 
 def _failover_always() -> None:
+    from ownership.failover import Failover
     from speaker import upkeep
-    from speaker.failover import Failover
 
     upkeep.FAILING_FOR = 0.5
     _for_call(Failover, "handle_timeout", lambda *_: True)

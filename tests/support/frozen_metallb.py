@@ -19,7 +19,7 @@ import metallb
 from arp_taps import Asker, Tap, watched
 from cluster import NODES, Cluster, service
 from netnslab import arp
-from speaker.election import order
+from ownership.election.election import order
 from speakers import Speaker, wait_until
 
 OURS, OWNER = NODES[:2], NODES[2]

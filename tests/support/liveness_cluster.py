@@ -4,14 +4,14 @@ import random
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_interface
 
-from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.interface import Interface
-from speaker.letters import Kind, PeerLink, Send, decode_link_name
-from speaker.liveness import Liveness
-from speaker.roster import Peer, Roster
-from speaker.verdict import PROCESS, Subject
-from speaker.watch import Timing
+from ownership.letters.letters import Kind, PeerLink, Send, decode_link_name
+from ownership.letters.mark import Flags
+from ownership.liveness.kernels import Timing
+from ownership.liveness.roster import Peer, Roster
+from ownership.liveness.verdicts import PROCESS, Subject
+from ownership.liveness.witness import Liveness
 
 TIMING = Timing.of(0.35)
 ETH0 = 5

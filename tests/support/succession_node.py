@@ -4,16 +4,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 
-from gossip.mark import Flags
 from gossip.wire.messages import State
 from link.interface import Interface
-from speaker.announcer import Announcer
-from speaker.contact import Contact
-from speaker.letters import Kind, PeerLink, Send
-from speaker.roster import Peer, Roster
-from speaker.succession import Succession
-from speaker.takeover import Ask
-from speaker.watch import Kernel
+from ownership.announcing.announcer import Announcer
+from ownership.contact import Contact
+from ownership.handover.heir import Ask
+from ownership.handover.succession import Succession
+from ownership.letters.letters import Kind, PeerLink, Send
+from ownership.letters.mark import Flags
+from ownership.liveness.kernels import Kernel
+from ownership.liveness.roster import Peer, Roster
 
 VIP, OTHER = IPv4Address("198.51.100.1"), IPv4Address("198.51.100.2")
 MAC_B, MAC_C, MAC_M = (b"\x02\0\0\0\0" + bytes([last]) for last in b"\x0b\x0c\x0d")

@@ -11,7 +11,7 @@ from gossip.rotation import COMPLAIN_INTERVAL, IDLE, SETTLE, TRIAL_INTERVAL
 from gossip.wire.crypto import metallb_key
 from mixed import FOREIGN, OURS, Cluster, tell_foreign
 from netns import segment
-from speaker.secret_file import POLL
+from speaker.ring.secret_file import POLL
 
 OLD_SECRET, NEW_SECRET = (
     b"the secret of yesterday, 32 and more",

@@ -1,0 +1,1 @@
+"""What this node answers for, and the frames that tell clients so. Pure."""

@@ -1,0 +1,1 @@
+"""Which node should own each service, by MetalLB's hash. Pure."""

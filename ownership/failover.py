@@ -1,0 +1,561 @@
+"""Failover as one core: who is missed, who inherits, and how IPs change hands. Pure.
+
+It joins the parts: `roster` (who the others are), `flags` (our own word), `liveness` (who lives),
+`succession` (who begins and who stops). Same shape as every core: inputs with `now`, one deadline,
+what is to be sent is drained.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from gossip.io import Address
+from link.address import IPAddress
+from link.interface import Interface
+from ownership.announcing.announcer import Announcer
+from ownership.contact import Contact
+from ownership.handover.heir import Ask, Contest
+from ownership.handover.succession import ForeignAnswer, Succession
+from ownership.letters import letters
+from ownership.letters.courier import Letter
+from ownership.letters.letters import Hello, Kind, LetterError, Quiet, Send
+from ownership.letters.mark import Flags
+from ownership.liveness.barred import BARRING, Bars
+from ownership.liveness.calls import Calls
+from ownership.liveness.kernels import EchoRequest, Kernel, Timing
+from ownership.liveness.own_flags import OwnFlags
+from ownership.liveness.roster import Peer, Roster, own_links
+from ownership.liveness.verdicts import Subject
+from ownership.liveness.witness import Liveness
+
+if TYPE_CHECKING:
+    from random import Random
+
+HELLO_REFRESH = 60.0
+"""A node tells its links to all so often, and whenever they change; one lost is asked for."""
+HELLO_RETRY = 1.0
+HELLO_REPEAT = 0.3
+TIDY = 10.0
+"""Seconds between looks at whom to forget."""
+PLAN_GRACE = 5.0
+"""Seconds for which an IP that our own plan takes from us is answered for, until the winner has the
+same plan."""
+_NEVER = float("inf")
+
+
+class LetterRefusal(StrEnum):
+    """Why a letter was not taken."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_KIND = "unknown_kind"
+
+
+@dataclass(slots=True)
+class FailoverStats:
+    """Figures for the metrics."""
+
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    missing: int = 0
+    contested: int = 0
+    yielding: int = 0
+    conflicts: int = 0
+    filtered: int = 0
+    """How often a node was found to answer no echo request though it lives."""
+    refused: Mapping[LetterRefusal, int] = field(default_factory=dict)
+    """Letters."""
+
+
+class Failover:
+    """One node's view of the others' lives, and what it does about it."""
+
+    def __init__(
+        self,
+        node: str,
+        timing: Timing | None,
+        announcer: Announcer,
+        contact: Contact,
+        rng: "Random",
+        now: float,
+    ) -> None:
+        """`timing` None: memberlist's verdicts alone; IPs change hands gently all the same."""
+        self._node = node
+        self._fast = timing is not None
+        self._contact = contact
+        self._announcer = announcer
+        self._roster = Roster(node)
+        self._flags = OwnFlags(now)
+        self._liveness = Liveness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
+        self._succession = Succession(node, self._roster, announcer, self, now)
+        announcer.hears = self._liveness.hears
+        self._calls = Calls()
+        self._tidy_at = now + TIDY
+        self._probed_at = float("-inf")
+        self._filtered = 0
+        self._interfaces: Mapping[int, Interface] = {}
+        self._needed: frozenset[str] | None = None
+        self._worked: frozenset[int] = frozenset()
+        """Those of the links in need that have had carrier, by index."""
+        self._hello = Hello(())
+        self._hello_at = _NEVER
+        self._hello_left = 0
+        self._ask_at = now
+        self._strangers: frozenset[str] = frozenset()
+        self._letters: list[Send] = []
+        self._inherited: frozenset[str] = frozenset()
+        self._disturbed = False
+        self._published = Flags.NONE
+        self._refused: Counter[LetterRefusal] = Counter()
+
+    # ---- what there is
+
+    def set_interfaces(self, interfaces: Mapping[int, Interface], now: float) -> None:
+        """Take the eligible links by index."""
+        self._interfaces = dict(interfaces)
+        self._take_links(now)
+
+    def set_needed(self, names: frozenset[str] | None, now: float) -> None:
+        """Take the names of the links that services are announced on; None: on all."""
+        if names != self._needed:
+            self._needed = names
+            self._take_links(now)
+
+    def set_peers(self, peers: Iterable[Peer], now: float) -> None:
+        """Take all other members, dead and left ones too."""
+        known = self._roster.clarions
+        dead = {name: self._roster.peer(name) for name in self._roster.dead()}
+        for name in self._roster.set_peers(peers, now):
+            self._liveness.new_life(name)
+        for name in self._roster.clarions - known:
+            # It was missed while it was dead; whether it still is has to be found out anew.
+            self._liveness.new_life(name)
+            self._succession.owner_back(name, now)
+            self._calls.living(name)
+            if name in dead:
+                self._liveness.came_back(name, now)
+                self._greet_back(name, dead[name])
+        for name in known - self._roster.clarions:
+            self._succession.owner_gone(name)
+        if self._roster.others_live:
+            self._succession.note_others()
+        strangers = frozenset(self._roster.strangers())
+        if strangers - self._strangers:
+            self._ask_at = min(self._ask_at, now)
+        self._strangers = strangers
+        self._retarget(now)
+
+    # ---- what the election says
+
+    def won(
+        self,
+        service: str,
+        ip: IPAddress,
+        interfaces: frozenset[str] | None,
+        previous: str | None,
+        now: float,
+    ) -> None:
+        """Own an IP from now on; `previous` is who did, as far as this node knew."""
+        self._succession.won(service, ip, interfaces, previous, now)
+        if self._succession.holds(ip):
+            # Who is cut off takes nothing over: to hear somebody, all are asked.
+            self._probe(now)
+            if self._inherited != self._succession.inherited_from():
+                self._retarget(now)
+
+    def lost(
+        self, service: str, ip: IPAddress, winner: str | None, now: float, *, surely: bool = True
+    ) -> None:
+        """Own it no more; None: nobody does, so this node stops at once. Not `surely`: by our own
+        plan, which others may not have."""
+        within = _NEVER if surely else PLAN_GRACE
+        self._succession.lost(service, ip, winner, now, within)
+
+    def moved(
+        self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
+    ) -> None:
+        """The owner has changed among others."""
+        self._succession.moved(service, ip, before, winner, now)
+
+    def withdraw(self, service: str, ip: IPAddress) -> None:
+        """Nobody is to announce it for this service any more."""
+        self._succession.withdraw(service, ip)
+
+    def unconfirmed(self, ifindex: int | None, now: float) -> None:
+        """A hold of `contact` has ended as nobody spoke, not by what somebody said."""
+        self._succession.unconfirmed(ifindex, now)
+        self._probe(now)
+
+    def leave(self, now: float) -> None:
+        """This node goes: others are to own what it owns."""
+        self._flags.leave(now)
+
+    # ---- what is seen
+
+    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
+        """Take an echo reply; false where nobody asked for it."""
+        name = self._liveness.echoed(ifindex, ip, token, now)
+        self._take_returned(now)
+        if name is not None:
+            self._call(name, now)
+        return name is not None
+
+    def frames(self, ifindex: int, now: float) -> None:
+        """Somebody's frames came in by the link: call this before they are answered."""
+        self._liveness.heard(ifindex, now)
+        self._take_returned(now)
+
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        """Somebody else announced a service IP on the link, or answered for it.
+
+        That proves that it sends, not that it hears: if it is missed, it is asked.
+        """
+        name = self._roster.owner_of(mac)
+        self._liveness.heard(ifindex, now)
+        self._succession.heard(ip, ifindex, mac, now)
+        if name is not None:
+            self._call(name, now)
+            self._liveness.check_missing(name, now)
+            if self._succession.holds(ip):
+                self._liveness.check(name, now)
+
+    def is_node(self, mac: bytes) -> bool:
+        """Tell whether this is the MAC of another node: it is no client."""
+        return self._roster.owner_of(mac) is not None
+
+    def letter(self, letter: Letter, now: float) -> None:
+        """Take a letter that the courier has let through."""
+        self._call(letter.sender, now)
+        try:
+            kind = Kind(letter.kind)
+        except ValueError:
+            self._refused[LetterRefusal.UNKNOWN_KIND] += 1
+            return
+        try:
+            self._read(kind, letter, now)
+        except LetterError:
+            self._refused[LetterRefusal.MALFORMED] += 1
+
+    # ---- what follows
+
+    def bars(self) -> Bars:
+        """Return who is barred from owning, this node by its own word among them."""
+        bars = self._liveness.bars() if self._fast else self._said()
+        if not self._flags.published:
+            return bars
+        return Bars(bars.nodes | {self._node}, bars.links, bars.clarion)
+
+    # ---- what `Succession` asks
+
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+        """See `succession.World`."""
+        return self._liveness.kernel(name, ifindexes, now)
+
+    def hears(self, ifindex: int, now: float) -> bool:
+        """See `succession.World`."""
+        return self._contact.open(ifindex) and self._liveness.hears(ifindex, now)
+
+    def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
+        """See `succession.World`."""
+        return any(self._liveness.heard_since(ifindex, at) for ifindex in ifindexes)
+
+    def lost_its_owner(self, name: str) -> bool:
+        """Tell whether the last owner is gone without a word: dead, or judged so."""
+        peer = self._roster.peer(name)
+        if peer is None or peer.start_id is None:
+            return False
+        if not peer.living:
+            return peer.died
+        bars = self._liveness.bars()
+        return name in bars.named and not peer.flags & BARRING
+
+    def unwitnessed(self) -> list[str]:
+        """Name the links on which one other node is all that answers echo requests: if it dies, it
+        takes gossip to tell whether that or our own link is at fault."""
+        return self._liveness.unwitnessed()
+
+    @property
+    def flags(self) -> Flags:
+        """What to publish in our Meta."""
+        return self._flags.published
+
+    def handing_over(self, *, foreign: bool) -> int:
+        """Return how many IPs wait for their winner; without `foreign`, for a Clarion only."""
+        return self._succession.pending(foreign=foreign)
+
+    def disturbed(self) -> bool:
+        """Tell once whether a link of ours came back, so that contact holds it."""
+        disturbed, self._disturbed = self._disturbed, False
+        return disturbed
+
+    def handed_over(self) -> frozenset[str]:
+        """Drain the services of which this node has taken or given up an IP by itself."""
+        return self._succession.changed()
+
+    @property
+    def calling(self) -> bool:
+        """Whether `calls` has something, which an echo alone may have brought about."""
+        return self._calls.waiting
+
+    def calls(self) -> list[Address]:
+        """Drain the addresses to exchange state with now: of those held dead that were heard."""
+        return self._calls.drain()
+
+    def filtered(self) -> list[str]:
+        """Drain the names of nodes that answer no echo request any more though they live."""
+        names = sorted({key.who for key in self._liveness.filtered()})
+        self._filtered += len(names)
+        return names
+
+    def quiet_takes(self) -> list[IPAddress]:
+        """Drain the IPs that are answered for from now on without being announced."""
+        return self._succession.quiet_takes()
+
+    def contests(self) -> list[tuple[Contest, bytes | None]]:
+        """Drain who keeps us from what is ours, with the MAC that answers for it if one does."""
+        return self._succession.contests()
+
+    def foreign_answers(self) -> list[ForeignAnswer]:
+        """Drain which kernels answer for IPs of ours without their speakers."""
+        return self._succession.foreign_answers()
+
+    def put_off(self) -> frozenset[IPAddress]:
+        """Drain the IPs that this node has won and does not announce now."""
+        return self._succession.put_off()
+
+    def requests(self) -> list[EchoRequest]:
+        """Drain the echo requests to send."""
+        return self._liveness.requests()
+
+    def asks(self) -> list[tuple[Interface, Ask]]:
+        """Drain the ARP requests or solicitations to send: to old owners, and to the dead."""
+        knocks = [
+            (self._interfaces[ask.ifindex], ask)
+            for ask in self._liveness.knocks()
+            if ask.ifindex in self._interfaces
+        ]
+        return self._succession.asks() + knocks
+
+    def letters(self) -> list[Send]:
+        """Drain the letters to send."""
+        waiting, self._letters = self._letters, []
+        waiting += self._liveness.letters()
+        waiting += self._succession.letters()
+        return waiting
+
+    def stats(self) -> FailoverStats:
+        """Return the figures of now."""
+        return FailoverStats(
+            verdicts=dict(self._liveness.verdicts),
+            missing=self._liveness.missing(),
+            contested=self._succession.contested,
+            yielding=self._succession.pending(foreign=True),
+            conflicts=self._succession.conflicts,
+            filtered=self._filtered,
+            refused=dict(self._refused),
+        )
+
+    def deadline(self) -> float:
+        """When `handle_timeout` wants to be called next."""
+        return min(
+            self._liveness.deadline() if self._watches else _NEVER,
+            self._succession.deadline(),
+            self._flags.deadline(),
+            self._hello_at,
+            self._ask_at,
+            self._tidy_at if self._watches else _NEVER,
+        )
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due; call it after everything that has arrived was read."""
+        self._flags.handle_timeout(now)
+        if self._watches:
+            self._liveness.handle_timeout(now)
+        for name in self._liveness.silent_processes():
+            self._succession.owner_gone(name)
+        self._take_returned(now)
+        self._succession.handle_timeout(now)
+        if self._succession.unheard():
+            self._probe(now)
+        self._tidy(now)
+        if self._inherited != self._succession.inherited_from():
+            self._retarget(now)
+        self._greet(now)
+
+    # ---- inside
+
+    @property
+    def _watches(self) -> bool:
+        """Whether there is anybody whose machine matters. Those that gossip takes for dead count:
+        in a cut of gossip all others are, and own their IPs still."""
+        return self._roster.others_live or bool(self._inherited) or bool(self._roster.dead())
+
+    def _take_links(self, now: float) -> None:
+        needed = {
+            index: interface
+            for index, interface in self._interfaces.items()
+            if self._needed is None or interface.name in self._needed
+        }
+        usable = {index: link for index, link in needed.items() if link.carrier}
+        self._flags.set_links(self._interfaces, self._needed, now)
+        self._liveness.set_interfaces(usable)
+        self._succession.set_interfaces(usable)
+        # A link that lost its carrier is told still: its witnesses are to miss us there, as our
+        # flags may not change yet, or bar us from other links too.
+        self._worked = (self._worked & needed.keys()) | usable.keys()
+        links = own_links({index: needed[index] for index in self._worked})
+        if links != self._hello.links:
+            self._hello = Hello(links)
+            self._hello_at, self._hello_left = now, 3
+        self._retarget(now)
+
+    def _retarget(self, now: float) -> None:
+        self._inherited = self._succession.inherited_from()
+        clients = {index: self._announcer.lately(index, now) for index in self._interfaces}
+        self._liveness.retarget(self._inherited, clients, now)
+
+    def _call(self, name: str, now: float) -> None:
+        """Exchange state with a node that was heard, if gossip holds it dead."""
+        peer = self._roster.peer(name)
+        if peer is None or not peer.died or peer.start_id is None:
+            return
+        if self._calls.heard(name, peer.address, now):
+            # Our kernel may have forgotten its MAC: the answer tells it.
+            self._liveness.knock(name, now)
+        self._succession.dead_heard(name, now)
+
+    def _greet_back(self, name: str, dead: Peer | None) -> None:
+        """Tell one that was held dead for a while, and lived, that it was."""
+        peer = self._roster.peer(name)
+        same = dead is not None and peer is not None and dead.start_id == peer.start_id
+        if same and name in self._roster.watched():
+            self._letters.append(Send(Kind.BACK, name, to=(name,)))
+
+    def _probe(self, now: float) -> None:
+        """Ask everybody; once, if many IPs are taken over at one time."""
+        if now > self._probed_at:
+            self._probed_at = now
+            self._liveness.probe(now)
+
+    def _tidy(self, now: float) -> None:
+        """Forget whom gossip has forgotten, and whose machine has been silent for long; and look
+        which clients may bear witness now."""
+        if now < self._tidy_at:
+            return
+        self._tidy_at = now + TIDY
+        self._retarget(now)
+
+        def matters(name: str) -> bool:
+            return name in self._inherited or self._liveness.answers(name, now)
+
+        if self._roster.forget_late(matters, now):
+            self._retarget(now)
+
+    def _said(self) -> Bars:
+        """Without the fast verdict only nodes' own words bar."""
+        bars = self._liveness.bars()
+        said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
+        return Bars(frozenset(said), frozenset(), bars.clarion)
+
+    def _take_returned(self, now: float) -> None:
+        for link in self._liveness.returned(now):
+            self._contact.link_returned(link.ifindex, link.gap, now)
+            self._succession.link_returned(now)
+            self._disturbed = True
+
+    def _read(self, kind: Kind, letter: Letter, now: float) -> None:
+        sender, payload = letter.sender, letter.payload
+        if kind in _ANSWERS:
+            self._hear_answer(sender, now)
+        if kind in _ABOUT_IPS:
+            self._read_ips(kind, sender, payload, now)
+        else:
+            self._read_life(kind, letter, now)
+
+    def _read_life(self, kind: Kind, letter: Letter, now: float) -> None:
+        """Read who lives, and who does not."""
+        sender, payload = letter.sender, letter.payload
+        match kind:
+            case Kind.BEAT:
+                self._liveness.beat(sender, now)
+                self._succession.owner_back(sender, now)
+            case Kind.HELLO:
+                self._take_hello(sender, letters.decode_hello(payload), now)
+            case Kind.MISSING:
+                subject = Subject(letter.about, letters.decode_link_name(payload))
+                self._liveness.missed(subject, sender, now)
+            case Kind.GONE:
+                subject = Subject(letter.about, letters.decode_link_name(payload))
+                self._liveness.gone(subject, now)
+            case Kind.BACK if letter.about == self._node:
+                # One that was cut off itself has missed everybody, and is held dead here until now.
+                others = (self._roster.clarions | {sender}) - {self._node}
+                self._flags.was_gone(sender, len(others), now)
+            case Kind.HEAR:
+                self._letters.append(Send(Kind.HEARD, self._node, to=(sender,)))
+            case _:
+                pass
+
+    def _read_ips(self, kind: Kind, sender: str, payload: bytes, now: float) -> None:
+        """Read who answers for which IPs."""
+        if kind is Kind.QUIET:
+            self._take_quiet(letters.decode_quiet(payload), sender, now)
+            return
+        ips = letters.decode_ips(payload)
+        match kind:
+            case Kind.YOURS:
+                self._succession.asked(ips, sender, now)
+            case Kind.ASK:
+                self._succession.questioned(ips, sender)
+            case Kind.CLAIM:
+                self._succession.claimed(ips, sender, now)
+            case _:
+                self._succession.denied(ips, sender, now)
+
+    def _hear_answer(self, sender: str, now: float) -> None:
+        """It has heard us, and we it, by way of the link on which it gossips."""
+        peer = self._roster.peer(sender)
+        if peer is not None and peer.address is not None:
+            self._liveness.spoke(sender, ip_address(peer.address.ip), now)
+
+    def _take_quiet(self, quiet: Quiet, sender: str, now: float) -> None:
+        """Somebody hands IPs over that it took over quietly, perhaps from one we never knew."""
+        self._roster.remember(quiet.owner, quiet.links, now)
+        dead = frozenset({quiet.owner}) if self.lost_its_owner(quiet.owner) else frozenset()
+        self._succession.asked(quiet.ips, sender, now, dead)
+        if dead:
+            self._retarget(now)
+
+    # ---- telling our links
+
+    def _take_hello(self, name: str, hello: Hello, now: float) -> None:
+        changed = hello.links != self._roster.links(name)
+        self._roster.set_links(name, hello.links)
+        self._strangers -= {name}
+        if changed:
+            self._retarget(now)
+        if hello.asks:
+            self._tell_links((name,))
+
+    def _tell_links(self, to: tuple[str, ...] | None, asks: bool = False) -> None:
+        payload = letters.encode_hello(Hello(self._hello.links, asks))
+        self._letters.append(Send(Kind.HELLO, self._node, payload, to))
+
+    def _greet(self, now: float) -> None:
+        if now >= self._ask_at:
+            strangers = self._roster.strangers()
+            if strangers:
+                self._tell_links(strangers, asks=True)
+            self._ask_at = now + HELLO_RETRY if strangers else _NEVER
+        if now >= self._hello_at:
+            self._tell_links(None)
+            self._hello_left = max(0, self._hello_left - 1)
+            self._hello_at = now + (HELLO_REPEAT if self._hello_left else HELLO_REFRESH)
+
+
+_ABOUT_IPS = frozenset({Kind.YOURS, Kind.QUIET, Kind.ASK, Kind.CLAIM, Kind.DENY})
+_ANSWERS = frozenset({Kind.HEARD, Kind.CLAIM, Kind.DENY})
+"""Letters that are sent only to who has asked for them."""
+_SLOW = 0.35
+"""Without fast verdicts kernels are watched all the same, for the quiet takeover."""

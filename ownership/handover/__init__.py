@@ -1,0 +1,1 @@
+"""How an IP goes from its loser to its heir, without two owners and without none. Pure."""

@@ -1,0 +1,623 @@
+"""How IPs change hands: from the election's word to what is answered and announced. Pure.
+
+The election says who should own. `Succession` says when this node begins (`takeover`) and when it
+stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, CLAIM and DENY.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from link.address import IPAddress
+from link.interface import Interface
+from ownership.announcing.announcer import Announcer
+from ownership.handover.heir import ASKS_AT_ONCE, Ask, Contest, Mode, Take, Takeovers
+from ownership.handover.loser import ASK_INTERVAL, Handover, Released, Yours
+from ownership.letters import letters
+from ownership.letters.letters import Kind, Quiet, Send
+from ownership.liveness.kernels import Kernel
+from ownership.liveness.roster import Roster
+
+ASKED_OF_THE_DEAD = 2
+"""For how many IPs the wire is asked when a node is heard which gossip holds dead."""
+ASK_THE_DEAD, ASK_THE_DEAD_SLOWLY = 0.25, 5.0
+"""Seconds until it is asked again: doubled each time, and anew when an IP is taken over from it."""
+CLAIM_KEPT = 1.0
+"""Seconds for which an announcement that was heard answers the question who owns the IP."""
+GRANT_KEPT = 1.0
+"""The same of a loser's letter: it may come before our own election has seen that we won."""
+SETTLED_AFTER = 0.1
+"""Seconds after which a winner that is asked announces again: where a partition heals, it may learn
+within a moment of a better one, and clients were told twice."""
+REMINDERS = 20
+"""How often the next owner of what we stopped is told so, ASK_INTERVAL apart."""
+MOST_CLAIMS = 8_192
+CONFLICT_EVERY = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody announced an IP, or answered for it, with this MAC."""
+
+    mac: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    sender: str
+    dead: frozenset[str]
+    at: float
+
+
+@dataclass(slots=True)
+class _Reminder:
+    """Who owns now what we stopped, and how often it is to be told still."""
+
+    winner: str
+    at: float
+    left: int = REMINDERS
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignAnswer:
+    """The kernel of `node` answers for `ip`, though its speaker does not claim it."""
+
+    ip: IPAddress
+    node: str
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+_FOREVER = float("inf")
+
+
+class World(Protocol):
+    """What `Succession` asks of the watch on other nodes."""
+
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+        """Tell what another node's machine does on links of ours."""
+
+    def hears(self, ifindex: int, now: float) -> bool:
+        """Tell whether this node would have heard an announcement."""
+
+    def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
+        """Tell whether anybody was heard there, as far as there is anybody."""
+
+    def lost_its_owner(self, name: str) -> bool:
+        """Tell whether a node is gone without a word."""
+
+
+class Succession:
+    """Takeovers and hand-overs of one node."""
+
+    def __init__(
+        self,
+        node: str,
+        roster: Roster,
+        announcer: Announcer,
+        world: World,
+        now: float,
+    ) -> None:
+        """`world` tells what is known of other nodes and of our own links."""
+        self._node = node
+        self._roster = roster
+        self._announcer = announcer
+        self._now = now
+        self._world = world
+        self._takeovers = Takeovers(self._kernel_of, self._heard_since)
+        self._handover = Handover()
+        self._interfaces: Mapping[int, Interface] = {}
+        self._waiting: dict[IPAddress, dict[str, frozenset[str] | None]] = {}
+        """What takeovers have not decided yet: services and where they are announced."""
+        self._claims: dict[tuple[IPAddress, int], Claim] = {}
+        self._grants: dict[IPAddress, _Grant] = {}
+        self._dead: dict[IPAddress, frozenset[str]] = {}
+        """Who owned an IP and died: connections may go through their machines still."""
+        self._stopped: dict[IPAddress, None] = {}
+        """What we answered for and stopped, and nobody has claimed since."""
+        self._reminders: dict[IPAddress, _Reminder] = {}
+        self._announce_again_at: dict[IPAddress, float] = {}
+        self._letters: list[Send] = []
+        self._asks: list[Ask] = []
+        """For IPs that we answer for, and that somebody who is held dead may own."""
+        self._ask_the_dead_at: dict[str, tuple[float, float]] = {}
+        """By node: when, and how long to wait after that."""
+        self._changed: set[str] = set()
+        self._foreign: list[ForeignAnswer] = []
+        self._quiet_takes: list[IPAddress] = []
+        self._unconfirmed = False
+        """Whether it is silence alone that let us answer, and nobody is known since."""
+        self.conflicts = 0
+        """How often somebody else announced an IP that is ours and that nobody hands over."""
+
+    # ---- what the election says
+
+    def set_interfaces(self, interfaces: Mapping[int, Interface]) -> None:
+        """Take the links on which this node could announce, those with carrier."""
+        self._interfaces = interfaces
+
+    def won(
+        self,
+        service: str,
+        ip: IPAddress,
+        interfaces: frozenset[str] | None,
+        previous: str | None,
+        now: float,
+    ) -> None:
+        """Own an IP; `previous` is who did, as far as this node knew."""
+        self._now = now
+        if previous is not None:
+            self._note_owner(ip, previous)
+        dead = self._dead_owners(ip)
+        yielded = self._handover.cancel(service, ip)
+        if yielded:
+            self._takeovers.keep(ip, dead)
+        was_ours = yielded or self._announcer.wants(ip)
+        links = () if was_ours else self._links_to_ask(dead, previous, interfaces)
+        if not links and not self._takeovers.holds(ip):
+            quiet = self._takeovers.stays_quiet(ip)
+            self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
+            return
+        self._waiting.setdefault(ip, {})[service] = interfaces
+        if not self._takeovers.holds(ip):
+            self._takeovers.begin(ip, dead, self._living(previous), links, now)
+            self._use_grant(ip, now)
+
+    def lost(
+        self, service: str, ip: IPAddress, winner: str | None, now: float, within: float = _FOREVER
+    ) -> None:
+        """Own it no more, as `winner` does; None: stop at once. A winner that is not heard `within`
+        so many seconds does not know that it is one."""
+        self._now = now
+        if self._stop_waiting(service, ip):
+            self._tell_stopped(ip, winner)
+            return
+        peer = self._roster.peer(winner) if winner is not None else None
+        others = self._announcer.services(ip) - self._handover.services(ip) - {service}
+        if peer is None or not peer.living or others:
+            # Where another service of ours shares the IP, it stays answered for.
+            self.withdraw(service, ip)
+            return
+        self._remember_quiet(ip)
+        self._takeovers.part(ip)
+        # What is lost is answered for, but not announced any more.
+        self._announcer.hush(ip)
+        links, foreign = self._announcer.indexes(ip), peer.start_id is None
+        # Where we heard nobody for a while the winner may have announced itself unheard. One of
+        # MetalLB's has not: it knows no verdict that was quicker than memberlist's.
+        deaf = {index for index in links if not foreign and not self._world.hears(index, now)}
+        if deaf and deaf.issuperset(links):
+            self.withdraw(service, ip)
+            return
+        for ifindex in deaf:
+            self._announcer.release(ip, ifindex)
+        links = tuple(ifindex for ifindex in links if ifindex not in deaf)
+        self._handover.begin(service, ip, peer.name, links, now, foreign=foreign, within=within)
+        for ifindex in links:
+            claim = self._claims.get((ip, ifindex))
+            if claim is not None and now - claim.at <= CLAIM_KEPT:
+                self._hear(ip, ifindex, self._roster.owner_of(claim.mac))
+
+    def moved(
+        self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
+    ) -> None:
+        """The owner has changed among others, perhaps while this node is handing over."""
+        if before is not None:
+            self._note_owner(ip, before)
+        self._tell_stopped(ip, winner)
+        if winner != self._node and self._handover.yielding(ip, service):
+            self.lost(service, ip, winner, now)
+
+    def withdraw(self, service: str, ip: IPAddress) -> None:
+        """Nobody is to announce it for this service."""
+        if not self._stop_waiting(service, ip):
+            self._handover.cancel(service, ip)
+            wanted = self._announcer.wants(ip)
+            self._announcer.withdraw(ip, service)
+            if wanted and not self._announcer.wants(ip):
+                self._keep(self._stopped, ip, None)
+            if not self._announcer.wants(ip):
+                self._remember_quiet(ip)
+                self._takeovers.cancel(ip)
+
+    def link_returned(self, now: float) -> None:
+        """We were cut off, and hear others again."""
+        self._takeovers.restart(now)
+
+    def unconfirmed(self, ifindex: int | None, now: float) -> None:
+        """We kept quiet on the link (None: on all), and nobody has told us whose our IPs are now.
+        Gossip may be cut and the others live: so the wire is asked before we answer again."""
+        self._unconfirmed = not self._roster.others_live
+        links = frozenset(self._interfaces) if ifindex is None else frozenset({ifindex})
+        for ip in sorted(self._announcer.announced(), key=lambda ip: ip.packed):
+            on = links.intersection(self._announcer.indexes(ip))
+            if on and not self._handover.yielding(ip) and not self._takeovers.holds(ip):
+                self._ask_anew(ip, sorted(on), now)
+
+    def note_others(self) -> None:
+        """Others are known: what a stranger answers for holds nothing up any more."""
+        self._unconfirmed = False
+
+    def _ask_anew(self, ip: IPAddress, links: Collection[int], now: float) -> None:
+        dead = self._dead_owners(ip) | self._takeovers.quiet_from(ip)
+        waiting = self._waiting.setdefault(ip, {})
+        for service, interfaces in self._announcer.choices(ip).items():
+            waiting[service] = interfaces
+            self._changed.add(service)
+            self._announcer.withdraw(ip, service)
+        self._takeovers.begin(ip, dead, None, links, now)
+
+    def owner_back(self, name: str, now: float) -> None:
+        """The process of a node runs again."""
+        self._takeovers.owner_back(name, now)
+
+    def owner_gone(self, name: str) -> None:
+        """The process of a node was judged silent, or declared dead."""
+        self._takeovers.owner_gone(name)
+
+    def dead_heard(self, name: str, now: float) -> None:
+        """A node that gossip holds dead was heard: it may own still what we took over from it, when
+        its machine was slow to answer. So the wire is asked while we answer on, for a few of these
+        IPs, each time for others: if it answers for one, all are asked for."""
+        due, wait = self._ask_the_dead_at.get(name, (now, ASK_THE_DEAD))
+        if now < due or not self._dead:
+            return
+        self._keep(self._ask_the_dead_at, name, (now + wait, min(2 * wait, ASK_THE_DEAD_SLOWLY)))
+        for ip in self._taken_from(name)[:ASKED_OF_THE_DEAD]:
+            self._dead[ip] = self._dead.pop(ip)
+            self._asks.extend(Ask(ip, ifindex) for ifindex in self._announcer.indexes(ip))
+
+    def _taken_from(self, name: str) -> list[IPAddress]:
+        """Give the IPs that we took over from a dead node, aloud or quietly."""
+        return [ip for ip, dead in self._dead.items() if name in dead and self._mine(ip)]
+
+    # ---- what is heard
+
+    def heard(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        """Somebody announced the IP on the link, or answered for it."""
+        self._now = now
+        name = self._roster.owner_of(mac)
+        if name is not None:
+            self._takeovers.answered(ip, name)
+        elif self._unconfirmed:
+            # A ring that we do not know may own it: gossip does not get through to it.
+            self._takeovers.answered(ip, mac.hex(":"), speaks=False)
+        if self._handover.yielding(ip):
+            self._hear(ip, ifindex, name)
+        elif self._announcer.wants(ip):
+            self._note_conflict(ip, ifindex, mac, now)
+            if name is not None and self._answered_by_its_owner(ip, name, ifindex):
+                self._give_back(ip, name, now)
+        self._keep(self._claims, (ip, ifindex), Claim(mac, now))
+
+    def asked(
+        self, ips: Iterable[IPAddress], sender: str, now: float, dead: frozenset[str] = frozenset()
+    ) -> None:
+        """Another node answers for IPs that are ours, until it hears us; it took them over quietly
+        from those that are `dead`."""
+        # Of a set: in an order that no hash decides, so that a simulated run can be repeated.
+        ips = sorted(ips, key=lambda ip: ip.packed)
+        for ip in ips:
+            if dead:
+                self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
+            takes = self._takeovers.granted(ip, sender, dead)
+            self._apply(takes, now)
+            if not takes and not self._announcer.wants(ip):
+                self._keep(self._grants, ip, _Grant(sender, dead, now))
+        mine = [ip for ip in ips if self._mine(ip)]
+        for ip in mine:
+            # What was taken over quietly stays so: the letter below says it as well.
+            if not self._takeovers.quiet(ip):
+                self._announce_again_at.setdefault(ip, now + SETTLED_AFTER)
+        for payload in letters.encode_ips(mine):
+            self._letters.append(Send(Kind.CLAIM, self._node, payload, (sender,)))
+
+    def questioned(self, ips: Iterable[IPAddress], sender: str) -> None:
+        """Another node asks whether we answer for these IPs. What we hand over needs no reply: its
+        winner is told by another letter."""
+        mine, others = list[IPAddress](), list[IPAddress]()
+        for ip in sorted(ips, key=lambda ip: ip.packed):
+            if self._handover.yielding(ip):
+                continue
+            answered = self._announcer.wants(ip) and self._announcer.interface_names(ip)
+            (mine if answered else others).append(ip)
+        for kind, found in ((Kind.CLAIM, mine), (Kind.DENY, others)):
+            for payload in letters.encode_ips(found):
+                self._letters.append(Send(kind, self._node, payload, (sender,)))
+
+    def claimed(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
+        """Another node says that it answers for these IPs."""
+        ips = sorted(ips, key=lambda ip: ip.packed)
+        for ip in ips:
+            self._takeovers.claimed(ip, sender, now)
+            self._stopped.pop(ip, None)
+        self._release(self._handover.claimed(ips))
+
+    def denied(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
+        """Another node says that it does not."""
+        for ip in sorted(ips, key=lambda ip: ip.packed):
+            if self._takeovers.denied(ip, sender, now):
+                self._foreign.append(ForeignAnswer(ip, sender))
+
+    # ---- what follows
+
+    def inherited_from(self) -> frozenset[str]:
+        """Name the nodes whose machines must be watched as we inherit from them."""
+        return self._takeovers.owners()
+
+    def pending(self, *, foreign: bool) -> int:
+        """Return how many IPs are being handed over; without `foreign`, only those to Clarions."""
+        return self._handover.pending() if foreign else self._handover.pending_to_ours()
+
+    @property
+    def contested(self) -> int:
+        """How many IPs we do not take over as their owner still answers."""
+        return self._takeovers.contested
+
+    def holds(self, ip: IPAddress) -> bool:
+        """Tell whether a takeover of the IP waits for its decision."""
+        return self._takeovers.holds(ip)
+
+    def changed(self) -> frozenset[str]:
+        """Drain the services of which an IP was taken or given up since the last call."""
+        changed = frozenset(self._changed)
+        self._changed.clear()
+        return changed
+
+    def put_off(self) -> frozenset[IPAddress]:
+        """Drain the IPs that this node has won and does not announce now."""
+        return self._takeovers.put_off()
+
+    def asks(self) -> list[tuple[Interface, Ask]]:
+        """Drain the questions to owners on the wire, with the link to ask on."""
+        return [
+            (self._interfaces[ask.ifindex], ask)
+            for ask in (
+                *self._takeovers.asks(self._now),
+                *self._handover.wire_asks(self._now),
+                *self._own_asks(),
+            )
+            if ask.ifindex in self._interfaces
+        ]
+
+    def _own_asks(self) -> list[Ask]:
+        asks = self._asks[:ASKS_AT_ONCE]
+        del self._asks[:ASKS_AT_ONCE]
+        return asks
+
+    def letters(self) -> list[Send]:
+        """Drain the letters to send."""
+        for node, ips in self._takeovers.questions().items():
+            for payload in letters.encode_ips(ips):
+                self._letters.append(Send(Kind.ASK, self._node, payload, (node,)))
+        waiting, self._letters = self._letters, []
+        return waiting
+
+    def quiet_takes(self) -> list[IPAddress]:
+        """Drain the IPs that are answered for from now on without being announced."""
+        takes, self._quiet_takes = self._quiet_takes, []
+        return takes
+
+    def contests(self) -> list[tuple[Contest, bytes | None]]:
+        """Drain who keeps us from what is ours, with the MAC that answers, if one was heard."""
+        return [(contest, self._mac_for(contest.ip)) for contest in self._takeovers.contests()]
+
+    def foreign_answers(self) -> list[ForeignAnswer]:
+        """Drain which kernels answer for IPs of ours without their speakers."""
+        foreign, self._foreign = self._foreign, []
+        return foreign
+
+    def unheard(self) -> bool:
+        """Tell once whether somebody has to be heard for a takeover to go on."""
+        return self._takeovers.unheard()
+
+    def deadline(self) -> float:
+        """When `handle_timeout` wants to be called next."""
+        again = min(self._announce_again_at.values(), default=_FOREVER)
+        remind = min((item.at for item in self._reminders.values()), default=_FOREVER)
+        asks = float("-inf") if self._asks else _FOREVER
+        return min(self._takeovers.deadline(), self._handover.deadline(), again, remind, asks)
+
+    def handle_timeout(self, now: float) -> None:
+        """Decide takeovers that are due, and remind winners."""
+        self._now = now
+        self._apply(self._takeovers.handle_timeout(now), now)
+        self._release(self._handover.handle_timeout(now))
+        self._announce_again(now)
+        self._remind(now)
+        for ask in self._handover.asks(now):
+            self._tell_winner(ask)
+
+    # ---- inside
+
+    def _tell_stopped(self, ip: IPAddress, winner: str | None) -> None:
+        """We answered for the IP until nobody was to, and our clients may believe us still: have
+        its next owner announce itself."""
+        if winner is not None and winner != self._node and ip in self._stopped:
+            self._reminders[ip] = _Reminder(winner, self._now)
+
+    def _remind(self, now: float) -> None:
+        """Tell owners of what we stopped, until they claim it or have heard it often enough."""
+        by_winner = defaultdict[str, set[IPAddress]](set)
+        for ip, item in list(self._reminders.items()):
+            if ip not in self._stopped or not item.left:
+                del self._reminders[ip]
+            elif now >= item.at:
+                item.at, item.left = now + ASK_INTERVAL, item.left - 1
+                by_winner[item.winner].add(ip)
+        for winner, ips in by_winner.items():
+            self._tell_winner(Yours(winner, frozenset(ips)))
+
+    def _announce_again(self, now: float) -> None:
+        """Announce what others asked us to, and let a while pass before the next time."""
+        for ip, at in list(self._announce_again_at.items()):
+            if now < at:
+                continue
+            del self._announce_again_at[ip]
+            if self._mine(ip) and not self._takeovers.quiet(ip):
+                self._announcer.loud(ip, now)
+
+    def _mine(self, ip: IPAddress) -> bool:
+        """Tell whether we answer for the IP now, and go on to."""
+        if self._handover.yielding(ip) or self._takeovers.holds(ip):
+            return False
+        return self._announcer.wants(ip) and bool(self._announcer.interface_names(ip))
+
+    def _tell_winner(self, yours: Yours) -> None:
+        """Remind a winner; of what was taken over quietly, from whom."""
+        by_owner = defaultdict[str, set[IPAddress]](set)
+        for ip in sorted(yours.ips, key=lambda ip: ip.packed):
+            for owner in sorted(self._takeovers.quiet_from(ip) - {yours.winner}):
+                by_owner[owner].add(ip)
+        plain = yours.ips.difference(*by_owner.values())
+        for payload in letters.encode_ips(sorted(plain, key=lambda ip: ip.packed)):
+            self._letters.append(Send(Kind.YOURS, self._node, payload, (yours.winner,)))
+        for owner, ips in by_owner.items():
+            quiet = Quiet(owner, self._roster.links(owner), frozenset(ips))
+            for payload in letters.encode_quiet(quiet):
+                self._letters.append(Send(Kind.QUIET, self._node, payload, (yours.winner,)))
+
+    def _give_back(self, ip: IPAddress, name: str, now: float) -> None:
+        """The owner lives that we took an IP over from: answer for none of its IPs before the wire
+        was asked for them again."""
+        for taken in self._taken_from(name):
+            self._ask_anew(taken, self._announcer.indexes(taken), now)
+            # Clients believe us still: when gossip is back its owner is told to announce itself.
+            self._keep(self._stopped, taken, None)
+        self._takeovers.answered(ip, name)
+
+    def _answered_by_its_owner(self, ip: IPAddress, name: str, ifindex: int) -> bool:
+        """Tell whether we took the IP over from that node as from a dead one, and it is none. A
+        frame can be forged: the node's kernel has answered an echo of ours, too."""
+        if name not in self._dead.get(ip, ()) or self._takeovers.holds(ip):
+            return False
+        return self._kernel_of(name, (ifindex,)) is Kernel.ANSWERS
+
+    def _note_owner(self, ip: IPAddress, name: str) -> None:
+        if name != self._node and self._world.lost_its_owner(name):
+            self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | {name})
+
+    def _dead_owners(self, ip: IPAddress) -> frozenset[str]:
+        """Name those who owned the IP and are dead, as far as they still are."""
+        known = self._dead.get(ip) if self._dead else None
+        if known is None:
+            return frozenset()
+        dead = frozenset(name for name in known if self._world.lost_its_owner(name))
+        if dead:
+            self._dead[ip] = dead
+        else:
+            del self._dead[ip]
+        return dead
+
+    def _remember_quiet(self, ip: IPAddress) -> None:
+        """Who owns it next, and we once more, asks the same kernels."""
+        if dead := self._takeovers.quiet_from(ip):
+            self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
+
+    def _living(self, name: str | None) -> str | None:
+        """Return the name if it is that of a living Clarion, which hands over what it lost."""
+        peer = self._roster.peer(name) if name is not None else None
+        if peer is None or not peer.living or peer.start_id is None:
+            return None
+        return name
+
+    def _use_grant(self, ip: IPAddress, now: float) -> None:
+        grant = self._grants.pop(ip, None)
+        if grant is not None and now - grant.at <= GRANT_KEPT:
+            self._apply(self._takeovers.granted(ip, grant.sender, grant.dead), now)
+
+    def _heard_since(self, links: Collection[int], at: float) -> bool:
+        return self._world.heard_since(links, at)
+
+    def _mac_for(self, ip: IPAddress) -> bytes | None:
+        found = [self._claims.get((ip, ifindex)) for ifindex in self._interfaces]
+        latest = max((claim for claim in found if claim), key=lambda claim: claim.at, default=None)
+        return None if latest is None else latest.mac
+
+    def _kernel_of(self, node: str, links: Collection[int]) -> Kernel:
+        """Ask only where we are neighbours: who answers may share fewer links than the owner."""
+        interfaces = self._interfaces
+        met = [
+            link
+            for link in links
+            if link in interfaces and self._roster.meet(node, interfaces[link]) is not None
+        ]
+        return self._world.kernel(node, met, self._now)
+
+    def _links_to_ask(
+        self, dead: frozenset[str], previous: str | None, interfaces: frozenset[str] | None
+    ) -> tuple[int, ...]:
+        """Give our links that matter for a service and on which somebody may answer for it still.
+
+        One of MetalLB's that is known to have owned it needs no question: it stops by itself.
+        """
+        peer = self._roster.peer(previous) if previous is not None else None
+        parted = peer is not None and (peer.start_id is None or not (peer.living or peer.died))
+        if not dead and (parted or not (self._roster.others_live or self._unconfirmed)):
+            return ()
+        chosen = {
+            index: interface
+            for index, interface in self._interfaces.items()
+            if interfaces is None or interface.name in interfaces
+        }
+        names = dead | ({previous} if previous is not None else frozenset())
+        met = tuple(
+            index
+            for index, interface in chosen.items()
+            if any(self._roster.meet(name, interface) is not None for name in names)
+        )
+        # Who comes back knows of nobody before it: all that answer are asked.
+        return met if names else tuple(chosen)
+
+    def _stop_waiting(self, service: str, ip: IPAddress) -> bool:
+        """End a takeover that was not decided yet; true where there was one."""
+        services = self._waiting.get(ip, {})
+        if service not in services:
+            return False
+        del services[service]
+        if not services:
+            del self._waiting[ip]
+            self._takeovers.cancel(ip)
+        return True
+
+    def _apply(self, takes: list[Take], now: float) -> None:
+        for take in takes:
+            quiet = take.mode is Mode.QUIET
+            if quiet:
+                self._quiet_takes.append(take.ip)
+            for name in self._dead.get(take.ip, ()):
+                self._ask_the_dead_at.pop(name, None)
+            for service, interfaces in self._waiting.pop(take.ip, {}).items():
+                self._changed.add(service)
+                self._announcer.announce(take.ip, service, interfaces, now, quiet=quiet)
+            if not quiet:
+                self._stopped.pop(take.ip, None)
+                self._announcer.loud(take.ip, now)
+
+    def _hear(self, ip: IPAddress, ifindex: int, name: str | None) -> None:
+        released = self._handover.heard(ip, ifindex, name)
+        if not released and not self._handover.open(ip, ifindex):
+            self._announcer.release(ip, ifindex)
+        self._release(released)
+
+    def _release(self, released: Iterable[Released]) -> None:
+        for item in released:
+            self._changed.add(item.service)
+            self._takeovers.cancel(item.ip)
+            self._announcer.withdraw(item.ip, item.service)
+
+    def _note_conflict(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        known = self._claims.get((ip, ifindex))
+        if known is None or known.mac != mac or now - known.at > CONFLICT_EVERY:
+            self.conflicts += 1
+
+    @staticmethod
+    def _keep(table: dict[Key, Value], key: Key, value: Value) -> None:
+        """Put a value into a table that forgets the oldest."""
+        table.pop(key, None)
+        table[key] = value
+        if len(table) > MOST_CLAIMS:
+            del table[next(iter(table))]

@@ -1,0 +1,1 @@
+"""What Clarion nodes tell each other: their mark in gossip's Meta, and letters. Pure."""

@@ -1,0 +1,358 @@
+"""Which IPs are this node's, and how they change hands: one core, as `Swim` is for gossip. Pure.
+
+What comes in is taken at once. What follows from it for the services is done by `settle`, in bites:
+first it elects, then it announces and withdraws, and only when nothing is left to do answers flow
+again where contact held them back. There is order here and no rule: the rules are those of the
+parts. Nothing calls back. A driver reads all that has arrived, settles, drains and sends.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined, NameConflict
+from gossip.wire.messages import State
+from link.address import IPAddress
+from ownership.announcing.announcer import Announcer
+from ownership.contact import Contact, Released
+from ownership.election.election import Election, Move
+from ownership.election.quorum import Quorum
+from ownership.election.reconcile import Announce, Reconciler, Withdraw
+from ownership.io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
+from ownership.letters.courier import Letter
+from ownership.liveness.barred import Bars
+from ownership.liveness.roster import Peer
+from plan.desired import ServicePlan, Withheld
+from plan.planner import ips_of
+
+Enough = Callable[[], bool]
+"""Asked between two pieces of work: whether the rest has to wait for the next `settle`."""
+
+HASHES_AT_ONCE = 500
+"""Digests between two such questions: half a millisecond."""
+
+
+class Handing(Protocol):
+    """Who has IPs change hands gently: `Failover`."""
+
+    @property
+    def calling(self) -> bool:
+        """Whether an exchange of state is wanted, which an echo alone may have brought about."""
+
+    def set_peers(self, peers: Iterable[Peer], now: float) -> None:
+        """See `Failover`; so are all that follow."""
+
+    def won(  # noqa: D102
+        self,
+        service: str,
+        ip: IPAddress,
+        interfaces: frozenset[str] | None,
+        previous: str | None,
+        now: float,
+    ) -> None: ...
+
+    def lost(  # noqa: D102
+        self, service: str, ip: IPAddress, winner: str | None, now: float, *, surely: bool = True
+    ) -> None: ...
+
+    def moved(  # noqa: D102
+        self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
+    ) -> None: ...
+
+    def withdraw(self, service: str, ip: IPAddress) -> None: ...  # noqa: D102
+
+    def unconfirmed(self, ifindex: int | None, now: float) -> None: ...  # noqa: D102
+
+    def leave(self, now: float) -> None: ...  # noqa: D102
+
+    def letter(self, letter: Letter, now: float) -> None: ...  # noqa: D102
+
+    def bars(self) -> Bars: ...  # noqa: D102
+
+    def deadline(self) -> float: ...  # noqa: D102
+
+    def handle_timeout(self, now: float) -> None: ...  # noqa: D102
+
+
+class Ownership:
+    """Contact, election, reconciler, announcer and failover of one node, behind one door."""
+
+    def __init__(
+        self, node: str, contact: Contact, announcer: Announcer, handing: Handing, quorum: Quorum
+    ) -> None:
+        """The parts are the driver's to make, with their settings."""
+        self._node = node
+        self._contact = contact
+        self._announcer = announcer
+        self._handing = handing
+        self._quorum = quorum
+        self._election = Election()
+        self._reconciler = Reconciler()
+        self._plans: dict[str, ServicePlan] = {}
+        self._dirty: dict[str, str] = {}
+        """Services whose announcements may have to change, and why."""
+        self._moves: deque[Move] = deque()
+        self._previous: dict[str, str | None] = {}
+        """Who owned a service before us, until we have taken it up."""
+        self._cause = "start"
+        self._members_changed = True
+        self._unsettled = True
+        self._bars = Bars()
+        self._contact_changes = 0
+        self._events: list[OwnershipEvent] = []
+
+    # ---- what comes in
+
+    def tick(self, now: float) -> bool:
+        """Note that the process runs; before anything else. True where it has just stood still:
+        then what waited in its sockets was asked of whoever owned before that."""
+        return self._contact.tick(now)
+
+    def seeking(self, now: float) -> None:
+        """Gossip asks its seeds from now on: their silence counts."""
+        self._contact.seeking(now)
+
+    def set_plan(self, service: str, plan: ServicePlan | None, reason: str) -> None:
+        """Take what a service needs; None: it is gone. `reason` says what has changed."""
+        self._put(service, self._quorum.set_plan(service, plan), reason)
+
+    def handle_gossip(self, event: Event, now: float) -> None:
+        """Take what happened in gossip. Every event: some change the table without a word."""
+        self._unsettled = self._members_changed = True
+        match event:
+            case Joined():
+                self._cause = "member_joined"
+            case Gone(member):
+                self._cause = "member_left" if member.state is State.LEFT else "member_dead"
+            case Exchanged(_, began, known):
+                self._contact.exchanged(began, known, now)
+            case NameConflict() if event.ours_is_younger:
+                self._contact.name_taken(now)
+            case ExchangeFailed(_, _, silent, _) if not silent:
+                self._contact.spoke(now)
+            case _:
+                pass
+
+    def handle_letter(self, letter: Letter, now: float) -> None:
+        """Take a letter of another Clarion."""
+        self._unsettled = True
+        self._handing.letter(letter, now)
+
+    def note(self, cause: str) -> None:
+        """Say what began the next moves, where it is none of gossip's events."""
+        self._cause = cause
+        self._unsettled = True
+
+    def look_again(self, service: str, reason: str) -> None:
+        """Bring a service in line once more, after a failure."""
+        self._unsettled = True
+        self._dirty.setdefault(service, reason)
+
+    def stir(self) -> None:
+        """Something was put into a part: `settle` is to look at it."""
+        self._unsettled = True
+
+    def members_changed(self) -> None:
+        """Have `settle` look at all members anew."""
+        self._unsettled = self._members_changed = True
+
+    def set_living(self, living: frozenset[str]) -> None:
+        """Take the names of the nodes that live, this one among them."""
+        changed = self._quorum.set_members(living)
+        if changed:
+            self._events.append(QuorumChanged(len(changed), self._quorum.lacking))
+        for service, plan in changed.items():
+            self._put(service, plan, "quorum")
+        self._election.set_members(living, self._cause)
+
+    def set_peers(self, peers: Iterable[Peer], now: float) -> None:
+        """Take all other members, the dead too: once after `wants_members` says so."""
+        self._members_changed = False
+        self._handing.set_peers(peers, now)
+
+    def leave(self, now: float) -> None:
+        """This node goes: others are to own what it owns."""
+        self._unsettled = True
+        self._handing.leave(now)
+
+    # ---- what follows
+
+    def handle_timeout(self, now: float) -> bool:
+        """Let watches, verdicts and takeovers do what is due; true where something was.
+
+        What members there are matters to them, so `set_peers` comes first where those have changed.
+        """
+        if self._members_changed or self._handing.deadline() > now:
+            return False
+        self._handing.handle_timeout(now)
+        return True
+
+    def settle(self, now: float, enough: Enough) -> None:
+        """Bring announcements in line with what is known. Where there is `enough` for once, the
+        node is `busy` after it, and the next call goes on."""
+        self._unsettled = False
+        # Before anything is taken up: what nobody has confirmed is asked for on the wire first.
+        for ifindex in self._contact.silences():
+            self._handing.unconfirmed(ifindex, now)
+        self._bars = self._handing.bars()
+        self._election.set_bars(self._bars, "bars")
+        self._elect(now, enough)
+        self._reconcile(now, enough)
+        if not self.busy:
+            self._release(now)
+        self._announcer.handle_timeout(now)
+
+    def events(self) -> list[OwnershipEvent]:
+        """Drain what was decided since the last call, in its order."""
+        events, self._events = self._events, []
+        return events
+
+    # ---- what is asked
+
+    @property
+    def wants_members(self) -> bool:
+        """Whether `settle` needs to know the members anew, by `set_peers`."""
+        return self._members_changed
+
+    @property
+    def electing(self) -> bool:
+        """Whether there are services of which the owner is still to be found."""
+        return bool(self._election.pending or self._moves)
+
+    @property
+    def busy(self) -> bool:
+        """Whether `settle` has work left that does not wait for contact."""
+        return self.electing or bool(self._dirty and not self._contact.held)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether any service is not in line yet, for whatever reason."""
+        return self.electing or bool(self._dirty)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` is to be called at once: news have come in, or it was not done."""
+        return self._unsettled or self.busy
+
+    @property
+    def stirred(self) -> bool:
+        """The same, where news of contact and of who may own count too, which echoes may bring."""
+        if self.unsettled or self._contact.changes != self._contact_changes:
+            return True
+        return self._handing.calling or self.voided
+
+    @property
+    def voided(self) -> bool:
+        """Whether what came in has changed who may own: a question that waits behind it may be for
+        somebody else to answer, so settle before it is read."""
+        bars = self._handing.bars()
+        return bars is not self._bars and bars != self._bars
+
+    def owners(self) -> Mapping[str, str | None]:
+        """Return a live, read-only view of the owners, by service."""
+        return self._election.owners()
+
+    def plans(self) -> Mapping[str, ServicePlan]:
+        """Return a live, read-only view of what each service needs."""
+        return MappingProxyType(self._plans)
+
+    def announced(self) -> Mapping[str, Announce]:
+        """Return a live view of what this node has taken up, by service."""
+        return self._reconciler.announced()
+
+    def lacking(self) -> int:
+        """Return how many services have no majority of their nodes."""
+        return self._quorum.lacking
+
+    # ---- inside
+
+    def _put(self, service: str, plan: ServicePlan | None, reason: str) -> None:
+        self._unsettled = True
+        self._dirty.setdefault(service, reason)
+        self._election.set_plan(service, plan)
+        if plan is None:
+            self._plans.pop(service, None)
+        else:
+            self._plans[service] = plan
+
+    def _elect(self, now: float, enough: Enough) -> None:
+        while self.electing:
+            if not self._moves:
+                self._moves.extend(self._election.advance(HASHES_AT_ONCE))
+            while self._moves:
+                self._take_move(self._moves.popleft(), now)
+                if enough():
+                    return
+            if enough():
+                return
+
+    def _take_move(self, move: Move, now: float) -> None:
+        ips = ips_of(self._plans.get(move.service))
+        self._events.append(Moved(move, tuple(ips)))
+        if move.service not in self._dirty:
+            # Of several moves that come together, only the first left somebody who answered.
+            self._previous[move.service] = move.before
+        self._dirty[move.service] = move.reason
+        try:
+            for ip in ips:
+                self._handing.moved(move.service, ip, move.before, move.after, now)
+        except Exception as error:
+            self._events.append(Failed(move.service, move.reason, error))
+
+    def _reconcile(self, now: float, enough: Enough) -> None:
+        """Announce and withdraw; while contact is missing nothing new is taken up."""
+        for service in self._in_reach():
+            reason = self._dirty.pop(service)
+            before = self._reconciler.announced().get(service)
+            try:
+                self._reconcile_one(service, reason, now)
+            except Exception as error:
+                # Whatever is wrong with it, the others go on.
+                self._reconciler.unfinished(service, before)
+                self._events.append(Failed(service, reason, error))
+            if enough():
+                return
+
+    def _in_reach(self) -> Collection[str]:
+        due = tuple(self._dirty)
+        if self._contact.held or self.electing:
+            announced = self._reconciler.announced()
+            due = tuple(service for service in due if service in announced)
+        return due
+
+    def _reconcile_one(self, service: str, reason: str, now: float) -> None:
+        mine = self._election.owner(service) == self._node
+        plan = self._plans.get(service)
+        for action in self._reconciler.reconcile(service, plan, mine, reason):
+            if isinstance(action, Announce):
+                self._take_up(action, now)
+            else:
+                self._give_up(action, now)
+
+    def _take_up(self, action: Announce, now: float) -> None:
+        self._events.append(Won(action))
+        previous = self._previous.pop(action.service, None)
+        for ip in action.ips:
+            self._handing.won(action.service, ip, action.interfaces, previous, now)
+
+    def _give_up(self, action: Withdraw, now: float) -> None:
+        self._events.append(Lost(action))
+        service = action.service
+        winner = self._election.owner(service) if action.reason == Withheld.NOT_OWNER else None
+        surely = winner is not None
+        if not surely:
+            winner = self._election.elsewhere(service)
+        for ip in action.ips:
+            if winner is None:
+                self._handing.withdraw(service, ip)
+            else:
+                self._handing.lost(service, ip, winner, now, surely=surely)
+
+    def _release(self, now: float) -> None:
+        """Everything is in line: answers flow again where contact has been made."""
+        for event in self._contact.events():
+            self._events.append(event)
+            if isinstance(event, Released):
+                self._announcer.released(event.ifindex, now)
+        self._contact_changes = self._contact.changes

@@ -1,0 +1,1 @@
+"""The speaker's Kubernetes side: its source, and what it publishes."""

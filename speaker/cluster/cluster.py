@@ -1,0 +1,179 @@
+"""The Kubernetes side of the daemon in one piece: the source, the seeds and what is published.
+
+All of it runs in a thread with a loop of its own. TLS, HTTP and JSON take a millisecond a response,
+and dozens of them may come together: a question on the wire waits for none.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kube.api import events
+from kube.api.client import Client, ConfigError
+from kube.api.events import Event, Subject
+from kube.api.state import KubernetesSource, OnChange, Scope
+from kube.files.directory import SourceError
+from kube.objects.core import Pod
+from kube.problem import Problem, Severity
+from kube.snapshot import Snapshot
+from process.loop_thread import LoopThread, Mailbox
+from speaker.cluster.publisher import Publisher
+
+OnSeeds = Callable[[list[str]], None]
+
+
+class Cluster:
+    """Has the doors of a source (`run`, `reload`) and is told what the daemon does.
+
+    What is public belongs to the daemon's loop; what has `_there` in its name runs in the thread.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        scope: Scope,
+        clock: Callable[[], float],
+        on_change: OnChange,
+        log: Any,
+        listen: Callable[[asyncio.AbstractEventLoop], None],
+    ) -> None:
+        """`listen` has the loop of the thread report what fails in it."""
+        self.on_seeds: OnSeeds = lambda seeds: None
+        self.seeds: list[str] = []
+        """IP texts of the speaker pods, ours too."""
+        self._client, self._scope, self._log = client, scope, log
+        self._listen = listen
+        self._here, self._thread = Mailbox(), LoopThread("kubernetes")
+        self._settled = False
+        self._source = KubernetesSource(client, scope, clock, self._take_there, log)
+        self._source.on_pods = self._take_pods_there
+        # Where a service is announced, as the daemon has said: the thread's own copy.
+        self._where: dict[str, tuple[str, ...]] = {}
+        self._publisher = Publisher(client, self._source, scope, self._where.get, clock, log)
+        self._on_change = on_change
+        self._snapshot = Snapshot()
+        self._errors: frozenset[Problem] = frozenset()
+
+    async def run(self) -> None:
+        """Watch until cancelled. Raises `SourceError` where there is no way to the API server."""
+        self._here.open()
+        try:
+            await self._thread.run(self._run_there())
+        finally:
+            self._here.close()
+
+    def reload(self) -> None:
+        """Nothing to do on SIGHUP: the watches are always current."""
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why there is no snapshot yet."""
+        return self._source.waiting_for
+
+    @property
+    def behind(self) -> int:
+        """How many kinds of object may be out of date."""
+        return self._source.behind
+
+    @property
+    def failed_writes(self) -> int:
+        """How many requests to publish something failed so far."""
+        return self._publisher.failures
+
+    def dropped_events(self) -> int:
+        """Count the Events that were not published: too many waited, or the request failed."""
+        return self._publisher.dropped_events
+
+    def relists(self) -> Mapping[str, int]:
+        """Count by kind how often everything was listed again, as a watch could not go on."""
+        return self._source.relists()
+
+    def failed_reads(self) -> Mapping[str, int]:
+        """Count by reason how often a list or a watch failed; each is repeated."""
+        return self._source.failed_reads()
+
+    # ---- what the daemon did
+
+    def settled(self) -> None:
+        """Elections are done; what is not announced now is not ours."""
+        if not self._settled:
+            self._settled = True
+            self._thread.inbox.post(self._activate_there)
+
+    def changed(self, service: str, interfaces: tuple[str, ...] | None) -> None:
+        """The service is announced on these interfaces now: () on all, None on none."""
+        self._thread.inbox.post(self._changed_there, service, interfaces)
+
+    def assigned(self, service: str) -> None:
+        """This node announces the service from now on."""
+        self._thread.inbox.post(self._event_there, service, events.node_assigned)
+
+    def failed(self, service: str, ip: str, interfaces: list[str]) -> None:
+        """This node owns the service and has none of the interfaces for it."""
+        self._thread.inbox.post(self._event_there, service, events.announce_failed, ip, interfaces)
+
+    def foreign_answer(self, service: str, ip: str, node: str) -> None:
+        """Another node's kernel answers for an IP of the service, though its speaker does not."""
+        self._thread.inbox.post(self._event_there, service, events.foreign_answer, ip, node)
+
+    # ---- in the thread
+
+    async def _run_there(self) -> None:
+        self._listen(asyncio.get_running_loop())
+        try:
+            await self._client.open()
+        except ConfigError as error:
+            raise SourceError(f"Kubernetes API: {error}") from None
+        try:
+            await self._source.run()
+        finally:
+            self._publisher.close()
+            await self._client.close()
+
+    def _activate_there(self) -> None:
+        self._publisher.activate(self._where)
+
+    def _changed_there(self, service: str, interfaces: tuple[str, ...] | None) -> None:
+        if interfaces is None:
+            self._where.pop(service, None)
+        else:
+            self._where[service] = interfaces
+        self._publisher.look({service})
+
+    def _event_there(self, service: str, make: Callable[..., Event], *about: Any) -> None:
+        found = self._snapshot.services.get(service)
+        if found is not None:
+            subject = Subject("v1", "Service", found.namespace, found.name, found.uid)
+            self._publisher.event(make(subject, self._scope.node, *about))
+
+    def _take_there(
+        self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
+    ) -> None:
+        # First the daemon: what is published about it may fail.
+        self._here.post(self._on_change, snapshot, problems, changed)
+        self._snapshot = snapshot
+        errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+        configured = [problem for problem in errors if _subject(problem) is not None]
+        self._publisher.judge([str(problem) for problem in configured])
+        for problem in configured:
+            subject = _subject(problem)
+            if subject is not None and problem not in self._errors:
+                text = f"{problem.field}: {problem.message}" if problem.field else problem.message
+                self._publisher.event(events.invalid_configuration(subject, text))
+        self._errors = frozenset(errors)
+
+    def _take_pods_there(self, pods: list[Pod]) -> None:
+        self._here.post(self._take_seeds, sorted({pod.ip for pod in pods if pod.ip}))
+
+    def _take_seeds(self, seeds: list[str]) -> None:
+        self.seeds = seeds
+        self.on_seeds(seeds)
+
+
+def _subject(problem: Problem) -> Subject | None:
+    """Name the configuration object that a problem is about: `Kind namespace/name`."""
+    kind, _, where = problem.object.partition(" ")
+    namespace, slash, name = where.partition("/")
+    if kind not in ("IPAddressPool", "L2Advertisement") or not slash:
+        return None
+    return Subject("metallb.io/v1beta1", kind, namespace, name)

@@ -1,0 +1,1 @@
+"""What the speaker's /metrics shows."""
