@@ -8,6 +8,7 @@ first frames of all IPs leave before the second of any, those with recent client
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ ECHO_AFTER = 0.05
 other end of the cable may not forward yet."""
 ROUNDS_TO_CLIENTS = 1
 """How many rounds address each client by name: who does not answer is asked again (`arrival`)."""
+CLIENTS_EVERY = 1.0
+"""Seconds in which one IP addresses its clients once on a link: where several groups of nodes meet
+again, each of its last owners asks the owner to announce itself."""
 FRAMES_A_TURN = 40
 """How many frames one call of `transmits` gives out, unless it is asked for fewer."""
 ROUNDS_AT_ONCE = 50
@@ -101,6 +105,8 @@ class _Burst:
     first: Form
     echo: bool = False
     round: int = 0
+    addressed: float = -math.inf
+    """When its clients were addressed."""
 
     @property
     def current(self) -> bool:
@@ -434,7 +440,11 @@ class Announcer:
         interface, version = self._interfaces.get(index), wanted.ip.version
         if interface is None or (version == 6 and interface.link_local is None):
             return
-        burst = wanted.bursts[index] = _Burst(wanted, index, _FIRST[version], echo)
+        burst = _Burst(wanted, index, _FIRST[version], echo)
+        known = wanted.bursts.get(index)
+        if known is not None and self._now - known.addressed < CLIENTS_EVERY:
+            burst.round, burst.addressed = ROUNDS_TO_CLIENTS, known.addressed
+        wanted.bursts[index] = burst
         self._queue(priority, burst, burst.first)
 
     def _continue_rounds(self) -> None:
@@ -461,6 +471,7 @@ class Announcer:
         if burst.round <= ROUNDS_TO_CLIENTS:
             interface = self._interfaces[burst.index]
             for client in self._clients.of(ip, interface, self._now):
+                burst.addressed = at
                 self._queue(priority, burst, Form.TO_CLIENT, client)
         wait = ROUND_INTERVAL if burst.round < ROUNDS else self._refresh
         if wait:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from link.drop import DropReason
 from link.interface import Interface
 from ownership.announcing.announcer import (
+    CLIENTS_EVERY,
     ECHO_AFTER,
     FRAMES_A_TURN,
     ROUND_INTERVAL,
@@ -235,6 +236,25 @@ def test_known_clients_and_gateways_are_told_by_name_until_they_answer() -> None
     assert core.confirmed(VIP, 0, CLIENT, 0.005) is None
     again = [item.client for _, item in frames(core, until=60.0) if item.form is Form.TO_CLIENT]
     assert again == [Client(gateway, None)] * (TRIES - 1)
+
+
+def test_who_is_asked_to_announce_again_addresses_clients_once_a_second() -> None:
+    """Where three groups of nodes meet, two of them ask."""
+    clients = Clients()
+    clients.heard(VIP, DUAL, CLIENT, CLIENT_MAC, 0.0)
+    core = Announcer(Contact(0.0, alone=True), clients)
+    core.set_interfaces({0: DUAL}, 0.0)
+    core.announce(VIP, "ns/a", None, 0.0)
+    drain(core)
+    assert core.confirmed(VIP, 0, CLIENT, 0.001) is not None
+    for now in (0.1, 0.3, CLIENTS_EVERY - 0.1):
+        core.loud(VIP, now)
+        again = [item.form for item in drain(core)]
+        # Everybody is told at once all the same.
+        assert again[0] is Form.REQUEST
+        assert Form.TO_CLIENT not in again
+    core.loud(VIP, CLIENTS_EVERY)
+    assert Form.TO_CLIENT in [item.form for item in drain(core)]
 
 
 def many(count: int) -> list[IPv4Address]:
