@@ -10,6 +10,7 @@ from netnslab import oracle, verdict, wire
 from netnslab.errors import LabError
 from netnslab.laboratory import STEADY, Lab, NotConvergedError
 from netnslab.limits import Limits
+from netnslab.node import Node
 from netnslab.scenario_table import how_many
 from netnslab.scenarios import SCENARIOS
 from netnslab.strike import Injected, Strike
@@ -270,6 +271,14 @@ def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) ->
         yield Strike([lab.nodes[victim] for victim in victims], number, duration)
 
 
+def _judged(lab: Lab, name: str, last: Strike) -> list[Node]:
+    """Whom others may have held dead: of groups that were parted all, each by the others."""
+    scenario = SCENARIOS[name]
+    if not scenario.survives:
+        return []
+    return list(lab.nodes.values()) if scenario.everyone else last.victims
+
+
 @dataclass(frozen=True)
 class Course:
     """What a person chose about a whole scenario."""
@@ -290,7 +299,7 @@ def run(lab: Lab, course: Course, random: Random) -> CourseResult:
         for strike in _strikes(lab, course.name, course.runs, random, course.duration):
             if last is not None:
                 lab.repair()
-                lab.renew(last.victims if SCENARIOS[course.name].survives else [])
+                lab.renew(_judged(lab, course.name, last))
                 lab.converge()
             run_once(lab, course.name, strike, result, course.limits)
             course.struck(strike.number)
