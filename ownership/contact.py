@@ -8,7 +8,8 @@ and one whose name belongs to another node.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from ownership.io import Held, HoldReason, Released
 
 START_SILENCE = 3.0
 """Seconds for which all seeds must be silent after the start."""
@@ -27,37 +28,6 @@ SEEK_INTERVAL, SEEK_SLOWLY, QUICK_SEEKS = 0.1, 1.0, 5
 """Seconds between two exchanges that are sought while held, and how many of them are so close."""
 SEEK_AGAIN = 0.02
 """The same after an exchange in which a peer did not know us: by our own request it does now."""
-
-
-class HoldReason(StrEnum):
-    """Why a speaker keeps quiet."""
-
-    START = "start"
-    STALL = "stall"
-    CARRIER = "carrier"
-    ISOLATED = "isolated"
-    """Nobody was heard on the link for long enough that others may have taken over."""
-    NAME_TAKEN = "name_taken"
-    """An older node has our name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Answers stopped on `ifindex` (None: everywhere); `gap` is the seconds lost."""
-
-    reason: HoldReason
-    ifindex: int | None
-    gap: float
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """Answers may flow again; `by` is `exchange` or `silence`, `waited` in seconds."""
-
-    reason: HoldReason
-    ifindex: int | None
-    by: str
-    waited: float
 
 
 ContactEvent = Held | Released

@@ -17,15 +17,15 @@ from link.address import IPAddress
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
-from ownership.handover.heir import Ask, Contest
-from ownership.handover.succession import ForeignAnswer, Succession
+from ownership.handover.succession import Succession
+from ownership.io import Ask, Contest, EchoRequest, ForeignAnswer, Send
 from ownership.letters import letters
 from ownership.letters.courier import Letter
-from ownership.letters.letters import Hello, Kind, LetterError, Quiet, Send
+from ownership.letters.letters import Hello, Kind, LetterError, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import BARRING, Bars
 from ownership.liveness.calls import Calls
-from ownership.liveness.kernels import EchoRequest, Kernel, Timing
+from ownership.liveness.kernels import Kernel, Timing
 from ownership.liveness.own_flags import OwnFlags
 from ownership.liveness.roster import Peer, Roster, own_links
 from ownership.liveness.verdicts import Subject

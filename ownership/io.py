@@ -1,11 +1,111 @@
-"""All that leaves `Ownership` besides frames, echoes and letters: what it has decided and done."""
+"""All that leaves `ownership`: what it has to send, and what has happened.
+
+Nothing else crosses the door outwards. Every part of the heart may use these; they use none of it.
+"""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from link.address import IPAddress
-from ownership.contact import Held, Released
-from ownership.election.election import Move
-from ownership.election.reconcile import Announce, Withdraw
+from link.interface import Interface
+
+if TYPE_CHECKING:
+    from ownership.letters.letters import Kind
+
+# ---- what the driver sends
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Somebody on the link; `mac` is 6 bytes, or None for a gateway that has not asked yet."""
+
+    ip: IPAddress
+    mac: bytes | None
+
+
+class Form(StrEnum):
+    """The frames of a round."""
+
+    REQUEST = "request"
+    """ARP request, sender = target = the IP; moves entries of any age."""
+    REPLY = "reply"
+    """ARP reply to our own MAC, RFC 5227's form."""
+    REPLY_TO_ALL = "reply_to_all"
+    """ARP reply to the broadcast MAC, MetalLB's form."""
+    ADVERTISEMENT = "advertisement"
+    """Unsolicited neighbour advertisement."""
+    TO_CLIENT = "to_client"
+    """ARP request or neighbour solicitation from the IP to one client."""
+
+
+class Announcement(NamedTuple):
+    """Send one frame for `ip` on `interface`; `client` is set in the form TO_CLIENT."""
+
+    ip: IPAddress
+    interface: Interface
+    form: Form
+    client: Client | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask on the link `ifindex` whether anybody answers for `ip`; `mac`: ask this one alone."""
+
+    ip: IPAddress
+    ifindex: int
+    mac: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EchoRequest:
+    """Send an echo request to `ip` by the link `ifindex`; `token` is its payload."""
+
+    ifindex: int
+    ip: IPAddress
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a letter about the node `about`, to these nodes (None: to all living Clarions)."""
+
+    kind: "Kind"
+    about: str
+    payload: bytes = b""
+    to: tuple[str, ...] | None = None
+
+
+# ---- what the driver tells people and the cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A service changed hands. None: nobody, as far as this node knows."""
+
+    service: str
+    before: str | None
+    after: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """This node answers for the service's IPs from now on."""
+
+    service: str
+    ips: tuple[IPAddress, ...]
+    interfaces: frozenset[str] | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """This node answers no longer for these IPs of the service."""
+
+    service: str
+    ips: tuple[IPAddress, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +147,52 @@ class QuorumChanged:
     lacking: int
 
 
+class HoldReason(StrEnum):
+    """Why a speaker keeps quiet."""
+
+    START = "start"
+    STALL = "stall"
+    CARRIER = "carrier"
+    ISOLATED = "isolated"
+    """Nobody was heard on the link for long enough that others may have taken over."""
+    NAME_TAKEN = "name_taken"
+    """An older node has our name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Answers stopped on `ifindex` (None: everywhere); `gap` is the seconds lost."""
+
+    reason: HoldReason
+    ifindex: int | None
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Answers may flow again; `by` is `exchange` or `silence`, `waited` in seconds."""
+
+    reason: HoldReason
+    ifindex: int | None
+    by: str
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """`ip` is ours, but the node `by` answers for it and does not let go."""
+
+    ip: IPAddress
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignAnswer:
+    """The kernel of `node` answers for `ip`, though its speaker does not claim it."""
+
+    ip: IPAddress
+    node: str
+
+
 OwnershipEvent = Moved | Won | Lost | Failed | QuorumChanged | Held | Released
+"""What `Ownership.events` gives out."""

@@ -15,11 +15,22 @@ from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined, NameConfli
 from gossip.wire.messages import State
 from link.address import IPAddress
 from ownership.announcing.announcer import Announcer
-from ownership.contact import Contact, Released
-from ownership.election.election import Election, Move
+from ownership.contact import Contact
+from ownership.election.election import Election
 from ownership.election.quorum import Quorum
-from ownership.election.reconcile import Announce, Reconciler, Withdraw
-from ownership.io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
+from ownership.election.reconcile import Reconciler
+from ownership.io import (
+    Announce,
+    Failed,
+    Lost,
+    Move,
+    Moved,
+    OwnershipEvent,
+    QuorumChanged,
+    Released,
+    Withdraw,
+    Won,
+)
 from ownership.letters.courier import Letter
 from ownership.liveness.barred import Bars
 from ownership.liveness.roster import Peer

@@ -23,7 +23,7 @@ from sim.site import Site
 if TYPE_CHECKING:
     from random import Random
 
-    from ownership.election.election import Move
+    from ownership.io import Move
     from sim.world import World
 
 GOSSIP_PORT = 7946

@@ -12,9 +12,8 @@ from typing import Protocol
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure, UserMessage
 from gossip.swim import Swim
 from link.drop import DropReason
-from ownership.election.election import Move
 from ownership.failover import Failover
-from ownership.io import Moved
+from ownership.io import Move, Moved
 from ownership.letters import mark
 from ownership.letters.courier import Courier, Letter
 from ownership.letters.mark import Flags, Mark

@@ -22,10 +22,20 @@ from link.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
 from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients
-from ownership.contact import Contact, Held, HoldReason, Released
+from ownership.contact import Contact
 from ownership.election.quorum import Mode, Quorum
 from ownership.failover import Failover
-from ownership.io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
+from ownership.io import (
+    Failed,
+    Held,
+    HoldReason,
+    Lost,
+    Moved,
+    OwnershipEvent,
+    QuorumChanged,
+    Released,
+    Won,
+)
 from ownership.liveness.kernels import Timing
 from ownership.ownership import Ownership
 from plan.desired import Options

@@ -10,11 +10,10 @@ from link.address import IPAddress
 from link.echo_socket import EchoSocket
 from ownership.announcing.announcer import Announcer
 from ownership.failover import Failover
-from ownership.handover.succession import ForeignAnswer
+from ownership.io import EchoRequest, ForeignAnswer
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import Bars
-from ownership.liveness.kernels import EchoRequest
 from speaker.layer2 import Layer2
 from speaker.ring.peers import Peers
 from speaker.upkeep import RETRY, Part, survive

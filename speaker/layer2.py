@@ -34,9 +34,10 @@ from ndp import packet as ndp_packet
 from ndp import responder as ndp
 from ndp.groups import SolicitedNodeGroups
 from ndp.unsolicited import solicitation
-from ownership.announcing.announcer import Announcement, Announcer
+from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients
 from ownership.announcing.frames import build
+from ownership.io import Announcement
 from speaker.upkeep import Part, survive
 
 FRAMES_A_TURN = 64

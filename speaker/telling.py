@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 from link.address import IPAddress
 from ownership.announcing.announcer import Announcer
 from ownership.announcing.decisions import Decisions
-from ownership.election.election import Move
-from ownership.election.reconcile import Announce, Withdraw
-from ownership.handover.succession import ForeignAnswer
+from ownership.io import Announce, ForeignAnswer, Move, Withdraw
 from process.later import Later
 from speaker.cluster.status import where
 from speaker.layer2 import Layer2

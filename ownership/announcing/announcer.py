@@ -12,16 +12,16 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from enum import IntEnum
 
 from link.address import IPAddress
 from link.drop import DropReason
 from link.interface import Interface
-from ownership.announcing.clients import Client, Clients
+from ownership.announcing.clients import Clients
 from ownership.announcing.confirmation import Arrivals
 from ownership.announcing.pace import RATE, Pace
 from ownership.contact import Contact
+from ownership.io import Announcement, Client, Form
 
 ROUNDS = 5
 ROUND_INTERVAL = 1.1
@@ -44,32 +44,8 @@ FRAMES_A_WAKE = 16
 MOST_AWAY = 256
 
 
-class Form(StrEnum):
-    """The frames of a round."""
-
-    REQUEST = "request"
-    """ARP request, sender = target = the IP; moves entries of any age."""
-    REPLY = "reply"
-    """ARP reply to our own MAC, RFC 5227's form."""
-    REPLY_TO_ALL = "reply_to_all"
-    """ARP reply to the broadcast MAC, MetalLB's form."""
-    ADVERTISEMENT = "advertisement"
-    """Unsolicited neighbour advertisement."""
-    TO_CLIENT = "to_client"
-    """ARP request or neighbour solicitation from the IP to one client."""
-
-
 _FIRST = {4: Form.REQUEST, 6: Form.ADVERTISEMENT}
 _OTHERS: Mapping[int, tuple[Form, ...]] = {4: (Form.REPLY, Form.REPLY_TO_ALL), 6: ()}
-
-
-class Announcement(NamedTuple):
-    """Send one frame for `ip` on `interface`; `client` is set in the form TO_CLIENT."""
-
-    ip: IPAddress
-    interface: Interface
-    form: Form
-    client: Client | None = None
 
 
 class _Priority(IntEnum):

@@ -12,6 +12,7 @@ from itertools import islice
 from link.address import IPAddress
 from link.interface import Interface
 from link.mac import is_group
+from ownership.io import Client
 
 MOST_OF_ONE_IP = 64
 MOST = 4_096
@@ -20,14 +21,6 @@ LATELY, FEW, MOST_LOOKED_AT = 60.0, 3, 64
 of them, and among how many of the latest questions they are looked for."""
 KEPT = 600.0
 """Seconds since the last question for which a client is remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Somebody on the link; `mac` is 6 bytes, or None for a gateway that has not asked yet."""
-
-    ip: IPAddress
-    mac: bytes | None
 
 
 @dataclass(slots=True)

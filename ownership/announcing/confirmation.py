@@ -7,7 +7,7 @@ its state, and the client answers at once: so an answer proves that this client 
 from dataclasses import dataclass
 
 from link.address import IPAddress
-from ownership.announcing.clients import Client
+from ownership.io import Client
 
 RETRY = 0.2
 TRIES = 5

@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from arp import gratuitous
 from ndp import unsolicited
-from ownership.announcing.announcer import Announcement, Form
+from ownership.io import Announcement, Form
 
 _ARP_FORMS = {
     Form.REQUEST: gratuitous.request,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
 
+from ownership.io import Move
 from ownership.liveness.barred import Bars
 from plan.desired import ServicePlan, Withheld
 
@@ -38,16 +39,6 @@ def order(nodes: Iterable[str], ip_text: str, scores: Mapping[str, int] | None =
     """
     points = scores or {}
     return sorted(set(nodes), key=lambda node: (-points.get(node, 0), digest(node, ip_text)))
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A service changed hands. None: nobody, as far as this node knows."""
-
-    service: str
-    before: str | None
-    after: str | None
-    reason: str
 
 
 @dataclass(slots=True)

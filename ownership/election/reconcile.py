@@ -1,30 +1,10 @@
 """From plans and owners to what this node must start and stop announcing. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from link.address import IPAddress
+from ownership.io import Announce, Withdraw
 from plan.desired import ServicePlan, Withheld
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """This node answers for the service's IPs from now on."""
-
-    service: str
-    ips: tuple[IPAddress, ...]
-    interfaces: frozenset[str] | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """This node answers no longer for these IPs of the service."""
-
-    service: str
-    ips: tuple[IPAddress, ...]
-    reason: str
-
 
 Action = Announce | Withdraw
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from link.address import IPAddress
+from ownership.io import Ask, Contest
 from ownership.liveness.kernels import Kernel
 
 ANSWER_WITHIN = 0.02
@@ -48,28 +49,11 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask on the link `ifindex` whether anybody answers for `ip`; `mac`: ask this one alone."""
-
-    ip: IPAddress
-    ifindex: int
-    mac: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Take:
     """Answer for `ip` from now on; a second one with LOUD may follow a QUIET one."""
 
     ip: IPAddress
     mode: Mode
-
-
-@dataclass(frozen=True, slots=True)
-class Contest:
-    """`ip` is ours, but the node `by` answers for it and does not let go."""
-
-    ip: IPAddress
-    by: str
 
 
 @dataclass(slots=True)

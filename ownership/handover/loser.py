@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from link.address import IPAddress
-from ownership.handover.heir import Ask
+from ownership.io import Ask
 
 ASK_INTERVAL = 0.1
 FOREIGN_GRACE = 2.0
@@ -27,7 +27,7 @@ class Yours:
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class Yielded:
     """Stop answering for `ip` on behalf of `service`."""
 
     service: str
@@ -107,7 +107,7 @@ class Handover:
         item = self._yielding.get(ip)
         return item is None or ifindex in item.links
 
-    def heard(self, ip: IPAddress, ifindex: int, who: str | None) -> list[Released]:
+    def heard(self, ip: IPAddress, ifindex: int, who: str | None) -> list[Yielded]:
         """Somebody announced the IP on the link; `who` is None for one that we do not know.
 
         Any Clarion will do: it answers now, and hands over itself if it is not the winner.
@@ -118,16 +118,16 @@ class Handover:
         item.links.discard(ifindex)
         return self._finish(ip) if not item.links else []
 
-    def claimed(self, ips: Iterable[IPAddress]) -> list[Released]:
+    def claimed(self, ips: Iterable[IPAddress]) -> list[Yielded]:
         """Another Clarion says that it answers for these IPs."""
-        released: list[Released] = []
+        released: list[Yielded] = []
         for ip in ips:
             item = self._yielding.get(ip)
             if item is not None:
                 released += self._finish(ip)
         return released
 
-    def handle_timeout(self, now: float) -> list[Released]:
+    def handle_timeout(self, now: float) -> list[Yielded]:
         """Give up what a winner has had its time for."""
         if not self._yielding:
             return []
@@ -160,6 +160,6 @@ class Handover:
             return float("inf")
         return min(min(item.until, item.ask_at) for item in self._yielding.values())
 
-    def _finish(self, ip: IPAddress) -> list[Released]:
+    def _finish(self, ip: IPAddress) -> list[Yielded]:
         item = self._yielding.pop(ip)
-        return [Released(service, ip) for service in sorted(item.services)]
+        return [Yielded(service, ip) for service in sorted(item.services)]

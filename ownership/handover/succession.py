@@ -12,10 +12,11 @@ from typing import Protocol, TypeVar
 from link.address import IPAddress
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
-from ownership.handover.heir import ASKS_AT_ONCE, Ask, Contest, Mode, Take, Takeovers
-from ownership.handover.loser import ASK_INTERVAL, Handover, Released, Yours
+from ownership.handover.heir import ASKS_AT_ONCE, Mode, Take, Takeovers
+from ownership.handover.loser import ASK_INTERVAL, Handover, Yielded, Yours
+from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters import letters
-from ownership.letters.letters import Kind, Quiet, Send
+from ownership.letters.letters import Kind, Quiet
 from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import Roster
 
@@ -58,14 +59,6 @@ class _Reminder:
     winner: str
     at: float
     left: int = REMINDERS
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignAnswer:
-    """The kernel of `node` answers for `ip`, though its speaker does not claim it."""
-
-    ip: IPAddress
-    node: str
 
 
 Key = TypeVar("Key")
@@ -603,7 +596,7 @@ class Succession:
             self._announcer.release(ip, ifindex)
         self._release(released)
 
-    def _release(self, released: Iterable[Released]) -> None:
+    def _release(self, released: Iterable[Yielded]) -> None:
         for item in released:
             self._changed.add(item.service)
             self._takeovers.cancel(item.ip)

@@ -55,16 +55,6 @@ class Kind(IntEnum):
     HEARD = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a letter about the node `about`, to these nodes (None: to all living Clarions)."""
-
-    kind: Kind
-    about: str
-    payload: bytes = b""
-    to: tuple[str, ...] | None = None
-
-
 class LetterError(ValueError):
     """A payload that is none; the one exception that the readers below raise."""
 

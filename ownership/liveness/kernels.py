@@ -26,6 +26,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from link.address import IPAddress
+from ownership.io import EchoRequest
 
 if TYPE_CHECKING:
     from random import Random
@@ -88,15 +89,6 @@ class TargetKey(NamedTuple):
 
     who: str
     ifindex: int
-
-
-@dataclass(frozen=True, slots=True)
-class EchoRequest:
-    """Send an echo request to `ip` by the link `ifindex`; `token` is its payload."""
-
-    ifindex: int
-    ip: IPAddress
-    token: bytes
 
 
 @dataclass(frozen=True, slots=True)

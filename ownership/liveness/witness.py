@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from link.address import IPAddress
 from link.interface import Interface
-from ownership.handover.heir import Ask
+from ownership.io import Ask, EchoRequest, Send
 from ownership.letters import letters
-from ownership.letters.letters import Kind, Send
+from ownership.letters.letters import Kind
 from ownership.liveness.barred import BARRING, Bars
-from ownership.liveness.kernels import EchoRequest, Kernel, LinkReturned, TargetKey, Timing, Watch
+from ownership.liveness.kernels import Kernel, LinkReturned, TargetKey, Timing, Watch
 from ownership.liveness.roster import MOST_MOURNED, Roster
 from ownership.liveness.verdicts import PROCESS, Subject, Verdicts
 

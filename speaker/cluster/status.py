@@ -15,7 +15,7 @@ from typing import Any
 
 from kube.objects.metallb import NODE_LABEL, L2Status
 from link.address import IPAddress
-from ownership.election.reconcile import Announce
+from ownership.io import Announce
 
 API_VERSION = "metallb.io/v1beta1"
 LEFT_OVER = 2.5

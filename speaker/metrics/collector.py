@@ -26,8 +26,8 @@ from prometheus_client.registry import Collector
 
 from gossip.stats import Stats, StreamStats
 from link.address import IPAddress
-from ownership.election.reconcile import Announce
 from ownership.failover import FailoverStats
+from ownership.io import Announce
 from plan.desired import ServicePlan
 from speaker.layer2 import Layer2Stats
 from speaker.metrics.families import counter, gauge, total

@@ -19,9 +19,9 @@ from gossip.swim import Swim
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import Refusal
 from kube.address import parse_ip
+from ownership.io import Send
 from ownership.letters import mark
 from ownership.letters.courier import Courier, CourierRefusal, Letter
-from ownership.letters.letters import Send
 from ownership.letters.mark import Flags, Mark
 from ownership.liveness.roster import Peer
 from process.logs import Sparing

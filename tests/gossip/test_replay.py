@@ -9,7 +9,8 @@ from gossip.io import Address, Datagram, Exchanged, ExchangeFailed, NameConflict
 from gossip.stats import Ignored
 from gossip.wire.crypto import Keyring
 from gossip.wire.messages import State
-from ownership.contact import START_SILENCE, Contact, Released
+from ownership.contact import START_SILENCE, Contact
+from ownership.io import Released
 
 HOUR = 3_600
 LIFE = 1_800_000_000

@@ -17,8 +17,7 @@ from functools import partial
 from arp import gratuitous
 from link.address import IPAddress
 from link.packet_socket import PacketSocket
-from ownership.announcing.announcer import Announcement, Form
-from ownership.io import Moved, OwnershipEvent
+from ownership.io import Announcement, Form, Moved, OwnershipEvent
 from speaker import cli, layer2
 from speaker.daemon import Daemon
 from speaker.layer2 import Layer2

@@ -13,9 +13,8 @@ from dualstack import FAILED, PROBE, REACHABLE, STALE, Machine, dualstack
 from link.interface import Interface
 from link.mac import parse_mac
 from netns import missing_right
-from ownership.announcing.announcer import Announcement, Form
-from ownership.announcing.clients import Client
 from ownership.announcing.frames import build
+from ownership.io import Announcement, Client, Form
 
 pytestmark = [
     pytest.mark.root,

@@ -17,8 +17,9 @@ from ownership.election.election import Election
 from ownership.failover import Failover
 from ownership.handover.heir import Takeovers
 from ownership.handover.succession import Succession
+from ownership.io import Send
 from ownership.letters import letters
-from ownership.letters.letters import Kind, Send
+from ownership.letters.letters import Kind
 from ownership.liveness.calls import Calls
 from ownership.liveness.damping import Damping
 from ownership.liveness.kernels import Watch

@@ -16,15 +16,14 @@ from ownership.announcing.announcer import (
     FRAMES_A_TURN,
     ROUND_INTERVAL,
     ROUNDS,
-    Announcement,
     Announcer,
-    Form,
 )
-from ownership.announcing.clients import Client, Clients
+from ownership.announcing.clients import Clients
 from ownership.announcing.confirmation import TRIES
 from ownership.announcing.frames import build
 from ownership.announcing.pace import BURST, RATE
 from ownership.contact import Contact
+from ownership.io import Announcement, Client, Form
 
 VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 

@@ -4,8 +4,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from ownership.announcing.clients import Client
 from ownership.announcing.confirmation import MOST, RETRY, TRIES, Arrivals
+from ownership.io import Client
 
 VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 CLIENT = Client(IPv4Address("192.0.2.9"), b"\x02\0\0\0\0\x09")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ownership.election.election import Election, Move, order
+from ownership.election.election import Election, order
+from ownership.io import Move
 from ownership.liveness.barred import Bars
 from ownership.liveness.verdicts import Subject
 from plan.desired import ServicePlan

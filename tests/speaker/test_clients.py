@@ -15,10 +15,10 @@ from ownership.announcing.clients import (
     MOST,
     MOST_LOOKED_AT,
     MOST_OF_ONE_IP,
-    Client,
     Clients,
 )
 from ownership.announcing.pace import Pace
+from ownership.io import Client
 
 SUBNETS = frozenset(map(ip_interface, ("10.0.0.1/16", "fe80::a/64", "2001:db8::1/64")))
 ETH0 = Interface(2, "eth0", b"\x02\0\0\0\0\x0a", True, True, True, False, addresses=SUBNETS)

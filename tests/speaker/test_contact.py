@@ -16,10 +16,8 @@ from ownership.contact import (
     START_SILENCE,
     UNASKED,
     Contact,
-    Held,
-    HoldReason,
-    Released,
 )
+from ownership.io import Held, HoldReason, Released
 
 ETH0, ETH1 = 2, 3
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kube.address import parse_ip
 from ownership.election import election
-from ownership.election.election import HASHES_A_SERVICE, Election, Move, order
+from ownership.election.election import HASHES_A_SERVICE, Election, order
+from ownership.io import Move
 from ownership.liveness.barred import Bars
 from plan.desired import ServicePlan, Withheld
 

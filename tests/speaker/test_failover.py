@@ -22,9 +22,10 @@ from failover_node import (
 )
 from gossip.wire.messages import State
 from ownership.failover import HELLO_REFRESH, HELLO_RETRY, LetterRefusal
+from ownership.io import Send
 from ownership.letters import letters
 from ownership.letters.courier import MAX_PAYLOAD
-from ownership.letters.letters import Hello, Kind, PeerLink, Send
+from ownership.letters.letters import Hello, Kind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import Bars
 from ownership.liveness.own_flags import BLIP, INTERVAL

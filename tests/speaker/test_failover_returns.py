@@ -22,8 +22,9 @@ from gossip.wire.messages import State
 from ownership.failover import PLAN_GRACE, TIDY
 from ownership.handover.heir import ASKS_AT_ONCE
 from ownership.handover.succession import ASK_THE_DEAD_SLOWLY, ASKED_OF_THE_DEAD
+from ownership.io import Send
 from ownership.letters import letters
-from ownership.letters.letters import Hello, Kind, PeerLink, Quiet, Send
+from ownership.letters.letters import Hello, Kind, PeerLink, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.damping import FIRST
 from ownership.liveness.kernels import Kernel

@@ -4,15 +4,15 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from ownership.handover.heir import Ask
 from ownership.handover.loser import (
     ASK_INTERVAL,
     FOREIGN_ASK,
     FOREIGN_GRACE,
     Handover,
-    Released,
+    Yielded,
     Yours,
 )
+from ownership.io import Ask
 
 VIP, OTHER = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 ETH0, ETH1 = 2, 3
@@ -32,7 +32,7 @@ def test_the_loser_of_an_ip_asks_for_it_until_it_is_released() -> None:
         times += [now for ask in state.asks(now) if ask == Yours("winner", frozenset({VIP}))]
     assert times == pytest.approx([1.0, 1.1, 1.2, 1.3])
     assert pytest.approx(0.1) == ASK_INTERVAL
-    assert state.claimed([VIP]) == [Released("ns/a", VIP)]
+    assert state.claimed([VIP]) == [Yielded("ns/a", VIP)]
     assert state.deadline() == float("inf")
 
 
@@ -53,13 +53,13 @@ def test_each_link_is_given_up_when_the_winner_is_heard_there() -> None:
     assert state.heard(VIP, ETH0, "winner") == []
     assert not state.open(VIP, ETH0)
     assert state.open(VIP, ETH1)
-    assert state.heard(VIP, ETH1, "winner") == [Released("ns/a", VIP)]
+    assert state.heard(VIP, ETH1, "winner") == [Yielded("ns/a", VIP)]
     assert not state.yielding(VIP)
 
 
 def test_any_clarion_that_is_heard_ends_it() -> None:
     """It answers now, and hands over itself if it is not the winner."""
-    assert yielding().heard(VIP, ETH0, "third") == [Released("ns/a", VIP)]
+    assert yielding().heard(VIP, ETH0, "third") == [Yielded("ns/a", VIP)]
 
 
 def test_a_stranger_does_not_end_it() -> None:
@@ -77,7 +77,7 @@ def test_time_alone_ends_nothing_between_clarions() -> None:
 
 
 def test_a_claim_ends_it_on_all_links() -> None:
-    assert yielding(ETH0, ETH1).claimed([OTHER, VIP]) == [Released("ns/a", VIP)]
+    assert yielding(ETH0, ETH1).claimed([OTHER, VIP]) == [Yielded("ns/a", VIP)]
 
 
 def test_a_foreign_winner_gets_two_seconds_and_no_letters() -> None:
@@ -86,7 +86,7 @@ def test_a_foreign_winner_gets_two_seconds_and_no_letters() -> None:
     state.wire_asks(2.99)
     assert state.deadline() == 1.0 + FOREIGN_GRACE == 3.0
     assert state.handle_timeout(2.99) == []
-    assert state.handle_timeout(3.0) == [Released("ns/a", VIP)]
+    assert state.handle_timeout(3.0) == [Yielded("ns/a", VIP)]
 
 
 def test_a_foreign_winner_is_asked_on_the_wire_until_it_answers() -> None:
@@ -102,7 +102,7 @@ def test_a_foreign_winner_is_asked_on_the_wire_until_it_answers() -> None:
     assert pytest.approx(0.05) == FOREIGN_ASK
     assert state.heard(VIP, ETH0, None) == []
     assert state.wire_asks(1.21) == [Ask(VIP, ETH1)]
-    assert state.heard(VIP, ETH1, None) == [Released("ns/a", VIP)]
+    assert state.heard(VIP, ETH1, None) == [Yielded("ns/a", VIP)]
     assert state.wire_asks(1.3) == []
 
 
@@ -119,7 +119,7 @@ def test_a_winner_that_may_not_know_it_is_one_has_a_time_in_which_to_be_heard(
     state.begin("ns/a", VIP, "winner", (ETH0,), 1.0, foreign=foreign, within=5.0)
     assert state.handle_timeout(1.0 + lasts - 0.01) == []
     assert state.open(VIP, ETH0)
-    assert state.handle_timeout(1.0 + lasts) == [Released("ns/a", VIP)]
+    assert state.handle_timeout(1.0 + lasts) == [Yielded("ns/a", VIP)]
 
 
 def test_services_that_lose_an_ip_together_are_named() -> None:
@@ -132,13 +132,13 @@ def test_services_that_lose_an_ip_together_are_named() -> None:
 @pytest.mark.parametrize("who", [None, "winner"])
 def test_a_foreign_winner_is_heard_as_somebody_unknown(who: str | None) -> None:
     """Nobody knows its MAC."""
-    assert yielding(foreign=True).heard(VIP, ETH0, who) == [Released("ns/a", VIP)]
+    assert yielding(foreign=True).heard(VIP, ETH0, who) == [Yielded("ns/a", VIP)]
 
 
 def test_an_ip_of_two_services_is_released_for_both() -> None:
     state = yielding()
     state.begin("ns/b", VIP, "winner", (ETH0,), 1.05, foreign=False)
-    assert state.heard(VIP, ETH0, "winner") == [Released("ns/a", VIP), Released("ns/b", VIP)]
+    assert state.heard(VIP, ETH0, "winner") == [Yielded("ns/a", VIP), Yielded("ns/b", VIP)]
 
 
 def test_another_winner_has_to_be_heard_on_the_links_that_are_left() -> None:
@@ -147,14 +147,14 @@ def test_another_winner_has_to_be_heard_on_the_links_that_are_left() -> None:
     state.begin("ns/a", VIP, "third", (ETH0, ETH1), 1.2, foreign=False)
     assert not state.open(VIP, ETH0)
     assert state.asks(1.2) == [Yours("third", frozenset({VIP}))]
-    assert state.heard(VIP, ETH1, "third") == [Released("ns/a", VIP)]
+    assert state.heard(VIP, ETH1, "third") == [Yielded("ns/a", VIP)]
 
 
 def test_the_same_winner_again_changes_nothing_that_was_heard() -> None:
     state = yielding(ETH0, ETH1)
     state.heard(VIP, ETH0, "winner")
     state.begin("ns/a", VIP, "winner", (ETH0, ETH1), 1.2, foreign=False)
-    assert state.heard(VIP, ETH1, "winner") == [Released("ns/a", VIP)]
+    assert state.heard(VIP, ETH1, "winner") == [Yielded("ns/a", VIP)]
 
 
 def test_an_ip_that_comes_back_is_no_longer_handed_over() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from gossip.wire.messages import State
 from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, Node, eth0
-from ownership.letters.letters import Kind, Send
+from ownership.io import Send
+from ownership.letters.letters import Kind
 from ownership.letters.mark import Flags
 from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import Peer

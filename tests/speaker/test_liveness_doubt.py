@@ -5,8 +5,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, eth0, held_dead, interface_of, ip_of
-from ownership.handover.heir import Ask
-from ownership.letters.letters import Kind, Send
+from ownership.io import Ask, Send
+from ownership.letters.letters import Kind
 from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import WITNESSES
 from ownership.liveness.verdicts import PROCESS, Subject

@@ -10,7 +10,7 @@ from gossip.io import Address
 from gossip.slots import Cut
 from gossip.stats import Ignored
 from gossip.wire.errors import Refusal
-from ownership.election.reconcile import Announce
+from ownership.io import Announce
 from speaker.cli import read_settings
 from speaker.cli import speaker as command
 from speaker.layer2 import Layer2Stats

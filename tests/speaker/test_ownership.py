@@ -13,11 +13,11 @@ import pytest
 from failover_node import ETH0, B, C, Node
 from gossip.io import Address, Exchanged, Gone, MemberView
 from gossip.wire.messages import CURRENT_VSN, State
-from ownership.contact import START_SILENCE, Contact, Held, Released
+from ownership.contact import START_SILENCE, Contact
 from ownership.election.election import order
 from ownership.election.quorum import Mode, Quorum
 from ownership.failover import Failover
-from ownership.io import Failed, Lost, Moved, OwnershipEvent, QuorumChanged, Won
+from ownership.io import Failed, Held, Lost, Moved, OwnershipEvent, QuorumChanged, Released, Won
 from ownership.ownership import Ownership
 from plan.desired import ServicePlan, Withheld
 

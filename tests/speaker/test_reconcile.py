@@ -3,7 +3,8 @@
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from ownership.election.reconcile import Announce, Reconciler, Withdraw
+from ownership.election.reconcile import Reconciler
+from ownership.io import Announce, Withdraw
 from plan.desired import ServicePlan, Withheld
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")

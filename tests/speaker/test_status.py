@@ -15,7 +15,7 @@ from kube.api.events import (
     node_assigned,
 )
 from kube.objects.metallb import L2Status
-from ownership.election.reconcile import Announce
+from ownership.io import Announce
 from speaker.cluster.status import (
     LEFT_OVER,
     Action,

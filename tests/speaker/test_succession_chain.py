@@ -4,18 +4,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from ownership.handover.heir import ANSWER_WITHIN, Ask, Contest
+from ownership.handover.heir import ANSWER_WITHIN
 from ownership.handover.loser import FOREIGN_ASK
-from ownership.handover.succession import GRANT_KEPT, REMINDERS, ForeignAnswer
-from ownership.letters.letters import (
-    Kind,
-    PeerLink,
-    Quiet,
-    Send,
-    decode_ips,
-    decode_quiet,
-    encode_ips,
-)
+from ownership.handover.succession import GRANT_KEPT, REMINDERS
+from ownership.io import Ask, Contest, ForeignAnswer, Send
+from ownership.letters.letters import Kind, PeerLink, Quiet, decode_ips, decode_quiet, encode_ips
 from ownership.liveness.kernels import Kernel
 from succession_node import (
     ETH0,

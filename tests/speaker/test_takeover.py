@@ -16,12 +16,11 @@ from ownership.handover.heir import (
     CLAIM_COUNTS,
     KNOWN_WITHIN,
     UNHEARD_RETRY,
-    Ask,
-    Contest,
     Mode,
     Take,
     Takeovers,
 )
+from ownership.io import Ask, Contest
 from ownership.liveness.kernels import Kernel
 
 VIP = IPv4Address("192.0.2.100")

@@ -18,11 +18,12 @@ from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
 from ownership.failover import Failover
 from ownership.handover.heir import ASKS_AT_ONCE
+from ownership.io import EchoRequest
 from ownership.letters import letters
 from ownership.letters.courier import Letter
 from ownership.letters.letters import Hello, Kind, PeerLink
 from ownership.letters.mark import Flags
-from ownership.liveness.kernels import EchoRequest, Timing
+from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer
 from speaker import driver as witness_module
 from speaker.driver import Witness

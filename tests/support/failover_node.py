@@ -11,9 +11,10 @@ from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients
 from ownership.contact import Contact
 from ownership.failover import Failover
+from ownership.io import Send
 from ownership.letters import letters
 from ownership.letters.courier import Letter
-from ownership.letters.letters import Hello, Kind, PeerLink, Send
+from ownership.letters.letters import Hello, Kind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer

@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, ip_interface
 
 from gossip.wire.messages import State
 from link.interface import Interface
-from ownership.letters.letters import Kind, PeerLink, Send, decode_link_name
+from ownership.io import Send
+from ownership.letters.letters import Kind, PeerLink, decode_link_name
 from ownership.letters.mark import Flags
 from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer, Roster

@@ -8,9 +8,9 @@ from gossip.wire.messages import State
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
-from ownership.handover.heir import Ask
 from ownership.handover.succession import Succession
-from ownership.letters.letters import Kind, PeerLink, Send
+from ownership.io import Ask, Send
+from ownership.letters.letters import Kind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import Peer, Roster
