@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gossip.io import Event
-from kube.files.directory import SourceError
+from kube.files.directory import DirectorySource, SourceError
 from link.interface import Interface, may_answer
 from link.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
@@ -46,10 +46,9 @@ from process.later import Later
 from process.tls import Certificates
 from speaker.configuration import Configuration
 from speaker.driver import Witness
-from speaker.file_source import FileSource
 from speaker.layer2 import Layer2
+from speaker.members import Members
 from speaker.metrics.collector import Figures, make_registry
-from speaker.ring.members import Members
 from speaker.ring.peers import Peers
 from speaker.settings import Settings
 from speaker.telling import Telling
@@ -255,12 +254,12 @@ class Daemon:
         self._running = True
         self._wake()
 
-    def _folder(self) -> FileSource:
+    def _folder(self) -> DirectorySource:
         settings = self._settings
         assert settings.source is not None  # noqa: S101 - without one there is a cluster
-        return FileSource(
-            settings.source, settings.namespace, partial(self._configuration.take, changed=None)
-        )
+        take = partial(self._configuration.take, changed=None)
+        # Its thread takes its time, so that the loop has its processor.
+        return DirectorySource(settings.source, settings.namespace, take, interpreter.Leisure)
 
     def _make_cluster(self) -> "Cluster":
         # Imported late: without Kubernetes none of it need be installed.

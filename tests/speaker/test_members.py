@@ -11,7 +11,7 @@ from ownership.contact import Contact
 from ownership.election.quorum import Mode, Quorum
 from ownership.ownership import Ownership
 from process.logs import INTERVAL, MOST_SUBJECTS
-from speaker.ring.members import MOST_PEERS, Members
+from speaker.members import MOST_PEERS, Members
 
 
 class Log:

@@ -118,7 +118,7 @@ def _gossip_timer_always() -> None:
 
 
 def _gossip_event_once() -> None:
-    from speaker.ring.members import Members
+    from speaker.members import Members
 
     _nth(Members, "_on_member")
 
@@ -231,14 +231,14 @@ def _source_raises() -> None:
 
 def _at_reload(then: Callable[[], Any]) -> None:
     """End the source as the test asks for it, by SIGHUP."""
-    from speaker.file_source import FileSource
+    from kube.files.directory import DirectorySource
 
     async def run(self: Any) -> None:
         self._on_change(*self._directory.load())
         await self._wake.wait()
         await then()
 
-    FileSource.run = run  # type: ignore[method-assign]
+    DirectorySource.run = run  # type: ignore[method-assign]
 
 
 def _api_thread_raises() -> None:

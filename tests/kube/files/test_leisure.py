@@ -3,29 +3,25 @@
 import asyncio
 from pathlib import Path
 
-import pytest
-
+from kube.files.directory import DirectorySource
 from kube.snapshot import Snapshot
-from speaker import file_source
-from speaker.file_source import FileSource
 from speakers import MANIFEST
 
 
-def test_the_first_look_hurries_and_the_next_ones_do_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_look_hurries_and_the_next_ones_do_not(tmp_path: Path) -> None:
     pauses = 0
 
     def pause() -> None:
         nonlocal pauses
         pauses += 1
 
-    monkeypatch.setattr(file_source, "Leisure", lambda: pause)
     states: asyncio.Queue[Snapshot] = asyncio.Queue()
 
     async def scenario() -> None:
         (tmp_path / "a.yaml").write_text(MANIFEST.format(name="a", ip="10.0.0.1"))
-        source = FileSource(tmp_path, "metallb-system", lambda found, _: states.put_nowait(found))
+        source = DirectorySource(
+            tmp_path, "metallb-system", lambda found, _: states.put_nowait(found), lambda: pause
+        )
         running = asyncio.create_task(source.run())
         await asyncio.wait_for(states.get(), 5)
         assert pauses == 0
