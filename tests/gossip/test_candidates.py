@@ -20,7 +20,7 @@ from gossip.config import LAN
 from gossip.io import Address, Datagram, Dial, Joined, NameConflict
 from gossip.stats import Ignored
 from gossip.wire.messages import Ack, Alive, Dead, Ping, PushPull, State, Suspect
-from tests.gossip.conftest import LATENCY, Bench, Network
+from gossip_bench import LATENCY, Bench, Network
 
 Make = Callable[..., Alive]
 

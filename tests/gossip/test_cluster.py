@@ -28,7 +28,7 @@ from gossip.wire.messages import Ack, MessageType, NodeState, Ping, State
 from gossip.wire.packet import WireConfig
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Network
+    from gossip_bench import Network
 
 NewNetwork = Callable[..., "Network"]
 

@@ -9,7 +9,7 @@ from gossip.wire.errors import Refusal
 from gossip.wire.messages import TYPES, MessageType
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Bench, Network
+    from gossip_bench import Bench, Network
 
 
 def _traffic(network: "Network") -> tuple[list[int], list[int]]:

@@ -16,7 +16,7 @@ from gossip.wire.errors import Refusal
 from gossip.wire.messages import Ack, Alive, IndirectPing, NodeState, Ping, PushPull, State
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Bench, Network
+    from gossip_bench import Bench, Network
 
 INSIDE, OUTSIDE = "10.0.0.9", "192.0.2.9"
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("fd00::/64"))

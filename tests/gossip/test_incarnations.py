@@ -18,7 +18,7 @@ from ownership.letters import mark
 from ownership.letters.mark import Mark
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Bench, Network
+    from gossip_bench import Bench, Network
 
 LIFE = 1_800_000_000
 """Unix seconds at which the bench and the first lives begin."""

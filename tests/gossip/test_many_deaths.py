@@ -13,7 +13,7 @@ from gossip.wire.messages import Alive, Dead, Message, Ping, State, Suspect
 from gossip.wire.packet import PacketCodec
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Bench, Network
+    from gossip_bench import Bench, Network
 
 
 def said_by(network: "Network", name: str) -> list[tuple[str, Message]]:

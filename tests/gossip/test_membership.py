@@ -21,7 +21,7 @@ from gossip.wire.errors import Refusal
 from gossip.wire.messages import CURRENT_VSN, Alive, Dead, NodeState, PushPull, State, Suspect
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Bench
+    from gossip_bench import Bench
 
 
 def _kinds(events: list[Event]) -> list[type[Any]]:

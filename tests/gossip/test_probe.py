@@ -23,7 +23,7 @@ from gossip.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Bench
+    from gossip_bench import Bench
 
 N2, N3 = Address("10.0.0.2", 7946), Address("10.0.0.3", 7946)
 CALM = {"push_pull_interval": 1e6}

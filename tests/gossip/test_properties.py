@@ -28,7 +28,7 @@ from gossip.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Bench
+    from gossip_bench import Bench
 
 names = st.sampled_from(["me", "n2", "n3", "n4", "", "x" * 300])
 numbers = st.integers(0, 3) | st.integers(0, 0xFFFFFFFF) | st.just(0xFFFFFFFF)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gossip.wire.messages import Alive
-    from tests.gossip.conftest import Bench, Network
+    from gossip_bench import Bench, Network
 
 
 Kind = TypeVar("Kind")

@@ -12,7 +12,7 @@ from gossip.table import MAX_MEMBERS
 from gossip.wire.messages import CURRENT_VSN, Alive, NodeState, Ping, State, Suspect
 
 if TYPE_CHECKING:
-    from tests.gossip.conftest import Bench
+    from gossip_bench import Bench
 
 MOST = MAX_MEMBERS - 1
 

@@ -17,7 +17,7 @@ from ownership.liveness.barred import Bars
 from plan.desired import ServicePlan, Withheld
 
 VECTORS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[1] / "golden" / "metallb-election.json").read_text()
+    (Path(__file__).parents[2] / "golden" / "metallb-election.json").read_text()
 )["vectors"]
 NODES = [f"node-{index}" for index in range(6)]
 
