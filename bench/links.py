@@ -96,7 +96,7 @@ def listener(stack: ExitStack) -> tuple[Machine, int]:
 
 def listen() -> None:
     """Decode what comes, for ever."""
-    from link.monitor import Monitor
+    from link.netlink.monitor import Monitor
 
     async def run() -> None:
         monitor = Monitor(lambda interfaces, macs: None)

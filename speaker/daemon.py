@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gossip.io import Event
 from kube.files.directory import DirectorySource, SourceError
 from link.interface import Interface, may_answer
-from link.monitor import Monitor
+from link.netlink.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
 from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients

@@ -32,12 +32,13 @@ from kube.files.manifest import read
 from kube.objects.reading import decode as decode_object
 from kube.problem import FAULT, Problem
 from kube.snapshot import build
-from link import echo, news, route
+from link import echo
 from link import frame as ethernet
 from link.checksum import internet_checksum
 from link.drop import DecodeError, DropReason
-from link.netlink import split
-from link.table import LinkTable
+from link.netlink import news, route
+from link.netlink.messages import split
+from link.netlink.table import LinkTable
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
 from ndp.packet import encode as encode_ndp

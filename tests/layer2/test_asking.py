@@ -18,7 +18,7 @@ from link.address import IPAddress
 from link.drop import DropReason
 from link.interface import Interface, may_answer
 from link.mac import parse_mac
-from link.monitor import Monitor
+from link.netlink.monitor import Monitor
 from ndp.unsolicited import advertisement
 from netns import missing_right
 from ownership.announcing.announcer import Announcer

@@ -7,7 +7,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from link.interface import Interface
-from link.monitor import Monitor
+from link.netlink.monitor import Monitor
 from netns import missing_right
 from netnslab.namespaces import Namespace
 

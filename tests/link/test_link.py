@@ -14,7 +14,7 @@ from link import frame
 from link.drop import DecodeError, DropReason
 from link.interface import Ineligible, Interface, eligibility, may_answer
 from link.mac import BROADCAST, format_mac, is_group, parse_mac
-from link.table import (
+from link.netlink.table import (
     AddressGone,
     AddressSet,
     Change,

@@ -207,7 +207,7 @@ def _links_once() -> None:
 
 
 def _netlink_once() -> None:
-    from link.monitor import Monitor
+    from link.netlink.monitor import Monitor
 
     real = Monitor._read
     told: list[bool] = []

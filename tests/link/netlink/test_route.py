@@ -6,9 +6,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from link import route
-from link.netlink import NLMSG_DONE
-from link.route import RTM_DELROUTE, RTM_NEWROUTE, RouteMessage, messages
+from link.netlink import route
+from link.netlink.messages import NLMSG_DONE
+from link.netlink.route import RTM_DELROUTE, RTM_NEWROUTE, RouteMessage, messages
 
 GATEWAY, GATEWAY6 = IPv4Address("192.0.2.1"), IPv6Address("fe80::1")
 V4, V6 = socket.AF_INET, socket.AF_INET6

@@ -12,8 +12,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 from link.address import IPAddress
 from link.filter import Program
-from link.netlink import HEADER, attributes, split
-from link.netlink import dump_request as dump
+from link.netlink.messages import HEADER, attributes, split
+from link.netlink.messages import dump_request as dump
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 _NLM_F_MULTI = 0x2

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from link.address import IPAddress
 from link.attach import attach
-from link.netlink import NLMSG_DONE, NLMSG_ERROR
-from link.route import (
+from link.netlink.messages import NLMSG_DONE, NLMSG_ERROR
+from link.netlink.route import (
     RTM_DELROUTE,
     RTM_NEWROUTE,
     default_routes_only,

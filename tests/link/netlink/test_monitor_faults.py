@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from link import monitor, news, route_monitor
 from link.interface import Interface
-from link.monitor import Monitor
-from link.route_monitor import Gateways, RouteMonitor
+from link.netlink import monitor, news, route_monitor
+from link.netlink.monitor import Monitor
+from link.netlink.route_monitor import Gateways, RouteMonitor
 
 WITHIN = 10.0
 """Seconds after which a test hangs."""

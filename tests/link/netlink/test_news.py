@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2 import IPRoute
 
-from link import news
 from link.interface import Interface, may_answer
-from link.monitor import Monitor
-from link.netlink import HEADER, split
-from link.table import AddressGone, AddressSet, Change, LinkGone, LinkSet
+from link.netlink import news
+from link.netlink.messages import HEADER, split
+from link.netlink.monitor import Monitor
+from link.netlink.table import AddressGone, AddressSet, Change, LinkGone, LinkSet
 from netns import missing_right
 from netnslab.namespaces import Namespace
 

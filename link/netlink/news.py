@@ -8,8 +8,8 @@ import struct
 from ipaddress import IPv4Interface, IPv6Interface
 
 from link.interface import Interface
-from link.netlink import attributes, dump_request
-from link.table import AddressGone, AddressSet, Change, LinkGone, LinkSet
+from link.netlink.messages import attributes, dump_request
+from link.netlink.table import AddressGone, AddressSet, Change, LinkGone, LinkSet
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22

@@ -6,11 +6,11 @@ import socket
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
-from link import news
 from link.interface import Interface
-from link.netlink import NLMSG_DONE, NLMSG_ERROR, error_of, split
-from link.route_monitor import RETRY, Gateways, RouteMonitor, tell
-from link.table import GatewaysSet, LinkTable
+from link.netlink import news
+from link.netlink.messages import NLMSG_DONE, NLMSG_ERROR, error_of, split
+from link.netlink.route_monitor import RETRY, Gateways, RouteMonitor, tell
+from link.netlink.table import GatewaysSet, LinkTable
 
 OnChange = Callable[[Mapping[int, Interface], Container[bytes]], None]
 """Called with the wanted interfaces by index, and the MACs of all there are: a live view."""
