@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from dualstack import Machine, dualstack, manifests
-from netnslab.instrument import packet_socket, received
+from netnslab.instruments.instrument import packet_socket, received
 from speakers import speaker, wait_until
 
 _REST = 1.0

@@ -15,7 +15,7 @@ from typing import Any
 from bench.client import Asker, Latency, processor_seconds, storm
 from dualstack import Machine, dualstack, manifests
 from limits import CpuLimit, cpu_limit
-from netnslab.oracle import owner
+from netnslab.results.oracle import owner
 from speakers import Speaker, speaker
 
 MILLIS = 200

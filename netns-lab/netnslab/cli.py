@@ -11,16 +11,18 @@ from typing import Any
 import click
 from rich.console import Console
 
-from netnslab import cost, faults, matrix, report, sandbox, tables
 from netnslab import demo as demonstration
-from netnslab.addresses import MOST_NODES, MOST_SERVICES
+from netnslab.course import faults
+from netnslab.course.faults import Course, CourseResult
+from netnslab.course.limits import TABLES, Limits
+from netnslab.course.scenarios import SCENARIOS
 from netnslab.errors import LabError
-from netnslab.faults import Course, CourseResult
-from netnslab.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, Options
-from netnslab.limits import TABLES, Limits
-from netnslab.node import DEFAULT_SPEAKER
-from netnslab.probe import usual_rate
-from netnslab.scenarios import SCENARIOS
+from netnslab.instruments.probe import usual_rate
+from netnslab.machines import sandbox
+from netnslab.machines.addresses import MOST_NODES, MOST_SERVICES
+from netnslab.machines.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, Options
+from netnslab.machines.node import DEFAULT_SPEAKER
+from netnslab.results import cost, matrix, report, tables
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 RESULTS, SHORT_RESULTS = report.ROOT / "docs/failover", report.ROOT / "build/lab"

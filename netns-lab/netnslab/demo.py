@@ -9,12 +9,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from netnslab import faults, report
-from netnslab.faults import CourseResult, MeasuredFault
-from netnslab.laboratory import Lab, NotConvergedError, Options
-from netnslab.limits import MEMBERLIST
-from netnslab.strike import Strike
-from netnslab.verdict import Bystanders, Row
+from netnslab.course import faults
+from netnslab.course.faults import CourseResult, MeasuredFault
+from netnslab.course.limits import MEMBERLIST
+from netnslab.course.strike import Strike
+from netnslab.machines.laboratory import Lab, NotConvergedError, Options
+from netnslab.results import report
+from netnslab.results.verdict import Bystanders, Row
 
 NODES, SERVICES = 3, 4
 # A demonstration shows that every IP comes back; how fast is measured elsewhere, undisturbed.

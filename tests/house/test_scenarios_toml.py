@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from netnslab import limits, report, scenario_table, scenarios
+from netnslab.course import limits, scenario_table, scenarios
+from netnslab.results import report
 from sim import failover_scenarios, record
 from sim import scenario_table as simulated
 

@@ -34,7 +34,7 @@ def test_a_test_that_is_named_exists(file: str, name: str) -> None:
 
 
 def test_a_scenario_that_is_named_exists() -> None:
-    known = "\n".join(path.read_text() for path in (ROOT / "netns-lab/netnslab").glob("*.py"))
+    known = "\n".join(path.read_text() for path in (ROOT / "netns-lab/netnslab").rglob("*.py"))
     named = SCENARIO.findall(PAGE)
     assert named
     assert [name for name in named if f'    "{name}": ' not in known] == []

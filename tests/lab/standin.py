@@ -19,9 +19,10 @@ from typing import Any
 
 import yaml
 
-from netnslab import arp, filters, oracle
-from netnslab.addresses import LINK
-from netnslab.instrument import packet_socket, received
+from netnslab.instruments import arp, filters
+from netnslab.instruments.instrument import packet_socket, received
+from netnslab.machines.addresses import LINK
+from netnslab.results import oracle
 
 BEAT, NERVOUS, ALIVE, QUIET = 0.05, 0.12, 2.0, 0.5
 

@@ -12,11 +12,12 @@ from subprocess import run
 import pytest
 import yaml
 
-from netnslab import attacks, cgroups
-from netnslab.addresses import GOSSIP_PORT
-from netnslab.attacked import MEMORY, STAGED, strangers_lines
-from netnslab.attacks import TICK, Crowd, Habit
-from netnslab.recorder import Tape
+from netnslab.course.attacked import MEMORY, STAGED, strangers_lines
+from netnslab.instruments import attacks
+from netnslab.instruments.attacks import TICK, Crowd, Habit
+from netnslab.instruments.recorder import Tape
+from netnslab.machines import cgroups
+from netnslab.machines.addresses import GOSSIP_PORT
 
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether

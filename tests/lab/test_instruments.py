@@ -6,13 +6,21 @@ import time
 
 import pytest
 
-from netnslab import filters, wire
-from netnslab.addresses import ASKER_IP, ASKER_IP6, LINK, OBSERVER_IP, STORM_IP, STORM_IP6, ip6
-from netnslab.instrument import packet_socket, received
-from netnslab.observer import IDENTITIES, Ring, identity_of, mac_of
-from netnslab.probe import Target
-from netnslab.tcp import Connections
-from netnslab.topology import Topology
+from netnslab.instruments import filters, wire
+from netnslab.instruments.instrument import packet_socket, received
+from netnslab.instruments.observer import IDENTITIES, Ring, identity_of, mac_of
+from netnslab.instruments.probe import Target
+from netnslab.instruments.tcp import Connections
+from netnslab.machines.addresses import (
+    ASKER_IP,
+    ASKER_IP6,
+    LINK,
+    OBSERVER_IP,
+    STORM_IP,
+    STORM_IP6,
+    ip6,
+)
+from netnslab.machines.topology import Topology
 
 MAC = bytes.fromhex("020000000003")
 ASKER = {4: OBSERVER_IP, 6: ip6(3)}

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from netnslab.cgroups import PREFIX, V1, V2
-from netnslab.scenarios import SCENARIOS
-from netnslab.strike import Scenario
+from netnslab.course.scenarios import SCENARIOS
+from netnslab.course.strike import Scenario
+from netnslab.machines.cgroups import PREFIX, V1, V2
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = Path(__file__).with_name("standin.py")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from netnslab import matrix, tables
-from netnslab.laboratory import Options
-from netnslab.scenarios import SCENARIOS
+from netnslab.course.scenarios import SCENARIOS
+from netnslab.machines.laboratory import Options
+from netnslab.results import matrix, tables
 
 
 def test_the_full_matrix_knows_every_scenario_of_both_families() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netnslab.measure import Answer, Heard, Questions, busiest, heard, outage_ms
+from netnslab.results.measure import Answer, Heard, Questions, busiest, heard, outage_ms
 
 STEP = 0.05
 A, B = "02:00:00:00:00:0b", "02:00:00:00:00:0c"

@@ -6,8 +6,8 @@ from itertools import count
 
 import pytest
 
-from netnslab import oracle
-from netnslab.addresses import service_ip
+from netnslab.machines.addresses import service_ip
+from netnslab.results import oracle
 
 
 @pytest.mark.parametrize("ip", ["10.77.1.1", "192.168.1.240", "2001:db8::1"])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from netnslab import manifests, rules
-from netnslab.held import HeldClock
+from netnslab.machines import manifests, rules
+from netnslab.machines.held import HeldClock
 
 # /proc/uptime is the kernel's own word; a minute is more than any machine takes to answer.
 PROGRAM = """

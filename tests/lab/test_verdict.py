@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from netnslab.limits import FAILOVER, MEMBERLIST, Limits
-from netnslab.scenarios import SCENARIOS
-from netnslab.verdict import Bystanders, Row, judge, judge_bystanders, judge_faults
+from netnslab.course.limits import FAILOVER, MEMBERLIST, Limits
+from netnslab.course.scenarios import SCENARIOS
+from netnslab.results.verdict import Bystanders, Row, judge, judge_bystanders, judge_faults
 
 GOOD = Row(
     run=1,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netnslab import arp, wire
+from netnslab.instruments import arp, wire
 
 from scapy.layers.inet6 import (
     ICMPv6ND_NA,

@@ -9,7 +9,7 @@ from pyroute2 import IPRoute
 from link.interface import Interface
 from link.netlink.monitor import Monitor
 from netns import missing_right
-from netnslab.namespaces import Namespace
+from netnslab.machines.namespaces import Namespace
 
 pytestmark = [
     pytest.mark.root,

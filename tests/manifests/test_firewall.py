@@ -15,7 +15,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from netns import Host, Namespace, missing_right
-from netnslab.topology import Topology
+from netnslab.machines.topology import Topology
 
 pytestmark = [
     pytest.mark.root,

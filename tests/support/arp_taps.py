@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from netns import Host
-from netnslab import arp
-from netnslab.addresses import LINK
-from netnslab.instrument import packet_socket, received
+from netnslab.instruments import arp
+from netnslab.instruments.instrument import packet_socket, received
+from netnslab.machines.addresses import LINK
 
 _ALL = 0x0003
 """ETH_P_ALL of linux/if_ether.h: what a host sends is shown to no other kind of socket."""

@@ -18,7 +18,7 @@ import cluster as clusters
 import metallb
 from arp_taps import Asker, Tap, watched
 from cluster import NODES, Cluster, service
-from netnslab import arp
+from netnslab.instruments import arp
 from ownership.election.election import order
 from speakers import Speaker, wait_until
 

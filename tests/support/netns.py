@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from netnslab.namespaces import Namespace
-from netnslab.topology import Host, Topology
+from netnslab.machines.namespaces import Namespace
+from netnslab.machines.topology import Host, Topology
 
 __all__ = ["Host", "Namespace", "missing_right", "segment", "traffic"]
 

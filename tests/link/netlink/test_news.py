@@ -18,7 +18,7 @@ from link.netlink.messages import HEADER, split
 from link.netlink.monitor import Monitor
 from link.netlink.table import AddressGone, AddressSet, Change, LinkGone, LinkSet
 from netns import missing_right
-from netnslab.namespaces import Namespace
+from netnslab.machines.namespaces import Namespace
 
 MAC = bytes.fromhex("02000000000a")
 UP, BROADCAST, NOARP = 0x1, 0x2, 0x80

@@ -1,0 +1,1 @@
+"""Who looks on: processes of their own that ask, listen and attack."""

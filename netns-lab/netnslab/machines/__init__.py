@@ -1,0 +1,1 @@
+"""What a lab is built of: namespaces, links, nodes, and the rules that strike them."""

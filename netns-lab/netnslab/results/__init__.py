@@ -1,0 +1,1 @@
+"""What is made of what the instruments saw: figures, verdicts, tables."""
