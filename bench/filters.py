@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _make(program: Callable[[], Program]) -> tuple[int, float]:
-    """Give the length of a program and the processor seconds that making it takes, median."""
+    """Return the length of a program and the processor seconds that making it takes, median."""
     times = []
     for _ in range(ROUNDS):
         programs._about.cache_clear()

@@ -12,13 +12,13 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 @lru_cache(maxsize=_CACHED)
 def to_bytes(ip: str) -> bytes:
-    """Give the raw 4 or 16 bytes of `ip`; ValueError when it is no IP address."""
+    """Return the raw 4 or 16 bytes of `ip`; ValueError when it is no IP address."""
     return ip_address(ip).packed
 
 
 @lru_cache(maxsize=_CACHED)
 def to_text(raw: bytes) -> str | None:
-    """Give the text to open a socket with, or None when `raw` is no 4 or 16 bytes.
+    """Return the text to open a socket with, or None when `raw` is no 4 or 16 bytes.
 
     A v4-mapped IPv6 address becomes plain IPv4: Go nodes bound to 0.0.0.0 advertise that form.
     """
@@ -31,7 +31,7 @@ def to_text(raw: bytes) -> str | None:
 
 
 def unmapped(raw: bytes) -> bytes:
-    """Give the 4 bytes of a v4-mapped IPv6 address, any other address as it is."""
+    """Return the 4 bytes of a v4-mapped IPv6 address, any other address as it is."""
     return raw[len(_MAPPED) :] if len(raw) == 16 and raw.startswith(_MAPPED) else raw
 
 

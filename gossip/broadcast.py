@@ -10,7 +10,7 @@ _Key = tuple[int, int, int]
 
 
 def retransmit_limit(mult: int, nodes: int) -> int:
-    """Give how many packets carry one piece of news in a cluster of `nodes`."""
+    """Return how many packets carry one piece of news in a cluster of `nodes`."""
     return mult * ceil(log10(nodes + 1))
 
 
@@ -59,7 +59,7 @@ class BroadcastQueue:
             self._forget(self._order[-1])
 
     def take(self, overhead: int, budget: int, limit: int, most: int = MAX_PARTS) -> list[bytes]:
-        """Give at most `most` parts for one packet of `budget` bytes, each costing `overhead` more.
+        """Return at most `most` parts for one packet of `budget` bytes; each costs `overhead` more.
 
         Within the same number of transmits the largest that still fits goes first, then the
         newest. What has been in `limit` packets is forgotten.

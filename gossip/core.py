@@ -39,7 +39,7 @@ class Core:
         return self.table.own.name
 
     def next_sequence(self) -> int:
-        """Give a new SeqNo; 32 bits, wraps."""
+        """Return a new SeqNo; 32 bits, wraps."""
         self.sequence = (self.sequence + 1) & UINT32
         return self.sequence
 

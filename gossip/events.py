@@ -26,7 +26,7 @@ class EventQueue:
         self._events.append(event)
 
     def drain(self) -> list["Event"]:
-        """Give and forget all events, oldest first."""
+        """Return and forget all events, oldest first."""
         if not self._events:
             return []
         drained = list(self._events)

@@ -39,7 +39,7 @@ class PeerKeys:
         return None if self._keyring is None else self._keyring.keys[-1]
 
     def of(self, peer: Address) -> bytes | None:
-        """Give the key to seal with to this peer; None without encryption."""
+        """Return the key to seal with to this peer; None without encryption."""
         if self._keyring is None:
             return None
         key = self._spoke.get(peer)

@@ -76,7 +76,7 @@ class Member:
         )
 
     def row(self) -> NodeState:
-        """Give the row as push/pull carries it, the same one for as long as nothing changes."""
+        """Return the row as push/pull carries it, the same one for as long as nothing changes."""
         row = self._row
         if (
             row is None
@@ -99,5 +99,5 @@ class Member:
         return row
 
     def alive(self) -> Alive:
-        """Give the message that says this node lives, as known here."""
+        """Return the message that says this node lives, as known here."""
         return Alive(self.addr, self.incarnation, self.meta, self.name, self.port, self.vsn)

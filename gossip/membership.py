@@ -64,7 +64,7 @@ class Membership:
         return timer is None or timer.wants(self._core.name)
 
     def accusations(self) -> list[Suspect]:
-        """Give what we ourselves say of those who are suspected now."""
+        """Return what we ourselves say of those who are suspected now."""
         name = self._core.name
         return [
             Suspect(name, member.incarnation, member.name)
@@ -112,7 +112,7 @@ class Membership:
         return self._core.ignore(reason) if reason else None
 
     def news(self, rows: Sequence[NodeState]) -> list[NodeState]:
-        """Give the rows that the rules have to judge; in a settled cluster hardly any.
+        """Return the rows that the rules have to judge; in a settled cluster hardly any.
 
         The others say of living peers what the table has, and mostly are the very objects that
         said so before, since equal rows are decoded once.

@@ -55,7 +55,7 @@ class Outbox:
         self._may_shout = float("-inf")
 
     def drain(self) -> list[Transmit]:
-        """Give and forget everything to send."""
+        """Return and forget everything to send."""
         drained, self._waiting = self._waiting, []
         return drained
 

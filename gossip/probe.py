@@ -111,7 +111,7 @@ class Prober:
         return probe is not None and probe.dial == dial
 
     def peer(self, dial: int) -> Address | None:
-        """Give the address of whom that conversation is with; None where it is none of ours."""
+        """Return the address of whom that conversation is with; None where it is none of ours."""
         name = next((probe.target for probe in self._under_way() if probe.dial == dial), None)
         member = None if name is None else self._core.table.get(name)
         return None if member is None else member.address

@@ -151,7 +151,7 @@ class Exchanges:
         return dial in self._dialled
 
     def peer(self, dial: int) -> Address | None:
-        """Give the address of whom that conversation is with; None where it is none of ours."""
+        """Return the address of whom that conversation is with; None where it is none of ours."""
         dialled = self._dialled.get(dial)
         return None if dialled is None else dialled.to
 

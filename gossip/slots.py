@@ -105,7 +105,7 @@ class Slots:
         return number in self._streams and self._streams[number].known
 
     def held(self) -> int:
-        """Give the bytes of all unfinished streams together."""
+        """Return the bytes of all unfinished streams together."""
         return sum(stream.held for stream in self._streams.values())
 
     def __len__(self) -> int:

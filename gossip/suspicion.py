@@ -14,13 +14,13 @@ count no more: so its length and its work stay in proportion to the timers."""
 
 
 def suspicion_timeout(mult: int, nodes: int, interval: float) -> float:
-    """Give the shortest wait in seconds; the factor is cut to 3 decimals, as Go does."""
+    """Return the shortest wait in seconds; the factor is cut to 3 decimals, as Go does."""
     scale = max(1.0, log10(max(1.0, nodes)))
     return mult * int(scale * 1000) * interval / 1000
 
 
 def expected_confirmations(mult: int, nodes: int) -> int:
-    """Give how many accusers besides the first shorten the wait to its minimum; 0: too few."""
+    """Return how many accusers besides the first shorten the wait to its minimum; 0: too few."""
     wanted = mult - 2
     return wanted if wanted > 0 and nodes - 2 >= wanted else 0
 
@@ -28,7 +28,7 @@ def expected_confirmations(mult: int, nodes: int) -> int:
 def remaining_suspicion_time(
     confirmations: int, expected: int, elapsed: float, minimum: float, maximum: float
 ) -> float:
-    """Give the seconds left; zero or below means now. The whole wait is cut to milliseconds."""
+    """Return the seconds left; zero or below means now. The whole wait is cut to milliseconds."""
     fraction = log(confirmations + 1) / log(expected + 1)
     wait = floor(1000 * (maximum - fraction * (maximum - minimum))) / 1000
     return max(minimum, wait) - elapsed
@@ -116,7 +116,7 @@ class Suspicions:
         return len(self._timers)
 
     def __iter__(self) -> Iterator[str]:
-        """Give the names, in the order in which their timers began."""
+        """Return the names, in the order in which their timers began."""
         return iter(self._timers)
 
     def get(self, name: str) -> Suspicion | None:

@@ -356,11 +356,11 @@ class Swim:
         return self._core.table.version
 
     def members(self) -> tuple[MemberView, ...]:
-        """Give the whole table: self, dead and left ones included."""
+        """Return the whole table: self, dead and left ones included."""
         return tuple(member.view() for member in self._core.table)
 
     def member(self, name: str) -> MemberView | None:
-        """Give one row of the table, self included."""
+        """Return one row of the table, self included."""
         member = self._core.table.get(name)
         return None if member is None else member.view()
 
@@ -370,7 +370,7 @@ class Swim:
         return self._core.table.has_address(raw) or self._exchanges.seed_at(raw)
 
     def live(self) -> frozenset[str]:
-        """Give the names of the alive and suspect, self included."""
+        """Return the names of the alive and suspect, self included."""
         return frozenset(member.name for member in self._core.table if member.living)
 
     # ---- messages

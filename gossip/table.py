@@ -72,7 +72,7 @@ class Table:
         return self._addresses[unmapped(raw)] > 0
 
     def buried(self, name: str) -> int:
-        """Give the incarnation at which a forgotten node of our kind was last known, else 0.
+        """Return the incarnation at which a forgotten node of our kind was last known, else 0.
 
         Go nodes begin each life at 1, so theirs is not kept.
         """
@@ -126,7 +126,7 @@ class Table:
             self._living_peers += member.living - lived
 
     def next_target(self, keep_dead: float, now: float, latest: int = UINT32) -> Member | None:
-        """Give the next living peer in the probe order, None when there is none.
+        """Return the next living peer in the probe order, None when there is none.
 
         At the end of a round the rows dead or left for more than `keep_dead` seconds are
         forgotten and the order is shuffled anew. A whole new round is looked through, so that

@@ -55,7 +55,7 @@ class _Entry:
 def judge(
     pools: Sequence[IPAddressPool], advertisements: Sequence[L2Advertisement]
 ) -> tuple[Config | None, list[Problem]]:
-    """Give the configuration, None if any problem is an error, and all problems."""
+    """Return the configuration, None if any problem is an error, and all problems."""
     try:
         return _judge(pools, advertisements)
     except Exception as error:
@@ -162,7 +162,7 @@ def _judge_advertisement(
 
 
 def _judge_selectors(selectors: Sequence[LabelSelector]) -> Iterator[tuple[Path, str]]:
-    """Give what is wrong in a list of selectors, with paths relative to the list."""
+    """Return what is wrong in a list of selectors, with paths relative to the list."""
     seen: set[object] = set()
     for index, selector in enumerate(selectors):
         for path, message in selector.complaints():

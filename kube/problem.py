@@ -35,7 +35,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        """Give one line: `file:line: severity: object: field: message`."""
+        """Return one line: `file:line: severity: object: field: message`."""
         place = f"{self.file}:{self.line}" if self.line else self.file
         parts = (place, self.severity.value, self.object, self.field, self.message)
         return ": ".join(part for part in parts if part)

@@ -65,7 +65,7 @@ class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
         )
 
     def complaints(self) -> Iterator[tuple[Path, str]]:
-        """Give what the API server or MetalLB would refuse, relative to the selector."""
+        """Return what the API server or MetalLB would refuse, relative to the selector."""
         for key, value in self.match_labels.items():
             if not valid_key(key):
                 yield ("matchLabels", key), f"{quoted(key)} is not a label key"
@@ -81,7 +81,7 @@ class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
             seen.add(same)
 
     def canonical(self) -> object:
-        """Give a hashable value that is equal for selectors that read the same once sorted."""
+        """Return a hashable value that is equal for selectors that read the same once sorted."""
         expressions = sorted(_canonical(requirement) for requirement in self.match_expressions)
         return tuple(sorted(self.match_labels.items())), tuple(expressions)
 

@@ -284,7 +284,7 @@ class Rules:
         return [ad for ad in ads if any_matches(ad.node_selectors, labels)]
 
     def _electorate(self, ads: tuple[L2Advertisement, ...]) -> frozenset[str] | None:
-        """Give the nodes that the advertisements admit; services with the same share one set."""
+        """Return the nodes that the advertisements admit; services with the same share one set."""
         key = tuple(id(ad) for ad in ads)
         if key not in self._electorates:
             self._electorates[key] = self._admitted(ads)
@@ -318,14 +318,14 @@ _NO_SCORES: Mapping[str, int] = {}
 
 
 def _serving(slices: Collection[EndpointSlice]) -> set[str | None]:
-    """Give the nodes of the endpoints that can serve; None stands for one without a node."""
+    """Return the nodes of the endpoints that can serve; None stands for one without a node."""
     return {
         endpoint.node_name for found in slices for endpoint in found.endpoints if endpoint.can_serve
     }
 
 
 def _points(ad: L2Advertisement, node: Node) -> int:
-    """Give the weights that one advertisement adds to a node that it admits."""
+    """Return the weights that one advertisement adds to a node that it admits."""
     if not any_matches(ad.node_selectors, node.labels):
         return 0
     preferred = ad.preferred_nodes

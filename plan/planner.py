@@ -65,11 +65,11 @@ class Planner:
         return MappingProxyType(self._kept)
 
     def ips(self) -> frozenset[IPAddress]:
-        """Give the IPs that this node may ever announce, whoever owns them now."""
+        """Return the IPs that this node may ever announce, whoever owns them now."""
         return frozenset(self._addresses)
 
     def problems(self) -> list[Problem]:
-        """Give what is wrong with the services, worst first."""
+        """Return what is wrong with the services, worst first."""
         found = (problem for some in self._problems.values() for problem in some)
         return worst_first((*found, *self._general))
 

@@ -4,6 +4,6 @@ import random
 
 
 def make_rng(seed: int, *names: object) -> random.Random:
-    """Give a generator of its own to each part, so that they do not disturb each other."""
+    """Return a generator for each part, so that they do not disturb each other."""
     text = ":".join(str(name) for name in (seed, *names))
     return random.Random(text)  # noqa: S311 - a simulation must be repeatable

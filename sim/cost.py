@@ -53,7 +53,7 @@ class Spent:
         )
 
     def since(self, before: "Spent", seconds: float) -> "Spent":
-        """Give the difference, a second."""
+        """Return the difference, a second."""
         names = self.__slots__
         return Spent(*((getattr(self, name) - getattr(before, name)) / seconds for name in names))
 

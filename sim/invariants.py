@@ -29,7 +29,7 @@ class Outage:
 
 
 def outages(faults: Iterable[Fault], config: "Config", nodes: int) -> list[Outage]:
-    """Give the outages that may make nodes declare each other dead."""
+    """Return the outages that may make nodes declare each other dead."""
     found = []
     for fault in faults:
         end = float("inf") if fault.lasts is None else fault.ends

@@ -68,7 +68,7 @@ class Judge:
         self._began = self._world.elapsed
 
     def worst(self) -> Worst:
-        """Give the worst figures."""
+        """Return the worst figures."""
         seen = self._seen.values()
         return Worst(
             max(one.silent for one in seen),
@@ -129,7 +129,7 @@ class Judge:
             yield f"not answered by {owner} in the end"
 
     def _able(self) -> Iterator["Machine"]:
-        """Give the nodes that may own, by their own word: of two with one name the first."""
+        """Return the nodes that may own, by their own word: of two with one name the first."""
         world = self._world
         for machine in world.machines.values():
             node, process = machine.identity.node, machine.process

@@ -80,7 +80,7 @@ class Kernel:
         self._pace = Pace(rate or 0.0, ECHO_BURST)
 
     def answer_arp(self, frame: bytes) -> bytes | None:
-        """Give the reply to a question about an address of the node's own."""
+        """Return the reply to a question about an address of the node's own."""
         heard = read_arp(frame)
         if heard is None or heard.operation is not Operation.REQUEST:
             return None
@@ -88,7 +88,7 @@ class Kernel:
         return reply if isinstance(reply, bytes) else None
 
     def answer_echo(self, asked: Echo, now: float) -> Echo | None:
-        """Give the reply to an echo request, the node's own or that of a backend."""
+        """Return the reply to an echo request, the node's own or that of a backend."""
         if not asked.request or asked.to_mac != self._mac:
             return None
         if asked.target not in self.ips:

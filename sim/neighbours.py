@@ -32,7 +32,7 @@ class Neighbours:
         self._held: dict[Pair, list[Callable[[], None]]] = {}
 
     def wait(self, source: str, target: str, *, reaches: bool, now: float) -> float:
-        """Give the seconds that a packet waits for its target's MAC, 0 where that is known.
+        """Return the seconds that a packet waits for its target's MAC, 0 where that is known.
 
         `reaches` tells whether a question gets there, and its answer back.
         """

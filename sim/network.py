@@ -76,7 +76,7 @@ class Network:
         )
 
     def copies(self, source: str, target: str) -> tuple[float, ...]:
-        """Give the delays of the copies of one packet that arrive; none where it is lost."""
+        """Return the delays of the copies of one packet that arrive; none where it is lost."""
         conditions, rng = self.conditions, self._rng
         if not self.connects(source, target):
             return ()
@@ -92,19 +92,19 @@ class Network:
         return (delay,)
 
     def passing(self, source: str, target: str, packets: Sequence[T]) -> Sequence[T]:
-        """Give those of some packets, sent together, that arrive; a doubled one comes twice."""
+        """Return those of some packets, sent together, that arrive; a doubled one comes twice."""
         if self.conditions.rough:
             return [packet for packet in packets for _ in self.copies(source, target)]
         return packets if self.connects(source, target) else ()
 
     def round_trip(self, dialler: str, target: str) -> float | None:
-        """Give the time to open a TCP connection, None where none can be opened."""
+        """Return the time to open a TCP connection, None where none can be opened."""
         if not (self.connects(dialler, target) and self.connects(target, dialler)):
             return None
         return 2 * self._latency() + self._retries(1, SYN_RETRY)
 
     def stream(self, source: str, target: str) -> float | None:
-        """Give the time that one direction of a conversation takes, None where it is cut."""
+        """Return the time that one direction of a conversation takes, None where it is cut."""
         if not (self.connects(source, target) and self.connects(target, source)):
             return None
         return self._latency() + self._retries(_SEGMENTS, DATA_RETRY)

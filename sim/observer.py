@@ -109,7 +109,7 @@ class Observer:
         self._heap.after(interval, partial(self.ask, interval))
 
     def answering(self, ip: IPv4Address) -> frozenset[bytes]:
-        """Give the MACs that answered the last question that was judged."""
+        """Return the MACs that answered the last question that was judged."""
         return self.seen[ip].judged
 
     def receive(self, frames: Sequence[Frame]) -> None:

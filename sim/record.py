@@ -45,7 +45,7 @@ class RecordError(Exception):
 
 
 def code_digest(root: Path = _ROOT) -> str:
-    """Give a digest of what a run depends on, the code and the table, 12 hex digits."""
+    """Return a digest of what a run depends on, the code and the table, 12 hex digits."""
     digest = sha256()
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
@@ -99,16 +99,16 @@ class Record:
         self.changed = False
 
     def silent_ms(self) -> dict[str, float]:
-        """Give percentiles over all runs of the longest wait for an answer, milliseconds."""
+        """Return percentiles over all runs of the longest wait for an answer, milliseconds."""
         silent = [1000 * outcome.silent for outcome in self.outcomes.values()]
         return {name: round(percentile(silent, at) or 0.0) for name, at in _PERCENTILES.items()}
 
     def median_dual(self) -> float:
-        """Give the median over all runs of the questions that got two answers."""
+        """Return the median over all runs of the questions that got two answers."""
         return percentile([outcome.dual for outcome in self.outcomes.values()], 0.5) or 0.0
 
     def broken(self) -> list[Outcome]:
-        """Give the runs in which a rule was broken, by seed."""
+        """Return the runs in which a rule was broken, by seed."""
         return [outcome for _, outcome in sorted(self.outcomes.items()) if outcome.broken]
 
     def _as_json(self) -> dict[str, Any]:

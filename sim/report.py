@@ -6,7 +6,7 @@ from typing import Any
 
 
 def percentile(values: list[float], share: float) -> float | None:
-    """Give the smallest value that `share` of them do not exceed; None of none."""
+    """Return the smallest value that `share` of them do not exceed; None of none."""
     if not values:
         return None
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]

@@ -35,7 +35,7 @@ class Case:
 
 
 def config(case: Case) -> Config:
-    """Give the settings; large clusters run without compression, which costs only our time."""
+    """Return the settings; large clusters run without compression, which costs only our time."""
     wire = WireConfig(compress=case.nodes < _LARGE)
     return replace(LAN, check_together=case.together, wire=wire)
 

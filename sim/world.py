@@ -98,7 +98,7 @@ class Trace:
             self.lines.append(line)
 
     def digest(self) -> str:
-        """Give the digest of all lines so far, hex."""
+        """Return the digest of all lines so far, hex."""
         return self._hash.hexdigest()
 
 
@@ -164,7 +164,7 @@ class World:
         self.trace.add(f"{self.elapsed:.6f} {who} {what}")
 
     def running(self) -> list[Machine]:
-        """Give the nodes whose speaker takes steps."""
+        """Return the nodes whose speaker takes steps."""
         return [machine for machine in self.machines.values() if machine.running]
 
     def forwards(self, mac: bytes) -> bool:
@@ -270,18 +270,18 @@ class World:
             process.thaw(self.now)
 
     def rng(self, *names: object) -> "Random":
-        """Give a part of this run its own source of chance."""
+        """Return a source of chance of its own for a part of this run."""
         return make_rng(self.seed, *names)
 
     # ---- what nodes do
 
     def keyring(self) -> Keyring | None:
-        """Give the key ring of a new life of a node."""
+        """Return the key ring of a new life of a node."""
         secret = self.setup.secret
         return None if secret is None else Keyring([metallb_key(secret)])
 
     def mac_of(self, ip: IPv4Address, asker: Machine) -> bytes | None:
-        """Give the MAC of a host of the segment, as far as a node's kernel knows it now."""
+        """Return the MAC of a host of the segment, as far as a node's kernel knows it now."""
         mac = self._macs.get(ip)
         target = None if mac is None else self._by_mac.get(mac)
         waits = target is not None and self.neighbour_wait(asker, target)
@@ -311,7 +311,7 @@ class World:
             heap.at(heap.now + delay, arrive)
 
     def neighbour_wait(self, machine: Machine, target: Machine) -> float:
-        """Give the seconds until a node's kernel can send to another; see `neighbours`."""
+        """Return the seconds until a node's kernel can send to another; see `neighbours`."""
         network, source, to = self.network, machine.name, target.name
         reaches = target.powered and network.connects(source, to) and network.connects(to, source)
         return self.neighbours.wait(source, to, reaches=reaches, now=self.heap.now)
@@ -323,7 +323,7 @@ class World:
         conversation.begin()
 
     def stream_to(self, dial: Dial) -> Machine | None:
-        """Give the machine that a conversation is for, as far as there is one that can take it."""
+        """Return the machine that a conversation is for, if there is one that can take it."""
         target = self._by_ip.get(dial.to.ip)
         return None if self.gossip_cut or target is None or not target.powered else target
 

@@ -153,7 +153,7 @@ def decompressing(data: bytes | memoryview, limit: int) -> Bites[bytes]:
 
 
 def _next_stop(size: int, limit: int) -> int:
-    """Give the size of the output at which the next bite ends; WireError beyond the limit."""
+    """Return the size of the output at which the next bite ends; WireError beyond the limit."""
     if size > limit:
         raise WireError(Refusal.TOO_LONG)
     return min(limit, size + OUTPUT_A_BITE)

@@ -187,7 +187,7 @@ class StreamReader:
         return len(self._buffer) + (self._scanner.waiting if self._scanner else 0)
 
     def gathered(self) -> memoryview:
-        """Give what has come, without what may follow the message; not a copy of it.
+        """Return what has come, without what may follow the message; not a copy of it.
 
         It is the end of this reader, which keeps no more than that: `feed` must not follow.
         """

@@ -85,7 +85,7 @@ class Credentials:
             self._tell_read()
 
     def _identities(self, configuration: Any = None) -> tuple[object, ...]:
-        """Give what changes when a file does: the kubeconfig's first, then what it names."""
+        """Return what changes when a file does: the kubeconfig's first, then what it names."""
         found = configuration or self.configuration
         names = (self._kubeconfig, found.ssl_ca_cert, found.cert_file, found.key_file)
         return tuple(_identity(name) for name in names)
@@ -112,7 +112,7 @@ def library() -> tuple[Any, Any, Any]:
 
 
 def plain(error: BaseException) -> str:
-    """Give an error as one line of bounded length."""
+    """Return an error as one line of bounded length."""
     return line(str(error) or type(error).__name__)
 
 
@@ -153,7 +153,7 @@ def _tls(configuration: Any) -> ssl.SSLContext | bool:
 
 
 def _identity(name: str | None) -> object:
-    """Give what changes when the file does; for a link it is that of the file it leads to."""
+    """Return what changes when the file does; for a link it is that of the file it leads to."""
     if not name:
         return None
     try:

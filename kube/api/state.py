@@ -160,7 +160,7 @@ class KubernetesSource:
         return next(iter(named or here), None)
 
     def statuses_of(self, service: str) -> Iterable[L2Status]:
-        """Give the ServiceL2Status objects of a service."""
+        """Return the ServiceL2Status objects of a service."""
         return self._statuses.get(service, {}).values()
 
     def services_with_status(self) -> Iterable[str]:
@@ -168,7 +168,7 @@ class KubernetesSource:
         return self._statuses.keys()
 
     def own_state(self) -> ConfigurationState | None:
-        """Give our node's ConfigurationState, if it exists."""
+        """Return our node's ConfigurationState, if it exists."""
         found = next(iter(self.state.objects.values()), None)
         return found if isinstance(found, ConfigurationState) else None
 

@@ -55,7 +55,7 @@ def read(content: bytes, file: str, pause: Callable[[], None] = lambda: None) ->
 
 
 def _unfold(data: Any, origin: Origin) -> Iterator[Document]:
-    """Give the document, or the items of a list such as `kubectl get -o yaml` prints."""
+    """Return the document, or the items of a list such as `kubectl get -o yaml` prints."""
     found = document(data, origin)
     items = found.data.get("items")
     if not (found.kind.endswith("List") and isinstance(items, list)):
@@ -107,7 +107,7 @@ class _Builder:
         self._lines: dict[Path, int] = {}
 
     def documents(self) -> Iterator[tuple[Any, dict[Path, int]]]:
-        """Give the data and the line table of each document."""
+        """Return the data and the line table of each document."""
         try:
             self._events = yaml.parse(self._text, Loader=yaml.CSafeLoader)
             for event in self._events:

@@ -70,7 +70,7 @@ def demo(options: Options) -> None:
 @click.option("--quiet", is_flag=True, help="Print failures only.")
 @click.pass_obj
 def run(options: Options, /, scenario: str, **chosen: Any) -> None:
-    """Strikes a cluster RUNS times with SCENARIO; exit 0 only if every limit was kept."""
+    """Strike a cluster RUNS times with SCENARIO; exit 0 only if every limit was kept."""
     sandbox.enter()
     plan = SCENARIOS[scenario]
     limits = TABLES[chosen["limits"]][scenario]
@@ -137,7 +137,7 @@ def _hand_in(
     result: CourseResult,
     chosen: dict[str, Any],
 ) -> None:
-    """Writes the file and prints what a person asked to see."""
+    """Write the file and print what a person asked to see."""
     if chosen["file"] is not None:
         chosen["file"].write_text(report.as_json(given, limits, result))
     if not chosen["quiet"] or not result.ok:
@@ -153,7 +153,7 @@ def _hand_in(
 def run_matrix(
     options: Options, /, short: bool, only: str, folder: Path | None, retries: int
 ) -> None:
-    """Runs every scenario that has no result of this commit yet; may be interrupted."""
+    """Run every scenario that has no result of this commit yet; may be interrupted."""
     folder = folder or (SHORT_RESULTS if short else RESULTS)
     good = matrix.run(options, matrix.Plan(short, only, folder, retries))
     sys.exit(0 if good else FAILED)
@@ -163,7 +163,7 @@ def run_matrix(
 @click.option("--results", "folder", type=FOLDER, default=RESULTS, help="Result files.")
 @click.option("--page", type=click.Path(path_type=Path), default=PAGE, help="Where the table goes.")
 def make_report(folder: Path, page: Path) -> None:
-    """Makes the table of docs/failover.md from the result files."""
+    """Make the table of docs/failover.md from the result files."""
     print(f"{page}: {tables.write(folder, page)} results")
 
 

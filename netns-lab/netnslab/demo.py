@@ -46,7 +46,7 @@ class Show:
         self._live.stop()
 
     def stage(self, text: str) -> None:
-        """Says what happens now."""
+        """Say what happens now."""
         self._stage = text
         self._console.print(text, markup=False)
 
@@ -159,7 +159,7 @@ def _perform(lab: Lab, show: Show) -> CourseResult:
 
 
 def play(chosen: Options) -> bool:
-    """Runs the demo; whether every IP came back at one owner. Raises LabError."""
+    """Run the demo; whether every IP came back at one owner. Raises LabError."""
     console = Console(width=None if Console().is_terminal else 120)
     show = Show(console)
     options = replace(chosen, nodes=NODES, services=SERVICES, tick=show.tick)

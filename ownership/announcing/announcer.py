@@ -284,7 +284,7 @@ class Announcer:
         return frozenset() if wanted is None else frozenset(wanted.services)
 
     def choices(self, ip: IPAddress) -> dict[str, frozenset[str] | None]:
-        """Give those services, and on which interfaces each has the IP announced (None: on all)."""
+        """Return them, and on which interfaces each has the IP announced (None: on all)."""
         wanted = self._wanted.get(ip)
         return {} if wanted is None else dict(wanted.services)
 

@@ -28,7 +28,7 @@ PLAN_CHANGED = "plan_changed"
 
 
 def digest(node: str, ip: str) -> bytes:
-    """Give a node's rank for an IP: the lower, the better."""
+    """Return a node's rank for an IP: the lower, the better."""
     return sha256(f"{node}#{ip}".encode("utf-8", "surrogatepass")).digest()
 
 
@@ -89,7 +89,7 @@ class Election:
         return self._owners.get(service)
 
     def owners(self) -> Mapping[str, str | None]:
-        """Give a live, read-only view of all owners by service."""
+        """Return a live, read-only view of all owners by service."""
         return MappingProxyType(self._owners)
 
     def elsewhere(self, service: str) -> str | None:
@@ -197,7 +197,7 @@ class Election:
         return moves
 
     def _challengers(self, service: str) -> tuple[frozenset[str], bool]:
-        """Give the nodes to hash, and whether they are all candidates or only the new ones."""
+        """Return the nodes to hash, and whether they are all candidates or only the new ones."""
         plan, standing = self._plans[service], self._standings[service]
         if standing.seen is None or standing.owner not in self._members:
             return self._alive(plan.candidates), True
@@ -259,7 +259,7 @@ class Election:
 
 
 def _rank(node: str, ip: str, scores: Mapping[str, int]) -> bytes:
-    """Give what nodes are compared by, lowest first: the highest score, then the lowest digest."""
+    """Return what nodes are compared by, lowest first: highest score, then lowest digest."""
     score = min(scores.get(node, 0), _MAX_SCORE)
     return (_MAX_SCORE - score).to_bytes(4, "big") + digest(node, ip)
 
@@ -269,5 +269,5 @@ _NOT_HERE = (Withheld.NO_MATCHING_ADVERTISEMENT, Withheld.NOT_OWNER)
 
 
 def _electorate(plan: ServicePlan) -> tuple[str, frozenset[str] | None, Mapping[str, int], bool]:
-    """Give what the election depends on."""
+    """Return what the election depends on."""
     return plan.hash_ip, plan.candidates, plan.scores, plan.withheld is None

@@ -264,7 +264,7 @@ class Succession:
             self._asks.extend(Ask(ip, ifindex) for ifindex in self._announcer.indexes(ip))
 
     def _taken_from(self, name: str) -> list[IPAddress]:
-        """Give the IPs that we took over from a dead node, aloud or quietly."""
+        """Return the IPs that we took over from a dead node, aloud or quietly."""
         return [ip for ip, dead in self._dead.items() if name in dead and self._mine(ip)]
 
     # ---- what is heard
@@ -543,7 +543,7 @@ class Succession:
     def _links_to_ask(
         self, dead: frozenset[str], previous: str | None, interfaces: frozenset[str] | None
     ) -> tuple[int, ...]:
-        """Give our links that matter for a service and on which somebody may answer for it still.
+        """Return our links that matter for a service and on which somebody may answer for it still.
 
         One of MetalLB's that is known to have owned it needs no question: it stops by itself.
         """

@@ -68,7 +68,7 @@ def reconcile(
     objects: Iterable[L2Status],
     doomed: Collection[str] = (),
 ) -> list[Action]:
-    """Give what to do, in order, for the service `namespace/name`.
+    """Return what to do, in order, for the service `namespace/name`.
 
     `interfaces` is where this node announces it, sorted; empty: on all, None: not at all. `doomed`
     are the names of objects that are being deleted.

@@ -54,7 +54,7 @@ def _newcomers(name: str, whole: dict[str, str], without: dict[str, str]) -> dic
 
 
 def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> MeasuredFault:
-    """Brings the cluster into its state before the fault. Raises NotConvergedError."""
+    """Bring the cluster into its state before the fault. Raises NotConvergedError."""
     scenario = SCENARIOS[name]
     victims = {node.name for node in strike.victims}
     whole = oracle.owners(lab.ips, lab.names)
@@ -83,7 +83,7 @@ def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> MeasuredFau
 
 
 def _moves(lab: Lab, heard: dict[str, Any], before: str | None) -> int:
-    """Changes of the answering MAC, the one from before the fault included."""
+    """Change of the answering MAC, the one from before the fault included."""
     first = lab.macs.get(heard["macs"][0]) if heard["macs"] else before
     return int(heard["moves"]) + (first != before)
 
@@ -104,7 +104,7 @@ class Readings:
 
 
 def _read(lab: Lab, fault: MeasuredFault) -> Readings:
-    """Closes the window and reads the instruments."""
+    """Close the window and read the instruments."""
     start, end = fault.start, time.monotonic()
     lab.pass_time(end + STRAGGLERS)
     readings = Readings(
@@ -292,7 +292,7 @@ class Course:
 
 
 def run(lab: Lab, course: Course, random: Random) -> CourseResult:
-    """Starts the cluster, strikes with repairs in between, and stops it all."""
+    """Start the cluster, strike with repairs in between, and stop it all."""
     result = CourseResult([], Bystanders(), [])
     try:
         lab.start()

@@ -162,7 +162,7 @@ def _checked(given: Mapping[str, Any], checks: _Checks, where: str = "") -> dict
 
 
 def _fields(given: Any) -> dict[str, Any]:
-    """Checks all that is said of a scenario; what is the lab's own comes before the rest."""
+    """Check all that is said of a scenario; what is the lab's own comes before the rest."""
     if not isinstance(given, dict):
         raise _BadFieldError("-", "a table is needed")
     found = _checked({f: v for f, v in given.items() if f not in WORLDS}, _COMMON)
@@ -179,7 +179,7 @@ def _fields(given: Any) -> dict[str, Any]:
 
 
 def _agree(found: dict[str, Any]) -> None:
-    """Fills in what is not said, and sees whether the fields fit together."""
+    """Fill in what is not said, and see whether the fields fit together."""
     nodes, groups = found["nodes"], found.get("groups", ())
     if ("victims" in found) == bool(groups):
         raise _BadFieldError("victims", "either they or groups are needed")
@@ -212,7 +212,7 @@ def parse(text: str, file: str) -> dict[str, Entry]:
 
 
 def load(file: Path = FILE) -> dict[str, Entry]:
-    """Reads the file. Raises TableError."""
+    """Read the file. Raises TableError."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

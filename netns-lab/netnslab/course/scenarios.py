@@ -49,7 +49,7 @@ def _cable_switch(lab: Lab, strike: Strike) -> Injected:
 
 
 def _uplink(lab: Lab, strike: Strike) -> Injected:
-    """Cuts the announcing link either way, in turn; gossip has its own and goes on."""
+    """Cut the announcing link either way, in turn; gossip has its own and goes on."""
     cut = _cable_node if strike.number % 2 else _cable_switch
     return cut(lab, strike)
 
@@ -60,7 +60,7 @@ def _kill(_lab: Lab, strike: Strike) -> Injected:
 
 
 def _terminate(victim: Node, signals: int = 1) -> Injected:
-    """Sends SIGTERM, perhaps twice, and times the exit from the last."""
+    """Send SIGTERM, perhaps twice, and time the exit from the last."""
     victim.signal(signal.SIGTERM)
     for _ in range(signals - 1):
         time.sleep(IMPATIENCE)
@@ -170,7 +170,7 @@ def _quota(lab: Lab, strike: Strike) -> Injected:
 
 
 def _dead_for_good(lab: Lab, strike: Strike) -> None:
-    """Kills the victim's speaker and waits until its heirs have all it owned."""
+    """Kill the victim's speaker and wait until its heirs have all it owned."""
     (victim,) = strike.victims
     victim.kill()
     lab.topology.unplug([victim.host])

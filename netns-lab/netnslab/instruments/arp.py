@@ -66,7 +66,7 @@ def encode(
 
 
 def decode(frame: bytes) -> Arp | None:
-    """Reads a frame; None where it is not ARP for IPv4."""
+    """Read a frame; None where it is not ARP for IPv4."""
     if len(frame) < _FRAME.size:
         return None
     destination, _, ether, hardware, protocol, _, _, operation, sha, spa, tha, tpa = (

@@ -55,7 +55,7 @@ class Attacker:
 
 
 def main() -> None:
-    """Attacks until the lab goes. Unlike an instrument it goes before nobody."""
+    """Attack until the lab goes. Unlike an instrument it goes before nobody."""
     attacker = Attacker(json.loads(sys.argv[1])["targets"])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -31,7 +31,7 @@ class Attack(Protocol):
     done: int
 
     def tick(self, now: float) -> None:
-        """Does what is due."""
+        """Do what is due."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Crowd:
         self._poll = select.epoll()
 
     def tick(self, now: float) -> None:
-        """Says what can be said, and makes one new connection to each target at most."""
+        """Say what can be said, and make one new connection to each target at most."""
         for fd, event in self._poll.poll(0):
             self._ready(self._lines[fd], event)
         for line in [one for one in self._lines.values() if now - one.since > self._habit.life]:
@@ -86,7 +86,7 @@ class Crowd:
             self._drip()
 
     def close(self) -> None:
-        """Hangs up everywhere."""
+        """Hang up everywhere."""
         for line in list(self._lines.values()):
             self._end(line)
         self._poll.close()
@@ -176,7 +176,7 @@ class Datagrams:
         self._socket.setblocking(False)
 
     def tick(self, _now: float) -> None:
-        """Plays the next one to each."""
+        """Play the next one to each."""
         for target in self._targets:
             with suppress(OSError):
                 self._socket.sendto(next(self._recorded), (target, GOSSIP_PORT))
@@ -197,7 +197,7 @@ class Forgery:
         self._due = 0.0
 
     def tick(self, now: float) -> None:
-        """Sends a round of frames if it is time; what was missed is not made up for."""
+        """Send a round of frames if it is time; what was missed is not made up for."""
         if now < self._due:
             return
         self._due = now + self.INTERVAL

@@ -56,7 +56,7 @@ class Capture:
         self._dropped = 0
 
     def receive(self) -> None:
-        """Takes every waiting frame."""
+        """Take every waiting frame."""
         for at, frame in received(self.gossip):
             heads = arp.mac_text(frame[:6]), arp.mac_text(frame[6:12])
             self._gossiped.append(Gossiped(at, *heads))
@@ -88,7 +88,7 @@ class Capture:
         return {ip: _by_mac(seen, start) for ip, seen in self._seen.items()}
 
     def mark(self, question: dict[str, Any]) -> int:
-        """Forgets what is older than `before`; returns how many frames the limit has cost."""
+        """Forget what is older than `before`; return how many frames the limit has cost."""
         for ip, seen in self._seen.items():
             self._seen[ip] = [one for one in seen if one.at >= question["before"]]
         return self._dropped
@@ -113,7 +113,7 @@ def _by_mac(seen: list[SpokenFrame], start: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Listens until the lab goes."""
+    """Listen until the lab goes."""
     given = settings()
     capture = Capture(given["ips"], given["asker"])
     console = Console({"since": capture.since, "contact": capture.contact, "mark": capture.mark})

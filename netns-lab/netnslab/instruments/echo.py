@@ -39,7 +39,7 @@ class Backend:
         return _listen(ip, port, socket.SOCK_DGRAM), _listen(ip, port, socket.SOCK_STREAM)
 
     def ready(self, fd: int) -> None:
-        """Serves what waits on one socket."""
+        """Serve what waits on one socket."""
         listener = self._listeners.get(fd)
         if listener is None:
             self._talk(self._connections[fd])
@@ -84,7 +84,7 @@ def _answer(listener: socket.socket) -> None:
 
 
 def main() -> None:
-    """Serves until the lab goes."""
+    """Serve until the lab goes."""
     given = settings()
     console = Console({})
     backend = Backend(given["ips"], given["port"])

@@ -29,7 +29,7 @@ class Instrument:
     """The lab's side: starts `python -m netnslab.instruments.NAME` in a namespace and asks it."""
 
     def __init__(self, name: str, host: "Host", settings: dict[str, Any]) -> None:
-        """Returns when the instrument is at work. Raises LabError."""
+        """Return when the instrument is at work. Raises LabError."""
         self.name = name
         command = [sys.executable, "-m", f"netnslab.instruments.{name}", json.dumps(settings)]
         theirs, self._stdin = os.pipe()
@@ -63,7 +63,7 @@ class Instrument:
         return line
 
     def close(self) -> None:
-        """Ends the process, if it is still there."""
+        """End the process, if it is still there."""
         if self._closed:
             return
         self._closed = True
@@ -82,11 +82,11 @@ class Console:
         os.set_blocking(0, False)
 
     def ready(self) -> None:
-        """Tells the lab that measuring has begun."""
+        """Tell the lab that measuring has begun."""
         self._say({"ready": True})
 
     def handle(self) -> None:
-        """Answers what has been asked; exits when the lab has gone."""
+        """Answer what has been asked; exit when the lab has gone."""
         data = os.read(0, 1 << 16)
         if not data:
             sys.exit(0)

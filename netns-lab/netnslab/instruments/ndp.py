@@ -72,7 +72,7 @@ def _checksum(addresses: bytes, message: bytes) -> int:
 
 
 def decode(frame: bytes) -> Neighbour | None:
-    """Reads a frame; None for all but neighbour messages."""
+    """Read a frame; None for all but neighbour messages."""
     if len(frame) < 14 + _IP.size + 24 or frame[12:14] != b"\x86\xdd":
         return None
     _, _, header, _, source, _ = _IP.unpack_from(frame, 14)

@@ -78,7 +78,7 @@ class SecondHost:
         self.focus({"ips": []})
 
     def focus(self, question: dict[str, Any]) -> bool:
-        """Asks these IPs often, and the others too where they are few."""
+        """Ask these IPs often, and the others too where they are few."""
         often = set(question["ips"] if len(self._asked) > MANY else self._asked)
         self._interval = {ip: INTERVAL if ip in often else INTERVAL_OF_OTHERS for ip in self._asked}
         self._rings = [
@@ -88,7 +88,7 @@ class SecondHost:
         return True
 
     def tick(self) -> float:
-        """Asks what is due; returns the seconds until the next question."""
+        """Ask what is due; return the seconds until the next question."""
         for ring in self._rings:
             for ip in ring.due(time.monotonic()):
                 mac = mac_of(self._asked[ip].ask(time.monotonic()))
@@ -101,7 +101,7 @@ class SecondHost:
             self.raw.send(frame)
 
     def receive(self) -> None:
-        """Notes every answer that waits; announcements are no answers. Says where itself is, as
+        """Note every answer that waits; announcements are no answers. Say where itself is, as
         any client does."""
         for at, frame in received(self.raw):
             said = wire.said(frame)
@@ -128,7 +128,7 @@ class SecondHost:
         }
 
     def mark(self, question: dict[str, Any]) -> bool:
-        """Forgets what is older than `before`."""
+        """Forget what is older than `before`."""
         before = question["before"]
         for ip, asked in self._asked.items():
             asked.forget(before)
@@ -137,7 +137,7 @@ class SecondHost:
 
 
 def main() -> None:
-    """Asks until the lab goes."""
+    """Ask until the lab goes."""
     given = settings()
     observer = SecondHost(given["ip"], given["ips"])
     console = Console({"window": observer.window, "mark": observer.mark, "focus": observer.focus})

@@ -47,11 +47,11 @@ class Target:
         self.mark()
 
     def mark(self) -> None:
-        """Begins a new running count for `live`."""
+        """Begin a new running count for `live`."""
         self.last, self.worst = time.monotonic(), 0.0
 
     def ask(self) -> None:
-        """Sends the next question."""
+        """Send the next question."""
         number = self.base + len(self.asked)
         self.asked.append(time.monotonic())
         self.answered.append(0.0)
@@ -61,7 +61,7 @@ class Target:
             return  # no way to the owner right now: asked and lost
 
     def receive(self) -> None:
-        """Takes one answer; to try for a second costs more than to be told of it."""
+        """Take one answer; to try for a second costs more than to be told of it."""
         try:
             data = self.socket.recv(64)
         except OSError:
@@ -76,7 +76,7 @@ class Target:
             self.last = now
 
     def window(self, start: float, end: float, interval: float) -> dict[str, float]:
-        """Counts the questions sent in [start, end], and the longest gap between answers."""
+        """Count the questions sent in [start, end], and the longest gap between answers."""
         span = slice(bisect_left(self.asked, start), bisect_right(self.asked, end))
         # An answer may overtake another at a change of owner.
         arrivals = sorted(moment for moment in self.answered if moment)
@@ -91,7 +91,7 @@ class Target:
         return max(0.0, max(self.worst, now - self.last) - interval) * 1000
 
     def forget(self, before: float) -> None:
-        """Drops what was asked before that moment."""
+        """Drop what was asked before that moment."""
         count = bisect_left(self.asked, before)
         del self.asked[:count]
         del self.answered[:count]
@@ -117,7 +117,7 @@ class Prober:
         self._next = time.monotonic()
 
     def tick(self) -> float:
-        """Asks what is due; returns the seconds until the next tick."""
+        """Ask what is due; return the seconds until the next tick."""
         now = time.monotonic()
         if now >= self._next:
             if now - self._next > OWN_GAP:
@@ -144,7 +144,7 @@ class Prober:
         return {ip: target.live(now, self.interval) for ip, target in self.targets.items()}
 
     def mark(self, question: dict[str, Any]) -> bool:
-        """Begins a measurement: forgets what is older than `before`."""
+        """Begin a measurement: forgets what is older than `before`."""
         for target in self.targets.values():
             target.forget(question["before"])
             target.mark()
@@ -154,7 +154,7 @@ class Prober:
 
 
 def main() -> None:
-    """Asks until the lab goes."""
+    """Ask until the lab goes."""
     given = settings()
     prober = Prober(given["ips"], given["port"], given["rate"], icmp=given["icmp"])
     console = Console({"window": prober.window, "live": prober.live, "mark": prober.mark})

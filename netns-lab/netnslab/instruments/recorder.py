@@ -31,7 +31,7 @@ class Tape:
         self._streams: dict[bytes, dict[int, bytes]] = {}
 
     def take(self, frame: bytes) -> None:
-        """Keeps what a frame says to the gossip port; the filter lets in plain IPv4 only."""
+        """Keep what a frame says to the gossip port; the filter lets in plain IPv4 only."""
         head, rest = frame[14 : 14 + IP_HEADER], frame[14 + IP_HEADER :]
         length = int.from_bytes(head[2:4], "big") - IP_HEADER
         if int.from_bytes(rest[2:4], "big") != GOSSIP_PORT:
@@ -46,7 +46,7 @@ class Tape:
             self._datagrams.append(data)
 
     def _segment(self, stream: bytes, segment: bytes) -> None:
-        """Puts the stream in its order, whatever was sent twice."""
+        """Put the stream in its order, whatever was sent twice."""
         data = segment[4 * (segment[12] >> 4) :]
         if data and (stream in self._streams or len(self._streams) < MOST_STREAMS):
             self._streams.setdefault(stream, {})[int.from_bytes(segment[4:8], "big")] = data
@@ -74,7 +74,7 @@ class Recorder:
         self._tape = Tape()
 
     def receive(self) -> None:
-        """Takes every waiting frame."""
+        """Take every waiting frame."""
         for _, frame in received(self.raw):
             self._tape.take(frame)
 
@@ -85,7 +85,7 @@ class Recorder:
 
 
 def main() -> None:
-    """Listens until the lab goes."""
+    """Listen until the lab goes."""
     settings()
     recorder = Recorder()
     console = Console({"recorded": recorder.recorded})

@@ -28,7 +28,7 @@ class Storm:
         self._began = self._due = time.monotonic()
 
     def tick(self) -> float:
-        """Sends what is due; returns the seconds until the next tick."""
+        """Send what is due; return the seconds until the next tick."""
         now = time.monotonic()
         self._due = max(self._due, now - MOST_BEHIND)
         while self._due <= now:
@@ -44,7 +44,7 @@ class Storm:
 
 
 def main() -> None:
-    """Asks until the lab goes."""
+    """Ask until the lab goes."""
     given = settings()
     storm = Storm(given["mac"], given["rate"], given["family"])
     console = Console({"rate": storm.rate})

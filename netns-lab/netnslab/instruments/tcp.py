@@ -58,7 +58,7 @@ class Connections:
         return len(self.begun) - 1
 
     def window(self, start: float, end: float, turn: float) -> dict[str, float]:
-        """Counts those begun in [start, end] that had the time to fail; and those that stayed,
+        """Count those begun in [start, end] that had the time to fail; and those that stayed,
         worked when that began (one line a `turn`), and were reset since.
 
         One that broke before may hear of it much later: the kernel repeats a lost line after 0.2 s,
@@ -92,7 +92,7 @@ class Client:
         self._next = time.monotonic()
 
     def tick(self) -> float:
-        """Serves the IPs whose turn it is; returns the seconds until the next turn."""
+        """Serve the IPs whose turn it is; return the seconds until the next turn."""
         now = time.monotonic()
         while now >= self._next:
             ip = self._ips[self._at]
@@ -125,7 +125,7 @@ class Client:
         made.close()
 
     def ready(self, fd: int, events: int) -> None:
-        """Goes on with one connection."""
+        """Go on with one connection."""
         if fd in self._ip_of:
             self._hear(self._ip_of[fd])
         if fd not in self._open:
@@ -160,7 +160,7 @@ class Client:
             self._broken(ip)
 
     def _hear(self, ip: str) -> None:
-        """Reads the answer at once: when the last one came tells whether it worked at a fault."""
+        """Read the answer at once: when the last one came tells whether it worked at a fault."""
         try:
             if not self._standing[ip].recv(1 << 16):
                 raise ConnectionResetError
@@ -185,7 +185,7 @@ class Client:
         return {ip: record.window(start, end, self._turn) for ip, record in self._records.items()}
 
     def mark(self, _question: dict[str, Any]) -> bool:
-        """Begins a measurement: forgets what has ended."""
+        """Begin a measurement: forgets what has ended."""
         open_by_ip = {ip for _, ip, _ in self._open.values()}
         for ip in self._records:
             if ip not in open_by_ip:
@@ -194,7 +194,7 @@ class Client:
 
 
 def main() -> None:
-    """Connects until the lab goes."""
+    """Connect until the lab goes."""
     given = settings()
     client = Client(given["ips"], given["port"])
     console = Console({"window": client.window, "mark": client.mark})

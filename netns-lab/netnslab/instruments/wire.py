@@ -42,7 +42,7 @@ def announcements(mac: bytes, ip: str) -> list[bytes]:
 
 
 def said(frame: bytes) -> Said | None:
-    """Reads a frame; None where it is neither ARP nor a neighbour message."""
+    """Read a frame; None where it is neither ARP nor a neighbour message."""
     if frame[12:14] == b"\x86\xdd":
         found = ndp.decode(frame)
         return None if found is None else _neighbour(found)

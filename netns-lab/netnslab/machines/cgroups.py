@@ -17,7 +17,7 @@ class Group:
     """One group; `join` is the command prefix that starts a program inside it."""
 
     def __init__(self, name: str, cores: float, mebibytes: int = 0) -> None:
-        """Makes the group with a quota of that many cores, and perhaps of memory.
+        """Make the group with a quota of that many cores, and perhaps of memory.
 
         Raises LabError.
         """
@@ -41,7 +41,7 @@ class Group:
 
     @property
     def join(self) -> list[str]:
-        """Joins first, then becomes the program: not a cycle is counted elsewhere."""
+        """Join first, then become the program: not a cycle is counted elsewhere."""
         joins = " && ".join(f"echo 0 > {folder}/cgroup.procs" for folder in self._folders)
         return ["sh", "-c", f'{joins} && exec "$@"', "sh"]
 
@@ -63,7 +63,7 @@ class Group:
         return 0
 
     def close(self) -> None:
-        """Removes the group, which its last process has left."""
+        """Remove the group, which its last process has left."""
         for folder in self._folders:
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -103,7 +103,7 @@ def _limit_memory(folder: Path, base: Path, most: int) -> None:
 
 
 def sweep() -> None:
-    """Removes what a killed lab has left; the kernel refuses where a group is in use."""
+    """Remove what a killed lab has left; the kernel refuses where a group is in use."""
     for base in (V1, V1_MEMORY, V2):
         for folder in base.glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):

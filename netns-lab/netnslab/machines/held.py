@@ -23,7 +23,7 @@ class HeldClock:
     """The lab's side of one program's clock."""
 
     def __init__(self, file: Path) -> None:
-        """Makes the file; the program starts on time. Raises OSError."""
+        """Make the file; the program starts on time. Raises OSError."""
         self._file = file
         file.write_bytes(BEHIND.pack(0.0))
 
@@ -32,7 +32,7 @@ class HeldClock:
         return [sys.executable, "-m", "netnslab.machines.held", str(self._file)]
 
     def hold_back(self, seconds: float) -> None:
-        """Sets the clock back by so much more; the program sees it at once."""
+        """Set the clock back by so much more; the program sees it at once."""
         (behind,) = BEHIND.unpack(self._file.read_bytes())
         # In place: the program has mapped this very file.
         with self._file.open("r+b") as file:
@@ -40,7 +40,7 @@ class HeldClock:
 
 
 def _patch(behind: Callable[[], float]) -> None:
-    """Has every clock of this process that others read through `time` go behind."""
+    """Have every clock of this process that others read through `time` go behind."""
     for name in ("monotonic", "time", "perf_counter"):
         setattr(time, name, _later(getattr(time, name), behind))
         setattr(time, f"{name}_ns", _later_ns(getattr(time, f"{name}_ns"), behind))
@@ -64,7 +64,7 @@ def _later_ns(clock: Callable[[], int], behind: Callable[[], float]) -> Callable
 
 
 def _become(command: list[str]) -> None:
-    """Goes on as that program: `python -m MODULE ...`, `python FILE ...` or a script."""
+    """Go on as that program: `python -m MODULE ...`, `python FILE ...` or a script."""
     if Path(command[0]).name.startswith("python"):
         command = command[1:]
     if command[0] == "-m":
@@ -77,7 +77,7 @@ def _become(command: list[str]) -> None:
 
 
 def main() -> None:
-    """Maps the file, so that a look at the clock costs no call of the kernel."""
+    """Map the file, so that a look at the clock costs no call of the kernel."""
     with Path(sys.argv[1]).open("rb") as file:
         mapped = mmap.mmap(file.fileno(), BEHIND.size, prot=mmap.PROT_READ)
 

@@ -75,7 +75,7 @@ class Lab:
     """Built and torn down as a context manager; needs the sandbox around it."""
 
     def __init__(self, options: Options) -> None:
-        """Builds segment and instruments; starts no speaker. Raises LabError, OSError."""
+        """Build segment and instruments; start no speaker. Raises LabError, OSError."""
         self.options = options
         self.names = [node_name(number) for number in range(1, options.nodes + 1)]
         candidates = (service_ip(number, options.family) for number in count())
@@ -138,7 +138,7 @@ class Lab:
         return {name: self.directory / f"of-{name}" if apart else common for name in self.names}
 
     def double(self, node: Node) -> Node:
-        """Starts a speaker of the same name on a spare machine; `repair` ends it."""
+        """Start a speaker of the same name on a spare machine; `repair` ends it."""
         host = self.topology.nodes[f"spare-{len(self._doubles) + 1}"]
         double = Node(host, self._launches[node.name], self.ips, name=node.name)
         self._doubles.append(double)
@@ -146,12 +146,12 @@ class Lab:
         return double
 
     def part_with_doubles(self) -> None:
-        """Ends every double, its machine's backend too."""
+        """End every double, its machine's backend too."""
         while self._doubles:
             self._doubles.pop().close()
 
     def advertise(self, but: Iterable[str] = (), readers: Iterable[str] = ()) -> None:
-        """Edits the advertisement: who is in `but` is not selected.
+        """Edit the advertisement: who is in `but` is not selected.
 
         `readers`: whose copies; without any, everybody's.
         """
@@ -182,7 +182,7 @@ class Lab:
     # Waiting
 
     def wait_until(self, reached: Callable[[], bool], timeout: float) -> bool:
-        """Polls until `reached` or `timeout` seconds have passed; whether it was reached."""
+        """Poll until `reached` or `timeout` seconds have passed; whether it was reached."""
         deadline = time.monotonic() + timeout
         while not reached():
             if time.monotonic() >= deadline:
@@ -192,7 +192,7 @@ class Lab:
         return True
 
     def pass_time(self, until: float) -> None:
-        """Lets time pass, as part of a fault, up to that moment."""
+        """Let time pass, as part of a fault, up to that moment."""
         self.wait_until(lambda: time.monotonic() >= until, until - time.monotonic() + 1)
 
     # What the wire and the client say
@@ -245,14 +245,14 @@ class Lab:
     # States that measurements begin and end with
 
     def start(self) -> None:
-        """Shows that nobody answers, then starts all speakers and waits for the right owners."""
+        """Show that nobody answers, then start all speakers and wait for the right owners."""
         self.require_silence("before any speaker was started")
         for node in self.nodes.values():
             node.start()
         self.converge()
 
     def repair(self) -> None:
-        """Undoes every fault: cables in, frozen speakers thawed, dead ones started.
+        """Undo every fault: cables in, frozen speakers thawed, dead ones started.
 
         A node that has another address keeps it: the cluster has learned it.
         """
@@ -265,7 +265,7 @@ class Lab:
                 node.start()
 
     def renew(self, nodes: list[Node]) -> None:
-        """Begins the speakers of these nodes anew, one behind the other.
+        """Begin the speakers of these nodes anew, one behind the other.
 
         Who was judged gone twice within a minute bars itself for a while, as one that flaps: of a
         fault that comes once that is no part, and only its own memory tells a speaker of it.
@@ -278,7 +278,7 @@ class Lab:
             self.wait_until(node.ready, self.options.converge_within)
 
     def converge(self, alive: list[str] | None = None) -> None:
-        """Waits until exactly the hash's owners among `alive` answer. Raises NotConvergedError."""
+        """Wait until exactly the hash's owners among `alive` answer. Raises NotConvergedError."""
         names = alive or self.names
         expected = oracle.owners(self.ips, names)
         for node in (self.nodes[name] for name in names):
@@ -305,7 +305,7 @@ class Lab:
         return "; ".join(wrong) or "not steadily, or the client's entries differ"
 
     def warm(self, ips: list[str]) -> None:
-        """Makes the client one whose entries were confirmed just now. Raises NotConvergedError.
+        """Make the client one whose entries were confirmed just now. Raises NotConvergedError.
 
         A client that happens to verify its entry in the middle of a fault loses by that alone. The
         second one has no traffic but this: its entries move only by what it is told. Of many IPs it
@@ -329,16 +329,16 @@ class Lab:
         return all(ip in known and known[ip][1] & NUD_REACHABLE for ip in ips)
 
     def focus(self, ips: list[str]) -> None:
-        """Has the second host look closely at these."""
+        """Have the second host look closely at these."""
         self.observer.ask("focus", ips=ips)
 
     def mark(self, before: float) -> None:
-        """Has the instruments forget what was before that moment."""
+        """Have the instruments forget what was before that moment."""
         for instrument in (self.prober, self.tcp, self.observer, self.capture):
             instrument.ask("mark", before=before)
 
     def stop(self) -> None:
-        """Ends all speakers, then shows that nobody answers any more. Raises LabError."""
+        """End all speakers, then show that nobody answers any more. Raises LabError."""
         self.topology.heal()
         self.part_with_doubles()
         for node in self.nodes.values():

@@ -62,7 +62,7 @@ def _node(name: str, ip: str) -> dict[str, Any]:
 
 
 def write(directory: Path, ips: list[str], nodes: dict[str, str], *, objects: bool = False) -> None:
-    """Writes pool, advertisement, and one Service with endpoints on every node for each IP.
+    """Write pool, advertisement, and one Service with endpoints on every node for each IP.
 
     `nodes` maps node name to address. Without Node `objects` every gossip member counts as one.
     """
@@ -75,7 +75,7 @@ def write(directory: Path, ips: list[str], nodes: dict[str, str], *, objects: bo
 
 
 def advertise(directory: Path, ips: list[str], but: tuple[str, ...] = ()) -> None:
-    """Writes pool and advertisement; nodes in `but` are not selected."""
+    """Write pool and advertisement; nodes in `but` are not selected."""
     pool = _object(
         "metallb.io/v1beta1",
         "IPAddressPool",

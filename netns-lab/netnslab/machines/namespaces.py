@@ -21,7 +21,7 @@ class _Outcome(Generic[T]):
 
 
 def _in_thread(work: Callable[[], T]) -> T:
-    """Runs `work` in a fresh thread and returns or raises what it did.
+    """Run `work` in a fresh thread and return or raise what it did.
 
     A thread that has changed its namespace is never reused: it ends.
     """
@@ -45,7 +45,7 @@ class Namespace:
     """One network namespace. `fd` is what links are moved into it by."""
 
     def __init__(self, name: str) -> None:
-        """Makes a new, empty namespace. Raises OSError."""
+        """Make a new, empty namespace. Raises OSError."""
         self.name = name
         self.fd = _in_thread(self._make)
 
@@ -55,7 +55,7 @@ class Namespace:
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls `function` inside and returns its result.
+        """Call `function` inside and return its result.
 
         A netlink socket belongs to the namespace of the thread that makes it, so `function` makes,
         uses and closes its own.
@@ -75,14 +75,14 @@ class Namespace:
         stdout: int | None = None,
         stderr: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Starts a process inside. Raises OSError where there is no such program."""
+        """Start a process inside. Raises OSError where there is no such program."""
         return self.run(subprocess.Popen, command, stdin=stdin, stdout=stdout, stderr=stderr)
 
     def sysctl(self, key: str, value: int | str) -> None:
-        """Writes one setting below /proc/sys/net, which follows the thread's own namespace."""
+        """Write one setting below /proc/sys/net, which follows the thread's own namespace."""
         path = Path("/proc/sys/net") / key
         self.run(path.write_text, str(value))
 
     def close(self) -> None:
-        """Lets go of the namespace; the kernel frees it with its last process."""
+        """Let go of the namespace; the kernel frees it with its last process."""
         os.close(self.fd)

@@ -48,7 +48,7 @@ class Node:
         group: Group | None = None,
         name: str = "",
     ) -> None:
-        """Starts the backend. `group`: what limits the speaker. Raises LabError.
+        """Start the backend. `group`: what limits the speaker. Raises LabError.
 
         `name`: what the speaker calls itself, where that is not the host's name.
         """
@@ -84,7 +84,7 @@ class Node:
         return [*join, *held, *launch.command, *own, *launch.flags]
 
     def hold_back(self, seconds: float) -> None:
-        """Sets the speaker's clocks back by so much more."""
+        """Set the speaker's clocks back by so much more."""
         if self._clock is None:
             raise LabError("this scenario's speakers have the machine's own clocks")
         self._clock.hold_back(seconds)
@@ -106,7 +106,7 @@ class Node:
         return self.host.namespace.run(ask)
 
     def start(self) -> None:
-        """Starts the speaker; its log goes on where the last one ended."""
+        """Start the speaker; its log goes on where the last one ended."""
         self.read_log()
         self.events.clear()
         self._ready = False
@@ -136,7 +136,7 @@ class Node:
         return self.running and self._ready
 
     def read_log(self) -> None:
-        """Takes in what the speaker has written since the last call."""
+        """Take in what the speaker has written since the last call."""
         with self._log.open("rb") as log:
             log.seek(self._read)
             *lines, _partial = log.read().split(b"\n")
@@ -159,21 +159,21 @@ class Node:
         return self._log.read_bytes()[-1500:].decode(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends the speaker a signal; nothing where it has gone already."""
+        """Send the speaker a signal; nothing where it has gone already."""
         if self._speaker is not None and self.running:
             self._speaker.send_signal(number)
             if number in (signal.SIGSTOP, signal.SIGCONT):
                 self._frozen = number == signal.SIGSTOP
 
     def kill(self) -> None:
-        """Ends the speaker at once."""
+        """End the speaker at once."""
         self.signal(signal.SIGKILL)
         if self._speaker is not None:
             self._speaker.wait()
         self._frozen = False
 
     def wait(self, timeout: float) -> float | None:
-        """Waits for the speaker to exit by itself; the moment, or None where it has not."""
+        """Wait for the speaker to exit by itself; the moment, or None where it has not."""
         try:
             if self._speaker is not None:
                 self._speaker.wait(timeout)
@@ -186,7 +186,7 @@ class Node:
         return None if self._speaker is None else self._speaker.poll()
 
     def close(self) -> None:
-        """Ends speaker and backend."""
+        """End speaker and backend."""
         self.kill()
         self._backend.close()
         if self.group is not None:

@@ -17,22 +17,22 @@ _ECHO_REPLIES = ("icmp type echo-reply", "icmpv6 type echo-reply")
 
 
 def silent_port(port: str) -> str:
-    """Loses every frame from and to one port; its carrier stays."""
+    """Lose every frame from and to one port; its carrier stays."""
     return _both(f'iifname "{port}" drop;', f'oifname "{port}" drop;')
 
 
 def deaf_port(port: str) -> str:
-    """Loses every frame to one port; what it sends gets through."""
+    """Lose every frame to one port; what it sends gets through."""
     return _both("", f'oifname "{port}" drop;')
 
 
 def mute_port(port: str) -> str:
-    """Loses every frame from one port; what is sent to it gets through."""
+    """Lose every frame from one port; what is sent to it gets through."""
     return _both(f'iifname "{port}" drop;', "")
 
 
 def one_way(port: str, other: str) -> str:
-    """Loses what goes from one port to one other; the way back is good, and all others are."""
+    """Lose what goes from one port to one other; the way back is good, and all others are."""
     # Where a frame leaves the switch, its rules no longer know where it came from.
     hook = "type filter hook forward priority -300;"
     drop = f'iifname "{port}" oifname "{other}" drop;'
@@ -40,18 +40,18 @@ def one_way(port: str, other: str) -> str:
 
 
 def paused() -> str:
-    """Forwards nothing at all."""
+    """Forward nothing at all."""
     return _both("drop;", "")
 
 
 def lossy(percent: float) -> str:
-    """Loses that share of all frames into, and again out of, every port."""
+    """Lose that share of all frames into, and again out of, every port."""
     chance = f"numgen random mod 1000 < {round(percent * 10)} drop;"
     return _both(chance, chance)
 
 
 def no_gossip() -> str:
-    """Loses gossip between all nodes, by UDP and by TCP."""
+    """Lose gossip between all nodes, by UDP and by TCP."""
     both = "meta l4proto { tcp, udp } th"
     ports = f"{both} dport {GOSSIP_PORT} drop; {both} sport {GOSSIP_PORT} drop;"
     return _both(ports, "")
@@ -107,12 +107,12 @@ def _both(incoming: str, outgoing: str) -> str:
 
 
 def load(where: Namespace, rules: str) -> None:
-    """Puts rules in force in the namespace of the switch or of a node. Raises LabError."""
+    """Put rules in force in the namespace of the switch or of a node. Raises LabError."""
     _nft(where, rules)
 
 
 def clear(where: Namespace) -> None:
-    """Takes all rules of `load` away; nothing where there are none. Raises LabError."""
+    """Take all rules of `load` away; nothing where there are none. Raises LabError."""
     # Declaring first makes the deletion succeed whether or not the table was there.
     tables = (f"{family} {TABLE}" for family in ("bridge", "inet", "arp"))
     _nft(where, "".join(f"table {table}\ndelete table {table}\n" for table in tables))

@@ -35,12 +35,12 @@ def _check(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Moves the calling thread into new namespaces. Raises OSError."""
+    """Move the calling thread into new namespaces. Raises OSError."""
     _check(_libc.unshare(flags), "unshare")
 
 
 def set_net_namespace(fd: int) -> None:
-    """Moves the calling thread into the network namespace behind `fd`. Raises OSError."""
+    """Move the calling thread into the network namespace behind `fd`. Raises OSError."""
     _check(_libc.setns(fd, CLONE_NEWNET), "setns")
 
 
@@ -52,7 +52,7 @@ def _mount(kind: str, target: str, flags: int, options: str = "") -> None:
 
 
 def _map_root(uid: int, gid: int) -> None:
-    """Makes the calling user root of its own user namespace (user_namespaces(7))."""
+    """Make the calling user root of its own user namespace (user_namespaces(7))."""
     # Without "deny" an unprivileged process may not write its gid_map.
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
@@ -93,7 +93,7 @@ def _become_init() -> None:
 
 
 def _wait_for(child: int) -> int:
-    """Waits for the lab, handing SIGTERM and SIGINT on; returns its exit status."""
+    """Wait for the lab, handing SIGTERM and SIGINT on; return its exit status."""
 
     def forward(_signal: int, _frame: FrameType | None) -> None:
         os.kill(child, signal.SIGTERM)
@@ -107,7 +107,7 @@ def _wait_for(child: int) -> int:
 
 
 def enter() -> None:
-    """Returns inside the box, as PID 1; the process outside waits and exits with our status.
+    """Return inside the box, as PID 1; the process outside waits and exits with our status.
 
     Raises LabError where the machine refuses namespaces.
     """

@@ -73,7 +73,7 @@ class Topology:
     """The bridge and all hosts. Building eight nodes takes about a tenth of a second."""
 
     def __init__(self, nodes: list[str], family: int = 4, *, uplink: bool = False) -> None:
-        """Builds everything up to addresses and routes. Raises OSError, NetlinkError.
+        """Build everything up to addresses and routes. Raises OSError, NetlinkError.
 
         With family 6 every machine has IPv6 besides; the speakers gossip by IPv4 all the same.
         `uplink`: gossip has a second link and bridge of its own.
@@ -125,7 +125,7 @@ class Topology:
         return [self.client, self.observer, *self.nodes.values()]
 
     def serve(self, host: Host, ips: list[str]) -> None:
-        """Makes the node's kernel accept traffic for the service IPs but stay silent on ARP.
+        """Make the node's kernel accept traffic for the service IPs but stay silent on ARP.
 
         A `local` route delivers what arrives; as no link holds the address, arp_ignore=1 keeps the
         kernel from answering for it, and arp_announce=2 from asking in its name. For IPv6 an
@@ -137,19 +137,19 @@ class Topology:
         host.namespace.run(_with_netlink, lambda netlink: _accept(netlink, ips))
 
     def unplug(self, hosts: Iterable[Host]) -> None:
-        """Pulls the cables in one go: the hosts lose carrier."""
+        """Pull the cables in one go: the hosts lose carrier."""
         self._ports(hosts, state="down")
 
     def plug(self, hosts: Iterable[Host]) -> None:
-        """Puts the cables of `unplug` back."""
+        """Put the cables of `unplug` back."""
         self._ports(hosts, state="up")
 
     def take_out(self, hosts: Iterable[Host]) -> None:
-        """Takes the hosts' ports out of the bridge: silence, but the carrier stays."""
+        """Take the hosts' ports out of the bridge: silence, but the carrier stays."""
         self._ports(hosts, master=0)
 
     def part(self, islands: Sequence[Sequence[Host]]) -> None:
-        """Moves the ports of each island to a bridge of its own; all others stay together."""
+        """Move the ports of each island to a bridge of its own; all others stay together."""
         for number, hosts in enumerate(islands):
             if number == len(self._islands):
                 self._islands.append(f"island{number}")
@@ -166,11 +166,11 @@ class Topology:
         self.switch.run(_with_netlink, apply)
 
     def drop(self, script: str) -> None:
-        """Has the switch drop frames by rules from `rules`. Raises LabError."""
+        """Have the switch drop frames by rules from `rules`. Raises LabError."""
         self._load(self.switch, script)
 
     def filter(self, hosts: Iterable[Host], script: str) -> None:
-        """Has the hosts' own kernels drop frames by rules from `rules`. Raises LabError."""
+        """Have the hosts' own kernels drop frames by rules from `rules`. Raises LabError."""
         for host in hosts:
             self._load(host.namespace, script)
 
@@ -179,12 +179,12 @@ class Topology:
         rules.load(where, script)
 
     def undrop(self) -> None:
-        """Takes the rules of `drop` and `filter` away. Raises LabError."""
+        """Take the rules of `drop` and `filter` away. Raises LabError."""
         while self._ruled:
             rules.clear(self._ruled.pop())
 
     def heal(self) -> None:
-        """Undoes `unplug`, `take_out`, `part`, `drop`, `filter`, `float_to` and `answer`."""
+        """Undo `unplug`, `take_out`, `part`, `drop`, `filter`, `float_to` and `answer`."""
         self.sink()
         self.unanswer()
         self.undrop()
@@ -198,27 +198,27 @@ class Topology:
         self.switch.run(_with_netlink, apply)
 
     def readdress(self, host: Host, ip: str) -> Host:
-        """Gives the host another address on its link, in place of the first; the host as it is."""
+        """Give the host another address on its link, in place of the first; the host as it is."""
         moved = replace(host, ip=ip, gossip_ip=ip)
         host.namespace.run(_with_netlink, lambda netlink: _readdress(netlink, host, moved))
         self.nodes[host.name] = moved
         return moved
 
     def float_to(self, host: Host) -> None:
-        """Puts the floating addresses on this host, as keepalived does, and on nobody else."""
+        """Put the floating addresses on this host, as keepalived does, and on nobody else."""
         self.sink()
         self._floats = host
         host.namespace.run(_with_netlink, lambda netlink: _extra(netlink, host, "add"))
         host.namespace.run(_tell_everybody, host, FLOATING_IP)
 
     def sink(self) -> None:
-        """Takes the floating addresses away."""
+        """Take the floating addresses away."""
         if self._floats is not None:
             host, self._floats = self._floats, None
             host.namespace.run(_with_netlink, lambda netlink: _extra(netlink, host, "del"))
 
     def answer(self, host: Host, ip: str, ips: list[str]) -> None:
-        """Has the host's kernel answer for one of the service IPs. Raises LabError.
+        """Have the host's kernel answer for one of the service IPs. Raises LabError.
 
         As a kernel with IPVS does where strictARP is off; for IPv6 as one with an address left
         behind on its link.
@@ -234,7 +234,7 @@ class Topology:
             host.namespace.sysctl(f"ipv4/conf/{scope}/arp_ignore", 0)
 
     def unanswer(self) -> None:
-        """Has the kernel of `answer` answer for nothing again. Raises LabError."""
+        """Have the kernel of `answer` answer for nothing again. Raises LabError."""
         if self._answering is None:
             return
         (host, ip), self._answering = self._answering, None
@@ -249,12 +249,12 @@ class Topology:
         return host.namespace.run(_with_netlink, _neighbours)
 
     def greet(self, host: Host, ips: list[str]) -> None:
-        """Sends each IP a packet that nobody answers, for which the host's kernel looks it up."""
+        """Send each IP a packet that nobody answers, for which the host's kernel looks it up."""
         if ips:
             host.namespace.run(_greet, ips)
 
     def verify_neighbours(self, host: Host, ips: list[str]) -> None:
-        """Has the host's kernel ask each known neighbour again at once, by unicast.
+        """Have the host's kernel ask each known neighbour again at once, by unicast.
 
         It does so itself every 15-45 s; in the midst of that it is not the warm client whose fate
         the lab measures.
@@ -284,7 +284,7 @@ def _make_bridge(netlink: Any, name: str) -> None:
 
 
 def _lay(netlink: Any, port: str, bridge: str, peer: dict[str, Any]) -> None:
-    """Lays a cable: one end in the bridge, the other in a host."""
+    """Lay a cable: one end in the bridge, the other in a host."""
     netlink.link("add", ifname=port, kind="veth", peer=peer)
     netlink.link("set", index=_index(netlink, port), master=_index(netlink, bridge), state="up")
 

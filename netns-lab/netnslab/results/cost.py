@@ -27,7 +27,7 @@ class NodeCost:
 
 
 def measure(lab: Lab, seconds: float) -> list[NodeCost]:
-    """Starts all speakers, takes every instrument away, and looks at each node for a while."""
+    """Start all speakers, take every instrument away, and look at each node for a while."""
     lab.start()
     for instrument in (lab.prober, lab.tcp, lab.observer, lab.capture):
         instrument.close()

@@ -134,7 +134,7 @@ class Attempt:
 
 
 def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
-    """Runs one cell as a process of its own.
+    """Run one cell as a process of its own.
 
     The file appears only when it is whole, so that an interrupted cell is repeated.
     """
@@ -177,7 +177,7 @@ def tries(
 
 
 def remember(file: Path, earlier: list[Attempt]) -> None:
-    """Writes into a result what came out of the attempts before it; nothing where it has none."""
+    """Write into a result what came out of the attempts before it; nothing where it has none."""
     if file.exists():
         document = json.loads(file.read_text())
         document["earlier_attempts"] = [dataclasses.asdict(attempt) for attempt in earlier]
@@ -194,7 +194,7 @@ def _say(console: Console, name: str, attempts: list[Attempt], seconds: float) -
 
 
 def run(options: Options, plan: Plan) -> bool:
-    """Runs every cell that has no result of this commit; whether all cells are ok."""
+    """Run every cell that has no result of this commit; whether all cells are ok."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 150)
     commit, good = report.commit(), True

@@ -41,7 +41,7 @@ class Questions:
         self.moments: list[float] = []
 
     def ask(self, now: float) -> int:
-        """Notes a question; returns the identity that it is asked by."""
+        """Note a question; return the identity that it is asked by."""
         self.moments.append(now)
         return (self._base + len(self.moments) - 1) % self._identities
 
@@ -52,7 +52,7 @@ class Questions:
         return self.moments[index] if index >= 0 else None
 
     def forget(self, before: float) -> None:
-        """Drops what was asked before that moment."""
+        """Drop what was asked before that moment."""
         count = bisect_left(self.moments, before)
         del self.moments[:count]
         self._base += count
@@ -110,7 +110,7 @@ def percentile(ascending: Sequence[float], share: float) -> float:
 def heard(
     asked: Sequence[float], answers: Sequence[Answer], start: float, end: float, interval: float
 ) -> Heard:
-    """Evaluates the questions that were asked within [start, end] about one IP; `asked` ascends.
+    """Evaluate the questions that were asked within [start, end] about one IP; `asked` ascends.
 
     An answer belongs to the question that it names, whenever it comes. Silence is the longest wait
     of a question for an answer to it or to one asked later, if a second question too went without:

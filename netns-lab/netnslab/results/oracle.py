@@ -17,7 +17,7 @@ def owners(ips: Iterable[str], nodes: Iterable[str]) -> dict[str, str]:
 
 
 def spread(candidates: Iterator[str], nodes: list[str], count: int) -> list[str]:
-    """Picks `count` of the candidate IPs so that the hash gives every node its even share."""
+    """Pick `count` of the candidate IPs so that the hash gives every node its even share."""
     share = -(-count // len(nodes))
     taken: Counter[str] = Counter()
     picked: list[str] = []

@@ -158,7 +158,7 @@ def bystanders_line(seen: Bystanders) -> str:
 
 
 def show(scenario: str, result: CourseResult, console: Console) -> None:
-    """Prints what happened, the table, the bystanders, and every failure."""
+    """Print what happened, the table, the bystanders, and every failure."""
     console.print(f"{scenario}: {TABLE[scenario].what}", markup=False)
     console.print(table(result.rows, scenario))
     console.print(bystanders_line(result.bystanders))

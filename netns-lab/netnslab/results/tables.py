@@ -91,7 +91,7 @@ def render(documents: list[dict[str, Any]]) -> str:
 
 
 def write(folder: Path, page: Path) -> int:
-    """Puts the table into the page; how many results it shows. Raises ValueError, OSError."""
+    """Put the table into the page; how many results it shows. Raises ValueError, OSError."""
     documents = load(folder)
     if not documents:
         raise ValueError(f"no results in {folder}: make them with lab matrix")
