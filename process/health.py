@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from ssl import SSLContext
-from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from structlog.typing import FilteringBoundLogger as Log
 
 from process.exposition import render
 from process.http_request import HttpRefusal, Page, Request, text
@@ -37,7 +37,7 @@ class Health:
         """What the servers did not answer."""
         self._turned = time.monotonic()
 
-    def tell(self, log: Any) -> None:
+    def tell(self, log: Log) -> None:
         """Log why requests are refused: each reason once a minute, and nobody who hangs up."""
         sparing = Sparing()
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from process.settings_error import SettingsError
 
@@ -116,7 +117,7 @@ def _problem(tls: Tls, name: str, reason: str) -> SettingsError:
 class Certificates:
     """Gives the context of new connections, from any thread."""
 
-    def __init__(self, tls: Tls, log: Any, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, tls: Tls, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self._tls = tls
         self._log = log
         self._clock = clock

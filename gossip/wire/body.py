@@ -152,7 +152,10 @@ def encode(message: Message, ints: IntForm = IntForm.V2) -> bytes:
 
 
 def decode(data: bytes | memoryview) -> Message:
-    """Decode one message of a datagram, type byte first; trailing bytes are ignored, as Go does."""
+    """Decode one message of a datagram, type byte first. Raises WireError.
+
+    Trailing bytes are ignored, as Go does.
+    """
     if not data:
         raise WireError(Refusal.EMPTY)
     number = data[0]

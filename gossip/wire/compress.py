@@ -20,7 +20,7 @@ def wrap(message: bytes) -> bytes:
 
 
 def wrapping(message: bytes) -> Bites[bytes]:
-    """Wrap in bites."""
+    """Wrap in bites; ValueError for an empty message."""
     if not message:
         raise ValueError("an empty message is never sent")
     body = pack({b"Algo": LZW, b"Buf": (yield from lzw.compressing(message))})
@@ -28,12 +28,15 @@ def wrapping(message: bytes) -> Bites[bytes]:
 
 
 def unwrap(data: bytes | memoryview, limit: int) -> bytes:
-    """Unwrap a message, type byte first, of at most `limit` bytes once decompressed."""
+    """Unwrap a message, type byte first, of at most `limit` bytes once decompressed.
+
+    Raises WireError.
+    """
     return at_once(unwrapping(data, limit))
 
 
 def unwrapping(data: bytes | memoryview, limit: int) -> Bites[bytes]:
-    """Unwrap in bites."""
+    """Unwrap in bites. Raises WireError."""
     algorithm, body = yield from _reading(data[1:])
     if algorithm != LZW:
         raise WireError(Refusal.COMPRESSION)

@@ -18,7 +18,7 @@ def add(message: bytes) -> bytes:
 
 
 def strip(data: bytes | memoryview) -> memoryview:
-    """Check and remove the header, type byte first."""
+    """Check and remove the header, type byte first. Raises WireError."""
     if len(data) < OVERHEAD:
         raise WireError(Refusal.TRUNCATED)
     rest = memoryview(data)[OVERHEAD:]

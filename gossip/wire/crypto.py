@@ -53,20 +53,20 @@ class Keyring:
         return next(iter(self._ciphers))
 
     def add(self, key: bytes) -> None:
-        """Accept what `key` sealed; a key already there stays where it is."""
+        """Accept what `key` sealed; a key already there stays where it is. Raises KeyringError."""
         if len(key) not in KEY_LENGTHS:
             raise KeyringError(f"a key has 16, 24 or 32 bytes, not {len(key)}")
         if key not in self._ciphers:
             self._ciphers[key] = AESGCM(key)
 
     def use(self, key: bytes) -> None:
-        """Make a key of the ring the primary."""
+        """Make a key of the ring the primary. Raises KeyringError where it is not in it."""
         if key not in self._ciphers:
             raise KeyringError("this key is not in the ring")
         self._ciphers = {key: self._ciphers[key], **self._ciphers}
 
     def remove(self, key: bytes) -> None:
-        """Forget a key; the primary stays, and an unknown one is none to forget."""
+        """Forget a key, if it is there. Raises KeyringError for the primary, which stays."""
         if key == self.primary:
             raise KeyringError("the primary key cannot be removed")
         self._ciphers.pop(key, None)
@@ -114,7 +114,10 @@ def seal(
 
 
 def open_sealed(keyring: Keyring, data: bytes | memoryview, aad: bytes) -> tuple[bytes, bytes]:
-    """Decrypt with the ring: the plaintext, never empty, and the key that opened it."""
+    """Decrypt with the ring: the plaintext, never empty, and the key that opened it.
+
+    Raises WireError.
+    """
     if not data:
         raise WireError(Refusal.EMPTY)
     version = data[0]

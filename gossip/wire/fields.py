@@ -50,7 +50,10 @@ def _refuse(reason: Refusal = Refusal.BAD_BODY) -> NoReturn:
 
 
 def unsigned(maximum: int) -> Kind:
-    """Build an integer in 0..maximum, in any width and sign on the wire; nil is 0."""
+    """Build an integer in 0..maximum, in any width and sign on the wire; nil is 0.
+
+    Reading another raises WireError, writing one ValueError.
+    """
 
     def read(value: object) -> int:
         if value is None:
@@ -87,7 +90,10 @@ def _octets_of_list(values: list[object]) -> bytes:
 
 
 def optional_octets(maximum: int) -> Kind:
-    """Build bytes of at most `maximum`, where nil stays None: Go tells nil from empty."""
+    """Build bytes of at most `maximum`, where nil stays None: Go tells nil from empty.
+
+    Reading more raises WireError, writing more ValueError.
+    """
 
     def write(value: bytes | None) -> bytes | None:
         if value is not None and len(value) > maximum:
@@ -179,7 +185,10 @@ def pack_small(value: object) -> bytes:
 
 
 def unpack(data: bytes | memoryview) -> object:
-    """Decode the first msgpack value of `data`, all text as bytes; what follows it is ignored."""
+    """Decode the first msgpack value of `data`, all text as bytes; what follows it is ignored.
+
+    Raises WireError.
+    """
     try:
         value: object = msgpack.unpackb(
             data, raw=True, strict_map_key=False, max_map_len=MAX_MAP, max_array_len=MAX_ARRAY

@@ -7,7 +7,7 @@ MAX_LABEL = 255
 
 
 def check(label: bytes) -> None:
-    """ValueError if a configured label is too long to be sent."""
+    """Accept a configured label; ValueError if it is too long to be sent."""
     if len(label) > MAX_LABEL:
         raise ValueError(f"a label of {len(label)} bytes, more than {MAX_LABEL}")
 
@@ -42,7 +42,7 @@ def measure(data: bytes | bytearray | memoryview, label: bytes) -> int | None:
 
 
 def strip(data: bytes | memoryview, label: bytes) -> memoryview:
-    """Check and remove the header of a whole packet or stream."""
+    """Check and remove the header of a whole packet or stream. Raises WireError."""
     if data and not label and data[0] != MessageType.HAS_LABEL:
         return memoryview(data)
     length = measure(data, label)

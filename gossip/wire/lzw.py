@@ -99,7 +99,7 @@ def decompress(data: bytes | memoryview, limit: int) -> bytes:
 
 
 def decompressing(data: bytes | memoryview, limit: int) -> Bites[bytes]:
-    """Decompress in bites, of input and of output; flat, as `compressing` is."""
+    """Decompress in bites, of input and of output; flat, as `compressing` is. Raises WireError."""
     table = list(_LITERALS)
     done: list[bytes] = []
     chunks: list[bytes] = []

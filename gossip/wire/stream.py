@@ -104,7 +104,10 @@ class StreamCodec:
         return at_once(self.opening(data, accepting=accepting))
 
     def opening(self, data: bytes | memoryview, *, accepting: bool) -> Bites[StreamMessage]:
-        """Do as `open_keyed`, in bites, of which the first one takes little memory."""
+        """Do as `open_keyed`, in bites, of which the first one takes little memory.
+
+        Raises WireError.
+        """
         if len(data) > BITE:
             yield
         plain: bytes | memoryview = label.strip(data, self.expected_label(accepting))
@@ -123,7 +126,7 @@ class StreamCodec:
         return self._config.label if accepting else b""
 
     def check_type(self, kind: int) -> None:
-        """Refuse a first byte that the configuration, or any stream, rules out."""
+        """Raise WireError for a first byte that the configuration, or any stream, rules out."""
         if kind == MessageType.ENCRYPT:
             if self._keyring is None:
                 raise WireError(Refusal.ENCRYPTED)
@@ -134,7 +137,10 @@ class StreamCodec:
             raise WireError(Refusal.NOT_ENCRYPTED)
 
     def frame_length(self, start: bytes | memoryview) -> int | None:
-        """Read the whole length of an encrypted frame from its first five bytes, once here."""
+        """Read the whole length of an encrypted frame from its first five bytes, once here.
+
+        Raises WireError.
+        """
         if len(start) < _FRAME.size:
             return None
         length: int = _FRAME.unpack_from(start)[1]

@@ -50,7 +50,7 @@ def encode_stream(message: Message, ints: IntForm = IntForm.V2) -> bytes:
 
 
 def encoding_stream(message: Message, ints: IntForm = IntForm.V2) -> Bites[bytes]:
-    """Encode in bites."""
+    """Encode in bites; ValueError for what no stream carries."""
     if isinstance(message, PushPull):
         return (yield from _encoding_push_pull(message, ints))
     if isinstance(message, User):
@@ -118,12 +118,15 @@ def _pack_signed(value: int, ints: IntForm) -> bytes:
 
 
 def decode_stream(data: bytes | memoryview, limit: int) -> Message:
-    """Decode a whole stream's message, neither sealed nor compressed; `limit` caps its bytes."""
+    """Decode a whole stream's message, neither sealed nor compressed; `limit` caps its bytes.
+
+    Raises WireError.
+    """
     return at_once(decoding_stream(data, limit))
 
 
 def decoding_stream(data: bytes | memoryview, limit: int) -> Bites[Message]:
-    """Decode in bites."""
+    """Decode in bites. Raises WireError."""
     view = memoryview(data)
     if not view:
         raise WireError(Refusal.EMPTY)

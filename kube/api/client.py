@@ -19,6 +19,7 @@ from weakref import WeakSet
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractCookieJar
+from structlog.typing import FilteringBoundLogger as Log
 
 from kube.api.credentials import ConfigError as ConfigError
 from kube.api.credentials import Credentials, library, line, plain
@@ -69,7 +70,7 @@ class Client:
         self,
         kubeconfig: str = "",
         clock: Callable[[], float] = time.monotonic,
-        log: Any = None,
+        log: Log | None = None,
     ) -> None:
         """`log`, if any, is told of credentials that cannot be used, and of what is read again."""
         self._credentials = Credentials(kubeconfig, clock, log)
@@ -306,7 +307,7 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
-def from_environment(log: Any = None) -> "Client":
+def from_environment(log: Log | None = None) -> "Client":
     """Return a client for $KUBECONFIG, else for the cluster that this pod runs in."""
     with suppress(ConfigError):
         # Early, before there is a loop to hold; `open` tells what is missing.

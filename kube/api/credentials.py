@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger as Log
+
 MAX_REASON = 200
 """Characters of a reason: it goes to a log."""
 LOOK_INTERVAL = 5.0
@@ -28,7 +30,7 @@ class ConfigError(Exception):
 class Credentials:
     """The configuration that counts, and the TLS context made of it."""
 
-    def __init__(self, kubeconfig: str, clock: Callable[[], float], log: Any) -> None:
+    def __init__(self, kubeconfig: str, clock: Callable[[], float], log: Log | None) -> None:
         """`log`, if any, is told of a file that cannot be used, and of what is read again."""
         self.configuration: Any = None
         self.tls: ssl.SSLContext | bool = True

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from kube.api.client import Client
 from kube.api.reflector import Failure, Key, Reflector, Resource
 from kube.api.watch import Watcher
@@ -58,7 +60,7 @@ class KubernetesSource:
         scope: Scope,
         clock: Callable[[], float],
         on_change: OnChange,
-        log: Any,
+        log: Log,
     ) -> None:
         self.on_pods: OnPods = _ignore
         self.on_status: OnStatus = _ignore

@@ -6,7 +6,8 @@ A page or a burst of events is decoded in one go: this belongs on a loop of its 
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from kube.api.client import ApiError, Client, TooLongError
 from kube.api.reflector import SHORT_WATCH, Failure, Key, Reflector, classify
@@ -29,7 +30,7 @@ class Watcher:
         reflector: Reflector,
         clock: Callable[[], float],
         on_change: OnChange,
-        log: Any,
+        log: Log,
     ) -> None:
         self._client = client
         self._reflector = reflector

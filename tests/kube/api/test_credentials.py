@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -164,7 +164,9 @@ def _run(folder: Path, scenario: Scenario, *, inline: bool = False, pod: bool = 
         world.write(inline=inline)
         if pod:
             os.environ["KUBERNETES_SERVICE_PORT"] = str(world.port)
-        client = Client("" if pod else str(world.kubeconfig), lambda: world.now, world.log)
+        client = Client(
+            "" if pod else str(world.kubeconfig), lambda: world.now, cast(Any, world.log)
+        )
         await client.open()
         try:
             assert await client.get("/version") == b"{}"

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -82,7 +82,7 @@ async def _watching(
     client, log = Client(_kubeconfig(folder, f"http://127.0.0.1:{port}")), Log()
     await client.open()
     reflector = Reflector(Resource("Node", "/api/v1/nodes"), random.Random(1))
-    watcher = Watcher(client, reflector, time.monotonic, lambda _, changed: None, log)
+    watcher = Watcher(client, reflector, time.monotonic, lambda _, changed: None, cast(Any, log))
     running = asyncio.create_task(watcher.run())
     try:
         await then(reflector, log)
