@@ -34,8 +34,8 @@ from ownership.io import (
 from ownership.letters.courier import Letter
 from ownership.liveness.barred import Bars
 from ownership.liveness.roster import Peer
-from plan.desired import ServicePlan, Withheld
 from plan.planner import ips_of
+from plan.service import ServicePlan, Withheld
 
 Enough = Callable[[], bool]
 """Asked between two pieces of work: whether the rest has to wait for the next `settle`."""

@@ -9,23 +9,25 @@ only the plan of that service follows the old one: on all others the speakers go
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from kube.config import Config
 from kube.objects.core import Service
-from kube.problem import Problem, fault, worst_first
+from kube.problem import Problem, Severity, fault, worst_first
 from kube.snapshot import Snapshot
 from link.address import IPAddress
-from plan.desired import Options, Rules, ServicePlan, Withheld, general, is_ours
+from plan.layer2 import Rules
+from plan.release import Options, Release
+from plan.service import ServicePlan, Withheld, is_ours
 
 BITE = 50
 """Services planned at a time: about a millisecond."""
 
 
 class Planner:
-    """Equal to `desired.plan` of the last snapshot whenever nothing is pending, but for services
+    """Equal to `plan` of the last snapshot whenever nothing is pending, but for services
     that are kept."""
 
     def __init__(
@@ -170,3 +172,37 @@ def ips_of(plan: ServicePlan | None) -> tuple[IPAddress, ...]:
 
 
 _KEPT = "; as it is announced here, the configuration before stays in force for it"
+
+
+def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], list[Problem]]:
+    """Plan every service that is ours, all at once; `planner` keeps the same up to date."""
+    rules = Rules(snapshot.config, snapshot.nodes, options)
+    problems: list[Problem] = []
+    plans: dict[str, ServicePlan] = {}
+    for service in snapshot.services.values():
+        if is_ours(service, options):
+            slices = snapshot.slices.get(service.key, ())
+            plans[service.key], found = rules.plan(service, slices)
+            problems += found
+    return plans, worst_first((*problems, *general(snapshot, options)))
+
+
+def general(snapshot: Snapshot, options: Options) -> Iterator[Problem]:
+    """Tell what is wrong with the objects that services have in common."""
+    if options.quorum and not snapshot.nodes:
+        message = "--quorum=majority: no Node object is known, so nobody has a majority"
+        yield Problem(Severity.ERROR, "", 0, "", "", message)
+    yield from _without_effect(snapshot.config, options)
+
+
+def _without_effect(config: Config | None, options: Options) -> Iterator[Problem]:
+    """Warn of fields that the release set does not know: it treats them as absent."""
+    if options.release is Release.HEAD or config is None:
+        return
+    advertisements = {ad.name: ad for found in config.advertisements.values() for ad in found}
+    for ad in advertisements.values():
+        message = f"has no effect in release {options.release}"
+        if ad.preferred_nodes:
+            yield ad.origin.warning(("spec", "preferredNodeSelectors"), message)
+        if ad.service_selectors and not options.release.selects_services:
+            yield ad.origin.warning(("spec", "serviceSelectors"), message)

@@ -11,7 +11,7 @@ from ownership.election.quorum import Quorum
 from ownership.failover import Failover
 from ownership.liveness.kernels import Timing
 from ownership.ownership import Ownership
-from plan.desired import Withheld
+from plan.service import Withheld
 from sim.responder import Responder
 from sim.site import LINK, Site
 from sim.unwatched import Unwatched

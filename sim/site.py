@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
 from ownership.election.quorum import Mode
-from plan.desired import ServicePlan
+from plan.service import ServicePlan
 
 LINK = 1
 FIRST_SERVICE = IPv4Address("192.0.2.1")

@@ -12,7 +12,7 @@ import click
 
 from ownership.announcing.pace import RATE
 from ownership.election.quorum import Mode
-from plan.desired import RELEASES, Release
+from plan.release import RELEASES, Release
 from process import logs
 from process.durations import parse_duration
 from process.settings_error import SettingsError

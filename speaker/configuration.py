@@ -7,8 +7,8 @@ from typing import Any
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
 from ownership.ownership import Ownership
-from plan.desired import ServicePlan, Withheld
 from plan.planner import Planner, ips_of
+from plan.service import ServicePlan, Withheld
 from process import interpreter
 from process.later import JOBS_A_TURN
 from speaker.driver import links_needed

@@ -38,8 +38,8 @@ from ownership.io import (
 )
 from ownership.liveness.kernels import Timing
 from ownership.ownership import Ownership
-from plan.desired import Options
 from plan.planner import Planner
+from plan.release import Options
 from process import interpreter, logs, time_slice
 from process.health import Health, HttpServer
 from process.later import Later

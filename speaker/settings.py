@@ -15,7 +15,7 @@ from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
 from ownership.announcing.pace import RATE
 from ownership.election.quorum import Mode
-from plan.desired import Release
+from plan.release import Release
 from process.durations import parse_duration
 from process.settings_error import SettingsError
 

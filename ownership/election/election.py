@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from ownership.io import Move
 from ownership.liveness.barred import Bars
-from plan.desired import ServicePlan, Withheld
+from plan.service import ServicePlan, Withheld
 
 MAX_HASHES = 2_500
 """Hashes in one bite: about 3 ms of a loop that may stand still for 5."""

@@ -12,7 +12,7 @@ from collections.abc import Set
 from dataclasses import replace
 from enum import StrEnum
 
-from plan.desired import ServicePlan, Withheld
+from plan.service import ServicePlan, Withheld
 
 
 class Mode(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ownership.io import Announce, Withdraw
-from plan.desired import ServicePlan, Withheld
+from plan.service import ServicePlan, Withheld
 
 Action = Announce | Withdraw
 

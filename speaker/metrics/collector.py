@@ -28,7 +28,7 @@ from gossip.stats import Stats, StreamStats
 from link.address import IPAddress
 from ownership.failover import FailoverStats
 from ownership.io import Announce
-from plan.desired import ServicePlan
+from plan.service import ServicePlan
 from speaker.layer2 import Layer2Stats
 from speaker.metrics.families import counter, gauge, total
 from speaker.metrics.traffic import traffic

@@ -16,8 +16,8 @@ from typing import Any
 from kube.api.reflector import Reflector, Resource
 from kube.problem import Problem
 from kube.snapshot import Reading, assemble
-from plan.desired import Options
 from plan.planner import Planner
+from plan.release import Options
 
 NAMESPACE, NODE = "metallb-system", "n1"
 MOST_CHANGES = 8

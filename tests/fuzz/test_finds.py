@@ -19,8 +19,8 @@ from kube.objects.reading import View, decode
 from kube.selector import Requirement
 from kube.snapshot import Key, Reading, assemble, build
 from machine import cost
-from plan.desired import Options
 from plan.planner import Planner
+from plan.release import Options
 from process.durations import parse_duration
 
 SERVICES = Resource("Service", "/api/v1/services")

@@ -19,7 +19,7 @@ from ownership.election.quorum import Mode, Quorum
 from ownership.failover import Failover
 from ownership.io import Failed, Held, Lost, Moved, OwnershipEvent, QuorumChanged, Released, Won
 from ownership.ownership import Ownership
-from plan.desired import ServicePlan, Withheld
+from plan.service import ServicePlan, Withheld
 
 FIRST = IPv4Address("198.51.100.1")
 MANY = 40

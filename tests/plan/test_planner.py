@@ -13,8 +13,9 @@ from kube.objects.core import Endpoint, EndpointSlice, Node, Service
 from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.selector import LabelSelector
 from kube.snapshot import Snapshot
-from plan.desired import Options, Release, ServicePlan, Withheld, plan
-from plan.planner import Planner
+from plan.planner import Planner, plan
+from plan.release import Options, Release
+from plan.service import ServicePlan, Withheld
 
 NAMES = ["a/one", "a/two", "b/one", "b/two"]
 OPTIONS = Options(own_node="n1", release=Release.HEAD)

@@ -19,8 +19,9 @@ from ownership.announcing.clients import Clients
 from ownership.contact import Contact
 from ownership.election.quorum import Mode, Quorum
 from ownership.ownership import Ownership
-from plan.desired import Options, Rules
+from plan.layer2 import Rules
 from plan.planner import Planner
+from plan.release import Options
 from speaker import configuration
 from speaker.configuration import Configuration
 from speaker.layer2 import Layer2, prepare

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
-from plan.desired import RELEASES, Release
+from plan.release import RELEASES, Release
 from process.durations import parse_duration
 from process.settings_error import SettingsError
 from speaker.settings import (

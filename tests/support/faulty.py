@@ -71,7 +71,7 @@ def _filters_once() -> None:
 
 
 def _plan_of_one_service() -> None:
-    from plan.desired import Rules
+    from plan.layer2 import Rules
 
     _for_call(Rules, "plan", lambda _, arguments: arguments[1].name == POISON)
 

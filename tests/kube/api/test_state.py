@@ -16,8 +16,8 @@ from kube.api.state import KubernetesSource, Scope, _all
 from kube.objects.core import Pod, Service
 from kube.problem import Problem
 from kube.snapshot import Snapshot
-from plan.desired import Options, plan
-from plan.planner import Planner
+from plan.planner import Planner, plan
+from plan.release import Options
 
 NODE = "n1"
 OPTIONS = Options(own_node=NODE)

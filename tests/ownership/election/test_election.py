@@ -14,7 +14,7 @@ from ownership.election import election
 from ownership.election.election import HASHES_A_SERVICE, Election, order
 from ownership.io import Move
 from ownership.liveness.barred import Bars
-from plan.desired import ServicePlan, Withheld
+from plan.service import ServicePlan, Withheld
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "golden" / "metallb-election.json").read_text()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownership.election.quorum import Mode, Quorum, has_majority
-from plan.desired import ServicePlan, Withheld
+from plan.service import ServicePlan, Withheld
 
 NODES = [f"n{number}" for number in range(1, 7)]
 SETS = st.frozensets(st.sampled_from(NODES))

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 
 from ownership.election.reconcile import Reconciler
 from ownership.io import Announce, Withdraw
-from plan.desired import ServicePlan, Withheld
+from plan.service import ServicePlan, Withheld
 
 A, B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 PLAN = ServicePlan("ns/a", ips=(A,), hash_ip=str(A), candidates=None)

@@ -10,7 +10,7 @@ from ownership.election.election import Election, order
 from ownership.io import Move
 from ownership.liveness.barred import Bars
 from ownership.liveness.verdicts import Subject
-from plan.desired import ServicePlan
+from plan.service import ServicePlan
 
 ALL = frozenset("abcd")
 
