@@ -4,7 +4,7 @@ Of the IPs of nodes that are struck clients may notice what the scenario says, w
 anew (silence) or have a warm entry (outage). Three rules hold in every run: of a node that is not
 struck they notice nothing at all; as long as the machine that a warm client sends to takes what it
 is sent, no announcement tells the client otherwise; and in the end exactly one node answers, the
-owner by the hash among those that may own.
+owner by the hash among those that may own, and warm clients send to it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -127,6 +127,15 @@ class Judge:
         owner = next(iter(order(able, str(ip))), None)
         if owner is None or answering != {able[owner]}:
             yield f"not answered by {owner} in the end"
+        elif (follows := self._followed(ip)) not in (None, owner):
+            yield f"a warm client follows {follows}, not {owner}, in the end"
+
+    def _followed(self, ip: IPv4Address) -> str | None:
+        """Return the node that a warm client sends to; None where its speaker runs no more, as of a
+        node whose heir answers quietly, or where it never heard of one."""
+        warm = self._seen[ip].warm
+        running = (m for m in self._world.running() if m.identity.mac == warm)
+        return next((machine.identity.node for machine in running), None)
 
     def _able(self) -> Iterator["Machine"]:
         """Return the nodes that may own, by their own word: of two with one name the first."""

@@ -24,6 +24,8 @@ ASKED_OF_THE_DEAD = 2
 """For how many IPs the wire is asked when a node is heard which gossip holds dead."""
 ASK_THE_DEAD, ASK_THE_DEAD_SLOWLY = 0.25, 5.0
 """Seconds until it is asked again: doubled each time, and anew when an IP is taken over from it."""
+ANSWERED_WITHIN = 1.0
+"""Seconds after a question of ours in which a frame may be its answer."""
 CLAIM_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""
 GRANT_KEPT = 1.0
@@ -43,6 +45,8 @@ class Claim:
 
     mac: bytes
     at: float
+    answer: bool
+    """Whether it may have answered a question of ours: then nobody else was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +110,13 @@ class Succession:
         self._waiting: dict[IPAddress, dict[str, frozenset[str] | None]] = {}
         """What takeovers have not decided yet: services and where they are announced."""
         self._claims: dict[tuple[IPAddress, int], Claim] = {}
+        self._asked_at: dict[tuple[IPAddress, int], float] = {}
+        """When we asked the wire for an IP on a link."""
         self._grants: dict[IPAddress, _Grant] = {}
         self._dead: dict[IPAddress, frozenset[str]] = {}
         """Who owned an IP and died: connections may go through their machines still."""
         self._stopped: dict[IPAddress, None] = {}
-        """What we answered for and stopped, and nobody has claimed since."""
+        """What we answered for and stopped, and nobody we told so has claimed since."""
         self._reminders: dict[IPAddress, _Reminder] = {}
         self._announce_again_at: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
@@ -192,7 +198,7 @@ class Succession:
         for ifindex in links:
             claim = self._claims.get((ip, ifindex))
             if claim is not None and now - claim.at <= CLAIM_KEPT:
-                self._hear(ip, ifindex, self._roster.owner_of(claim.mac))
+                self._hear(ip, ifindex, self._roster.owner_of(claim.mac), claim)
 
     def moved(
         self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
@@ -255,6 +261,7 @@ class Succession:
         """A node that gossip holds dead was heard: it may own still what we took over from it, when
         its machine was slow to answer. So the wire is asked while we answer on, for a few of these
         IPs, each time for others: if it answers for one, all are asked for."""
+        self._now = now
         due, wait = self._ask_the_dead_at.get(name, (now, ASK_THE_DEAD))
         if now < due or not self._dead:
             return
@@ -273,18 +280,20 @@ class Succession:
         """Somebody announced the IP on the link, or answered for it."""
         self._now = now
         name = self._roster.owner_of(mac)
+        asked_at = self._asked_at.get((ip, ifindex), -_FOREVER)
+        claim = Claim(mac, now, now - asked_at <= ANSWERED_WITHIN)
         if name is not None:
             self._takeovers.answered(ip, name)
         elif self._unconfirmed:
             # A ring that we do not know may own it: gossip does not get through to it.
             self._takeovers.answered(ip, mac.hex(":"), speaks=False)
         if self._handover.yielding(ip):
-            self._hear(ip, ifindex, name)
+            self._hear(ip, ifindex, name, claim)
         elif self._announcer.wants(ip):
             self._note_conflict(ip, ifindex, mac, now)
             if name is not None and self._answered_by_its_owner(ip, name, ifindex):
                 self._give_back(ip, name, now)
-        self._keep(self._claims, (ip, ifindex), Claim(mac, now))
+        self._keep(self._claims, (ip, ifindex), claim)
 
     def asked(
         self, ips: Iterable[IPAddress], sender: str, now: float, dead: frozenset[str] = frozenset()
@@ -326,7 +335,10 @@ class Succession:
         ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
             self._takeovers.claimed(ip, sender, now)
-            self._stopped.pop(ip, None)
+            # Who was not told so may answer a question of ours, and announces nothing for that.
+            told = self._reminders.get(ip)
+            if told is not None and told.left < REMINDERS:
+                self._stopped.pop(ip, None)
         self._release(self._handover.claimed(ips))
 
     def denied(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
@@ -366,14 +378,15 @@ class Succession:
 
     def asks(self) -> list[tuple[Interface, Ask]]:
         """Drain the questions to owners on the wire, with the link to ask on."""
+        asks = (
+            *self._takeovers.asks(self._now),
+            *self._handover.wire_asks(self._now),
+            *self._own_asks(),
+        )
+        for ask in asks:
+            self._keep(self._asked_at, (ask.ip, ask.ifindex), self._now)
         return [
-            (self._interfaces[ask.ifindex], ask)
-            for ask in (
-                *self._takeovers.asks(self._now),
-                *self._handover.wire_asks(self._now),
-                *self._own_asks(),
-            )
-            if ask.ifindex in self._interfaces
+            (self._interfaces[ask.ifindex], ask) for ask in asks if ask.ifindex in self._interfaces
         ]
 
     def _own_asks(self) -> list[Ask]:
@@ -590,11 +603,15 @@ class Succession:
                 self._stopped.pop(take.ip, None)
                 self._announcer.loud(take.ip, now)
 
-    def _hear(self, ip: IPAddress, ifindex: int, name: str | None) -> None:
+    def _hear(self, ip: IPAddress, ifindex: int, name: str | None, claim: Claim) -> None:
         released = self._handover.heard(ip, ifindex, name)
         if not released and not self._handover.open(ip, ifindex):
             self._announcer.release(ip, ifindex)
         self._release(released)
+        if released and claim.answer and not self._announcer.wants(ip):
+            # Who answered us has told nobody else: our clients believe us still.
+            self._keep(self._stopped, ip, None)
+            self._tell_stopped(ip, name)
 
     def _release(self, released: Iterable[Yielded]) -> None:
         for item in released:

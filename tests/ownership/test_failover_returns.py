@@ -666,6 +666,19 @@ def test_an_owner_that_got_its_ips_back_is_told_to_announce_them_when_gossip_is_
     assert letters.decode_ips(told.payload) == {VIP}
 
 
+def test_an_owner_that_answered_by_letter_is_told_to_announce_its_ips_all_the_same() -> None:
+    """We asked it for them by letter, too: its answer tells no client."""
+    node = taken_over()
+    node.answering.update(LINK_B.ips)
+    node.run(1.5)
+    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.letter(Kind.CLAIM, "b", *letters.encode_ips([VIP]))
+    node.peers(B, C)
+    node.core.lost("ns/0", VIP, "b", node.now)
+    [told, *_] = of_kind(node.run(0.5), Kind.YOURS)
+    assert told.to == ("b",)
+
+
 def test_a_frame_with_the_mac_of_a_silent_machine_takes_nothing_back() -> None:
     """Anybody on the segment can send it."""
     node = taken_over()

@@ -232,6 +232,11 @@ def announced_before_elected(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ownership, "_reconcile", elect)
 
 
+def answers_are_announcements(patch: pytest.MonkeyPatch) -> None:
+    """Let a loser be content where its winner answered a question of the loser's own."""
+    patch.setattr("ownership.handover.succession.ANSWERED_WITHIN", -1.0)
+
+
 @pytest.mark.parametrize(
     ("scenario", "seed", "mutation"),
     [
@@ -262,6 +267,7 @@ def announced_before_elected(patch: pytest.MonkeyPatch) -> None:
         ("gossip-cut-starved", 1, the_dead_keep_silent),
         ("plan-edit", 1, loser_does_not_wait),
         ("plan-edit", 2, announced_before_elected),
+        ("partition-2-3", 9, answers_are_announcements),
     ],
 )
 def test_a_speaker_that_breaks_a_rule_is_found_out(

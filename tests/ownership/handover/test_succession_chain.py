@@ -337,13 +337,14 @@ def test_a_winner_by_our_own_plan_has_a_time_in_which_to_be_heard(
     assert node.core.changed() == {"ns/a"}
 
 
-@pytest.mark.parametrize("since", ["nothing", "claimed", "won again"])
+@pytest.mark.parametrize("since", ["nothing", "answered", "won again"])
 def test_whoever_owns_later_what_we_stopped_answering_for_is_told_so_some_times(since: str) -> None:
-    """As after a lost majority: our clients may believe us still."""
+    """As after a lost majority: our clients may believe us still. Who answers a question of ours
+    has announced nothing for that."""
     node = meet_c(owning())
     node.core.lost("ns/a", VIP, None, node.now)
     assert not node.answers()
-    if since == "claimed":
+    if since == "answered":
         node.core.claimed([VIP], "b", node.now)
     elif since == "won again":
         node.won()
@@ -351,8 +352,30 @@ def test_whoever_owns_later_what_we_stopped_answering_for_is_told_so_some_times(
     node.letters.clear()
     node.core.moved("ns/a", VIP, None, "c", node.now)
     node.run(5.0)
-    expected = REMINDERS if since == "nothing" else 0
+    expected = 0 if since == "won again" else REMINDERS
     assert [letter.to for letter in node.told(Kind.YOURS)] == [("c",)] * expected
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_winner_that_only_answered_our_question_is_told_to_announce_itself(answer: bool) -> None:
+    """As where a partition heals: the wire is asked for its IPs before gossip knows it again. Its
+    answer comes to us alone, an announcement to all."""
+    node = meet_c(owning())
+    if answer:
+        node.core.owner_gone("b")
+        node.gone.add("b")
+        node.core.moved("ns/a", VIP, "b", "a", node.now)
+        node.core.dead_heard("b", node.now)
+        assert [ask for _, ask in node.core.asks()] == [Ask(VIP, ETH0)]
+    node.core.heard(VIP, ETH0, MAC_B, node.now)
+    node.lost("b")
+    assert not node.answers()
+    node.run(0.05)
+    assert [letter.to for letter in node.told(Kind.YOURS)] == [("b",)] * answer
+    node.core.claimed([VIP], "b", node.now)
+    node.letters.clear()
+    node.run(5.0)
+    assert not node.told(Kind.YOURS)
 
 
 def test_who_wins_back_what_it_stopped_and_loses_it_before_it_is_taken_tells_the_winner() -> None:
