@@ -10,12 +10,10 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
-from arp import packet as arp_packet
 from arp import responder as arp
 from arp.gratuitous import request_to_client as arp_request
-from link import frame as ethernet
 from link.address import IPAddress
-from link.drop import DecodeError, DropReason
+from link.drop import DropReason
 from link.filter import (
     IPV4_STEPS,
     IPV6_STEPS,
@@ -30,7 +28,7 @@ from link.interface import Interface
 from link.mac import ZERO
 from link.multicast import Memberships
 from link.packet_socket import LONGEST_FRAME, PACKET_OTHERHOST, PacketSocket
-from ndp import packet as ndp_packet
+from link.resolution import Question, Told
 from ndp import responder as ndp
 from ndp.groups import SolicitedNodeGroups
 from ndp.unsolicited import solicitation
@@ -460,60 +458,37 @@ class Layer2:
     def _read_arp(self, link: _Link, data: bytes) -> _Outcome | None:
         """Return what a question gets; None, and why is counted, for any other frame."""
         mac = link.interface.mac
-        asked = arp.read_question(data, mac)
-        if isinstance(asked, DropReason):
-            told = asked is DropReason.ARP_REPLY and self._overhear_arp(link, data)
-            self.stats.dropped[DropReason.ANNOUNCEMENT if told else asked] += 1
+        heard = arp.read(data, mac)
+        if not isinstance(heard, Question):
+            self._no_question(link, heard)
             return None
-        ip = asked.target_ip
-        if asked.sender_ip == ip:
-            self.stats.dropped[DropReason.ANNOUNCEMENT] += 1
-            self._overhear(link, ip, asked.sender_mac)
-            return None
-        reason = self._asked(link, ip, asked.sender_ip, asked.sender_mac)
-        return reason or _Answer(self.stats.of(ip), arp.reply(asked, mac))
+        reason = self._asked(link, heard.ip, heard.client, heard.mac)
+        return reason or _Answer(self.stats.of(heard.ip), arp.reply(heard, mac))
 
     def _read_ndp(self, link: _Link, data: bytes) -> _Outcome | None:
         """The same for IPv6."""
         mac = link.interface.mac
-        question = ndp.read_question(data, mac)
-        if isinstance(question, DropReason):
-            advertised = question is DropReason.NEIGHBOR_ADVERTISEMENT
-            told = advertised and self._overhear_ndp(link, data)
-            self.stats.dropped[DropReason.ANNOUNCEMENT if told else question] += 1
+        heard = ndp.read(data, mac)
+        if not isinstance(heard, Question):
+            self._no_question(link, heard)
             return None
-        message, asker = question
-        ip = message.target
         if link.source is None:
             return None
-        reason = self._asked(link, ip, message.source, asker)
-        return reason or _Answer(self.stats.of(ip), ndp.advertise(question, link.source, mac))
+        reason = self._asked(link, heard.ip, heard.client, heard.mac)
+        return reason or _Answer(self.stats.of(heard.ip), ndp.reply(heard, mac, link.source))
 
-    def _overhear(self, link: _Link, ip: IPAddress, mac: bytes) -> bool:
-        """Somebody says where an IP is; tell whether that is a service IP."""
-        ours = ip in self._service_ips
-        if self.listener is not None and ours and mac not in self._own_macs:
-            self.listener.announced(ip, link.interface.index, mac, self._now)
-        return ours
+    def _no_question(self, link: _Link, heard: Told[IPAddress] | DropReason) -> None:
+        reason = self._overhear(link, heard) if isinstance(heard, Told) else heard
+        self.stats.dropped[reason] += 1
 
-    def _overhear_arp(self, link: _Link, data: bytes) -> bool:
-        """A reply: of an owner about its IP (then true), or of a client that we asked."""
-        with suppress(DecodeError):
-            reply = arp_packet.decode(ethernet.decode(data).payload)
-            if self._overhear(link, reply.sender_ip, reply.sender_mac):
-                return True
-            self._note_answer(link, reply.target_ip, reply.sender_ip)
-        return False
-
-    def _overhear_ndp(self, link: _Link, data: bytes) -> bool:
-        """The same of an advertisement."""
-        with suppress(DecodeError):
-            frame = ethernet.decode(data)
-            told = ndp_packet.decode(frame.payload)
-            if self._overhear(link, told.target, told.link_address or frame.source):
-                return True
-            self._note_answer(link, told.destination, told.target)
-        return False
+    def _overhear(self, link: _Link, told: Told[IPAddress]) -> DropReason:
+        """Somebody says where an IP is: an owner of a service IP, or a client that we asked."""
+        if told.ip not in self._service_ips:
+            self._note_answer(link, told.to, told.ip)
+            return told.reason
+        if self.listener is not None and told.mac not in self._own_macs:
+            self.listener.announced(told.ip, link.interface.index, told.mac, self._now)
+        return DropReason.ANNOUNCEMENT
 
     def _note_answer(self, link: _Link, ip: IPAddress, client: IPAddress) -> None:
         if self.listener is not None and ip in self._service_ips:

@@ -37,6 +37,7 @@ from link import frame as ethernet
 from link.checksum import internet_checksum
 from link.drop import DecodeError, DropReason
 from link.netlink import split
+from link.resolution import Told
 from link.table import LinkTable
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
@@ -237,7 +238,9 @@ def arp_frame(data: bytes) -> None:
     answer = decode_arp(ethernet.decode(reply).payload)
     assert (answer.sender_ip, answer.sender_mac) == (seeds.SERVICE_IP, seeds.MAC)
     assert not reply[0] & 1
-    assert arp.respond(reply, seeds.MAC, _answers(seeds.SERVICE_IP)) is DropReason.ARP_REPLY
+    told = arp.read(reply, seeds.MAC)
+    assert isinstance(told, Told)
+    assert told == (seeds.SERVICE_IP, seeds.MAC, answer.target_ip, DropReason.ARP_REPLY)
 
 
 def arp_packet(data: bytes) -> None:
@@ -253,7 +256,9 @@ def ndp_frame(data: bytes) -> None:
         return
     answer = decode_ndp(ethernet.decode(reply).payload)
     assert (answer.target, answer.link_address) == (seeds.SERVICE_IP6, seeds.MAC)
-    assert isinstance(ndp.respond(reply, seeds.MAC, seeds.LINK_LOCAL, own), DropReason)
+    told = ndp.read(reply, seeds.MAC)
+    assert isinstance(told, Told)
+    assert told.ip == seeds.SERVICE_IP6
 
 
 def ndp_checked(data: bytes) -> None:
