@@ -51,10 +51,10 @@ def respond(data: bytes, mac: bytes, answers: Answers) -> bytes | DropReason:
     if isinstance(heard, Told):
         return heard.reason
     reason = answers(heard.ip)
-    return reply(heard, mac) if reason is None else reason
+    return reply(mac, heard) if reason is None else reason
 
 
-def reply(question: Question[IPv4Address], mac: bytes) -> bytes:
+def reply(mac: bytes, question: Question[IPv4Address]) -> bytes:
     """Return the frame that tells the asker that the IP is at `mac`."""
     packet = ArpPacket(
         operation=Operation.REPLY,

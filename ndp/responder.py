@@ -52,7 +52,7 @@ def read(data: bytes, mac: bytes) -> Question[IPv6Address] | Told[IPv6Address] |
     return Question(message.target, message.source, asker)
 
 
-def reply(question: Question[IPv6Address], mac: bytes, source: IPv6Address) -> bytes:
+def reply(mac: bytes, source: IPv6Address, question: Question[IPv6Address]) -> bytes:
     """Return the frame that answers; `source` is the interface's link-local address."""
     ip, destination, asker = question
     flags = Flags.SOLICITED | Flags.OVERRIDE
@@ -71,4 +71,4 @@ def respond(data: bytes, mac: bytes, source: IPv6Address, answers: Answers) -> b
     if isinstance(heard, Told):
         return heard.reason
     reason = answers(heard.ip)
-    return reply(heard, mac, source) if reason is None else reason
+    return reply(mac, source, heard) if reason is None else reason

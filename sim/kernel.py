@@ -88,7 +88,7 @@ class Kernel:
         if heard.target_ip not in self.ips:
             return None
         question = Question(heard.target_ip, heard.sender_ip, heard.sender_mac)
-        return responder.reply(question, self._mac)
+        return responder.reply(self._mac, question)
 
     def answer_echo(self, asked: Echo, now: float) -> Echo | None:
         """Give the reply to an echo request, the node's own or that of a backend."""
