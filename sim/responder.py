@@ -5,9 +5,8 @@ comes in that is for another host, and there is no IPv6.
 """
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface
 
-from arp.gratuitous import request_to_client
 from link.address import IPAddress
 from link.drop import DropReason
 from link.interface import Interface
@@ -92,13 +91,9 @@ class Responder:
     def frames(self) -> list[bytes]:
         """Drain the frames to send: questions to old owners, and announcements."""
         asks = [] if self._failover is None else self._failover.asks()
-        own = self._site.address.ip
-        frames = [
-            request_to_client(self._site.mac, own, ask.ip, ask.mac)
-            for _, ask in asks
-            if isinstance(ask.ip, IPv4Address)
-        ]
-        return frames + [build(announcement) for announcement in self._announcer.transmits()]
+        frames = [IPV4.ask(self._interface, ask.ip, ask.mac) for _, ask in asks]
+        announcements = [build(announcement) for announcement in self._announcer.transmits()]
+        return [frame for frame in frames if frame is not None] + announcements
 
     # ---- what is overheard
 
