@@ -15,6 +15,8 @@ from link.drop import DecodeError, DropReason
 HEADER = struct.Struct("!6s6sH")
 MINIMUM_LENGTH = 60
 """Shortest frame on the wire without its checksum (IEEE 802.3); shorter ones are zero-padded."""
+LONGEST_FRAME = 2048
+"""Bytes read of a frame; one that fills them was longer."""
 
 
 class EtherType(IntEnum):

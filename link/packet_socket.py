@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from link.attach import attach
 from link.filter import DROP_ALL, Program, ProgramTooLongError
-from link.frame import EtherType
+from link.frame import LONGEST_FRAME, EtherType
 
 _RECEIVE_BUFFER = 1 << 20
-LONGEST_FRAME = 2048
-"""Bytes read of a frame; one that fills them was longer."""
 PACKET_OTHERHOST = 3
 """sll_pkttype of a frame that is not for this host, a VLAN-tagged one with its tag taken off
 among them."""

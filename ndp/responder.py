@@ -11,6 +11,7 @@ from link import frame as ethernet
 from link.drop import DecodeError, DropReason
 from link.frame import EthernetFrame, EtherType
 from link.mac import is_group
+from link.resolution import Question, Told
 from ndp.groups import ALL_NODES, multicast_mac, solicited_node
 from ndp.packet import Flags, MessageType, NeighborMessage, decode, encode
 
@@ -19,14 +20,11 @@ Answers = Callable[[IPv6Address], DropReason | None]
 
 _MULTICAST = 0xFF
 
-Question = tuple[NeighborMessage, bytes]
-"""A solicitation that deserves an answer from the owner, and the MAC that the answer goes to."""
 
-
-def read_question(data: bytes, mac: bytes) -> Question | DropReason:
+def read(data: bytes, mac: bytes) -> Question[IPv6Address] | Told[IPv6Address] | DropReason:
     """Read the Ethernet frame `data`, received by an interface with the address `mac`.
 
-    Return the question, or why it is none that anybody should answer.
+    Return what is asked, or told, or why the frame is neither for anybody here.
     """
     try:
         received = ethernet.decode(data)
@@ -36,7 +34,8 @@ def read_question(data: bytes, mac: bytes) -> Question | DropReason:
     except DecodeError as error:
         return error.reason
     if message.type is not MessageType.SOLICITATION:
-        return DropReason.NEIGHBOR_ADVERTISEMENT
+        told = message.link_address or received.source
+        return Told(message.target, told, message.destination, DropReason.NEIGHBOR_ADVERTISEMENT)
     group = solicited_node(message.target)
     if received.destination not in (mac, multicast_mac(group)):
         return DropReason.ETHERNET_DESTINATION
@@ -50,26 +49,26 @@ def read_question(data: bytes, mac: bytes) -> Question | DropReason:
     if message.source.is_unspecified and (message.link_address or message.destination != group):
         # RFC 4861 section 7.1.1: so no duplicate address detection looks.
         return DropReason.SENDER_ADDRESS
-    return message, asker
+    return Question(message.target, message.source, asker)
 
 
-def advertise(question: Question, source: IPv6Address, mac: bytes) -> bytes:
+def reply(mac: bytes, source: IPv6Address, question: Question[IPv6Address]) -> bytes:
     """Return the frame that answers; `source` is the interface's link-local address."""
-    asked, asker = question
-    flags, destination = Flags.SOLICITED | Flags.OVERRIDE, asked.source
-    if asked.source.is_unspecified:
+    ip, destination, asker = question
+    flags = Flags.SOLICITED | Flags.OVERRIDE
+    if destination.is_unspecified:
         # Section 7.2.4: there is no address to answer to yet, so all nodes hear it.
         flags, destination, asker = Flags.OVERRIDE, ALL_NODES, multicast_mac(ALL_NODES)
-    message = NeighborMessage(
-        MessageType.ADVERTISEMENT, source, destination, asked.target, mac, flags
-    )
+    message = NeighborMessage(MessageType.ADVERTISEMENT, source, destination, ip, mac, flags)
     return ethernet.encode(EthernetFrame(asker, mac, EtherType.IPV6, encode(message)))
 
 
 def respond(data: bytes, mac: bytes, source: IPv6Address, answers: Answers) -> bytes | DropReason:
     """Return the advertisement that answers the frame `data`, or why there is none."""
-    question = read_question(data, mac)
-    if isinstance(question, DropReason):
-        return question
-    reason = answers(question[0].target)
-    return advertise(question, source, mac) if reason is None else reason
+    heard = read(data, mac)
+    if isinstance(heard, DropReason):
+        return heard
+    if isinstance(heard, Told):
+        return heard.reason
+    reason = answers(heard.ip)
+    return reply(mac, source, heard) if reason is None else reason

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from arp import packet, responder
 from arp.packet import ArpPacket, Operation
 from link import frame as ethernet
-from link.drop import DecodeError, DropReason
+from link.drop import DecodeError
 from link.frame import EtherType
+from link.resolution import Question
 from ownership.announcing.pace import Pace
 
 ECHO_BURST = 5
@@ -84,8 +85,10 @@ class Kernel:
         heard = read_arp(frame)
         if heard is None or heard.operation is not Operation.REQUEST:
             return None
-        reply = responder.respond(frame, self._mac, self._owns)
-        return reply if isinstance(reply, bytes) else None
+        if heard.target_ip not in self.ips:
+            return None
+        question = Question(heard.target_ip, heard.sender_ip, heard.sender_mac)
+        return responder.reply(self._mac, question)
 
     def answer_echo(self, asked: Echo, now: float) -> Echo | None:
         """Return the reply to an echo request, the node's own or that of a backend."""
@@ -98,6 +101,3 @@ class Kernel:
         elif self._echoes is not None and not (self._echoes and self._pace.take(now)):
             return None
         return asked.reply()
-
-    def _owns(self, ip: IPv4Address) -> DropReason | None:
-        return None if ip in self.ips else DropReason.NOT_ANNOUNCED

@@ -1,23 +1,23 @@
-"""The ARP side of a simulated speaker: what `layer2` does with frames, without sockets. Pure."""
+"""The ARP side of a simulated speaker: `layer2` and `driver` without sockets, on one link. Pure.
+
+What a frame gets is for the shipped `Answering` to say. A segment carries frames by MAC, so none
+comes in that is for another host, and there is no IPv6.
+"""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface
 
-from arp.gratuitous import request_to_client
-from arp.packet import ArpPacket, Operation
-from arp.responder import respond
+from link.address import IPAddress
 from link.drop import DropReason
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
+from ownership.announcing.answering import Answer, Answering
 from ownership.announcing.clients import Clients
+from ownership.announcing.family import IPV4
 from ownership.announcing.frames import build
 from ownership.failover import Failover
 from ownership.ownership import Ownership
-from sim.kernel import read_arp
 from sim.site import LINK, Site
-
-REMEMBERED = 1.0
-"""As in `layer2`: seconds for which the answer to a question is remembered."""
 
 
 class Responder:
@@ -32,16 +32,14 @@ class Responder:
         ownership: Ownership,
     ) -> None:
         self._site = site
-        self._mac = site.mac
-        self._ips = frozenset(ip for plan in site.plans.values() for ip in plan.ips)
         self._announcer = announcer
-        self._clients = clients
         self._failover = failover
         self._ownership = ownership
-        self._remembered: dict[bytes, bytes | DropReason] = {}
-        self._remembered_at = 0
-        """What `Announcer.changes` was when the answers were remembered."""
-        self._remembered_until = float("-inf")
+        self._answering = Answering(announcer, clients)
+        self._answering.overhearer = self
+        self._answering.set_service_ips(
+            frozenset(ip for plan in site.plans.values() for ip in plan.ips)
+        )
         self._interface = Interface(
             LINK,
             "eth0",
@@ -69,6 +67,7 @@ class Responder:
 
     def take_link(self, now: float) -> None:
         """Tell the cores of the link as it is."""
+        self._answering.set_interfaces({LINK: self._interface}, frozenset({self._site.mac}))
         self._announcer.set_interfaces({LINK: self._interface}, now)
         if self._failover is not None:
             self._failover.set_interfaces({LINK: self._interface}, now)
@@ -83,53 +82,31 @@ class Responder:
 
     def answer(self, frame: bytes, now: float) -> bytes | DropReason:
         """Answer an ARP frame, or say why not."""
-        # After a second anew, so that `Clients` hears who is still asking.
-        changed = self._remembered_at != self._announcer.changes
-        if changed or now >= self._remembered_until:
-            self._remembered.clear()
-            self._remembered_at = self._announcer.changes
-            self._remembered_until = now + REMEMBERED
-        answer = self._remembered.get(frame)
-        if answer is None:
-            answer = self._answer_anew(frame, now)
-        return answer
+        ear = self._answering.ear(LINK, IPV4.version)
+        if ear is None:
+            return DropReason.NOT_ON_INTERFACE
+        outcome = self._answering.handle_frame(ear, frame, other_host=False, now=now)
+        return outcome.frame if isinstance(outcome, Answer) else outcome
 
     def frames(self) -> list[bytes]:
         """Drain the frames to send: questions to old owners, and announcements."""
         asks = [] if self._failover is None else self._failover.asks()
-        own = self._site.address.ip
-        frames = [
-            request_to_client(self._mac, own, ask.ip, ask.mac)
-            for _, ask in asks
-            if isinstance(ask.ip, IPv4Address)
-        ]
-        return frames + [build(announcement) for announcement in self._announcer.transmits()]
+        frames = [IPV4.ask(self._interface, ask.ip, ask.mac) for _, ask in asks]
+        announcements = [build(announcement) for announcement in self._announcer.transmits()]
+        return [frame for frame in frames if frame is not None] + announcements
 
-    def _answer_anew(self, frame: bytes, now: float) -> bytes | DropReason:
-        """As `Layer2` does, remember answers to questions until what is answered changes."""
-        heard = read_arp(frame)
-        if heard is not None and (
-            heard.operation is Operation.REPLY or heard.sender_ip == heard.target_ip
-        ):
-            self._overhear(heard, now)
-            return DropReason.ANNOUNCEMENT
-        if heard is not None and heard.target_ip in self._ips and not self._is_node(heard):
-            self._clients.heard(
-                heard.target_ip, self._interface, heard.sender_ip, heard.sender_mac, now
-            )
-        answer = respond(frame, self._mac, lambda ip: self._announcer.answers(ip, LINK))
-        self._remembered[frame] = answer
-        return answer
+    # ---- what is overheard
 
-    def _is_node(self, heard: ArpPacket) -> bool:
-        return self._failover is not None and self._failover.is_node(heard.sender_mac)
+    def is_node(self, mac: bytes) -> bool:
+        """See `answering.Overhearer`."""
+        return self._failover is not None and self._failover.is_node(mac)
 
-    def _overhear(self, heard: ArpPacket, now: float) -> None:
-        if heard.sender_ip not in self._ips:
-            self._announcer.confirmed(heard.target_ip, LINK, heard.sender_ip, now)
-            return
-        if self._failover is None:
-            return
-        if heard.sender_mac != self._mac:
-            self._failover.announced(heard.sender_ip, LINK, heard.sender_mac, now)
-        self._ownership.stir()
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        """See `answering.Overhearer`."""
+        if self._failover is not None:
+            self._failover.announced(ip, ifindex, mac, now)
+            self._ownership.stir()
+
+    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+        """See `answering.Overhearer`."""
+        self._announcer.confirmed(ip, ifindex, client, now)

@@ -12,7 +12,8 @@ from plan.service import ServicePlan, Withheld
 from process import interpreter
 from process.later import JOBS_A_TURN
 from speaker.driver import links_needed
-from speaker.layer2 import Layer2, prepare
+from speaker.layer2 import Layer2
+from speaker.links import prepare
 from speaker.metrics.collector import Figures
 from speaker.upkeep import Part, survive
 

@@ -124,7 +124,7 @@ class SpeakerCollector(Collector):
             "1 for the level at which the kernel filter knows the service IPs.",
             labels=["interface", "family", "level"],
         )
-        for (interface, family), level in stats.filters.items():
+        for (interface, family), level in stats.links.filters.items():
             filters.add_metric([interface, family, level], 1)
         yield filters
         yield counter(
@@ -133,7 +133,7 @@ class SpeakerCollector(Collector):
             "table",
             figures.netlink_resyncs(),
         )
-        refused = stats.groups_refused
+        refused = stats.links.groups_refused
         yield gauge("clarion_groups_refused", "Multicast groups that we could not join.", refused)
         yield gauge("clarion_clients", "Clients of service IPs known by name.", stats.clients)
 

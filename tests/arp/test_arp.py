@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from arp.gratuitous import gratuitous
 from arp.packet import ArpPacket, Operation, decode, encode
-from arp.responder import respond
+from arp.responder import read, respond
 from link.drop import DecodeError, DropReason
 from link.mac import BROADCAST, ZERO, format_mac, parse_mac
+from link.resolution import Question, Told
 
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import rdpcap
@@ -70,8 +71,8 @@ def test_every_golden_arp_frame_reads_as_scapy_reads_it() -> None:
     [
         (request(dst=format_mac(OWN)), None),
         (request(psrc="0.0.0.0"), None),
-        (request(psrc=str(VIP)), None),
         (request(hwdst="ff:ff:ff:ff:ff:ff"), None),
+        (request(psrc=str(VIP)), DropReason.ANNOUNCEMENT),
         (request(op=2), DropReason.ARP_REPLY),
         (request(op=3), DropReason.OPERATION),
         (request(dst="02:00:00:00:00:99"), DropReason.ETHERNET_DESTINATION),
@@ -92,6 +93,26 @@ def test_who_gets_an_answer(frame: bytes, expected: DropReason | None) -> None:
     assert result == expected if expected else isinstance(result, bytes)
 
 
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (request(), Question(VIP, PEER_IP, PEER)),
+        (request(dst=format_mac(OWN)), Question(VIP, PEER_IP, PEER)),
+        (request(psrc="0.0.0.0"), Question(VIP, IPv4Address(0), PEER)),
+        (request(psrc=str(VIP)), Told(VIP, PEER, VIP, DropReason.ANNOUNCEMENT)),
+        (request(op=2), Told(PEER_IP, PEER, VIP, DropReason.ARP_REPLY)),
+        (request(op=2, dst=format_mac(ZERO)), Told(PEER_IP, PEER, VIP, DropReason.ARP_REPLY)),
+        (request(op=2, src="02:00:00:00:00:77"), Told(PEER_IP, PEER, VIP, DropReason.ARP_REPLY)),
+        (request(psrc=str(VIP), dst="02:00:00:00:00:99"), DropReason.ETHERNET_DESTINATION),
+        (request(psrc=str(VIP), hwsrc=format_mac(OWN)), DropReason.OWN_FRAME),
+        (request(psrc=str(VIP), hwsrc="01:00:5e:00:00:01"), DropReason.SENDER_ADDRESS),
+    ],
+)
+def test_what_a_frame_asks_or_tells(frame: bytes, expected: object) -> None:
+    found = read(frame, OWN)
+    assert (type(found), found) == (type(expected), expected)
+
+
 def test_the_reply_goes_to_the_sender_in_the_packet_not_in_the_header() -> None:
     reply = respond(request(src="02:00:00:00:00:77"), OWN, owned)
     assert isinstance(reply, bytes)
@@ -105,6 +126,7 @@ def test_the_reason_of_the_announcer_is_passed_on(reason: DropReason) -> None:
 
 @given(st.binary(max_size=120))
 def test_any_bytes_are_answered_or_dropped_with_a_reason(data: bytes) -> None:
+    assert isinstance(read(data, OWN), Question | Told | DropReason)
     assert isinstance(respond(data, OWN, owned), bytes | DropReason)
 
 

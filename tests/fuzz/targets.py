@@ -39,6 +39,7 @@ from link.drop import DecodeError, DropReason
 from link.netlink import news, route
 from link.netlink.messages import split
 from link.netlink.table import LinkTable
+from link.resolution import Told
 from ndp import responder as ndp
 from ndp.packet import decode as decode_ndp
 from ndp.packet import encode as encode_ndp
@@ -238,7 +239,9 @@ def arp_frame(data: bytes) -> None:
     answer = decode_arp(ethernet.decode(reply).payload)
     assert (answer.sender_ip, answer.sender_mac) == (seeds.SERVICE_IP, seeds.MAC)
     assert not reply[0] & 1
-    assert arp.respond(reply, seeds.MAC, _answers(seeds.SERVICE_IP)) is DropReason.ARP_REPLY
+    told = arp.read(reply, seeds.MAC)
+    assert isinstance(told, Told)
+    assert told == (seeds.SERVICE_IP, seeds.MAC, answer.target_ip, DropReason.ARP_REPLY)
 
 
 def arp_packet(data: bytes) -> None:
@@ -254,7 +257,9 @@ def ndp_frame(data: bytes) -> None:
         return
     answer = decode_ndp(ethernet.decode(reply).payload)
     assert (answer.target, answer.link_address) == (seeds.SERVICE_IP6, seeds.MAC)
-    assert isinstance(ndp.respond(reply, seeds.MAC, seeds.LINK_LOCAL, own), DropReason)
+    told = ndp.read(reply, seeds.MAC)
+    assert isinstance(told, Told)
+    assert told.ip == seeds.SERVICE_IP6
 
 
 def ndp_checked(data: bytes) -> None:

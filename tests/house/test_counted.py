@@ -18,8 +18,10 @@ import pytest
 from prometheus_client import generate_latest
 
 from gossip.stats import Stats, StreamStats
+from ownership.announcing.answering import IPStats
 from ownership.failover import FailoverStats
-from speaker.layer2 import IPStats, Layer2Stats
+from speaker.layer2 import Layer2Stats
+from speaker.links import LinkStats
 from speaker.metrics.collector import Figures, make_registry
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,7 @@ TAKEN: dict[type, Callable[[Any], dict[str, Any]]] = {
     StreamStats: lambda stats: {"gossip_streams": lambda: stats},
     FailoverStats: lambda stats: {"failover": lambda: stats},
     Layer2Stats: lambda stats: {"layer2": stats},
+    LinkStats: lambda stats: {"layer2": Layer2Stats(links=stats)},
     IPStats: lambda stats: {"layer2": Layer2Stats(ips={IPv4Address("192.0.2.1"): stats})},
 }
 """How the collector gets each of them."""
@@ -52,6 +55,7 @@ SHOWN_OTHERWISE: dict[tuple[type, str], str] = {
     (Stats, "exchanges_failed"): "and with this one",
     (Stats, "members"): "`clarion_members` counts them by state",
     (Layer2Stats, "ips"): "see `IPStats`",
+    (Layer2Stats, "links"): "see `LinkStats`",
 }
 
 _numbers = count(500_009, 7)

@@ -17,8 +17,10 @@ from functools import partial
 from arp import gratuitous
 from link.address import IPAddress
 from link.packet_socket import PacketSocket
+from ownership.announcing.answering import Answer
+from ownership.announcing.family import IPV4
 from ownership.io import Announcement, Form, Moved, OwnershipEvent
-from speaker import cli, layer2
+from speaker import cli
 from speaker.daemon import Daemon
 from speaker.layer2 import Layer2
 
@@ -37,12 +39,13 @@ def swap(method: str, function: Callable[..., None], owner: type = Layer2) -> No
 def tell(wire: Layer2, ip: IPAddress) -> None:
     """Announces an IP, whoever owns it, on every link."""
     assert ip.version == 4
-    for link in wire._links.values():
-        wire._transmit(link.arp, gratuitous.request(link.interface.mac, ip))
+    for link, side in wire._links.sides():
+        if side.family is IPV4:
+            wire._transmit(side.socket, gratuitous.request(link.interface.mac, ip))
 
 
 def late(seconds: float) -> None:
-    def answer(wire: Layer2, used: PacketSocket, answer: layer2._Answer) -> None:
+    def answer(wire: Layer2, used: PacketSocket, answer: Answer) -> None:
         asyncio.get_running_loop().call_later(seconds, _answer, wire, used, answer)
 
     swap("_answer", answer)
@@ -51,7 +54,7 @@ def late(seconds: float) -> None:
 def every_second() -> None:
     asked: Counter[int] = Counter()
 
-    def answer(wire: Layer2, used: PacketSocket, answer: layer2._Answer) -> None:
+    def answer(wire: Layer2, used: PacketSocket, answer: Answer) -> None:
         asked[id(answer.stats)] += 1
         if asked[id(answer.stats)] % 2:
             _answer(wire, used, answer)
@@ -61,7 +64,7 @@ def every_second() -> None:
 
 def thief() -> None:
     def steal(wire: Layer2, left: int) -> None:
-        for ip in wire._service_ips - wire._announcer.announced():
+        for ip in wire._answering.service_ips - wire._announcer.announced():
             tell(wire, ip)
         if left > 1:
             asyncio.get_running_loop().call_later(BETWEEN_THEFTS, steal, wire, left - 1)
@@ -84,7 +87,7 @@ def chatty() -> None:
         asyncio.get_running_loop().call_later(CHATTER, chatter, wire)
 
     def begin(wire: Layer2, ips: frozenset[IPAddress]) -> None:
-        first = not wire._service_ips
+        first = not wire._answering.service_ips
         _take(wire, ips)
         if first and ips:
             chatter(wire)

@@ -12,9 +12,10 @@ from link.drop import DecodeError, DropReason
 from link.frame import EthernetFrame
 from link.frame import encode as encode_frame
 from link.mac import format_mac, parse_mac
+from link.resolution import Question, Told
 from ndp.groups import ALL_NODES, SolicitedNodeGroups, multicast_mac, solicited_node
 from ndp.packet import Flags, MessageType, NeighborMessage, decode, encode
-from ndp.responder import respond
+from ndp.responder import read, respond
 from ndp.unsolicited import advertisement, solicitation
 
 from scapy.layers.inet6 import (
@@ -164,6 +165,25 @@ def test_duplicate_address_detection_is_told_through_all_nodes() -> None:
 
 
 ADVERTISEMENT = NeighborMessage(MessageType.ADVERTISEMENT, PEER_IP, ALL_NODES, VIP, PEER)
+BARE = ADVERTISEMENT._replace(destination=PEER_IP, link_address=None)
+TOLD = DropReason.NEIGHBOR_ADVERTISEMENT
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (ask(), Question(VIP, PEER_IP, PEER)),
+        (ask(solicit(link=None), src=OWN[:5] + b"\x77"), Question(VIP, PEER_IP, OWN[:5] + b"\x77")),
+        (ask(solicit(destination=VIP)), Question(VIP, PEER_IP, PEER)),
+        (ask(solicit(source=NOBODY, link=None)), Question(VIP, NOBODY, PEER)),
+        (ask(ADVERTISEMENT), Told(VIP, PEER, ALL_NODES, TOLD)),
+        (ask(ADVERTISEMENT, src=OWN[:5] + b"\x77"), Told(VIP, PEER, ALL_NODES, TOLD)),
+        (ask(BARE, src=OWN[:5] + b"\x77"), Told(VIP, OWN[:5] + b"\x77", PEER_IP, TOLD)),
+    ],
+)
+def test_what_a_frame_asks_or_tells(frame: bytes, expected: object) -> None:
+    found = read(frame, OWN)
+    assert (type(found), found) == (type(expected), expected)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +291,7 @@ def test_filled_in_solicitation_is_the_one_scapy_builds(
 
 @given(st.binary(max_size=160))
 def test_any_bytes_are_answered_or_dropped_with_a_reason(data: bytes) -> None:
+    assert isinstance(read(data, OWN), Question | Told | DropReason)
     assert isinstance(answer(data), bytes | DropReason)
 
 

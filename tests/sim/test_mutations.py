@@ -12,6 +12,7 @@ import pytest
 
 from gossip.config import LAN
 from ownership.announcing.announcer import Announcer
+from ownership.announcing.answering import Answering, Ear, Outcome
 from ownership.contact import Contact
 from ownership.election.election import Election
 from ownership.failover import Failover
@@ -237,6 +238,22 @@ def answers_are_announcements(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("ownership.handover.succession.ANSWERED_WITHIN", -1.0)
 
 
+def told_to_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Let no speaker hear what another one tells of a service IP."""
+    patch.setattr(Answering, "_overhear", lambda self, ifindex, told, now: told.reason)
+
+
+def remembered_past_a_change(patch: pytest.MonkeyPatch) -> None:
+    """Let a question get for a second what it got before the owner changed."""
+    handle_frame = Answering.handle_frame
+
+    def forgetting_nothing(self: Answering, ear: Ear, *rest: Any, **named: Any) -> Outcome:
+        ear.memory.changes = self._announcer.changes
+        return handle_frame(self, ear, *rest, **named)
+
+    patch.setattr(Answering, "handle_frame", forgetting_nothing)
+
+
 @pytest.mark.parametrize(
     ("scenario", "seed", "mutation"),
     [
@@ -268,6 +285,8 @@ def answers_are_announcements(patch: pytest.MonkeyPatch) -> None:
         ("plan-edit", 1, loser_does_not_wait),
         ("plan-edit", 2, announced_before_elected),
         ("partition-2-3", 9, answers_are_announcements),
+        ("rolling", 2, told_to_nobody),
+        ("rolling", 1, remembered_past_a_change),
     ],
 )
 def test_a_speaker_that_breaks_a_rule_is_found_out(

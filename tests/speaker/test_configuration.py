@@ -24,7 +24,8 @@ from plan.planner import Planner
 from plan.release import Options
 from speaker import configuration
 from speaker.configuration import Configuration
-from speaker.layer2 import Layer2, prepare
+from speaker.layer2 import Layer2
+from speaker.links import prepare
 from speaker.metrics.collector import Figures
 
 WITHIN = 10.0
@@ -136,7 +137,7 @@ def test_a_change_is_not_lost_by_an_error_in_taking_it_over(
         await rig.until(lambda: len(rig.heard) == 3)
         await rig.until(lambda: not rig.figures.config_stale)
         assert rig.knows("two")
-        assert rig.layer2._service_ips == {ip_address("10.0.0.1"), ip_address("10.0.0.2")}
+        assert rig.layer2._answering.service_ips == {ip_address("10.0.0.1"), ip_address("10.0.0.2")}
         assert {context["part"] for context in rig.heard} == {"planning"}
         assert rig.errors() == 0
 

@@ -100,3 +100,11 @@ class Node:
 
 def of_kind(told: list[Send], kind: Kind) -> list[Send]:
     return [letter for letter in told if letter.kind is kind]
+
+
+def settled() -> Node:
+    """It has known b and c for a second."""
+    node = Node()
+    node.meet()
+    node.run(1.0)
+    return node

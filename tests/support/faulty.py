@@ -179,9 +179,9 @@ def _failover_always() -> None:
 
 
 def _frame_once() -> None:
-    from speaker.layer2 import Layer2
+    from ownership.announcing.answering import Answering
 
-    _nth(Layer2, "_read_arp")
+    _nth(Answering, "_answer")
 
 
 def _socket_once() -> None:
