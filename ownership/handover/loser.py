@@ -94,6 +94,11 @@ class Handover:
         item = self._yielding.get(ip)
         return frozenset() if item is None else frozenset(item.services)
 
+    def winner(self, ip: IPAddress) -> str | None:
+        """Name the node that the IP is being handed over to."""
+        item = self._yielding.get(ip)
+        return None if item is None else item.winner
+
     def pending(self) -> int:
         """Return how many IPs are being handed over."""
         return len(self._yielding)

@@ -604,14 +604,16 @@ class Succession:
                 self._announcer.loud(take.ip, now)
 
     def _hear(self, ip: IPAddress, ifindex: int, name: str | None, claim: Claim) -> None:
+        winner = self._handover.winner(ip)
         released = self._handover.heard(ip, ifindex, name)
         if not released and not self._handover.open(ip, ifindex):
             self._announcer.release(ip, ifindex)
         self._release(released)
         if released and claim.answer and not self._announcer.wants(ip):
-            # Who answered us has told nobody else: our clients believe us still.
+            # Who answered us has told nobody else, and may be no more than another heir: our
+            # clients believe us still.
             self._keep(self._stopped, ip, None)
-            self._tell_stopped(ip, name)
+            self._tell_stopped(ip, winner)
 
     def _release(self, released: Iterable[Yielded]) -> None:
         for item in released:

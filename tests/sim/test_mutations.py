@@ -285,6 +285,7 @@ def remembered_past_a_change(patch: pytest.MonkeyPatch) -> None:
         ("plan-edit", 1, loser_does_not_wait),
         ("plan-edit", 2, announced_before_elected),
         ("partition-2-3", 9, answers_are_announcements),
+        ("partition-2-2-2", 178, answers_are_announcements),
         ("rolling", 2, told_to_nobody),
         ("rolling", 1, remembered_past_a_change),
     ],

@@ -356,6 +356,21 @@ def test_whoever_owns_later_what_we_stopped_answering_for_is_told_so_some_times(
     assert [letter.to for letter in node.told(Kind.YOURS)] == [("c",)] * expected
 
 
+def test_who_is_told_is_the_winner_whoever_else_answered() -> None:
+    """Where three groups meet, another heir may answer before the owner does."""
+    node = meet_c(owning())
+    node.core.owner_gone("b")
+    node.gone.add("b")
+    node.core.moved("ns/a", VIP, "b", "a", node.now)
+    node.core.dead_heard("b", node.now)
+    assert [ask for _, ask in node.core.asks()] == [Ask(VIP, ETH0)]
+    node.core.heard(VIP, ETH0, MAC_C, node.now)
+    node.lost("b")
+    assert not node.answers()
+    node.run(0.05)
+    assert [letter.to for letter in node.told(Kind.YOURS)] == [("b",)]
+
+
 @pytest.mark.parametrize("answer", [True, False])
 def test_a_winner_that_only_answered_our_question_is_told_to_announce_itself(answer: bool) -> None:
     """As where a partition heals: the wire is asked for its IPs before gossip knows it again. Its
