@@ -11,7 +11,6 @@ from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients
 from ownership.announcing.frames import build
-from ownership.failover import Failover
 from ownership.ownership import Ownership
 from sim.kernel import read_arp
 from sim.site import LINK, Site
@@ -28,7 +27,6 @@ class Responder:
         site: Site,
         announcer: Announcer,
         clients: Clients,
-        failover: Failover | None,
         ownership: Ownership,
     ) -> None:
         self._site = site
@@ -36,7 +34,6 @@ class Responder:
         self._ips = frozenset(ip for plan in site.plans.values() for ip in plan.ips)
         self._announcer = announcer
         self._clients = clients
-        self._failover = failover
         self._ownership = ownership
         self._remembered: dict[bytes, bytes | DropReason] = {}
         self._remembered_at = 0
@@ -70,16 +67,13 @@ class Responder:
     def take_link(self, now: float) -> None:
         """Tell the cores of the link as it is."""
         self._announcer.set_interfaces({LINK: self._interface}, now)
-        if self._failover is not None:
-            self._failover.set_interfaces({LINK: self._interface}, now)
-        self._ownership.stir()
+        self._ownership.set_interfaces({LINK: self._interface}, now)
 
     # ---- frames
 
     def hear(self, now: float) -> None:
         """Note that somebody's frames have come in, before they are answered."""
-        if self._failover is not None:
-            self._failover.frames(LINK, now)
+        self._ownership.handle_frames(LINK, now)
 
     def answer(self, frame: bytes, now: float) -> bytes | DropReason:
         """Answer an ARP frame, or say why not."""
@@ -96,11 +90,10 @@ class Responder:
 
     def frames(self) -> list[bytes]:
         """Drain the frames to send: questions to old owners, and announcements."""
-        asks = [] if self._failover is None else self._failover.asks()
         own = self._site.address.ip
         frames = [
             request_to_client(self._mac, own, ask.ip, ask.mac)
-            for _, ask in asks
+            for _, ask in self._ownership.asks()
             if isinstance(ask.ip, IPv4Address)
         ]
         return frames + [build(announcement) for announcement in self._announcer.transmits()]
@@ -113,23 +106,23 @@ class Responder:
         ):
             self._overhear(heard, now)
             return DropReason.ANNOUNCEMENT
-        if heard is not None and heard.target_ip in self._ips and not self._is_node(heard):
-            self._clients.heard(
-                heard.target_ip, self._interface, heard.sender_ip, heard.sender_mac, now
-            )
+        if heard is not None and heard.target_ip in self._ips:
+            self._hear_question(heard, now)
         answer = respond(frame, self._mac, lambda ip: self._announcer.answers(ip, LINK))
         self._remembered[frame] = answer
         return answer
 
-    def _is_node(self, heard: ArpPacket) -> bool:
-        return self._failover is not None and self._failover.is_node(heard.sender_mac)
+    def _hear_question(self, heard: ArpPacket, now: float) -> None:
+        ip, asker, mac = heard.target_ip, heard.sender_ip, heard.sender_mac
+        if not self._ownership.is_node(mac):
+            self._clients.heard(ip, self._interface, asker, mac, now)
 
     def _overhear(self, heard: ArpPacket, now: float) -> None:
         if heard.sender_ip not in self._ips:
-            self._announcer.confirmed(heard.target_ip, LINK, heard.sender_ip, now)
+            self._ownership.handle_client(heard.target_ip, LINK, heard.sender_ip, now)
             return
-        if self._failover is None:
+        if self._site.failover_after is None:
             return
         if heard.sender_mac != self._mac:
-            self._failover.announced(heard.sender_ip, LINK, heard.sender_mac, now)
+            self._ownership.handle_announcement(heard.sender_ip, LINK, heard.sender_mac, now)
         self._ownership.stir()
