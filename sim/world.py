@@ -373,7 +373,7 @@ class World:
 
 
 class _Exit:
-    """The end of a speaker that was told to go: the steps of `Daemon._leave`, looked at often."""
+    """The end of a speaker that was told to go: the steps of `speaker.leaving`, looked at often."""
 
     def __init__(self, world: World, machine: Machine, process: Process) -> None:
         self._world = world

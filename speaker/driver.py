@@ -57,6 +57,8 @@ class Driver:
         log: Any,
     ) -> None:
         self.core = core
+        # See `layer2.Listener`: no methods, as an answer is to cost no call more.
+        self.frames, self.is_node = core.handle_frames, core.is_node
         self._layer2 = layer2 = parts.layer2
         self._peers = parts.peers
         self._configuration = parts.configuration
@@ -113,14 +115,6 @@ class Driver:
             # What waited meanwhile was asked of somebody who may not own anything any more.
             self._layer2.discard()
             self.wake()
-
-    def frames(self, ifindex: int, now: float) -> None:
-        """See `layer2.Listener`."""
-        self.core.handle_frames(ifindex, now)
-
-    def is_node(self, mac: bytes) -> bool:
-        """See `layer2.Listener`."""
-        return self.core.is_node(mac)
 
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """See `layer2.Listener`."""
