@@ -18,7 +18,17 @@ from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
 from ownership.handover.succession import Succession
-from ownership.io import Ask, Contest, EchoRequest, ForeignAnswer, Send
+from ownership.io import (
+    Ask,
+    Contested,
+    EchoRequest,
+    Filtered,
+    HandedOver,
+    HandingEvent,
+    PutOff,
+    Send,
+    TookQuietly,
+)
 from ownership.letters import letters
 from ownership.letters.courier import Letter
 from ownership.letters.letters import Hello, Kind, LetterError, Quiet
@@ -105,7 +115,6 @@ class Failover:
         self._strangers: frozenset[str] = frozenset()
         self._letters: list[Send] = []
         self._inherited: frozenset[str] = frozenset()
-        self._disturbed = False
         self._published = Flags.NONE
         self._refused: Counter[LetterRefusal] = Counter()
 
@@ -284,15 +293,6 @@ class Failover:
         """Return how many IPs wait for their winner; without `foreign`, for a Clarion only."""
         return self._succession.pending(foreign=foreign)
 
-    def disturbed(self) -> bool:
-        """Tell once whether a link of ours came back, so that contact holds it."""
-        disturbed, self._disturbed = self._disturbed, False
-        return disturbed
-
-    def handed_over(self) -> frozenset[str]:
-        """Drain the services of which this node has taken or given up an IP by itself."""
-        return self._succession.changed()
-
     @property
     def calling(self) -> bool:
         """Whether `calls` has something, which an echo alone may have brought about."""
@@ -302,27 +302,20 @@ class Failover:
         """Drain the addresses to exchange state with now: of those held dead that were heard."""
         return self._calls.drain()
 
-    def filtered(self) -> list[str]:
-        """Drain the names of nodes that answer no echo request any more though they live."""
+    def events(self) -> list[HandingEvent]:
+        """Drain what happened, in the order in which people are told."""
         names = sorted({key.who for key in self._liveness.filtered()})
         self._filtered += len(names)
-        return names
-
-    def quiet_takes(self) -> list[IPAddress]:
-        """Drain the IPs that are answered for from now on without being announced."""
-        return self._succession.quiet_takes()
-
-    def contests(self) -> list[tuple[Contest, bytes | None]]:
-        """Drain who keeps us from what is ours, with the MAC that answers for it if one does."""
-        return self._succession.contests()
-
-    def foreign_answers(self) -> list[ForeignAnswer]:
-        """Drain which kernels answer for IPs of ours without their speakers."""
-        return self._succession.foreign_answers()
-
-    def put_off(self) -> frozenset[IPAddress]:
-        """Drain the IPs that this node has won and does not announce now."""
-        return self._succession.put_off()
+        events: list[HandingEvent] = [Filtered(name) for name in names]
+        events += [TookQuietly(ip) for ip in self._succession.quiet_takes()]
+        for contest, mac in self._succession.contests():
+            events.append(Contested(contest.ip, contest.by, mac))
+        events += self._succession.foreign_answers()
+        if put_off := self._succession.put_off():
+            events.append(PutOff(put_off))
+        if services := self._succession.changed():
+            events.append(HandedOver(services))
+        return events
 
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
@@ -462,7 +455,6 @@ class Failover:
         for link in self._liveness.returned(now):
             self._contact.link_returned(link.ifindex, link.gap, now)
             self._succession.link_returned(now)
-            self._disturbed = True
 
     def _read(self, kind: Kind, letter: Letter, now: float) -> None:
         sender, payload = letter.sender, letter.payload

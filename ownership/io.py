@@ -12,6 +12,7 @@ from link.interface import Interface
 
 if TYPE_CHECKING:
     from ownership.letters.letters import Kind
+    from ownership.liveness.barred import Bars
 
 # ---- what the driver sends
 
@@ -194,5 +195,72 @@ class ForeignAnswer:
     node: str
 
 
-OwnershipEvent = Moved | Won | Lost | Failed | QuorumChanged | Held | Released
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """`ip` is ours, but `node` answers for it and does not let go; `mac` is that of the answer, 6
+    bytes, or None where none was heard."""
+
+    ip: IPAddress
+    node: str
+    mac: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class BarsChanged:
+    """Others may own than before, by their own word or by a verdict; from now on `after` counts."""
+
+    before: "Bars"
+    after: "Bars"
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """The node answers no echo request any more, though it lives."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class TookQuietly:
+    """`ip` is answered for from now on, but not announced."""
+
+    ip: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """These IPs were won and are not announced now: contested, or taken over without a word."""
+
+    ips: frozenset[IPAddress]
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Of each of these services an IP was taken up or given up, some time after the election."""
+
+    services: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A client has followed an IP to this node, so many seconds after it was first addressed."""
+
+    seconds: float
+
+
+HandingEvent = Filtered | TookQuietly | Contested | ForeignAnswer | PutOff | HandedOver
+"""What happens while IPs change hands."""
+
+OwnershipEvent = (
+    Moved
+    | Won
+    | Lost
+    | Failed
+    | QuorumChanged
+    | Held
+    | Released
+    | BarsChanged
+    | Confirmed
+    | HandingEvent
+)
 """What `Ownership.events` gives out."""

@@ -9,29 +9,37 @@ parts. Nothing calls back. A driver reads all that has arrived, settles, drains 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Protocol
 
-from gossip.io import Event, Exchanged, ExchangeFailed, Gone, Joined, NameConflict
+from gossip.io import Address, Event, Exchanged, ExchangeFailed, Gone, Joined, NameConflict
 from gossip.wire.messages import State
 from link.address import IPAddress
+from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
 from ownership.election.election import Election
 from ownership.election.quorum import Quorum
 from ownership.election.reconcile import Reconciler
+from ownership.handing import Handing
 from ownership.io import (
     Announce,
+    Ask,
+    BarsChanged,
+    Confirmed,
+    EchoRequest,
     Failed,
+    HoldReason,
     Lost,
     Move,
     Moved,
     OwnershipEvent,
     QuorumChanged,
     Released,
+    Send,
     Withdraw,
     Won,
 )
 from ownership.letters.courier import Letter
+from ownership.letters.mark import Flags
 from ownership.liveness.barred import Bars
 from ownership.liveness.roster import Peer
 from plan.planner import ips_of
@@ -42,48 +50,7 @@ Enough = Callable[[], bool]
 
 HASHES_AT_ONCE = 500
 """Digests between two such questions: half a millisecond."""
-
-
-class Handing(Protocol):
-    """Who has IPs change hands gently: `Failover`."""
-
-    @property
-    def calling(self) -> bool:
-        """Whether an exchange of state is wanted, which an echo alone may have brought about."""
-
-    def set_peers(self, peers: Iterable[Peer], now: float) -> None:
-        """See `Failover`; so are all that follow."""
-
-    def won(  # noqa: D102
-        self,
-        service: str,
-        ip: IPAddress,
-        interfaces: frozenset[str] | None,
-        previous: str | None,
-        now: float,
-    ) -> None: ...
-
-    def lost(  # noqa: D102
-        self, service: str, ip: IPAddress, winner: str | None, now: float, *, surely: bool = True
-    ) -> None: ...
-
-    def moved(  # noqa: D102
-        self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
-    ) -> None: ...
-
-    def withdraw(self, service: str, ip: IPAddress) -> None: ...  # noqa: D102
-
-    def unconfirmed(self, ifindex: int | None, now: float) -> None: ...  # noqa: D102
-
-    def leave(self, now: float) -> None: ...  # noqa: D102
-
-    def letter(self, letter: Letter, now: float) -> None: ...  # noqa: D102
-
-    def bars(self) -> Bars: ...  # noqa: D102
-
-    def deadline(self) -> float: ...  # noqa: D102
-
-    def handle_timeout(self, now: float) -> None: ...  # noqa: D102
+_NEVER = float("inf")
 
 
 class Ownership:
@@ -93,7 +60,7 @@ class Ownership:
         self, node: str, contact: Contact, announcer: Announcer, handing: Handing, quorum: Quorum
     ) -> None:
         """The parts are the driver's to make, with their settings."""
-        self._node = node
+        self.node = node
         self._contact = contact
         self._announcer = announcer
         self._handing = handing
@@ -150,6 +117,34 @@ class Ownership:
         self._unsettled = True
         self._handing.letter(letter, now)
 
+    def set_interfaces(self, interfaces: Mapping[int, Interface], now: float) -> None:
+        """Take the links that may answer, by index. The announcer has them by then."""
+        self._unsettled = True
+        self._handing.set_interfaces(interfaces, now)
+
+    def set_needed(self, names: frozenset[str] | None, now: float) -> None:
+        """Take the names of the links that services are announced on; None: on all."""
+        self._handing.set_needed(names, now)
+
+    def handle_frames(self, ifindex: int, now: float) -> None:
+        """Note that somebody's frames came in by the link: call this before they are answered."""
+        self._handing.frames(ifindex, now)
+
+    def handle_announcement(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        """Somebody else with this MAC announced a service IP on the link, or answered for it."""
+        self._handing.announced(ip, ifindex, mac, now)
+
+    def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> bool:
+        """A client answered our question from a service IP; true where it confirms a move."""
+        seconds = self._announcer.confirmed(ip, ifindex, client, now)
+        if seconds is not None:
+            self._events.append(Confirmed(seconds))
+        return seconds is not None
+
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
+        """Take an echo reply; false where nobody asked for it."""
+        return self._handing.echoed(ifindex, ip, token, now)
+
     def note(self, cause: str) -> None:
         """Say what began the next moves, where it is none of gossip's events."""
         self._cause = cause
@@ -187,6 +182,10 @@ class Ownership:
         self._unsettled = True
         self._handing.leave(now)
 
+    def withdraw_all(self) -> None:
+        """Answer for nothing from now on, without a word: this node ends."""
+        self._announcer.withdraw_all()
+
     # ---- what follows
 
     def handle_timeout(self, now: float) -> bool:
@@ -206,8 +205,7 @@ class Ownership:
         # Before anything is taken up: what nobody has confirmed is asked for on the wire first.
         for ifindex in self._contact.silences():
             self._handing.unconfirmed(ifindex, now)
-        self._bars = self._handing.bars()
-        self._election.set_bars(self._bars, "bars")
+        self._take_bars()
         self._elect(now, enough)
         self._reconcile(now, enough)
         if not self.busy:
@@ -215,11 +213,68 @@ class Ownership:
         self._announcer.handle_timeout(now)
 
     def events(self) -> list[OwnershipEvent]:
-        """Drain what was decided since the last call, in its order."""
+        """Drain what was decided since the last call, in its order, and then what came of it."""
         events, self._events = self._events, []
+        events += self._handing.events()
         return events
 
+    def asks(self) -> list[tuple[Interface, Ask]]:
+        """Drain the ARP requests or solicitations to send, each with its link."""
+        return self._handing.asks()
+
+    def echo_requests(self) -> list[EchoRequest]:
+        """Drain the echo requests to send."""
+        return self._handing.requests()
+
+    def letters(self) -> list[Send]:
+        """Drain the letters to send."""
+        return self._handing.letters()
+
+    def calls(self) -> list[Address]:
+        """Drain the addresses to exchange state with now: of those held dead that were heard."""
+        return self._handing.calls()
+
+    def seeks(self, now: float) -> bool:
+        """Tell whether to exchange state with any peers now; true once each time that is due."""
+        return self._contact.seeks(now)
+
     # ---- what is asked
+
+    def deadline(self) -> float:
+        """When the driver is to come next: with `tick` first, then `seeks` and `handle_timeout`,
+        and with `settle` where that `is_due`."""
+        return min(self._contact.deadline(), self.due())
+
+    def due(self) -> float:
+        """The same without the heartbeats of contact, which change nothing by themselves."""
+        return min(self._announcing_at(), self._handing.deadline())
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether `settle` is to be called now: contact, or who may own, has changed without
+        its having been looked at, or announcements are due."""
+        return self.disturbed or self._announcing_at() <= now
+
+    @property
+    def flags(self) -> Flags:
+        """What to publish in our Meta."""
+        return self._handing.flags
+
+    @property
+    def held(self) -> HoldReason | None:
+        """Why the whole process keeps quiet; None where it does not."""
+        return self._contact.held
+
+    def is_node(self, mac: bytes) -> bool:
+        """Tell whether this is the MAC of another node: it is no client."""
+        return self._handing.is_node(mac)
+
+    def handing_over(self, *, foreign: bool) -> int:
+        """Return how many IPs wait for their winner; without `foreign`, for a Clarion only."""
+        return self._handing.handing_over(foreign=foreign)
+
+    def unwitnessed(self) -> list[str]:
+        """Return the names of the links on which too few answer echo requests."""
+        return self._handing.unwitnessed()
 
     @property
     def wants_members(self) -> bool:
@@ -249,9 +304,17 @@ class Ownership:
     @property
     def stirred(self) -> bool:
         """The same, where news of contact and of who may own count too, which echoes may bring."""
-        if self.unsettled or self._contact.changes != self._contact_changes:
-            return True
-        return self._handing.calling or self.voided
+        return self.unsettled or self.disturbed or self.calling
+
+    @property
+    def calling(self) -> bool:
+        """Whether `calls` has something, which an echo alone may have brought about."""
+        return self._handing.calling
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether contact has changed, or who may own, since `settle` looked at it."""
+        return self._contact.changes != self._contact_changes or self.voided
 
     @property
     def voided(self) -> bool:
@@ -272,11 +335,19 @@ class Ownership:
         """Return a live view of what this node has taken up, by service."""
         return self._reconciler.announced()
 
+    def serves(self, ip: IPAddress, service: str) -> bool:
+        """Tell whether the IP is answered for somewhere on behalf of the service."""
+        return self._announcer.serves(ip, service)
+
     def lacking(self) -> int:
         """Return how many services have no majority of their nodes."""
         return self._quorum.lacking
 
     # ---- inside
+
+    def _announcing_at(self) -> float:
+        at = self._announcer.deadline()
+        return _NEVER if at is None else at
 
     def _put(self, service: str, plan: ServicePlan | None, reason: str) -> None:
         self._unsettled = True
@@ -286,6 +357,12 @@ class Ownership:
             self._plans.pop(service, None)
         else:
             self._plans[service] = plan
+
+    def _take_bars(self) -> None:
+        before, self._bars = self._bars, self._handing.bars()
+        if self._bars is not before and self._bars != before:
+            self._events.append(BarsChanged(before, self._bars))
+        self._election.set_bars(self._bars, "bars")
 
     def _elect(self, now: float, enough: Enough) -> None:
         while self.electing:
@@ -333,7 +410,7 @@ class Ownership:
         return due
 
     def _reconcile_one(self, service: str, reason: str, now: float) -> None:
-        mine = self._election.owner(service) == self._node
+        mine = self._election.owner(service) == self.node
         plan = self._plans.get(service)
         for action in self._reconciler.reconcile(service, plan, mine, reason):
             if isinstance(action, Announce):

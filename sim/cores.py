@@ -9,6 +9,7 @@ from ownership.announcing.clients import Clients
 from ownership.contact import LONGEST_GAP, Contact
 from ownership.election.quorum import Quorum
 from ownership.failover import Failover
+from ownership.handing import Handing
 from ownership.liveness.kernels import Timing
 from ownership.ownership import Ownership
 from plan.service import Withheld
@@ -24,8 +25,7 @@ BITE = 0.001
 
 
 class Cores:
-    """What a process of the speaker holds besides gossip; `failover` is None where nobody is
-    watched."""
+    """What a process of the speaker holds besides gossip: one core, and what it is made of."""
 
     def __init__(self, site: Site, rng: "Random", bites: "Random", now: float) -> None:
         """`bites` says when a bite of work is over, where the site wants any."""
@@ -33,19 +33,23 @@ class Cores:
         self.contact = Contact(now)
         clients = Clients()
         self.announcer = Announcer(self.contact, clients)
-        self.failover: Failover | None = None
+        handing: Handing = Unwatched(self.announcer)
         if site.failover_after is not None:
             timing = Timing.of(site.failover_after)
-            self.failover = Failover(site.node, timing, self.announcer, self.contact, rng, now)
-        handing = self.failover or Unwatched(self.announcer)
+            handing = Failover(site.node, timing, self.announcer, self.contact, rng, now)
         quorum = Quorum(site.quorum)
         self.ownership = Ownership(site.node, self.contact, self.announcer, handing, quorum)
-        self.responder = Responder(site, self.announcer, clients, self.failover, self.ownership)
+        self.responder = Responder(site, self.announcer, clients, self.ownership)
         for service, plan in site.plans.items():
             self.ownership.set_plan(service, plan, "configuration")
         self.responder.take_link(now)
         self._bites = bites
         self._seen = now
+
+    @property
+    def watched(self) -> bool:
+        """Whether others are watched; else only gossip says who lives."""
+        return self._site.failover_after is not None
 
     def set_candidates(self, nodes: frozenset[str]) -> None:
         """Take a configuration in which these nodes may own."""
@@ -73,8 +77,7 @@ class Cores:
 
     def echoed(self, ip: IPv4Address, token: bytes, now: float) -> None:
         """Take an echo reply that the kernel passed on."""
-        if self.failover is not None:
-            self.failover.echoed(LINK, ip, token, now)
+        self.ownership.handle_echo(LINK, ip, token, now)
 
     def enough(self) -> bool:
         """Say at random that a bite is over, as often as the run wants it."""

@@ -150,8 +150,7 @@ class Judge:
                 or not world.forwards(machine.identity.mac)
             ):
                 continue
-            failover = process.cores.failover
-            barred = failover is not None and failover.flags & BARRING
+            barred = process.cores.ownership.flags & BARRING
             if not barred and (world.admitted is None or node in world.admitted):
                 yield machine
 

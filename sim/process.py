@@ -12,7 +12,6 @@ from typing import Protocol
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure, UserMessage
 from gossip.swim import Swim
 from link.drop import DropReason
-from ownership.failover import Failover
 from ownership.io import Move, Moved
 from ownership.letters import mark
 from ownership.letters.courier import Courier, Letter
@@ -120,7 +119,7 @@ class Process:
         self.inbox = Inbox()
         self._outside = outside
         self._wake_at = float("inf")
-        self._gossip_due = self._announcer_due = self._failover_due = self._due = float("inf")
+        self._gossip_due = self._due = float("inf")
 
     # ---- in
 
@@ -208,8 +207,7 @@ class Process:
 
     def handing_over(self, *, foreign: bool) -> bool:
         """Tell whether IPs still wait for their heirs; without `foreign`, for Clarions."""
-        failover = self.cores.failover
-        return failover is not None and failover.handing_over(foreign=foreign) > 0
+        return self.cores.ownership.handing_over(foreign=foreign) > 0
 
     def wake(self, when: float, now: float) -> None:
         """Let the timers fire that are due; `when` is the time this was asked for."""
@@ -295,11 +293,10 @@ class Process:
     def _drain(self, now: float) -> None:
         clock = now + self.offset
         self._drain_gossip(clock)
-        self._failover_due = self._watch_deadline()
-        if self.cores.ownership.handle_timeout(clock):
+        ownership = self.cores.ownership
+        if ownership.handle_timeout(clock):
             self._send(clock)
-        due = min(self._announcer_due, self._failover_due)
-        if due <= clock or self.cores.stirred:
+        if ownership.due() <= clock or self.cores.stirred:
             self._settle(clock)
         deadline = self.swim.deadline()
         self._gossip_due = float("inf") if deadline is None else deadline
@@ -324,7 +321,7 @@ class Process:
         cores, ownership = self.cores, self.cores.ownership
         if ownership.wants_members:
             ownership.set_living(self.swim.live())
-            ownership.set_peers(self._peers() if cores.failover is not None else (), clock)
+            ownership.set_peers(self._peers() if cores.watched else (), clock)
         ownership.handle_timeout(clock)
         cores.settle(clock)
         for event in ownership.events():
@@ -338,24 +335,17 @@ class Process:
     def _send(self, clock: float) -> None:
         for frame in self.cores.responder.frames():
             self._outside.send_frame(frame)
-        due = self.cores.announcer.deadline()
-        self._announcer_due = float("inf") if due is None else due
-        self._failover_due = self._watch_deadline()
-        if self.cores.failover is not None:
-            self._watch(self.cores.failover, clock)
+        self._send_own(clock)
 
-    def _watch_deadline(self) -> float:
-        failover = self.cores.failover
-        return float("inf") if failover is None else failover.deadline()
-
-    def _watch(self, failover: Failover, clock: float) -> None:
-        """Send what the failover core wants sent, in an order that no hash of a set decides."""
-        for address in failover.calls():
+    def _send_own(self, clock: float) -> None:
+        """Send what the core wants sent, in an order that no hash of a set decides."""
+        core = self.cores.ownership
+        for address in core.calls():
             self.swim.call(address, clock)
-        for request in sorted(failover.requests(), key=lambda request: str(request.ip)):
+        for request in sorted(core.echo_requests(), key=lambda request: str(request.ip)):
             if isinstance(request.ip, IPv4Address):
                 self._outside.send_echo(request.ip, request.token)
-        for letter in sorted(failover.letters(), key=repr):
+        for letter in sorted(core.letters(), key=repr):
             about = self.swim.member(letter.about)
             its = None if about is None else mark.decode(about.meta)
             if about is None or its is None:
@@ -365,8 +355,8 @@ class Process:
                 self._courier.straight(*what)
             else:
                 self._courier.to(letter.to, *what)
-        if failover.flags != self._flags:
-            self._flags = failover.flags
+        if core.flags != self._flags:
+            self._flags = core.flags
             self.swim.set_meta(mark.encode(Mark(self._courier.start_id, self._flags)), clock)
         self._drain_gossip(clock)
 
@@ -380,7 +370,7 @@ class Process:
         return found
 
     def _schedule(self, now: float) -> None:
-        own = min(self._announcer_due, self._failover_due, self.cores.restless_at)
+        own = min(self.cores.ownership.due(), self.cores.restless_at)
         at = min(own, self._gossip_due)
         # A jumped clock rounds: never ask for the very instant in which nothing was due yet.
         self._due = max(at - self.offset, now + _SOON)

@@ -15,7 +15,6 @@ from ownership.announcing.answering import Answer, Answering
 from ownership.announcing.clients import Clients
 from ownership.announcing.family import IPV4
 from ownership.announcing.frames import build
-from ownership.failover import Failover
 from ownership.ownership import Ownership
 from sim.site import LINK, Site
 
@@ -28,12 +27,10 @@ class Responder:
         site: Site,
         announcer: Announcer,
         clients: Clients,
-        failover: Failover | None,
         ownership: Ownership,
     ) -> None:
         self._site = site
         self._announcer = announcer
-        self._failover = failover
         self._ownership = ownership
         self._answering = Answering(announcer, clients)
         self._answering.overhearer = self
@@ -69,16 +66,13 @@ class Responder:
         """Tell the cores of the link as it is."""
         self._answering.set_interfaces({LINK: self._interface}, frozenset({self._site.mac}))
         self._announcer.set_interfaces({LINK: self._interface}, now)
-        if self._failover is not None:
-            self._failover.set_interfaces({LINK: self._interface}, now)
-        self._ownership.stir()
+        self._ownership.set_interfaces({LINK: self._interface}, now)
 
     # ---- frames
 
     def hear(self, now: float) -> None:
         """Note that somebody's frames have come in, before they are answered."""
-        if self._failover is not None:
-            self._failover.frames(LINK, now)
+        self._ownership.handle_frames(LINK, now)
 
     def answer(self, frame: bytes, now: float) -> bytes | DropReason:
         """Answer an ARP frame, or say why not."""
@@ -90,23 +84,22 @@ class Responder:
 
     def frames(self) -> list[bytes]:
         """Drain the frames to send: questions to old owners, and announcements."""
-        asks = [] if self._failover is None else self._failover.asks()
-        frames = [IPV4.ask(self._interface, ask.ip, ask.mac) for _, ask in asks]
+        asks = [IPV4.ask(self._interface, ask.ip, ask.mac) for _, ask in self._ownership.asks()]
         announcements = [build(announcement) for announcement in self._announcer.transmits()]
-        return [frame for frame in frames if frame is not None] + announcements
+        return [frame for frame in asks if frame is not None] + announcements
 
     # ---- what is overheard
 
     def is_node(self, mac: bytes) -> bool:
         """See `answering.Overhearer`."""
-        return self._failover is not None and self._failover.is_node(mac)
+        return self._ownership.is_node(mac)
 
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """See `answering.Overhearer`."""
-        if self._failover is not None:
-            self._failover.announced(ip, ifindex, mac, now)
+        if self._site.failover_after is not None:
+            self._ownership.handle_announcement(ip, ifindex, mac, now)
             self._ownership.stir()
 
     def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         """See `answering.Overhearer`."""
-        self._announcer.confirmed(ip, ifindex, client, now)
+        self._ownership.handle_client(ip, ifindex, client, now)

@@ -3,11 +3,15 @@
 A run with watches has ten times as many events; what is studied at 1,000 nodes has no use for them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from gossip.io import Address
 from link.address import IPAddress
+from link.interface import Interface
 from ownership.announcing.announcer import Announcer
+from ownership.io import Ask, EchoRequest, HandingEvent, Send
 from ownership.letters.courier import Letter
+from ownership.letters.mark import Flags
 from ownership.liveness.barred import Bars
 from ownership.liveness.roster import Peer
 
@@ -18,9 +22,16 @@ class Unwatched:
     """What `Ownership` calls of a `Failover`, without one: as MetalLB's speaker does."""
 
     calling = False
+    flags = Flags.NONE
 
     def __init__(self, announcer: Announcer) -> None:
         self._announcer = announcer
+
+    def set_interfaces(self, interfaces: Mapping[int, Interface], now: float) -> None:
+        """No echo is sent by any."""
+
+    def set_needed(self, names: frozenset[str] | None, now: float) -> None:
+        """No link is missed."""
 
     def set_peers(self, peers: Iterable[Peer], now: float) -> None:
         """Nobody is watched."""
@@ -57,6 +68,20 @@ class Unwatched:
     def leave(self, now: float) -> None:
         """Gossip says it."""
 
+    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
+        """Nobody asked for it."""
+        return False
+
+    def frames(self, ifindex: int, now: float) -> None:
+        """Who is heard matters to nobody."""
+
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        """Nobody waits for it."""
+
+    def is_node(self, mac: bytes) -> bool:
+        """No MAC is known."""
+        return False
+
     def letter(self, letter: Letter, now: float) -> None:
         """None is read."""
 
@@ -70,3 +95,31 @@ class Unwatched:
 
     def handle_timeout(self, now: float) -> None:
         """Nothing is ever due."""
+
+    def handing_over(self, *, foreign: bool) -> int:
+        """None."""
+        return 0
+
+    def unwitnessed(self) -> list[str]:
+        """No link is watched."""
+        return []
+
+    def asks(self) -> list[tuple[Interface, Ask]]:
+        """None."""
+        return []
+
+    def requests(self) -> list[EchoRequest]:
+        """None."""
+        return []
+
+    def letters(self) -> list[Send]:
+        """None."""
+        return []
+
+    def calls(self) -> list[Address]:
+        """None."""
+        return []
+
+    def events(self) -> list[HandingEvent]:
+        """None."""
+        return []

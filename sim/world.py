@@ -373,7 +373,7 @@ class World:
 
 
 class _Exit:
-    """The end of a speaker that was told to go: the steps of `Daemon._leave`, looked at often."""
+    """The end of a speaker that was told to go: the steps of `speaker.leaving`, looked at often."""
 
     def __init__(self, world: World, machine: Machine, process: Process) -> None:
         self._world = world
@@ -392,7 +392,7 @@ class _Exit:
         self._within(HAND_OVER_WITHIN, busy, self._withdraw)
 
     def _withdraw(self) -> None:
-        self._process.cores.announcer.withdraw_all()
+        self._process.cores.ownership.withdraw_all()
         self._within(LEAVE_WITHIN, lambda: not self._process.swim.left, self._end)
 
     def _end(self) -> None:

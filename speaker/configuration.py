@@ -1,20 +1,23 @@
 """From snapshots of the source to the plans that are elected: in bites, and the filters first."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
+from ownership.election.quorum import Mode
+from ownership.io import Announce
 from ownership.ownership import Ownership
 from plan.planner import Planner, ips_of
+from plan.release import Options
 from plan.service import ServicePlan, Withheld
 from process import interpreter
 from process.later import JOBS_A_TURN
-from speaker.driver import links_needed
 from speaker.layer2 import Layer2
 from speaker.links import prepare
 from speaker.metrics.collector import Figures
+from speaker.settings import Settings
 from speaker.upkeep import Part, survive
 
 PLANS_A_TURN = 100
@@ -79,6 +82,10 @@ class Configuration:
         if service in self._planner.kept and self.snapshot is not None:
             self._planner.take(self.snapshot, (service,))
             self._plan_soon()
+
+    def nodes(self) -> frozenset[str]:
+        """Return the names of all nodes that the source knows."""
+        return frozenset(self.snapshot.nodes if self.snapshot else ())
 
     def close(self) -> None:
         """Plan no more."""
@@ -177,3 +184,27 @@ class Configuration:
         figures.config_stale = broken or bool(self._planner.kept)
         figures.problems.clear()
         figures.problems.update(problem.severity.value for problem in self._all_problems())
+
+
+def make_planner(settings: Settings, announced: Callable[[], Mapping[str, Announce]]) -> Planner:
+    """Make a planner of what the settings say; `announced` is what this node has taken up."""
+    options = Options(
+        own_node=settings.node_name,
+        lb_class=settings.lb_class,
+        ignore_exclude_lb=settings.ignore_exclude_lb,
+        release=settings.release,
+        gossips=settings.gossips,
+        addresses_from_annotations=settings.source is not None,
+        quorum=settings.quorum is not Mode.OFF,
+    )
+    return Planner(options, announced)
+
+
+def links_needed(choices: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+    """Unite the interfaces that services are announced on; None: all links."""
+    needed: set[str] = set()
+    for choice in choices:
+        if choice is None:
+            return None
+        needed |= choice
+    return frozenset(needed) if needed else None

@@ -1,133 +1,165 @@
-"""Drives the failover core: its clock, its echo sockets, its letters."""
+"""Drives the one core with its one timer: input, settle, drain, send, set the timer again.
+
+Everything that changes (a link, a plan, a member, contact) ends in `settle`, which brings
+announcements in line with what is known now. It runs once a turn of the loop, however many changes
+came. Echoes and letters are heeded at once: that sends what they ask for, and settles only where
+who may own has changed. The sockets are read dry before the core settles or lets a timer fire, so
+nothing that has arrived is overtaken, and nothing calls back into a core at work.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
-from ipaddress import ip_address
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from link.address import IPAddress
-from link.echo_socket import EchoSocket
-from ownership.announcing.announcer import Announcer
-from ownership.failover import Failover
-from ownership.io import EchoRequest, ForeignAnswer
+from link.interface import Interface
+from ownership.io import Failed, HandedOver, Lost, OwnershipEvent, Released
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.ownership import Ownership
+from process import interpreter
+from speaker.configuration import Configuration
+from speaker.echoes import Echoes
 from speaker.layer2 import Layer2
 from speaker.ring.peers import Peers
-from speaker.upkeep import RETRY, Part, survive
+from speaker.telling import Telling
+from speaker.upkeep import RETRY, Part, Retries, survive
+from speaker.vitals import Vitals
 
-_ECHO_HINT = "allow ICMP echo between nodes, or its failure is found by gossip alone, seconds later"
-FOREIGN_HINT = "there: sysctl net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"
-REPLIES_A_TURN = 64
+BITE = 0.001
+"""Seconds that one turn of the loop may spend on elections and changes."""
+SERVICE_RETRY = 5.0
+"""Seconds until a service of which announcing failed is tried again."""
 WORTH_A_TIMER = 0.005
 """Seconds by which a timer may be early; to set another costs less than a call in vain."""
-_ADDRESSES = 4_096
-_IDENTIFIER = 0xC7A1
-"""Echo identifier of all our requests; their random payload is what makes them ours."""
 
 
-class Witness:
-    """Owns the timer and the sockets; `on_change` is called when who may own may have changed."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a driver drives besides its core, or is told by, or tells."""
+
+    layer2: Layer2
+    peers: Peers
+    configuration: Configuration
+    telling: Telling
+    vitals: Vitals
+
+
+class Driver:
+    """Owns the timer and the echo sockets, and listens to layer 2."""
 
     def __init__(
         self,
-        core: Failover,
-        announcer: Announcer,
-        layer2: Layer2,
-        peers: Peers,
+        core: Ownership,
+        parts: Parts,
         clock: Callable[[], float],
-        on_change: Callable[[], None],
         log: Any,
     ) -> None:
         self.core = core
-        self._announcer = announcer
-        self._layer2 = layer2
-        self._peers = peers
+        # See `layer2.Listener`: no methods, as an answer is to cost no call more.
+        self.frames, self.is_node = core.handle_frames, core.is_node
+        self._layer2 = layer2 = parts.layer2
+        self._peers = parts.peers
+        self._configuration = parts.configuration
+        self._telling = parts.telling
+        self._vitals = parts.vitals
         self._clock = clock
-        self._on_change = on_change
         self._log = log
-        self._sockets: dict[tuple[int, int], EchoSocket] = {}
-        self._refused: set[tuple[int, int]] = set()
-        self._sequence = 0
+        self._echoes = Echoes(layer2.usable, core.handle_echo, self._heed_echoes, clock, log)
+        self._retries = Retries()
+        """By the name of a service."""
+        self._flags = Flags.NONE
+        self._waking = self._heeding = False
+        """What the loop has been asked to call, once."""
+        self._released = False
+        """Whether answers flow again somewhere, and what waited is not thrown away yet."""
+        self._undone = False
+        """Whether the last turn has failed; then the next is not before `_again_at`."""
+        self._again_at = float("-inf")
+        self._left = self._closed = False
+        self._settled = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
-        self._closed = False
-        self._settling = False
-        self._flags = Flags.NONE
-        self._bars = Bars()
-        self.on_confirmed: Callable[[float], None] = lambda seconds: None
-        """Called with the seconds that a client took to confirm its move."""
-        self.on_handed_over: Callable[[frozenset[str]], None] = lambda services: None
-        """Called with services of which an IP was taken or given up by itself."""
-        self.on_quiet: Callable[[IPAddress], None] = lambda ip: None
-        """Called with an IP that is answered for from now on, but not announced."""
-        self.on_foreign_answer: Callable[[ForeignAnswer], None] = lambda answer: None
-        """Called where another node's kernel answers for an IP of ours, but not its speaker."""
-        self.on_put_off: Callable[[frozenset[IPAddress]], None] = lambda ips: None
-        """Called with IPs that are contested, or taken over without a word."""
-        self.on_void: Callable[[], None] = lambda: None
-        """Called where an echo has changed who may own, before the next frame is read."""
+        self._not_before = float("-inf")
+        """When watches and takeovers may be tried again that have failed and are due still."""
 
     def close(self) -> None:
-        """Stop, and close the sockets."""
+        """Stop, and close the echo sockets."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._closed = True
-        for key in list(self._sockets):
-            self._close(key)
+        self._echoes.close()
 
     # ---- what comes in
 
-    def take_links(self) -> None:
-        """The node's links have changed."""
+    def handle_links(self, interfaces: Mapping[int, Interface], own_macs: Container[bytes]) -> None:
+        """Take the node's links. Raises PermissionError where CAP_NET_RAW is missing."""
+        self._layer2.set_interfaces(interfaces, own_macs)
         usable = self._layer2.usable()
-        for key in [key for key in self._sockets if key[0] not in usable]:
-            self._close(key)
-        self._refused.clear()
+        self._echoes.set_interfaces(usable)
         self.core.set_interfaces(usable, self._clock())
-        self.settle()
+        self._heed()
+        announced = self.core.announced().values()
+        self._telling.publish([item.service for item in announced if item.interfaces is not None])
+        self.wake()
 
-    def letter(self, letter: Letter) -> None:
-        """A letter has arrived."""
-        self.core.letter(letter, self._clock())
-        self.settle()
+    def handle_letter(self, letter: Letter) -> None:
+        """Take a letter."""
+        self.core.handle_letter(letter, self._clock())
+        self._heed()
 
-    def frames(self, ifindex: int, now: float) -> None:
-        """See `layer2.Listener`."""
-        self.core.frames(ifindex, now)
-
-    def is_node(self, mac: bytes) -> bool:
-        """See `layer2.Listener`."""
-        return self.core.is_node(mac)
+    def tick(self, now: float) -> None:
+        """Note that the process runs; before frames are read that have waited for it."""
+        if self.core.tick(now):
+            # What waited meanwhile was asked of somebody who may not own anything any more.
+            self._layer2.discard()
+            self.wake()
 
     def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
         """See `layer2.Listener`."""
-        self.core.announced(ip, ifindex, mac, now)
+        self.core.handle_announcement(ip, ifindex, mac, now)
         # Where a node died all its heirs announce at once: then one turn reads many of them.
-        if not self._settling:
-            self._settling = True
-            asyncio.get_running_loop().call_soon(self._settle_once)
+        self._heed_soon()
 
     def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         """See `layer2.Listener`."""
-        seconds = self._announcer.confirmed(ip, ifindex, client, now)
-        if seconds is not None:
-            self.on_confirmed(seconds)
+        if self.core.handle_client(ip, ifindex, client, now):
+            self._heed_soon()
 
-    def read_dry(self) -> None:
-        """Read the echo replies that wait: after a stall they are there, and nobody is late."""
-        for (ifindex, _), used in list(self._sockets.items()):
-            self._read(ifindex, used)
+    def _heed_echoes(self) -> None:
+        self._guard(self._look_at_echoes)
 
-    # ---- what goes out
+    def _look_at_echoes(self) -> None:
+        # Thirty answers a second change nothing as a rule: then all that may change is the timer.
+        if self.core.voided:
+            # Who was taken for gone answers again: what is asked next may be its to answer.
+            self._pass_on(self._clock())
+            self.settle()
+        elif self.core.calling or self.core.disturbed:
+            self._heed()
+        else:
+            self._schedule()
 
-    def _settle_once(self) -> None:
-        self._settling = False
-        self._try(self.settle)
+    # ---- the light half of a turn: what is due at once, without a look at the services
 
-    def _try(self, call: Callable[[], None]) -> None:
+    def _heed_soon(self) -> None:
+        if not self._heeding:
+            self._heeding = True
+            asyncio.get_running_loop().call_soon(self._heed_once)
+
+    def _heed_once(self) -> None:
+        self._heeding = False
+        self._guard(self._heed)
+
+    def _heed(self) -> None:
+        """Send what has come of an input, and wake where the services have to be looked at."""
+        self._pass_on(self._clock())
+        if self.core.disturbed:
+            self.wake()
+        self._schedule()
+
+    def _guard(self, call: Callable[[], None]) -> None:
         """Call, and have the timer come again whatever it raises: no watch may end."""
         if self._closed:
             return
@@ -135,161 +167,191 @@ class Witness:
             call()
         except Exception as error:
             survive(Part.FAILOVER, error)
+            self._not_before = self._clock() + RETRY
             if self._timer is None:
-                self._set_timer(self._clock() + RETRY)
+                self._set_timer(self._not_before)
+
+    # ---- a turn
+
+    def wake(self) -> None:
+        """Have all that is known brought in line, once in this turn of the loop."""
+        if not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self.settle)
 
     def settle(self) -> None:
-        """Send what the core wants sent, publish our flags, and ask for the next call."""
+        """Do it now, or as much of it as one bite takes."""
+        self._waking = False
+        if self._left or self._closed:
+            return
+        self._undone = False
+        try:
+            self._turn(self._clock())
+        except Exception as error:
+            survive(Part.TURN, error)
+            self._undone, self._again_at = True, self._clock() + RETRY
+            self._schedule()
+        finally:
+            self._settled.set()
+
+    def _turn(self, now: float) -> None:
+        self.tick(now)
+        self._seek(now)
+        self._take_members(now)
+        # What waits was sent before what follows from all that is known: to whoever owned till now.
+        self._layer2.read_dry()
+        self._echoes.read_dry()
+        # In a storm of questions the reading takes as long as a bite, which is not to shrink by it.
+        until = self._clock() + BITE
+        self.core.settle(now, lambda: self._clock() >= until)
+        self._pass_on(now)
+        self._layer2.flush()
+        if self._released:
+            # What waited was asked before our announcement, so of whoever owned meanwhile.
+            self._released = False
+            self._layer2.discard()
+        self._vitals.note()
+        self._schedule()
+        if self.core.busy:
+            interpreter.tidy()
+            self.wake()
+        elif self._vitals.ready:
+            self._telling.settled()
+
+    def _seek(self, now: float) -> None:
+        if self.core.seeks(now):
+            self._peers.exchange()
+
+    def _take_members(self, now: float) -> None:
+        living = self._peers.live()
+        if living is None:
+            # Without gossip whoever there is counts as alive.
+            living = self._configuration.nodes() | {self.core.node}
+        self.core.set_living(living)
+        if self.core.wants_members:
+            self.core.set_peers(self._peers.others(), now)
+
+    # ---- what goes out
+
+    def _pass_on(self, now: float) -> None:
+        """Tell what was decided, and send what is to be sent now."""
+        for event in self.core.events():
+            try:
+                self._heed_event(event)
+                self._telling.tell(event, now)
+            except Exception as error:
+                survive(Part.SERVICE, error)
+        self._send()
+
+    def _heed_event(self, event: OwnershipEvent) -> None:
+        match event:
+            case Released():
+                self._released = True
+            case HandedOver():
+                self.wake()
+            case Lost(action):
+                self._configuration.given_up(action.service)
+            case Failed(service, reason, error):
+                survive(Part.SERVICE, error, service=service)
+                self._retries.later(service, SERVICE_RETRY, self._look_again, service, reason)
+
+    def _send(self) -> None:
         for interface, ask in self.core.asks():
             self._layer2.ask(ask.ip, interface.index, ask.mac)
-        for request in self.core.requests():
-            self._request(request)
+        for request in self.core.echo_requests():
+            self._echoes.send(request)
         for letter in self.core.letters():
             self._peers.send(letter)
         for address in self.core.calls():
             self._peers.call(address)
-        self._tell()
         if self.core.flags != self._flags:
             self._flags = self.core.flags
-            self._log.info("flags", flags=_names(self._flags))
+            self._log.info("flags", flags=[flag.name.lower() for flag in self._flags if flag.name])
             self._peers.set_flags(self._flags)
-        before, self._bars = self._bars, self.core.bars()
-        if self._bars != before:
-            self._report(before)
-            self._on_change()
-        if put_off := self.core.put_off():
-            self.on_put_off(put_off)
-        if services := self.core.handed_over():
-            self.on_handed_over(services)
-            self._on_change()
-        self._heed_links()
-        self._schedule()
 
-    def _tell(self) -> None:
-        """Log what keeps us from an IP, and who answers no echo request though it lives."""
-        for name in self.core.filtered():
-            self._log.warning("echo_filtered", node=name, hint=_ECHO_HINT)
-        for ip in self.core.quiet_takes():
-            self.on_quiet(ip)
-        for contest, mac in self.core.contests():
-            answered = mac.hex(":") if mac else None
-            self._log.warning("contested", ip=str(contest.ip), node=contest.by, mac=answered)
-        for foreign in self.core.foreign_answers():
-            ip_text = str(foreign.ip)
-            self._log.warning("foreign_answer", ip=ip_text, node=foreign.node, hint=FOREIGN_HINT)
-            self.on_foreign_answer(foreign)
+    def _look_again(self, service: str, reason: str) -> None:
+        self.core.look_again(service, reason)
+        self.wake()
 
-    def _heed_links(self) -> None:
-        """A link that came back is held: the daemon has to seek contact."""
-        if self.core.disturbed():
-            self._on_change()
+    # ---- the end
 
-    def _report(self, before: Bars) -> None:
-        bars = self._bars
-        for subject in bars.links - before.links:
-            self._log.warning("verdict", node=subject.node, link=subject.link, state="gone")
-        for subject in before.links - bars.links:
-            self._log.info("verdict", node=subject.node, link=subject.link, state="void")
-        for node in bars.nodes - before.nodes:
-            self._log.warning("barred", node=node)
-        for node in before.nodes - bars.nodes:
-            self._log.info("not_barred", node=node)
+    def leave(self) -> None:
+        """Let others own what is ours; `handed_over` says when they do."""
+        self.core.leave(self._clock())
+        self._pass_on(self._clock())
+        self.settle()
 
-    def _request(self, request: EchoRequest) -> None:
-        used = self._socket(request.ifindex, request.ip.version)
-        if used is not None:
-            self._sequence = (self._sequence + 1) & 0xFFFF
-            used.send(_write_ip(request.ip), _IDENTIFIER, self._sequence, request.token)
+    def members_left(self) -> None:
+        """We leave gossip from now on: look at the others once more."""
+        self.core.members_changed()
+        self.settle()
 
-    def _socket(self, ifindex: int, version: int) -> EchoSocket | None:
-        key = ifindex, version
-        if key not in self._sockets and key not in self._refused:
-            interface = self._layer2.usable().get(ifindex)
-            if interface is None:
-                return None
-            try:
-                opened = self._sockets[key] = EchoSocket(interface.name, version)
-            except OSError as error:
-                self._refused.add(key)
-                self._log.warning("echo", interface=interface.name, error=str(error))
-                return None
-            loop = asyncio.get_running_loop()
-            loop.add_reader(opened.fileno(), partial(self._readable, ifindex, opened))
-        return self._sockets.get(key)
+    async def handed_over(self, *, foreign: bool) -> None:
+        """Wait until the winners of all our IPs were heard; without `foreign`, Clarions alone."""
+        while self.core.unfinished or self.core.handing_over(foreign=foreign):
+            self._settled.clear()
+            await self._settled.wait()
 
-    def _close(self, key: tuple[int, int]) -> None:
-        used = self._sockets.pop(key)
-        asyncio.get_running_loop().remove_reader(used.fileno())
-        used.close()
-
-    def _readable(self, ifindex: int, used: EchoSocket) -> None:
-        self._read(ifindex, used)
-        self._try(self._heed_replies)
-
-    def _heed_replies(self) -> None:
-        # Thirty answers a second change nothing as a rule: then all that may change is the timer.
-        if self.core.bars() != self._bars:
-            # Who was taken for gone answers again: what is asked next may be its to answer.
-            self.settle()
-            self.on_void()
-        elif self.core.calling:
-            self.settle()
-        else:
-            self._heed_links()
-            self._schedule()
-
-    def _read(self, ifindex: int, used: EchoSocket) -> None:
-        now = self._clock()
-        try:
-            for source, reply in used.receive(REPLIES_A_TURN):
-                if reply.identifier == _IDENTIFIER:
-                    self.core.echoed(ifindex, _read_ip(source), reply.payload, now)
-        except Exception as error:
-            # Anybody can send a reply. What waits behind it is read next.
-            survive(Part.ECHOES, error)
+    def withdraw_everything(self) -> None:
+        """Answer for nothing, and decide nothing any more."""
+        self._left = True
+        self.core.withdraw_all()
 
     # ---- the timer
 
     def _schedule(self) -> None:
         # What is due at once has a time of its own too: the next look finds its timer set.
-        at = max(self.core.deadline(), self._clock())
+        now, due = self._clock(), min(self.core.deadline(), self._vitals.beats_at)
+        at = max(due, self._not_before, now)
+        if self._undone:
+            # What that turn was to do may be due all the time.
+            at = max(min(at, self._again_at), now + WORTH_A_TIMER)
         if self._timer is not None:
             if self._timer_at <= at < self._timer_at + WORTH_A_TIMER:
                 return
             self._timer.cancel()
-            self._timer = None
-        if at < float("inf") and not self._closed:
-            self._set_timer(at)
+        self._set_timer(at)
 
     def _set_timer(self, at: float) -> None:
-        self._timer_at = at
+        if self._closed:
+            return
+        # What was due already is not late by that: the loop is judged by what it was asked for.
+        now = self._clock()
+        self._timer_at = max(at, now)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(0.0, at - self._clock()), self._on_timer)
+        self._timer = loop.call_later(self._timer_at - now, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer, self._timer_at = None, float("inf")
-        self._try(self._fire)
+        self._timer = None
+        if self._closed:
+            return
+        try:
+            self._fire(self._clock())
+        except Exception as error:
+            survive(Part.TIMER, error)
+        finally:
+            # It is what everything else is woken by.
+            if self._timer is None:
+                self._set_timer(self._clock() + RETRY)
 
-    def _fire(self) -> None:
-        self.read_dry()
-        self.core.handle_timeout(self._clock())
-        self.settle()
+    def _fire(self, now: float) -> None:
+        """Look up first: mostly a heartbeat of contact, or an echo request, is all that was due."""
+        self._vitals.beat(now, now - self._timer_at)
+        self.tick(now)
+        self._seek(now)
+        self._guard(self._handle_due)
+        if self._wants_a_turn(self._clock()):
+            self.settle()
+        else:
+            self._schedule()
 
+    def _wants_a_turn(self, now: float) -> bool:
+        return now >= self._again_at if self._undone else self.core.is_due(now)
 
-# The same few addresses thirty times a second.
-_read_ip = lru_cache(maxsize=_ADDRESSES)(ip_address)
-_write_ip = lru_cache(maxsize=_ADDRESSES)(str)
-
-
-def _names(flags: Flags) -> list[str]:
-    return [flag.name.lower() for flag in flags if flag.name]
-
-
-def links_needed(choices: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
-    """Unite the interfaces that services are announced on; None: all links."""
-    needed: set[str] = set()
-    for choice in choices:
-        if choice is None:
-            return None
-        needed |= choice
-    return frozenset(needed) if needed else None
+    def _handle_due(self) -> None:
+        now = self._clock()
+        if self.core.wants_members:
+            self._take_members(now)
+        self._echoes.read_dry()
+        if self.core.handle_timeout(self._clock()):
+            self._pass_on(now)

@@ -20,7 +20,7 @@ from gossip.io import (
 )
 from ownership.ownership import Ownership
 from process.logs import Sparing
-from speaker.driver import Witness
+from speaker.driver import Driver
 from speaker.ring.peers import Peers, describe
 
 MOST_PEERS = 256
@@ -36,15 +36,13 @@ class Members:
         self,
         peers: Peers,
         ownership: Ownership,
-        witness: Witness,
-        wake: Callable[[], None],
+        driver: Driver,
         clock: Callable[[], float],
         log: Any,
     ) -> None:
         self._peers = peers
         self._ownership = ownership
-        self._witness = witness
-        self._wake = wake
+        self._driver = driver
         self._clock = clock
         self._log = log
         self._sparing = Sparing(clock)
@@ -56,10 +54,10 @@ class Members:
         if isinstance(event, UserMessage):
             letter = self._peers.take(event.data)
             if letter is not None:
-                self._witness.letter(letter)
+                self._driver.handle_letter(letter)
             return
         self._ownership.handle_gossip(event, self._clock())
-        self._wake()
+        self._driver.wake()
         self._on_member(event)
 
     def _on_member(self, event: Event) -> None:

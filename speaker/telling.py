@@ -4,20 +4,44 @@ Told are deeds, not decisions: an IP that was won may be contested, quiet, or wi
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from link.address import IPAddress
-from ownership.announcing.announcer import Announcer
 from ownership.announcing.decisions import Decisions
-from ownership.io import Announce, ForeignAnswer, Move, Withdraw
+from ownership.io import (
+    Announce,
+    BarsChanged,
+    Confirmed,
+    Contested,
+    Filtered,
+    ForeignAnswer,
+    HandedOver,
+    Held,
+    Lost,
+    Move,
+    Moved,
+    OwnershipEvent,
+    PutOff,
+    QuorumChanged,
+    Released,
+    TookQuietly,
+    Withdraw,
+    Won,
+)
+from ownership.liveness.barred import Bars
+from ownership.ownership import Ownership
 from process.later import Later
 from speaker.cluster.status import where
 from speaker.layer2 import Layer2
+from speaker.metrics.collector import Instruments
 
 if TYPE_CHECKING:
     from speaker.cluster.cluster import Cluster
+
+_ECHO_HINT = "allow ICMP echo between nodes, or its failure is found by gossip alone, seconds later"
+FOREIGN_HINT = "there: sysctl net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2"
 
 
 class Telling:
@@ -25,48 +49,74 @@ class Telling:
 
     def __init__(
         self,
-        node: str,
-        clock: Callable[[], float],
-        announced: Mapping[str, Announce],
-        announcer: Announcer,
+        core: Ownership,
         layer2: Layer2,
         later: Later,
+        instruments: Instruments,
+        cluster: "Cluster | None",
+        clock: Callable[[], float],
         log: Any,
     ) -> None:
-        self.cluster: Cluster | None = None
-        self.on_taken: Callable[[float], None] = lambda seconds: None
-        """Called with the seconds from a decision to the first frame."""
-        self._node = node
+        self._node = core.node
         self._clock = clock
-        self._announced = announced
-        self._announcer = announcer
+        self._announced = core.announced()
+        self._serves = core.serves
         self._layer2 = layer2
         self._later = later
+        self._instruments = instruments
+        self._cluster = cluster
         self._log = log
         self._decisions = Decisions()
         self._unassigned: set[str] = set()
         """Services that this node has won, and of which the cluster is not told so yet."""
 
+    def tell(self, event: OwnershipEvent, now: float) -> None:
+        """Tell of one thing that the core has decided, or that has come of it."""
+        match event:
+            case Moved(move, ips):
+                self._instruments.moves[move.reason] += 1
+                self._moved(move, ips)
+            case Won(action):
+                self._won(action, now)
+                self.publish([action.service])
+            case Lost(action):
+                self._lost(action)
+                self.publish([action.service])
+            case HandedOver(services):
+                self.publish(services)
+            case TookQuietly(ip):
+                self._quiet(ip)
+            case PutOff(ips):
+                # Somebody else answers, or their clients are well served.
+                self._decisions.put_off(ips)
+            case Confirmed(seconds):
+                self._instruments.confirmed.observe(seconds)
+            case ForeignAnswer(ip, node):
+                self._log.warning("foreign_answer", ip=str(ip), node=node, hint=FOREIGN_HINT)
+                self._foreign_answer(ip, node)
+            case _:
+                self._line_of(event)
+
     # ---- what was decided
 
-    def moved(self, move: Move, ips: Iterable[IPAddress]) -> None:
+    def _moved(self, move: Move, ips: Iterable[IPAddress]) -> None:
         """The election has given a service to another node, as far as this node knows."""
         owners = {"owner": move.after, "previous": move.before}
         self._lines("leader", move.service, ips, reason=move.reason, **owners)
 
-    def won(self, action: Announce, now: float) -> None:
+    def _won(self, action: Announce, now: float) -> None:
         """This node is to announce a service."""
         for ip in action.ips:
             self._decisions.decided(ip, action.service, action.reason, now)
-        if self.cluster is not None:
+        if self._cluster is not None:
             self._unassigned.add(action.service)
         if action.interfaces is not None and not action.interfaces & self._layer2.names():
             wanted = sorted(action.interfaces)
             self._log.warning("announce_failed", service=action.service, interfaces=wanted)
-            if self.cluster is not None:
-                self.cluster.failed(action.service, str(action.ips[0]), wanted)
+            if self._cluster is not None:
+                self._cluster.failed(action.service, str(action.ips[0]), wanted)
 
-    def lost(self, action: Withdraw) -> None:
+    def _lost(self, action: Withdraw) -> None:
         """This node is to announce it no more."""
         self._unassigned.discard(action.service)
         self._decisions.forget(action.ips)
@@ -85,40 +135,71 @@ class Telling:
         if announced is None:
             return
         if announced.seconds is not None:
-            self._later.add(partial(self.on_taken, announced.seconds))
+            self._later.add(partial(self._instruments.takeover.observe, announced.seconds))
         for service, reason in announced.reasons.items():
             self._lines("announce", service, (ip,), reason=reason)
 
-    def quiet(self, ip: IPAddress) -> None:
+    def _quiet(self, ip: IPAddress) -> None:
         """The IP is answered for from now on, but not announced."""
         for service, reason in self._decisions.reasons(ip).items():
             self._lines("announce", service, (ip,), reason=reason, quiet=True)
 
-    def put_off(self, ips: Iterable[IPAddress]) -> None:
-        """These are not announced now: somebody else answers, or their clients are well served."""
-        self._decisions.put_off(ips)
-
-    def foreign_answer(self, answer: ForeignAnswer) -> None:
+    def _foreign_answer(self, ip: IPAddress, node: str) -> None:
         """Tell the services of the IP which setting of which node is wrong."""
-        if self.cluster is None:
+        if self._cluster is None:
             return
         for service, item in list(self._announced.items()):
-            if answer.ip in item.ips:
-                self.cluster.foreign_answer(service, str(answer.ip), answer.node)
+            if ip in item.ips:
+                self._cluster.foreign_answer(service, str(ip), node)
+
+    def settled(self) -> None:
+        """What is not announced now is not ours."""
+        if self._cluster is not None:
+            self._cluster.settled()
 
     def publish(self, services: Iterable[str]) -> None:
         """Tell the cluster where these services are announced now, as far as it is true."""
-        if self.cluster is None:
+        if self._cluster is None:
             return
         names = self._layer2.names()
         for service in services:
-            interfaces = where(self._announced.get(service), self._announcer.serves, names)
-            self.cluster.changed(service, interfaces)
+            interfaces = where(self._announced.get(service), self._serves, names)
+            self._cluster.changed(service, interfaces)
             if interfaces is not None and service in self._unassigned:
                 self._unassigned.discard(service)
-                self.cluster.assigned(service)
+                self._cluster.assigned(service)
 
     # ---- inside
+
+    def _line_of(self, event: OwnershipEvent) -> None:
+        """Log what is told to people alone: what keeps us from an IP, and who may own none."""
+        match event:
+            case QuorumChanged(changed, lacking):
+                self._log.warning("quorum", changed=changed, lacking=lacking)
+            case Held(reason, gap=gap):
+                self._log.info("contact", state="held", reason=reason, gap=round(gap, 3))
+            case Released(reason, by=by, waited=waited):
+                waited = round(waited, 3)
+                self._log.info("contact", state="made", reason=reason, by=by, waited=waited)
+            case Contested(ip, node, mac):
+                answered = mac.hex(":") if mac else None
+                self._log.warning("contested", ip=str(ip), node=node, mac=answered)
+            case Filtered(node):
+                self._log.warning("echo_filtered", node=node, hint=_ECHO_HINT)
+            case BarsChanged(before, after):
+                self._bars_changed(before, after)
+            case _:
+                pass
+
+    def _bars_changed(self, before: Bars, after: Bars) -> None:
+        for subject in after.links - before.links:
+            self._log.warning("verdict", node=subject.node, link=subject.link, state="gone")
+        for subject in before.links - after.links:
+            self._log.info("verdict", node=subject.node, link=subject.link, state="void")
+        for node in after.nodes - before.nodes:
+            self._log.warning("barred", node=node)
+        for node in before.nodes - after.nodes:
+            self._log.info("not_barred", node=node)
 
     def _lines(self, event: str, service: str, ips: Iterable[IPAddress], **fields: Any) -> None:
         """Log one line an IP."""

@@ -316,11 +316,12 @@ class SpeakerCollector(Collector):
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """The histograms that the loop itself observes."""
+    """The histograms that the loop itself observes, and how often services moved, by reason."""
 
     takeover: Histogram
     confirmed: Histogram
     lag: Histogram
+    moves: Counter[str]
 
 
 def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
@@ -347,4 +348,4 @@ def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
         buckets=_LAG_BUCKETS,
         registry=registry,
     )
-    return registry, Instruments(takeover, confirmed, lag)
+    return registry, Instruments(takeover, confirmed, lag, figures.moves)

@@ -13,15 +13,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 from arp import gratuitous
 from link.address import IPAddress
 from link.packet_socket import PacketSocket
 from ownership.announcing.answering import Answer
 from ownership.announcing.family import IPV4
+from ownership.failover import Failover
 from ownership.io import Announcement, Form, Moved, OwnershipEvent
 from speaker import cli
-from speaker.daemon import Daemon
+from speaker.driver import Driver
 from speaker.layer2 import Layer2
 
 CHATTER = 0.05
@@ -29,7 +31,7 @@ THEFTS, BETWEEN_THEFTS = 3, 0.1
 GATEWAY = "10.77.0.2"
 
 _answer, _announce, _take = Layer2._answer, Layer2._announce, Layer2.set_service_ips
-_tell_of = Daemon._tell_of
+_heed_event = Driver._heed_event
 
 
 def swap(method: str, function: Callable[..., None], owner: type = Layer2) -> None:
@@ -69,15 +71,15 @@ def thief() -> None:
         if left > 1:
             asyncio.get_running_loop().call_later(BETWEEN_THEFTS, steal, wire, left - 1)
 
-    def tell_of(daemon: Daemon, event: OwnershipEvent, now: float) -> None:
-        _tell_of(daemon, event, now)
-        if isinstance(event, Moved) and event.move.after == daemon._settings.node_name:
-            previous = event.move.before
+    def heed_event(driver: Driver, event: OwnershipEvent) -> None:
+        _heed_event(driver, event)
+        if isinstance(event, Moved) and event.move.after == driver.core.node:
+            previous, failover = event.move.before, driver.core._handing
             # While a cluster starts, IPs move between the living.
-            if previous is not None and daemon._failover.lost_its_owner(previous):
-                steal(daemon._layer2, THEFTS)
+            if previous is not None and cast(Failover, failover).lost_its_owner(previous):
+                steal(driver._layer2, THEFTS)
 
-    swap("_tell_of", tell_of, Daemon)
+    swap("_heed_event", heed_event, Driver)
 
 
 def chatty() -> None:

@@ -22,7 +22,7 @@ from failover_node import (
 )
 from gossip.wire.messages import State
 from ownership.failover import HELLO_REFRESH, HELLO_RETRY, LetterRefusal
-from ownership.io import Send
+from ownership.io import HandedOver, Send
 from ownership.letters import letters
 from ownership.letters.courier import MAX_PAYLOAD
 from ownership.letters.letters import Hello, Kind, PeerLink
@@ -140,7 +140,7 @@ def test_an_owner_gone_by_the_fast_verdict_is_inherited_from_by_asking() -> None
     assert not node.answers()
     node.run(0.1)
     assert node.answers()
-    assert node.core.handed_over()
+    assert node.happened(HandedOver)
 
 
 def test_a_beat_and_no_announcement_proves_that_a_process_runs() -> None:

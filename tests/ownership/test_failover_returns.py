@@ -22,7 +22,7 @@ from failover_node import (
 from gossip.wire.messages import State
 from ownership.failover import PLAN_GRACE, TIDY
 from ownership.handover.heir import ASKS_AT_ONCE
-from ownership.io import Send
+from ownership.io import Contested, Filtered, ForeignAnswer, HandedOver, Send, TookQuietly
 from ownership.letters import letters
 from ownership.letters.letters import Hello, Kind, PeerLink, Quiet
 from ownership.letters.mark import Flags
@@ -166,7 +166,7 @@ def test_in_a_cut_of_gossip_that_outlasts_its_memory_who_answers_keeps_its_ip() 
         node.asked.clear()
     assert not node.answers()
     assert node.core.stats().contested == 1
-    assert node.core.contests()[0][1] == LINK_B.mac
+    assert node.happened(Contested)[0].mac == LINK_B.mac
 
 
 def test_who_is_not_known_at_all_is_not_silent() -> None:
@@ -218,7 +218,7 @@ def test_an_ip_handed_over_by_a_quiet_heir_is_taken_quietly_though_its_owner_was
     node.run(5.0)
     assert node.answers()
     assert node.announcer.transmits() == []
-    assert node.core.quiet_takes() == [VIP]
+    assert node.happened(TookQuietly) == [TookQuietly(VIP)]
     node.answering.difference_update(LINK_B.ips)
     node.run(1.0)
     assert node.announcer.transmits()
@@ -273,8 +273,8 @@ def test_who_answers_letters_but_no_echo_is_named_and_counted_once() -> None:
     for _ in range(30):
         if of_kind(node.run(0.1), Kind.HEAR):
             node.letter(Kind.HEARD, "b")
-    assert node.core.filtered() == ["b"]
-    assert node.core.filtered() == []
+    assert node.happened(Filtered) == [Filtered("b")]
+    assert node.happened(Filtered) == []
     assert node.core.stats().filtered == 1
     assert node.core.stats().missing == 0
     assert node.core.stats().verdicts == {}
@@ -364,7 +364,6 @@ def test_one_left_alone_that_is_heard_again_waits_for_contact(forgotten: bool) -
     node.answering.update(LINK_C.ips)
     node.run(0.3)
     assert not node.contact.open(ETH0.index)
-    assert node.core.disturbed()
     assert node.core.calls() == [C.address]
 
 
@@ -429,7 +428,7 @@ def test_a_kernel_that_answers_for_an_ip_of_ours_without_its_speaker_is_named() 
     node.core.announced(VIP, ETH0.index, LINK_C.mac, node.now)
     [ask] = [letter for letter in of_kind(node.core.letters(), Kind.ASK) if letter.to == ("c",)]
     node.letter(Kind.DENY, "c", ask.payload)
-    [foreign] = node.core.foreign_answers()
+    [foreign] = node.happened(ForeignAnswer)
     assert (foreign.ip, foreign.node) == (VIP, "c")
     node.run(0.1)
     assert node.answers()
@@ -483,7 +482,7 @@ def unconfirmed(ifindex: int | None = None) -> Node:
     for service in ("ns/a", "ns/b"):
         node.core.won(service, VIP, None, None, node.now)
     node.run(0.1)
-    node.core.handed_over()
+    node.core.events()
     node.asked.clear()
     node.core.unconfirmed(ifindex, node.now)
     return node
@@ -506,7 +505,7 @@ def test_what_nobody_answers_for_is_announced_again_for_all_its_services() -> No
     node.run(0.1)
     assert node.answers()
     assert node.announcer.services(VIP) == {"ns/a", "ns/b"}
-    assert node.core.handed_over() == {"ns/a", "ns/b"}
+    assert node.happened(HandedOver) == [HandedOver(frozenset({"ns/a", "ns/b"}))]
     node.announcer.handle_timeout(node.now)
     assert node.announcer.transmits()
 
@@ -573,7 +572,7 @@ def test_who_starts_alone_asks_the_wire_and_yields_to_a_ring_that_it_cannot_reac
         if node.asked:
             node.core.announced(node.asked.pop(), ETH0.index, FOREIGN_MAC, node.now)
         assert not node.answers()
-    (contest,) = {contest.by for contest, _ in node.core.contests()}
+    (contest,) = {contested.node for contested in node.happened(Contested)}
     assert contest == FOREIGN_MAC.hex(":")
     node.run(2.0)
     assert node.answers()

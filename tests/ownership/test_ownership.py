@@ -17,7 +17,23 @@ from ownership.contact import START_SILENCE, Contact
 from ownership.election.election import order
 from ownership.election.quorum import Mode, Quorum
 from ownership.failover import Failover
-from ownership.io import Failed, Held, Lost, Moved, OwnershipEvent, QuorumChanged, Released, Won
+from ownership.io import (
+    BarsChanged,
+    Confirmed,
+    Failed,
+    HandedOver,
+    Held,
+    Lost,
+    Moved,
+    OwnershipEvent,
+    PutOff,
+    QuorumChanged,
+    Released,
+    TookQuietly,
+    Won,
+)
+from ownership.letters.courier import Letter
+from ownership.letters.letters import Kind
 from ownership.ownership import Ownership
 from plan.service import ServicePlan, Withheld
 
@@ -241,3 +257,81 @@ def test_what_changes_who_may_own_asks_for_a_turn_before_the_next_frame_is_read(
     lost = {event.action.service for event in heart.settle() if isinstance(event, Lost)}
     assert lost == heart.mine()
     assert not heart.heart.voided
+
+
+# ---- what a driver is told
+
+
+def test_news_of_contact_and_of_who_may_own_are_due_until_they_are_settled() -> None:
+    heart = known("a", "b", "c")
+    heart.settle()
+    assert not heart.heart.disturbed
+    heart.contact.link_returned(ETH0.index, 5.0, heart.now)
+    assert heart.heart.disturbed
+    assert heart.heart.is_due(heart.now)
+    heart.settle()
+    assert not heart.heart.disturbed
+    heart.heart.handle_letter(Letter(Kind.GONE, "c", "b", 1, b""), heart.now)
+    assert heart.heart.disturbed
+    events = heart.settle()
+    assert isinstance(events[0], BarsChanged)
+    assert events[0].after.named == {"b"}
+    assert any(isinstance(event, Moved) for event in events[1:])
+    assert not heart.heart.disturbed
+
+
+def test_one_deadline_is_that_of_whatever_comes_first() -> None:
+    heart = known("a", "b", "c")
+    heart.settle()
+    heart.run(0.3)
+    heart.settle()
+    assert heart.heart.is_due(heart.now)
+    while heart.announcer.transmits(MANY):
+        pass
+    heart.core.asks()
+    announcing = heart.announcer.deadline()
+    assert announcing is not None
+    assert heart.heart.due() == min(announcing, heart.core.deadline())
+    assert heart.heart.deadline() == min(heart.heart.due(), heart.contact.deadline())
+    assert heart.heart.is_due(announcing)
+
+
+def test_what_comes_of_a_decision_is_told_behind_it() -> None:
+    """A takeover that is decided later: who was told `Won` is told then that it was put off."""
+    heart = known("a", "b", "c")
+    heart.settle()
+    heart.heart.handle_letter(Letter(Kind.GONE, "c", "b", 1, b""), heart.now)
+    kinds = [type(event) for event in heart.settle()]
+    assert kinds[0] is BarsChanged
+    assert Won in kinds
+    assert PutOff not in kinds
+    # Its machine answers echoes all the time: only its speaker is silent.
+    told = list[OwnershipEvent]()
+    for _ in range(100):
+        heart.run(0.01)
+        told += heart.heart.events()
+    put_off = [event for event in told if isinstance(event, PutOff)]
+    quiet = {event.ip for event in told if isinstance(event, TookQuietly)}
+    assert quiet
+    assert frozenset().union(*(event.ips for event in put_off)) == quiet
+    handed = frozenset().union(*(e.services for e in told if isinstance(e, HandedOver)))
+    assert handed >= {f"ns/s{int(ip) - int(FIRST):02}" for ip in quiet}
+    assert heart.heart.events() == []
+
+
+def test_a_client_that_follows_confirms_a_move_once() -> None:
+    heart = known("a", "b", "c")
+    heart.settle()
+    heart.run(0.3)
+    ip = FIRST + int(min(heart.mine())[-2:])
+    client = IPv4Address("192.0.2.77")
+    heart.clients.heard(ip, ETH0, client, b"\2\0\0\0\0\x77", heart.now)
+    heart.announcer.loud(ip, heart.now)
+    for _ in range(100):
+        heart.now += 0.01
+        heart.announcer.handle_timeout(heart.now)
+        heart.announcer.transmits(MANY)
+    assert heart.heart.handle_client(ip, ETH0.index, client, heart.now)
+    assert not heart.heart.handle_client(ip, ETH0.index, client, heart.now)
+    [confirmed] = [event for event in heart.heart.events() if isinstance(event, Confirmed)]
+    assert 0.0 < confirmed.seconds <= 1.0

@@ -1,5 +1,6 @@
 """What is said of peers: once, and never more than a bounded number of lines a minute."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,9 +29,10 @@ class Rig:
     def __init__(self) -> None:
         self.now, self.log = 1_000.0, Log()
         nobody: Any = None
+        waker: Any = SimpleNamespace(wake=lambda: None)
         contact = Contact(self.now)
         ownership = Ownership("n1", contact, Announcer(contact), nobody, Quorum(Mode.OFF))
-        self.members = Members(nobody, ownership, nobody, lambda: None, lambda: self.now, self.log)
+        self.members = Members(nobody, ownership, waker, lambda: self.now, self.log)
 
     def take(self, *events: Event) -> list[dict[str, Any]]:
         """What is said of these events."""

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from typing import TypeVar
 
 from gossip.io import Address
 from gossip.wire.messages import State
@@ -19,6 +20,7 @@ from ownership.letters.mark import Flags
 from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer
 
+Happened = TypeVar("Happened")
 VIP = IPv4Address("198.51.100.1")
 B = Peer("b", 1, Flags.NONE, State.ALIVE, Address("192.0.2.2", 7946))
 C = Peer("c", 2, Flags.NONE, State.ALIVE, Address("192.0.2.3", 7946))
@@ -58,6 +60,10 @@ class Node:
         timing = Timing.of(0.35) if self.fast else None
         self.core = Failover("a", timing, self.announcer, self.contact, random.Random(1), self.now)
         self.links(ETH0)
+
+    def happened(self, kind: type[Happened]) -> list[Happened]:
+        """What has happened since the last call, of one kind."""
+        return [event for event in self.core.events() if isinstance(event, kind)]
 
     def links(self, *interfaces: Interface) -> None:
         by_index = {interface.index: interface for interface in interfaces}

@@ -85,9 +85,9 @@ def _announcing_one_service() -> None:
 def _half_announced_once() -> None:
     """The service counts as announced by then."""
     from ownership.failover import Failover
-    from speaker import daemon
+    from speaker import driver
 
-    daemon.SERVICE_RETRY = 0.1
+    driver.SERVICE_RETRY = 0.1
     _nth(Failover, "won")
 
 
@@ -145,23 +145,23 @@ def _quick_helpers() -> None:
 
 
 def _turn_once() -> None:
-    from speaker.daemon import Daemon
+    from speaker.driver import Driver
 
-    _nth(Daemon, "_take_members", 2)
+    _nth(Driver, "_turn", 2)
 
 
 def _turn_always() -> None:
     from speaker import upkeep
-    from speaker.daemon import Daemon
+    from speaker.driver import Driver
 
     upkeep.FAILING_FOR = 0.5
-    _for_call(Daemon, "_take_members", lambda call, _: call > 1)
+    _for_call(Driver, "_turn", lambda call, _: call > 1)
 
 
 def _heartbeat_once() -> None:
-    from speaker.daemon import Daemon
+    from speaker.driver import Driver
 
-    _nth(Daemon, "_fire", 2)
+    _nth(Driver, "_fire", 2)
 
 
 def _failover_once() -> None:
@@ -248,9 +248,9 @@ def _api_thread_raises() -> None:
 
 
 def _leaving_raises() -> None:
-    from speaker.daemon import Daemon
+    from speaker.leaving import Leaving
 
-    Daemon._withdraw_everything = _raise_later  # type: ignore[method-assign]
+    Leaving._withdraw_everything = _raise_later  # type: ignore[method-assign]
 
 
 def _disk_hangs() -> None:

@@ -1,0 +1,63 @@
+"""How a speaker comes to its end: by a signal or a fault, at leisure or at once, but always."""
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+from typing import Any
+
+from process import logs
+
+END_WITHIN = 1.9
+"""Seconds from the wish to stop to the end of the process, whatever hangs."""
+EXIT_FAILURE = 1
+
+
+class Ending:
+    """`stop` is set when the end has begun; `failure` is the first reason that was none of ours."""
+
+    def __init__(self, log: Any) -> None:
+        self.stop = asyncio.Event()
+        self.failure: str | None = None
+        self._signalled = False
+        self._log = log
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return EXIT_FAILURE if self.failure else 0
+
+    def handle_signal(self) -> None:
+        """Begin to stop; at the second signal, stop at once."""
+        if self._signalled:
+            logs.finish()
+            self._end_now()
+        self._signalled = True
+        self._begin()
+
+    def fail(self, reason: str | None, error: BaseException | None = None) -> None:
+        """Begin to stop, as this process cannot do its work."""
+        if self.failure is None:
+            self.failure = reason or "unknown error"
+            self._log.error("fatal", error=self.failure, exc_info=error)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin to stop; no part that hangs, no thread that waits for a disk prevents it."""
+        if not self.stop.is_set():
+            self.stop.set()
+            last = threading.Timer(END_WITHIN, self._end_now)
+            last.daemon = True
+            with suppress(RuntimeError):
+                last.start()
+
+    def _end_now(self) -> None:
+        os._exit(self.status)
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()

@@ -1,0 +1,52 @@
+"""The steps in which a speaker leaves: hand over, leave gossip, hand over again, fall silent."""
+
+import asyncio
+from contextlib import suppress
+
+from process.later import Later
+from speaker.driver import Driver
+from speaker.ring.peers import Peers
+from speaker.telling import Telling
+from speaker.upkeep import Part, survive
+
+HAND_OVER_WITHIN = 0.9
+"""Seconds for the heirs to be heard when we leave, and once more for those that are no Clarion."""
+
+
+class Leaving:
+    """Whatever fails on the way, the process ends."""
+
+    def __init__(self, driver: Driver, peers: Peers, telling: Telling, later: Later) -> None:
+        self._driver = driver
+        self._peers = peers
+        self._telling = telling
+        self._later = later
+
+    async def run(self) -> None:
+        """Leave as well as it goes."""
+        try:
+            await self._leave()
+        except Exception as error:
+            survive(Part.TURN, error, message="leaving")
+
+    async def _leave(self) -> None:
+        """Hand over what we own, then leave: an IP is answered until its heir was heard."""
+        self._driver.leave()
+        await self._handed_over(foreign=False)
+        leaving = asyncio.create_task(self._peers.leave())
+        await asyncio.sleep(0)
+        self._driver.members_left()
+        await self._handed_over(foreign=True)
+        await self._withdraw_everything()
+        await leaving
+
+    async def _handed_over(self, *, foreign: bool) -> None:
+        """Wait until the winners of all our IPs were heard, or the time for that is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_WITHIN):
+                await self._driver.handed_over(foreign=foreign)
+
+    async def _withdraw_everything(self) -> None:
+        self._driver.withdraw_everything()
+        self._telling.leaving()
+        await self._later.finish()
