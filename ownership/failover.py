@@ -17,6 +17,7 @@ from link.address import IPAddress
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
+from ownership.handover.states import HoldState
 from ownership.handover.succession import Succession
 from ownership.io import Ask, Contest, EchoRequest, ForeignAnswer, Send
 from ownership.letters import letters
@@ -279,6 +280,10 @@ class Failover:
     def flags(self) -> Flags:
         """What to publish in our Meta."""
         return self._flags.published
+
+    def state(self, ip: IPAddress) -> HoldState:
+        """Return what an IP is on this node."""
+        return self._succession.state(ip)
 
     def handing_over(self, *, foreign: bool) -> int:
         """Return how many IPs wait for their winner; without `foreign`, for a Clarion only."""

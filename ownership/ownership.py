@@ -19,6 +19,7 @@ from ownership.contact import Contact
 from ownership.election.election import Election
 from ownership.election.quorum import Quorum
 from ownership.election.reconcile import Reconciler
+from ownership.handover.states import HoldState
 from ownership.io import (
     Announce,
     Failed,
@@ -80,6 +81,8 @@ class Handing(Protocol):
     def letter(self, letter: Letter, now: float) -> None: ...  # noqa: D102
 
     def bars(self) -> Bars: ...  # noqa: D102
+
+    def state(self, ip: IPAddress) -> HoldState: ...  # noqa: D102
 
     def deadline(self) -> float: ...  # noqa: D102
 
@@ -271,6 +274,10 @@ class Ownership:
     def announced(self) -> Mapping[str, Announce]:
         """Return a live view of what this node has taken up, by service."""
         return self._reconciler.announced()
+
+    def state(self, ip: IPAddress) -> HoldState:
+        """Return what an IP is on this node."""
+        return self._handing.state(ip)
 
     def lacking(self) -> int:
         """Return how many services have no majority of their nodes."""

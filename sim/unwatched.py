@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from link.address import IPAddress
 from ownership.announcing.announcer import Announcer
+from ownership.handover.states import HoldState
 from ownership.letters.courier import Letter
 from ownership.liveness.barred import Bars
 from ownership.liveness.roster import Peer
@@ -63,6 +64,10 @@ class Unwatched:
     def bars(self) -> Bars:
         """Nobody is barred."""
         return _NOBODY
+
+    def state(self, ip: IPAddress) -> HoldState:
+        """Return that it is answered for, or nothing."""
+        return HoldState.OWNED if self._announcer.wants(ip) else HoldState.NONE
 
     def deadline(self) -> float:
         """Never."""

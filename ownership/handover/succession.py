@@ -14,6 +14,7 @@ from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.handover.heir import ASKS_AT_ONCE, Mode, Take, Takeovers
 from ownership.handover.loser import ASK_INTERVAL, Handover, Yielded, Yours
+from ownership.handover.states import ANSWERED, LOSING, OPEN, SETTLED, Holds, HoldState
 from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters import letters
 from ownership.letters.letters import Kind, Quiet
@@ -100,11 +101,10 @@ class Succession:
         self._announcer = announcer
         self._now = now
         self._world = world
-        self._takeovers = Takeovers(self._kernel_of, self._heard_since)
-        self._handover = Handover()
+        self._holds = Holds()
+        self._takeovers = Takeovers(self._kernel_of, self._heard_since, self._holds)
+        self._handover = Handover(self._holds)
         self._interfaces: Mapping[int, Interface] = {}
-        self._waiting: dict[IPAddress, dict[str, frozenset[str] | None]] = {}
-        """What takeovers have not decided yet: services and where they are announced."""
         self._claims: dict[tuple[IPAddress, int], Claim] = {}
         self._grants: dict[IPAddress, _Grant] = {}
         self._dead: dict[IPAddress, frozenset[str]] = {}
@@ -145,19 +145,20 @@ class Succession:
         if previous is not None:
             self._note_owner(ip, previous)
         dead = self._dead_owners(ip)
-        yielded = self._handover.cancel(service, ip)
-        if yielded:
-            self._takeovers.keep(ip, dead)
-        was_ours = yielded or self._announcer.wants(ip)
-        links = () if was_ours else self._links_to_ask(dead, previous, interfaces)
-        if not links and not self._takeovers.holds(ip):
-            quiet = self._takeovers.stays_quiet(ip)
-            self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
+        self._holds.take_back(service, ip, dead)
+        state = self._holds.state(ip)
+        if state in OPEN:
+            self._holds.want(service, ip, interfaces)
             return
-        self._waiting.setdefault(ip, {})[service] = interfaces
-        if not self._takeovers.holds(ip):
+        links = self._links_to_ask(dead, previous, interfaces) if state is HoldState.NONE else ()
+        if links:
             self._takeovers.begin(ip, dead, self._living(previous), links, now)
+            self._holds.want(service, ip, interfaces)
             self._use_grant(ip, now)
+            return
+        quiet = self._takeovers.stays_quiet(ip)
+        self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
+        self._holds.take_up(service, ip, interfaces)
 
     def lost(
         self, service: str, ip: IPAddress, winner: str | None, now: float, within: float = _FOREVER
@@ -165,17 +166,18 @@ class Succession:
         """Own it no more, as `winner` does; None: stop at once. A winner that is not heard `within`
         so many seconds does not know that it is one."""
         self._now = now
-        if self._stop_waiting(service, ip):
+        hold = self._holds.get(ip)
+        if hold is None or service not in hold.services or hold.state in OPEN:
+            # What is not answered for needs no handing over.
+            self.withdraw(service, ip)
             self._tell_stopped(ip, winner)
             return
         peer = self._roster.peer(winner) if winner is not None else None
-        others = self._announcer.services(ip) - self._handover.services(ip) - {service}
-        if peer is None or not peer.living or others:
+        if peer is None or not peer.living or hold.kept_without(service):
             # Where another service of ours shares the IP, it stays answered for.
             self.withdraw(service, ip)
             return
         self._remember_quiet(ip)
-        self._takeovers.part(ip)
         # What is lost is answered for, but not announced any more.
         self._announcer.hush(ip)
         links, foreign = self._announcer.indexes(ip), peer.start_id is None
@@ -206,15 +208,15 @@ class Succession:
 
     def withdraw(self, service: str, ip: IPAddress) -> None:
         """Nobody is to announce it for this service."""
-        if not self._stop_waiting(service, ip):
-            self._handover.cancel(service, ip)
-            wanted = self._announcer.wants(ip)
+        hold = self._holds.get(ip)
+        if hold is None or service not in hold.services:
+            return
+        if hold.state not in OPEN:
             self._announcer.withdraw(ip, service)
-            if wanted and not self._announcer.wants(ip):
+            if len(hold.services) == 1:
                 self._keep(self._stopped, ip, None)
-            if not self._announcer.wants(ip):
                 self._remember_quiet(ip)
-                self._takeovers.cancel(ip)
+        self._holds.give_up(hold, service)
 
     def link_returned(self, now: float) -> None:
         """We were cut off, and hear others again."""
@@ -227,7 +229,7 @@ class Succession:
         links = frozenset(self._interfaces) if ifindex is None else frozenset({ifindex})
         for ip in sorted(self._announcer.announced(), key=lambda ip: ip.packed):
             on = links.intersection(self._announcer.indexes(ip))
-            if on and not self._handover.yielding(ip) and not self._takeovers.holds(ip):
+            if on and self._holds.state(ip) in SETTLED:
                 self._ask_anew(ip, sorted(on), now)
 
     def note_others(self) -> None:
@@ -236,9 +238,7 @@ class Succession:
 
     def _ask_anew(self, ip: IPAddress, links: Collection[int], now: float) -> None:
         dead = self._dead_owners(ip) | self._takeovers.quiet_from(ip)
-        waiting = self._waiting.setdefault(ip, {})
-        for service, interfaces in self._announcer.choices(ip).items():
-            waiting[service] = interfaces
+        for service in self._holds.record(ip).services:
             self._changed.add(service)
             self._announcer.withdraw(ip, service)
         self._takeovers.begin(ip, dead, None, links, now)
@@ -278,9 +278,10 @@ class Succession:
         elif self._unconfirmed:
             # A ring that we do not know may own it: gossip does not get through to it.
             self._takeovers.answered(ip, mac.hex(":"), speaks=False)
-        if self._handover.yielding(ip):
+        state = self._holds.state(ip)
+        if state in LOSING:
             self._hear(ip, ifindex, name)
-        elif self._announcer.wants(ip):
+        elif state in SETTLED:
             self._note_conflict(ip, ifindex, mac, now)
             if name is not None and self._answered_by_its_owner(ip, name, ifindex):
                 self._give_back(ip, name, now)
@@ -298,7 +299,7 @@ class Succession:
                 self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
             takes = self._takeovers.granted(ip, sender, dead)
             self._apply(takes, now)
-            if not takes and not self._announcer.wants(ip):
+            if not takes and self._holds.state(ip) not in ANSWERED:
                 self._keep(self._grants, ip, _Grant(sender, dead, now))
         mine = [ip for ip in ips if self._mine(ip)]
         for ip in mine:
@@ -313,10 +314,8 @@ class Succession:
         winner is told by another letter."""
         mine, others = list[IPAddress](), list[IPAddress]()
         for ip in sorted(ips, key=lambda ip: ip.packed):
-            if self._handover.yielding(ip):
-                continue
-            answered = self._announcer.wants(ip) and self._announcer.interface_names(ip)
-            (mine if answered else others).append(ip)
+            if not self._handover.yielding(ip):
+                (mine if self._mine(ip) else others).append(ip)
         for kind, found in ((Kind.CLAIM, mine), (Kind.DENY, others)):
             for payload in letters.encode_ips(found):
                 self._letters.append(Send(kind, self._node, payload, (sender,)))
@@ -352,7 +351,11 @@ class Succession:
 
     def holds(self, ip: IPAddress) -> bool:
         """Tell whether a takeover of the IP waits for its decision."""
-        return self._takeovers.holds(ip)
+        return self._takeovers.waits(ip)
+
+    def state(self, ip: IPAddress) -> HoldState:
+        """Return what the IP is on this node."""
+        return self._holds.state(ip)
 
     def changed(self) -> frozenset[str]:
         """Drain the services of which an IP was taken or given up since the last call."""
@@ -455,9 +458,7 @@ class Succession:
 
     def _mine(self, ip: IPAddress) -> bool:
         """Tell whether we answer for the IP now, and go on to."""
-        if self._handover.yielding(ip) or self._takeovers.holds(ip):
-            return False
-        return self._announcer.wants(ip) and bool(self._announcer.interface_names(ip))
+        return self._holds.state(ip) in SETTLED and bool(self._announcer.interface_names(ip))
 
     def _tell_winner(self, yours: Yours) -> None:
         """Remind a winner; of what was taken over quietly, from whom."""
@@ -485,7 +486,7 @@ class Succession:
     def _answered_by_its_owner(self, ip: IPAddress, name: str, ifindex: int) -> bool:
         """Tell whether we took the IP over from that node as from a dead one, and it is none. A
         frame can be forged: the node's kernel has answered an echo of ours, too."""
-        if name not in self._dead.get(ip, ()) or self._takeovers.holds(ip):
+        if name not in self._dead.get(ip, ()) or self._takeovers.waits(ip):
             return False
         return self._kernel_of(name, (ifindex,)) is Kernel.ANSWERS
 
@@ -565,17 +566,6 @@ class Succession:
         # Who comes back knows of nobody before it: all that answer are asked.
         return met if names else tuple(chosen)
 
-    def _stop_waiting(self, service: str, ip: IPAddress) -> bool:
-        """End a takeover that was not decided yet; true where there was one."""
-        services = self._waiting.get(ip, {})
-        if service not in services:
-            return False
-        del services[service]
-        if not services:
-            del self._waiting[ip]
-            self._takeovers.cancel(ip)
-        return True
-
     def _apply(self, takes: list[Take], now: float) -> None:
         for take in takes:
             quiet = take.mode is Mode.QUIET
@@ -583,12 +573,16 @@ class Succession:
                 self._quiet_takes.append(take.ip)
             for name in self._dead.get(take.ip, ()):
                 self._ask_the_dead_at.pop(name, None)
-            for service, interfaces in self._waiting.pop(take.ip, {}).items():
-                self._changed.add(service)
-                self._announcer.announce(take.ip, service, interfaces, now, quiet=quiet)
+            if not self._announcer.wants(take.ip):
+                self._answer(take.ip, quiet, now)
             if not quiet:
                 self._stopped.pop(take.ip, None)
                 self._announcer.loud(take.ip, now)
+
+    def _answer(self, ip: IPAddress, quiet: bool, now: float) -> None:
+        for service, interfaces in self._holds.record(ip).services.items():
+            self._changed.add(service)
+            self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
 
     def _hear(self, ip: IPAddress, ifindex: int, name: str | None) -> None:
         released = self._handover.heard(ip, ifindex, name)
@@ -599,7 +593,6 @@ class Succession:
     def _release(self, released: Iterable[Yielded]) -> None:
         for item in released:
             self._changed.add(item.service)
-            self._takeovers.cancel(item.ip)
             self._announcer.withdraw(item.ip, item.service)
 
     def _note_conflict(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:

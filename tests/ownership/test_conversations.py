@@ -16,7 +16,7 @@ from ownership.contact import Contact
 from ownership.election.election import Election
 from ownership.failover import Failover
 from ownership.handover.heir import Takeovers
-from ownership.handover.loser import Handover
+from ownership.handover.states import Holds
 from ownership.handover.succession import Succession
 from ownership.liveness.kernels import Kernel
 from ownership.liveness.witness import Liveness
@@ -94,7 +94,7 @@ BROKEN: dict[str, Break] = {
     "power-off": with_value("ownership.liveness.verdicts.NEEDED", 1),
     "quiet-heir-next": without(Failover, "lost_its_owner", False),
     "quiet-heir-stopped": without(Takeovers, "quiet_from", frozenset()),
-    "shared-ip": without(Handover, "cancel", False),
+    "shared-ip": without(Holds, "take_back", False),
     "stall": with_value("ownership.contact.LONGEST_GAP", 60.0),
     "start-alone": without(Succession, "unconfirmed"),
     "start-beside-a-stranger": without(Takeovers, "answered"),
