@@ -98,7 +98,7 @@ class Takeovers:
 
     def quiet(self, ip: IPAddress) -> bool:
         """Tell whether the IP was taken over without a word."""
-        return bool(self.holds.silent) and ip in self.holds.silent
+        return bool(self.holds.quiet) and ip in self.holds.quiet
 
     def quiet_from(self, ip: IPAddress) -> frozenset[str]:
         """Name the nodes from which the IP was taken so, also while it goes to another owner."""
@@ -114,14 +114,14 @@ class Takeovers:
     @property
     def idle(self) -> bool:
         """Whether nothing is being taken over, nor was taken over without a word."""
-        return not self.holds.open and not self.holds.silent
+        return not self.holds.open and not self.holds.quiet
 
     def owners(self) -> frozenset[str]:
         """Return the nodes whose machines matter still: old owners, and who answers."""
         if self.idle:
             return frozenset()
         found = set[str]()
-        for holds in (self.holds.silent, self.holds.open):
+        for holds in (self.holds.quiet, self.holds.open):
             for hold in holds.values():
                 found |= hold.taking.dead
                 if hold.taking.answered_by is not None:
@@ -189,13 +189,13 @@ class Takeovers:
 
     def owner_back(self, owner: str, now: float) -> None:
         """An owner's process runs again: what stays ours all the same is announced in a while."""
-        for hold in self.holds.silent.values():
+        for hold in self.holds.quiet.values():
             if owner in hold.taking.dead:
                 hold.taking.loud_at = min(hold.taking.loud_at, now + BACK_GRACE)
 
     def owner_gone(self, owner: str) -> None:
         """An owner's process is gone once more."""
-        for hold in self.holds.silent.values():
+        for hold in self.holds.quiet.values():
             if owner in hold.taking.dead:
                 hold.taking.loud_at = float("inf")
 
@@ -213,7 +213,7 @@ class Takeovers:
                 takes += self._decide(hold, now)
             elif now >= hold.taking.decide_at and not hold.taking.unsent:
                 takes += self._repeat(hold, now) if contested else self._decide(hold, now)
-        for hold in list(self.holds.silent.values()):
+        for hold in list(self.holds.quiet.values()):
             if now >= hold.taking.loud_at or self._kernel_of(hold.taking) is Kernel.SILENT:
                 takes += self._take(hold, quiet=False)
         self.contested = sum(hold.state is HoldState.CONTESTED for hold in self.holds.open.values())
@@ -257,7 +257,7 @@ class Takeovers:
         if self.idle:
             return float("inf")
         times = [hold.taking.decide_at for hold in self.holds.open.values()]
-        times += [hold.taking.loud_at for hold in self.holds.silent.values()]
+        times += [hold.taking.loud_at for hold in self.holds.quiet.values()]
         return _NEVER if self._asks else min(times, default=float("inf"))
 
     # ---- inside

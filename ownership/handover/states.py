@@ -5,29 +5,32 @@ does. Somebody else may answer for the IP still, so it is asked for before it is
 speaker may be dead and not its machine: then the IP is answered for and not announced. And what was
 lost is answered for until its winner is heard. So an IP is in one of these states:
 
-                          won, and nobody can have it
-            +---------------------------------------------------+
-            |                                                   v
-         +------+ won   +--------+  nobody answers,        +---------+
-    ---->| NONE |------>| ASKING |  or the loser grants it |  OWNED  |
-         +------+       +--------+------------------------>+---------+
-            ^            |   ^  |                             ^    | lost
-            |    somebody|   |  |its speaker is dead,         |    v
-            |     answers|   |  |not its machine       won    | +----------+  the winner
-            |            v   |  v                      again  +-| YIELDING |----- is heard --> NONE
-            |    +-----------+ +-------+  the machine dies too  +----------+
-            |    | CONTESTED | | QUIET |----------------> OWNED      ^
-            |    +-----------+ +-------+                            | another winner
-            |                    |   ^ won again,             +----------+
-            |               lost |   | the same is dead       |  PARTED  |--- the winner
-            |                    v   +------------------------+----------+     is heard --> NONE
-            |                    +-------------------------------^
-            +--- from everywhere, where no service of ours wants it any more
+             nobody else can have it
+        +----------------------------------------------+
+        |                                              v
+    +------+   won   +--------+  nobody answers   +---------+  lost      +----------+
+    | NONE |-------->| ASKING |------------------>|  OWNED  |----------->| YIELDING |---+
+    +------+         +--------+                   +---------+            +----------+   |
+                      |  ^   |                      ^     ^    won again      |   ^     |
+              somebody|  |   |                      |     +-------------------+   |     |
+               answers|  |   |its owner's speaker   |its                    another|    |
+                      v  |   |is dead, and not      |machine                 winner|    |
+             +-----------+   |its machine           |dies too                     |     |
+             | CONTESTED |   |                    +---------+  lost      +----------+   |
+             +-----------+   +------------------->|  QUIET  |----------->|  PARTED  |---+
+                                                  +---------+            +----------+   |
+                                                       ^        won again     |         |
+                                                       +----------------------+         |
+                                                                                        |
+    NONE <------------- the winner is heard --------------------------------------------+
+
+From CONTESTED the IP is taken as from ASKING, when whoever answers says that he does so only until
+he hears us. From OWNED and QUIET it is ASKING again where we were cut off, as others may have taken
+it meanwhile. From everywhere it is NONE as soon as no service of ours wants it.
 
 Two services may share an IP, and may be won and lost one without the other. What one of them loses
 stays as it is for the others. Where all have lost it, and one has it back before the winner was
-heard, the hand-over of the rest goes on: the IP is YIELDING or PARTED still, or DIVIDED, if it is
-quiet once more.
+heard, the hand-over goes on for the rest, and so it is YIELDING or PARTED still.
 
 `move` looks each change up in TRANSITIONS. One that the table lacks is a mistake in the code.
 """
@@ -59,8 +62,6 @@ class HoldState(StrEnum):
     """Lost, and answered for until the winner is heard."""
     PARTED = "parted"
     """The same of one that was QUIET: the winner is told from whom it was taken so."""
-    DIVIDED = "divided"
-    """It was PARTED, and one of its services has it back, quietly; it is yielded for the others."""
 
 
 class Cause(StrEnum):
@@ -86,8 +87,6 @@ class Cause(StrEnum):
     """The same, and from whom it was once taken quietly is dead again."""
     KEPT_IN_PART = "kept_in_part"
     """Of the services that lost it some have it back."""
-    KEPT_IN_PART_QUIETLY = "kept_in_part_quietly"
-    """The same, and from whom it was once taken quietly is dead again."""
     HANDED_OVER = "handed_over"
     """The winner was heard, or has had its time."""
     HANDED_OVER_IN_PART = "handed_over_in_part"
@@ -138,22 +137,11 @@ TRANSITIONS: Mapping[HoldState, Mapping[Cause, HoldState]] = {
     },
     HoldState.PARTED: {
         Cause.TAKEN_UP: HoldState.PARTED,
-        # The second winner is told nothing of the dead: it asks the same kernels by itself.
+        # Another winner is told nothing of the dead. Where a second service loses the IP it is so
+        # too, also to the same winner: an IP is PARTED for one service only.
         Cause.LOST: HoldState.YIELDING,
         Cause.CALLED_OFF: HoldState.OWNED,
         Cause.CALLED_OFF_QUIETLY: HoldState.QUIET,
-        Cause.KEPT_IN_PART: HoldState.YIELDING,
-        Cause.KEPT_IN_PART_QUIETLY: HoldState.DIVIDED,
-        Cause.HANDED_OVER: HoldState.NONE,
-        Cause.HANDED_OVER_IN_PART: HoldState.OWNED,
-        Cause.GIVEN_UP: HoldState.NONE,
-    },
-    HoldState.DIVIDED: {
-        Cause.TAKEN_UP: HoldState.DIVIDED,
-        Cause.TAKEN_ALOUD: HoldState.YIELDING,
-        Cause.LOST: HoldState.PARTED,
-        Cause.CALLED_OFF: HoldState.QUIET,
-        Cause.KEPT_IN_PART: HoldState.DIVIDED,
         Cause.HANDED_OVER: HoldState.NONE,
         Cause.HANDED_OVER_IN_PART: HoldState.OWNED,
         Cause.GIVEN_UP: HoldState.NONE,
@@ -162,17 +150,15 @@ TRANSITIONS: Mapping[HoldState, Mapping[Cause, HoldState]] = {
 
 OPEN = frozenset({HoldState.ASKING, HoldState.CONTESTED})
 """Won, and not decided yet."""
-SILENT = frozenset({HoldState.QUIET, HoldState.DIVIDED})
-"""Answered for without a word, and ours."""
-UNSAID = SILENT | {HoldState.PARTED}
+UNSAID = frozenset({HoldState.QUIET, HoldState.PARTED})
 """Taken over without a word, also while it goes to another owner."""
-LOSING = frozenset({HoldState.YIELDING, HoldState.PARTED, HoldState.DIVIDED})
+LOSING = frozenset({HoldState.YIELDING, HoldState.PARTED})
 """Answered for until somebody else is heard."""
 SETTLED = frozenset({HoldState.OWNED, HoldState.QUIET})
 """Answered for, from now on."""
 ANSWERED = SETTLED | LOSING
 _TAKING = OPEN | UNSAID
-_LISTS = (OPEN, SILENT, LOSING)
+_LISTS = OPEN, frozenset({HoldState.QUIET}), LOSING
 
 
 class ImpossibleError(RuntimeError):
@@ -247,9 +233,9 @@ class Holds:
         # The few of them that something is to be done about, so that nobody looks at all of them:
         # each list in the order in which the IPs came to be there.
         self.open: dict[IPAddress, Hold] = {}
-        self.silent: dict[IPAddress, Hold] = {}
+        self.quiet: dict[IPAddress, Hold] = {}
         self.losing: dict[IPAddress, Hold] = {}
-        self._lists = tuple(zip(_LISTS, (self.open, self.silent, self.losing), strict=True))
+        self._lists = tuple(zip(_LISTS, (self.open, self.quiet, self.losing), strict=True))
 
     def state(self, ip: IPAddress) -> HoldState:
         """Return what the IP is on this node."""
@@ -278,7 +264,7 @@ class Holds:
 
     def want(self, service: str, ip: IPAddress, interfaces: frozenset[str] | None) -> None:
         """A service has won it too, whatever it is by now."""
-        self.record(ip).services[service] = interfaces
+        self._holds[ip].services[service] = interfaces
 
     def ask(self, ip: IPAddress, taking: Taking) -> Hold:
         """Others are asked first."""
@@ -314,10 +300,13 @@ class Holds:
             return False
         quietly = hold.state is HoldState.PARTED and not hold.taking.dead.isdisjoint(dead)
         hold.yielding.services.discard(service)
-        if quietly:
+        if hold.yielding.services:
+            self.move(hold, Cause.KEPT_IN_PART)
+        elif quietly:
             hold.taking.loud_at = float("inf")
-        causes = _IN_PART if hold.yielding.services else _ALL
-        self.move(hold, causes[quietly])
+            self.move(hold, Cause.CALLED_OFF_QUIETLY)
+        else:
+            self.move(hold, Cause.CALLED_OFF)
         return True
 
     def hand_over(self, hold: Hold) -> list[str]:
@@ -366,7 +355,3 @@ class Holds:
             del hold.taking
         if before in LOSING and after not in LOSING:
             del hold.yielding
-
-
-_ALL = Cause.CALLED_OFF, Cause.CALLED_OFF_QUIETLY
-_IN_PART = Cause.KEPT_IN_PART, Cause.KEPT_IN_PART_QUIETLY

@@ -17,6 +17,7 @@ from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
 from ownership.election.quorum import Mode, Quorum
 from ownership.failover import Failover
+from ownership.handover.states import HoldState
 from ownership.io import Form, Held, Lost, Moved, OwnershipEvent, Released, Send, Won
 from ownership.letters import letters
 from ownership.letters.courier import Letter
@@ -95,6 +96,7 @@ class Stage:
     _lives: int = 0
     _beat_at: float = 0.0
     _flags: Flags = Flags.NONE
+    _states: dict[IPAddress, HoldState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.contact = Contact(self.now)
@@ -268,7 +270,16 @@ class Stage:
             self._flags = self.failover.flags
             flags = [_words(flag.name or "") for flag in self._flags]
             self.say(f"publish {' and '.join(flags) or 'nothing'}")
+        self._tell_states()
         self._echo()
+
+    def _tell_states(self) -> None:
+        ips = dict.fromkeys(ip for plan in self.plans.values() for ip in plan.ips)
+        for ip in ips:
+            state = self.ownership.state(ip)
+            if state is not self._states.get(ip, HoldState.NONE):
+                self._states[ip] = state
+                self.say(f"{ip} is {state}")
 
     def _echo(self) -> None:
         """Let the kernels answer that there are."""
