@@ -84,12 +84,13 @@ class Takeovers:
         living: str | None,
         links: Collection[int],
         now: float,
-    ) -> None:
+    ) -> Hold:
         """Inherit `ip`, from nodes whose processes are dead, or from a `living` one that lets go of
         it; neither is known where this node has just come."""
         taking = Taking(dead, links, now, now + ANSWER_WITHIN)
         hold = self.holds.ask(ip, taking)
         self._ask(hold, dead if living is None else dead | {living})
+        return hold
 
     def waits(self, ip: IPAddress) -> bool:
         """Tell whether the IP waits for a decision."""

@@ -106,11 +106,15 @@ class Handover:
 
     def handle_timeout(self, now: float) -> list[Yielded]:
         """Give up what a winner has had its time for."""
+        if not self.holds.losing:
+            return []
         late = [hold for hold in self.holds.losing.values() if now >= hold.yielding.until]
         return [released for hold in late for released in self._finish(hold)]
 
     def asks(self, now: float) -> list[Yours]:
         """Return the questions that are due, one a winner."""
+        if not self.holds.losing:
+            return []
         by_winner: dict[str, set[IPAddress]] = {}
         for ip, hold in self.holds.losing.items():
             item = hold.yielding

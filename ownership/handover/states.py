@@ -158,7 +158,6 @@ SETTLED = frozenset({HoldState.OWNED, HoldState.QUIET})
 """Answered for, from now on."""
 ANSWERED = SETTLED | LOSING
 _TAKING = OPEN | UNSAID
-_LISTS = OPEN, frozenset({HoldState.QUIET}), LOSING
 
 
 class ImpossibleError(RuntimeError):
@@ -235,7 +234,11 @@ class Holds:
         self.open: dict[IPAddress, Hold] = {}
         self.quiet: dict[IPAddress, Hold] = {}
         self.losing: dict[IPAddress, Hold] = {}
-        self._lists = tuple(zip(_LISTS, (self.open, self.quiet, self.losing), strict=True))
+        self._lists: dict[HoldState, dict[IPAddress, Hold]] = {
+            **dict.fromkeys(OPEN, self.open),
+            HoldState.QUIET: self.quiet,
+            **dict.fromkeys(LOSING, self.losing),
+        }
 
     def state(self, ip: IPAddress) -> HoldState:
         """Return what the IP is on this node."""
@@ -250,21 +253,12 @@ class Holds:
         """Return the record of an IP, a new one where it is nothing."""
         return self._holds.get(ip) or Hold(ip)
 
-    def states(self) -> dict[IPAddress, HoldState]:
-        """Return all that are something."""
-        return {ip: hold.state for ip, hold in self._holds.items()}
-
     # ---- it comes
 
-    def take_up(self, service: str, ip: IPAddress, interfaces: frozenset[str] | None) -> None:
-        """A service has it, and nobody else."""
-        hold = self.record(ip)
+    def take_up(self, hold: Hold, service: str, interfaces: frozenset[str] | None) -> None:
+        """A service has it, and nobody else can."""
         hold.services[service] = interfaces
         self.move(hold, Cause.TAKEN_UP)
-
-    def want(self, service: str, ip: IPAddress, interfaces: frozenset[str] | None) -> None:
-        """A service has won it too, whatever it is by now."""
-        self._holds[ip].services[service] = interfaces
 
     def ask(self, ip: IPAddress, taking: Taking) -> Hold:
         """Others are asked first."""
@@ -345,12 +339,12 @@ class Holds:
         self._list(hold, before, after)
 
     def _list(self, hold: Hold, before: HoldState, after: HoldState) -> None:
-        for states, listed in self._lists:
-            if after not in states:
-                if before in states:
-                    del listed[hold.ip]
-            elif before not in states:
-                listed[hold.ip] = hold
+        left, entered = self._lists.get(before), self._lists.get(after)
+        if left is not entered:
+            if left is not None:
+                del left[hold.ip]
+            if entered is not None:
+                entered[hold.ip] = hold
         if before in _TAKING and after not in _TAKING:
             del hold.taking
         if before in LOSING and after not in LOSING:

@@ -14,7 +14,7 @@ from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.handover.heir import ASKS_AT_ONCE, Mode, Take, Takeovers
 from ownership.handover.loser import ASK_INTERVAL, Handover, Yielded, Yours
-from ownership.handover.states import ANSWERED, LOSING, OPEN, SETTLED, Holds, HoldState
+from ownership.handover.states import ANSWERED, LOSING, OPEN, SETTLED, Hold, Holds, HoldState
 from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters import letters
 from ownership.letters.letters import Kind, Quiet
@@ -146,19 +146,19 @@ class Succession:
             self._note_owner(ip, previous)
         dead = self._dead_owners(ip)
         self._holds.take_back(service, ip, dead)
-        state = self._holds.state(ip)
-        if state in OPEN:
-            self._holds.want(service, ip, interfaces)
+        hold = self._holds.get(ip)
+        if hold is not None and hold.state in OPEN:
+            hold.services[service] = interfaces
             return
-        links = self._links_to_ask(dead, previous, interfaces) if state is HoldState.NONE else ()
+        links = self._links_to_ask(dead, previous, interfaces) if hold is None else ()
         if links:
-            self._takeovers.begin(ip, dead, self._living(previous), links, now)
-            self._holds.want(service, ip, interfaces)
+            hold = self._takeovers.begin(ip, dead, self._living(previous), links, now)
+            hold.services[service] = interfaces
             self._use_grant(ip, now)
             return
         quiet = self._takeovers.stays_quiet(ip)
         self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
-        self._holds.take_up(service, ip, interfaces)
+        self._holds.take_up(hold or Hold(ip), service, interfaces)
 
     def lost(
         self, service: str, ip: IPAddress, winner: str | None, now: float, within: float = _FOREVER
@@ -519,7 +519,7 @@ class Succession:
         return name
 
     def _use_grant(self, ip: IPAddress, now: float) -> None:
-        grant = self._grants.pop(ip, None)
+        grant = self._grants.pop(ip, None) if self._grants else None
         if grant is not None and now - grant.at <= GRANT_KEPT:
             self._apply(self._takeovers.granted(ip, grant.sender, grant.dead), now)
 

@@ -50,8 +50,8 @@ class World:
         return self.kernels.get(owner, self.kernel)
 
     def begin(self) -> None:
-        self.heir.begin(VIP, OWNER, None, (ETH0, ETH1), BEGUN)
-        self.holds.want("ns/a", VIP, None)
+        hold = self.heir.begin(VIP, OWNER, None, (ETH0, ETH1), BEGUN)
+        hold.services["ns/a"] = None
 
     def lose(self) -> None:
         """Another node wins the IP."""

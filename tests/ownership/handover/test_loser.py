@@ -30,7 +30,7 @@ def owning(services: Mapping[str, IPv4Address], state: Handover | None = None) -
     """One whose services own these IPs."""
     state = state or Handover()
     for service, ip in services.items():
-        state.holds.take_up(service, ip, None)
+        state.holds.take_up(state.holds.record(ip), service, None)
     return state
 
 

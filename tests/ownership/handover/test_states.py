@@ -72,7 +72,7 @@ def holding(state: HoldState) -> tuple[Holds, Hold]:
         hold.services.update(a=None, b=None)
     else:
         for service in "ab":
-            holds.take_up(service, VIP, None)
+            holds.take_up(holds.record(VIP), service, None)
         hold = holds.record(VIP)
     _STORIES[state](holds, hold)
     return holds, hold
@@ -166,7 +166,7 @@ def test_an_ip_that_was_taken_quietly_knows_from_whom_until_it_is_owned_like_any
 
 def test_a_service_that_loses_nothing_takes_nothing_back() -> None:
     holds, hold = holding(HoldState.YIELDING)
-    holds.take_up("c", VIP, None)
+    holds.take_up(holds.record(VIP), "c", None)
     assert not holds.take_back("c", VIP, ())
     check(holds, hold, HoldState.YIELDING)
     assert hold.kept_without("a")
