@@ -219,8 +219,8 @@ class Hold:
         """Tell whether it is handed over on behalf of the service."""
         return self.state in LOSING and service in self.yielding.services
 
-    def kept_without(self, service: str) -> bool:
-        """Tell whether another service has it, and loses it not."""
+    def stays_without(self, service: str) -> bool:
+        """Tell whether it stays ours for another service than this one."""
         return any(other != service and not self.loses(other) for other in self.services)
 
 

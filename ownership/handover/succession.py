@@ -173,7 +173,7 @@ class Succession:
             self._tell_stopped(ip, winner)
             return
         peer = self._roster.peer(winner) if winner is not None else None
-        if peer is None or not peer.living or hold.kept_without(service):
+        if peer is None or not peer.living or hold.stays_without(service):
             # Where another service of ours shares the IP, it stays answered for.
             self.withdraw(service, ip)
             return

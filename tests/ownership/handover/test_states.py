@@ -169,7 +169,7 @@ def test_a_service_that_loses_nothing_takes_nothing_back() -> None:
     holds.take_up(holds.record(VIP), "c", None)
     assert not holds.take_back("c", VIP, ())
     check(holds, hold, HoldState.YIELDING)
-    assert hold.kept_without("a")
+    assert hold.stays_without("a")
     assert holds.hand_over(hold) == ["a", "b"]
     check(holds, hold, HoldState.OWNED)
     assert list(hold.services) == ["c"]
