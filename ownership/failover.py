@@ -17,6 +17,7 @@ from link.address import IPAddress
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
+from ownership.handover.states import HoldState
 from ownership.handover.succession import Succession
 from ownership.io import (
     Ask,
@@ -215,14 +216,16 @@ class Failover:
         self._liveness.heard(ifindex, now)
         self._take_returned(now)
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
-        """Somebody else announced a service IP on the link, or answered for it.
+    def announced(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
+    ) -> None:
+        """Somebody else announced a service IP on the link, or answered for it, `alone`: to us.
 
         That proves that it sends, not that it hears: if it is missed, it is asked.
         """
         name = self._roster.owner_of(mac)
         self._liveness.heard(ifindex, now)
-        self._succession.heard(ip, ifindex, mac, now)
+        self._succession.heard(ip, ifindex, mac, now, alone)
         if name is not None:
             self._call(name, now)
             self._liveness.check_missing(name, now)
@@ -288,6 +291,10 @@ class Failover:
     def flags(self) -> Flags:
         """What to publish in our Meta."""
         return self._flags.published
+
+    def state(self, ip: IPAddress) -> HoldState:
+        """Return what an IP is on this node."""
+        return self._succession.state(ip)
 
     def handing_over(self, *, foreign: bool) -> int:
         """Return how many IPs wait for their winner; without `foreign`, for a Clarion only."""

@@ -6,6 +6,7 @@ from typing import Protocol
 from gossip.io import Address
 from link.address import IPAddress
 from link.interface import Interface
+from ownership.handover.states import HoldState
 from ownership.io import Ask, EchoRequest, HandingEvent, Send
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
@@ -57,7 +58,9 @@ class Handing(Protocol):
 
     def frames(self, ifindex: int, now: float) -> None: ...  # noqa: D102
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None: ...  # noqa: D102
+    def announced(  # noqa: D102
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
+    ) -> None: ...
 
     def letter(self, letter: Letter, now: float) -> None: ...  # noqa: D102
 
@@ -68,6 +71,8 @@ class Handing(Protocol):
     def is_node(self, mac: bytes) -> bool: ...  # noqa: D102
 
     def bars(self) -> Bars: ...  # noqa: D102
+
+    def state(self, ip: IPAddress) -> HoldState: ...  # noqa: D102
 
     def deadline(self) -> float: ...  # noqa: D102
 

@@ -20,6 +20,7 @@ from ownership.election.election import Election
 from ownership.election.quorum import Quorum
 from ownership.election.reconcile import Reconciler
 from ownership.handing import Handing
+from ownership.handover.states import HoldState
 from ownership.io import (
     Announce,
     Ask,
@@ -130,9 +131,14 @@ class Ownership:
         """Note that somebody's frames came in by the link: call this before they are answered."""
         self._handing.frames(ifindex, now)
 
-    def handle_announcement(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
-        """Somebody else with this MAC announced a service IP on the link, or answered for it."""
-        self._handing.announced(ip, ifindex, mac, now)
+    def handle_announcement(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
+    ) -> None:
+        """Somebody else with this MAC announced a service IP on the link, or answered for it.
+
+        `alone`: it told nobody but us, who had asked.
+        """
+        self._handing.announced(ip, ifindex, mac, now, alone)
 
     def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> bool:
         """A client answered our question from a service IP; true where it confirms a move."""
@@ -338,6 +344,10 @@ class Ownership:
     def serves(self, ip: IPAddress, service: str) -> bool:
         """Tell whether the IP is answered for somewhere on behalf of the service."""
         return self._announcer.serves(ip, service)
+
+    def state(self, ip: IPAddress) -> HoldState:
+        """Return what an IP is on this node."""
+        return self._handing.state(ip)
 
     def lacking(self) -> int:
         """Return how many services have no majority of their nodes."""

@@ -94,10 +94,12 @@ class Responder:
         """See `answering.Overhearer`."""
         return self._ownership.is_node(mac)
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+    def announced(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
+    ) -> None:
         """See `answering.Overhearer`."""
         if self._site.failover_after is not None:
-            self._ownership.handle_announcement(ip, ifindex, mac, now)
+            self._ownership.handle_announcement(ip, ifindex, mac, now, alone)
             self._ownership.stir()
 
     def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:

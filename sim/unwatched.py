@@ -9,6 +9,7 @@ from gossip.io import Address
 from link.address import IPAddress
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
+from ownership.handover.states import HoldState
 from ownership.io import Ask, EchoRequest, HandingEvent, Send
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
@@ -75,7 +76,9 @@ class Unwatched:
     def frames(self, ifindex: int, now: float) -> None:
         """Who is heard matters to nobody."""
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+    def announced(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
+    ) -> None:
         """Nobody waits for it."""
 
     def is_node(self, mac: bytes) -> bool:
@@ -88,6 +91,10 @@ class Unwatched:
     def bars(self) -> Bars:
         """Nobody is barred."""
         return _NOBODY
+
+    def state(self, ip: IPAddress) -> HoldState:
+        """Return that it is answered for, or nothing."""
+        return HoldState.OWNED if self._announcer.wants(ip) else HoldState.NONE
 
     def deadline(self) -> float:
         """Never."""

@@ -116,9 +116,11 @@ class Driver:
             self._layer2.discard()
             self.wake()
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+    def announced(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
+    ) -> None:
         """See `layer2.Listener`."""
-        self.core.handle_announcement(ip, ifindex, mac, now)
+        self.core.handle_announcement(ip, ifindex, mac, now, alone)
         # Where a node died all its heirs announce at once: then one turn reads many of them.
         self._heed_soon()
 

@@ -32,7 +32,7 @@ class Overhearer(Protocol):
     def is_node(self, mac: bytes) -> bool:
         """Tell whether this is the MAC of another node, which asks for an IP to take it over."""
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool) -> None:
         """Somebody else with this MAC announced a service IP, or answered for it."""
 
     def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
@@ -179,7 +179,8 @@ class Answering:
         overhearer = self.overhearer
         if ip in self.service_ips:
             if overhearer is not None and mac not in self._own_macs:
-                overhearer.announced(ip, ifindex, mac, now)
+                alone = to != ip and not to.is_multicast
+                overhearer.announced(ip, ifindex, mac, now, alone)
             return DropReason.ANNOUNCEMENT
         if overhearer is not None and to in self.service_ips:
             overhearer.client_answered(to, ifindex, ip, now)

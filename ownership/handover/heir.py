@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from link.address import IPAddress
+from ownership.handover.states import UNSAID, Hold, Holds, HoldState, Taking
 from ownership.io import Ask, Contest
 from ownership.liveness.kernels import Kernel
 
@@ -57,30 +58,6 @@ class Take:
 
 
 @dataclass(slots=True)
-class _Pending:
-    dead: frozenset[str]
-    """Nodes whose processes died, and whose kernels may forward still."""
-    links: Collection[int]
-    """Our links on which the IP is announced."""
-    since: float
-    decide_at: float
-    answered_by: str | None = None
-    claimed_at: float = _NEVER
-    """When `answered_by` said by letter that the IP is its own."""
-    questioned_at: float = _NEVER
-    """When it was asked for that, being contested."""
-    denied_by: set[str] = field(default_factory=set)
-    """Whose speakers do not claim the IP, though their kernels may answer for it."""
-    asked: int = 1
-    unsent: int = 0
-    """Questions that have not left yet: the time to answer begins when they have."""
-    contested: bool = False
-    told: str | None = None
-    """Whom the last contest was told of."""
-    loud_at: float = float("inf")
-
-
-@dataclass(slots=True)
 class Takeovers:
     """IPs that we have inherited, from the decision to the announcement.
 
@@ -90,12 +67,9 @@ class Takeovers:
 
     kernel: Callable[[str, Collection[int]], Kernel]
     hears: Callable[[Collection[int], float], bool]
+    holds: Holds = field(default_factory=Holds)
     contested: int = 0
     """How many IPs are not taken over as their owner answers: a gauge."""
-    _pending: dict[IPAddress, _Pending] = field(default_factory=dict)
-    _quiet: dict[IPAddress, _Pending] = field(default_factory=dict)
-    _parted: dict[IPAddress, _Pending] = field(default_factory=dict)
-    """Taken over quietly, and on the way to another owner."""
     _put_off: set[IPAddress] = field(default_factory=set)
     _asks: deque[Ask] = field(default_factory=deque)
     _questions: dict[str, list[IPAddress]] = field(default_factory=dict)
@@ -110,46 +84,27 @@ class Takeovers:
         living: str | None,
         links: Collection[int],
         now: float,
-    ) -> None:
+    ) -> Hold:
         """Inherit `ip`, from nodes whose processes are dead, or from a `living` one that lets go of
         it; neither is known where this node has just come."""
-        self._quiet.pop(ip, None)
-        item = self._pending[ip] = _Pending(dead, links, now, now + ANSWER_WITHIN)
-        self._ask(ip, item, dead if living is None else dead | {living})
+        taking = Taking(dead, links, now, now + ANSWER_WITHIN)
+        hold = self.holds.ask(ip, taking)
+        self._ask(hold, dead if living is None else dead | {living})
+        return hold
 
-    def cancel(self, ip: IPAddress) -> None:
-        """The IP is not ours any more."""
-        for items in (self._pending, self._quiet, self._parted):
-            items.pop(ip, None)
-
-    def part(self, ip: IPAddress) -> None:
-        """The IP is not ours any more, but answered for until its winner is heard."""
-        item = self._quiet.pop(ip, None)
-        self.cancel(ip)
-        if item is not None:
-            self._parted[ip] = item
-
-    def keep(self, ip: IPAddress, dead: frozenset[str]) -> None:
-        """The IP is ours again before its winner was heard: quietly, where one of those from whom
-        it was taken so is dead once more."""
-        item = self._parted.pop(ip, None)
-        if item is not None and item.dead & dead:
-            item.loud_at = float("inf")
-            self._quiet[ip] = item
-
-    def holds(self, ip: IPAddress) -> bool:
+    def waits(self, ip: IPAddress) -> bool:
         """Tell whether the IP waits for a decision."""
         # Hashing an address takes longer than all else here, and mostly there are none.
-        return bool(self._pending) and ip in self._pending
+        return bool(self.holds.open) and ip in self.holds.open
 
     def quiet(self, ip: IPAddress) -> bool:
         """Tell whether the IP was taken over without a word."""
-        return bool(self._quiet) and ip in self._quiet
+        return bool(self.holds.quiet) and ip in self.holds.quiet
 
     def quiet_from(self, ip: IPAddress) -> frozenset[str]:
         """Name the nodes from which the IP was taken so, also while it goes to another owner."""
-        item = self._quiet.get(ip) or self._parted.get(ip)
-        return frozenset() if item is None else item.dead
+        hold = self.holds.get(ip)
+        return hold.taking.dead if hold is not None and hold.state in UNSAID else frozenset()
 
     def stays_quiet(self, ip: IPAddress) -> bool:
         """The same for an IP that is won once more, which is then put off once more."""
@@ -160,35 +115,38 @@ class Takeovers:
     @property
     def idle(self) -> bool:
         """Whether nothing is being taken over, nor was taken over without a word."""
-        return not self._pending and not self._quiet
+        return not self.holds.open and not self.holds.quiet
 
     def owners(self) -> frozenset[str]:
         """Return the nodes whose machines matter still: old owners, and who answers."""
         if self.idle:
             return frozenset()
         found = set[str]()
-        for items in (self._quiet, self._pending):
-            for item in items.values():
-                found |= item.dead
-                if item.answered_by is not None:
-                    found.add(item.answered_by)
+        for holds in (self.holds.quiet, self.holds.open):
+            for hold in holds.values():
+                found |= hold.taking.dead
+                if hold.taking.answered_by is not None:
+                    found.add(hold.taking.answered_by)
         return frozenset(found)
 
     def restart(self, now: float) -> None:
         """We were cut off, and hear others again: what they own meanwhile is to be asked anew."""
-        for ip, item in self._pending.items():
-            item.contested, item.answered_by, item.asked = False, None, 1
-            item.since, item.decide_at = now, now + ANSWER_WITHIN
-            self._ask(ip, item, item.dead)
+        for hold in self.holds.open.values():
+            self.holds.ask_again(hold)
+            taking = hold.taking
+            taking.answered_by, taking.asked = None, 1
+            taking.since, taking.decide_at = now, now + ANSWER_WITHIN
+            self._ask(hold, taking.dead)
 
     # ---- what others say
 
     def answered(self, ip: IPAddress, name: str, *, speaks: bool = True) -> None:
         """The node `name` answers for the IP, or announces it; one that `speaks` can be asked by
         letter whether it does."""
-        item = self._pending.get(ip)
-        if item is None or name in item.denied_by:
+        hold = self.holds.open.get(ip)
+        if hold is None or name in hold.taking.denied_by:
             return
+        item = hold.taking
         if item.answered_by != name:
             # Its kernel may do so without its speaker.
             if speaks:
@@ -198,51 +156,49 @@ class Takeovers:
 
     def claimed(self, ip: IPAddress, name: str, now: float) -> None:
         """The speaker of the node `name` says that it answers for the IP."""
-        item = self._pending.get(ip)
-        if item is not None:
-            item.answered_by, item.claimed_at = name, now
-            item.denied_by.discard(name)
+        hold = self.holds.open.get(ip)
+        if hold is not None:
+            hold.taking.answered_by, hold.taking.claimed_at = name, now
+            hold.taking.denied_by.discard(name)
 
     def denied(self, ip: IPAddress, name: str, now: float) -> bool:
         """It says that it does not; true where its kernel answers for the IP all the same."""
-        item = self._pending.get(ip)
-        if item is None or name in item.denied_by:
+        hold = self.holds.open.get(ip)
+        if hold is None or name in hold.taking.denied_by:
             return False
+        item = hold.taking
         item.denied_by.add(name)
         item.dead -= {name}
         if item.answered_by != name:
             return False
         item.answered_by, item.claimed_at = None, _NEVER
-        if item.contested:
-            item.contested, item.since, item.decide_at = False, now, now
+        if hold.state is HoldState.CONTESTED:
+            self.holds.ask_again(hold)
+            item.since, item.decide_at = now, now
         return True
 
     def granted(self, ip: IPAddress, name: str, dead: frozenset[str]) -> list[Take]:
         """The node `name` answers for the IP only until it hears us; it has taken it over quietly
         from those that are `dead`."""
-        item = self._pending.get(ip)
-        if item is None or item.answered_by not in (None, name):
+        hold = self.holds.open.get(ip)
+        if hold is None or hold.taking.answered_by not in (None, name):
             return []
-        del self._pending[ip]
+        item = hold.taking
         item.dead = (item.dead | dead) - {name}
-        item.answered_by, item.contested = None, False
-        if not dead and self._kernel_of(item) is not Kernel.ANSWERS:
-            return [Take(ip, Mode.LOUD)]
-        self._quiet[ip] = item
-        self._put_off.add(ip)
-        return [Take(ip, Mode.QUIET)]
+        item.answered_by = None
+        return self._take(hold, quiet=bool(dead) or self._kernel_of(item) is Kernel.ANSWERS)
 
     def owner_back(self, owner: str, now: float) -> None:
         """An owner's process runs again: what stays ours all the same is announced in a while."""
-        for item in self._quiet.values():
-            if owner in item.dead:
-                item.loud_at = min(item.loud_at, now + BACK_GRACE)
+        for hold in self.holds.quiet.values():
+            if owner in hold.taking.dead:
+                hold.taking.loud_at = min(hold.taking.loud_at, now + BACK_GRACE)
 
     def owner_gone(self, owner: str) -> None:
         """An owner's process is gone once more."""
-        for item in self._quiet.values():
-            if owner in item.dead:
-                item.loud_at = float("inf")
+        for hold in self.holds.quiet.values():
+            if owner in hold.taking.dead:
+                hold.taking.loud_at = float("inf")
 
     # ---- what follows
 
@@ -252,17 +208,16 @@ class Takeovers:
         if self.idle:
             self.contested = 0
             return takes
-        for ip, item in list(self._pending.items()):
-            if item.contested and self._let_go(item, now):
-                takes += self._decide(ip, item, now)
-            elif now >= item.decide_at and not item.unsent:
-                decide = self._repeat if item.contested else self._decide
-                takes += decide(ip, item, now)
-        for ip, item in list(self._quiet.items()):
-            if now >= item.loud_at or self._kernel_of(item) is Kernel.SILENT:
-                del self._quiet[ip]
-                takes.append(Take(ip, Mode.LOUD))
-        self.contested = sum(item.contested for item in self._pending.values())
+        for hold in list(self.holds.open.values()):
+            contested = hold.state is HoldState.CONTESTED
+            if contested and self._let_go(hold, now):
+                takes += self._decide(hold, now)
+            elif now >= hold.taking.decide_at and not hold.taking.unsent:
+                takes += self._repeat(hold, now) if contested else self._decide(hold, now)
+        for hold in list(self.holds.quiet.values()):
+            if now >= hold.taking.loud_at or self._kernel_of(hold.taking) is Kernel.SILENT:
+                takes += self._take(hold, quiet=False)
+        self.contested = sum(hold.state is HoldState.CONTESTED for hold in self.holds.open.values())
         return takes
 
     def put_off(self) -> frozenset[IPAddress]:
@@ -276,8 +231,9 @@ class Takeovers:
         """Drain the questions to send on the wire now; the time to answer begins with them."""
         asks = [self._asks.popleft() for _ in range(min(ASKS_AT_ONCE, len(self._asks)))]
         for ask in asks:
-            item = self._pending.get(ask.ip)
-            if item is not None:
+            hold = self.holds.open.get(ask.ip)
+            if hold is not None:
+                item = hold.taking
                 item.unsent = max(0, item.unsent - 1)
                 item.decide_at = max(item.decide_at, now + ANSWER_WITHIN)
         return asks
@@ -301,19 +257,25 @@ class Takeovers:
         """When `handle_timeout` wants to be called next."""
         if self.idle:
             return float("inf")
-        times = [item.decide_at for item in self._pending.values()]
-        times += [item.loud_at for item in self._quiet.values()]
+        times = [hold.taking.decide_at for hold in self.holds.open.values()]
+        times += [hold.taking.loud_at for hold in self.holds.quiet.values()]
         return _NEVER if self._asks else min(times, default=float("inf"))
 
     # ---- inside
 
-    def _ask(self, ip: IPAddress, item: _Pending, nodes: Collection[str]) -> None:
-        self._asks += [Ask(ip, ifindex) for ifindex in item.links]
-        item.unsent += len(item.links)
+    def _ask(self, hold: Hold, nodes: Collection[str]) -> None:
+        self._asks += [Ask(hold.ip, ifindex) for ifindex in hold.taking.links]
+        hold.taking.unsent += len(hold.taking.links)
         for node in sorted(nodes):
-            self._questions.setdefault(node, []).append(ip)
+            self._questions.setdefault(node, []).append(hold.ip)
 
-    def _kernel_of(self, item: _Pending) -> Kernel:
+    def _take(self, hold: Hold, *, quiet: bool) -> list[Take]:
+        self.holds.take(hold, quiet=quiet)
+        if quiet:
+            self._put_off.add(hold.ip)
+        return [Take(hold.ip, Mode.QUIET if quiet else Mode.LOUD)]
+
+    def _kernel_of(self, item: Taking) -> Kernel:
         """Tell what the machines of the dead do: one that lives still decides."""
         found = {self.kernel(node, item.links) for node in item.dead}
         for kind in (Kernel.ANSWERS, Kernel.UNKNOWN):
@@ -321,7 +283,8 @@ class Takeovers:
                 return kind
         return Kernel.SILENT
 
-    def _decide(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
+    def _decide(self, hold: Hold, now: float) -> list[Take]:
+        ip, item = hold.ip, hold.taking
         kernel, answerer = self._kernel_of(item), Kernel.SILENT
         if item.answered_by is not None:
             answerer = self.kernel(item.answered_by, item.links)
@@ -334,7 +297,8 @@ class Takeovers:
                 if item.told != item.answered_by:
                     item.told = item.answered_by
                     self._contests.append(Contest(ip, item.answered_by))
-                item.contested, item.decide_at = True, now + ASK_AGAIN
+                self.holds.contest(hold)
+                item.decide_at = now + ASK_AGAIN
                 self._put_off.add(ip)
                 return []
         if Kernel.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
@@ -347,32 +311,30 @@ class Takeovers:
             return []
         if kernel is Kernel.ANSWERS and item.asked < ASKS:
             item.asked, item.decide_at = item.asked + 1, now + ASK_ONCE_MORE
-            self._ask(ip, item, ())
+            self._ask(hold, ())
             return []
-        del self._pending[ip]
-        if kernel is not Kernel.ANSWERS:
-            return [Take(ip, Mode.LOUD)]
-        self._quiet[ip] = item
-        self._put_off.add(ip)
-        return [Take(ip, Mode.QUIET)]
+        return self._take(hold, quiet=kernel is Kernel.ANSWERS)
 
-    def _let_go(self, item: _Pending, now: float) -> bool:
+    def _let_go(self, hold: Hold, now: float) -> bool:
         """Tell whether the machine of who contested an IP has fallen silent, and its letters."""
+        item = hold.taking
         contester = item.answered_by
         if contester is None or now - item.claimed_at <= CLAIM_COUNTS:
             return False
         if self.kernel(contester, item.links) is not Kernel.SILENT:
             return False
         item.dead |= {contester}
-        item.contested, item.answered_by, item.since = False, None, now
+        item.answered_by, item.since = None, now
+        self.holds.ask_again(hold)
         return True
 
-    def _repeat(self, ip: IPAddress, item: _Pending, now: float) -> list[Take]:
+    def _repeat(self, hold: Hold, now: float) -> list[Take]:
         """The time of a contested IP: ask once more, as the rate allows, and decide again."""
+        item = hold.taking
         contester = item.answered_by
         if contester is not None and now - item.questioned_at >= ASK_AGAIN:
             item.questioned_at = now
-            self._questions.setdefault(contester, []).append(ip)
+            self._questions.setdefault(contester, []).append(hold.ip)
         if now < self._may_ask:
             item.decide_at = self._may_ask
             return []
@@ -380,9 +342,9 @@ class Takeovers:
         if contester is not None:
             # If it does not answer any more although its machine does, its process has died.
             item.dead |= {contester}
-        item.contested, item.since, item.decide_at = False, now, now + ANSWER_WITHIN
-        item.asked = 1
+        self.holds.ask_again(hold)
+        item.since, item.decide_at, item.asked = now, now + ANSWER_WITHIN, 1
         if now - item.claimed_at > CLAIM_COUNTS:
             item.answered_by = None
-        self._ask(ip, item, ())
+        self._ask(hold, ())
         return []

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from link.address import IPAddress
+from ownership.handover.states import LOSING, Hold, Holds, Yielding
 from ownership.io import Ask
 
 ASK_INTERVAL = 0.1
@@ -35,21 +36,10 @@ class Yielded:
 
 
 @dataclass(slots=True)
-class _Yielding:
-    services: set[str]
-    winner: str
-    foreign: bool
-    links: set[int]
-    """Where we still answer."""
-    ask_at: float
-    until: float
-
-
-@dataclass(slots=True)
 class Handover:
     """The IPs that we have lost and still answer for."""
 
-    _yielding: dict[IPAddress, _Yielding] = field(default_factory=dict)
+    holds: Holds = field(default_factory=Holds)
 
     def begin(
         self,
@@ -62,89 +52,77 @@ class Handover:
         foreign: bool,
         within: float = float("inf"),
     ) -> None:
-        """Lose `ip` to `winner`; `links` are those on which we answer for it, `within` so many
-        seconds at most."""
-        known = self._yielding.get(ip)
+        """Lose an IP that we answer for to `winner`; `links` are those on which we do, `within` so
+        many seconds at most."""
+        hold = self.holds.record(ip)
+        known = hold.yielding if hold.state in LOSING else None
         if known is not None and known.winner == winner:
             known.services.add(service)
+            self.holds.lose(hold, known)
             return
         if known is not None:
             links = known.links
         services = {service} | (known.services if known is not None else set())
         until = now + (min(FOREIGN_GRACE, within) if foreign else within)
-        self._yielding[ip] = _Yielding(services, winner, foreign, set(links), now, until)
-
-    def cancel(self, service: str, ip: IPAddress) -> bool:
-        """The IP is ours again, or nobody's; true where it was being handed over."""
-        item = self._yielding.get(ip) if self._yielding else None
-        if item is None or service not in item.services:
-            return False
-        item.services.discard(service)
-        if not item.services:
-            del self._yielding[ip]
-        return True
+        self.holds.lose(hold, Yielding(services, winner, foreign, set(links), now, until))
 
     def yielding(self, ip: IPAddress, service: str | None = None) -> bool:
         """Tell whether the IP is being handed over (on behalf of this service)."""
-        item = self._yielding.get(ip)
-        return item is not None and service in (None, *item.services)
-
-    def services(self, ip: IPAddress) -> frozenset[str]:
-        """Name the services on behalf of which the IP is being handed over."""
-        item = self._yielding.get(ip)
-        return frozenset() if item is None else frozenset(item.services)
+        hold = self._hold(ip)
+        return hold is not None and service in (None, *hold.yielding.services)
 
     def winner(self, ip: IPAddress) -> str | None:
         """Name the node that the IP is being handed over to."""
-        item = self._yielding.get(ip)
-        return None if item is None else item.winner
+        hold = self._hold(ip)
+        return None if hold is None else hold.yielding.winner
 
     def pending(self) -> int:
         """Return how many IPs are being handed over."""
-        return len(self._yielding)
+        return len(self.holds.losing)
 
     def pending_to_ours(self) -> int:
         """Return how many of them go to a Clarion."""
-        return sum(not item.foreign for item in self._yielding.values())
+        return sum(not hold.yielding.foreign for hold in self.holds.losing.values())
 
     def open(self, ip: IPAddress, ifindex: int) -> bool:
         """Tell whether we still answer for the IP on the link; true for IPs that stay ours."""
-        item = self._yielding.get(ip)
-        return item is None or ifindex in item.links
+        hold = self._hold(ip)
+        return hold is None or ifindex in hold.yielding.links
 
     def heard(self, ip: IPAddress, ifindex: int, who: str | None) -> list[Yielded]:
         """Somebody announced the IP on the link; `who` is None for one that we do not know.
 
         Any Clarion will do: it answers now, and hands over itself if it is not the winner.
         """
-        item = self._yielding.get(ip)
-        if item is None or (who is None and not item.foreign):
+        hold = self._hold(ip)
+        if hold is None or (who is None and not hold.yielding.foreign):
             return []
-        item.links.discard(ifindex)
-        return self._finish(ip) if not item.links else []
+        hold.yielding.links.discard(ifindex)
+        return self._finish(hold) if not hold.yielding.links else []
 
     def claimed(self, ips: Iterable[IPAddress]) -> list[Yielded]:
         """Another Clarion says that it answers for these IPs."""
         released: list[Yielded] = []
         for ip in ips:
-            item = self._yielding.get(ip)
-            if item is not None:
-                released += self._finish(ip)
+            hold = self._hold(ip)
+            if hold is not None:
+                released += self._finish(hold)
         return released
 
     def handle_timeout(self, now: float) -> list[Yielded]:
         """Give up what a winner has had its time for."""
-        if not self._yielding:
+        if not self.holds.losing:
             return []
-        late = [ip for ip, item in self._yielding.items() if now >= item.until]
-        return [released for ip in late for released in self._finish(ip)]
+        late = [hold for hold in self.holds.losing.values() if now >= hold.yielding.until]
+        return [released for hold in late for released in self._finish(hold)]
 
     def asks(self, now: float) -> list[Yours]:
         """Return the questions that are due, one a winner."""
-        if not self._yielding:
+        if not self.holds.losing:
             return []
         by_winner: dict[str, set[IPAddress]] = {}
-        for ip, item in self._yielding.items():
+        for ip, hold in self.holds.losing.items():
+            item = hold.yielding
             if not item.foreign and now >= item.ask_at:
                 item.ask_at = now + ASK_INTERVAL
                 by_winner.setdefault(item.winner, set()).add(ip)
@@ -153,7 +131,8 @@ class Handover:
     def wire_asks(self, now: float) -> list[Ask]:
         """Return the questions to winners that understand no letter, as far as they are due."""
         asks = list[Ask]()
-        for ip, item in self._yielding.items():
+        for ip, hold in self.holds.losing.items():
+            item = hold.yielding
             if item.foreign and now >= item.ask_at:
                 item.ask_at = now + FOREIGN_ASK
                 asks += [Ask(ip, ifindex) for ifindex in sorted(item.links)]
@@ -161,10 +140,14 @@ class Handover:
 
     def deadline(self) -> float:
         """When `handle_timeout`, `asks` and `wire_asks` want to be called next."""
-        if not self._yielding:
+        if not self.holds.losing:
             return float("inf")
-        return min(min(item.until, item.ask_at) for item in self._yielding.values())
+        items = (hold.yielding for hold in self.holds.losing.values())
+        return min(min(item.until, item.ask_at) for item in items)
 
-    def _finish(self, ip: IPAddress) -> list[Yielded]:
-        item = self._yielding.pop(ip)
-        return [Yielded(service, ip) for service in sorted(item.services)]
+    def _hold(self, ip: IPAddress) -> Hold | None:
+        # Hashing an address takes longer than all else here, and mostly there are none.
+        return self.holds.losing.get(ip) if self.holds.losing else None
+
+    def _finish(self, hold: Hold) -> list[Yielded]:
+        return [Yielded(service, hold.ip) for service in self.holds.hand_over(hold)]

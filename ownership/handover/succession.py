@@ -14,6 +14,7 @@ from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.handover.heir import ASKS_AT_ONCE, Mode, Take, Takeovers
 from ownership.handover.loser import ASK_INTERVAL, Handover, Yielded, Yours
+from ownership.handover.states import ANSWERED, LOSING, OPEN, SETTLED, Hold, Holds, HoldState
 from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters import letters
 from ownership.letters.letters import Kind, Quiet
@@ -24,8 +25,6 @@ ASKED_OF_THE_DEAD = 2
 """For how many IPs the wire is asked when a node is heard which gossip holds dead."""
 ASK_THE_DEAD, ASK_THE_DEAD_SLOWLY = 0.25, 5.0
 """Seconds until it is asked again: doubled each time, and anew when an IP is taken over from it."""
-ANSWERED_WITHIN = 1.0
-"""Seconds after a question of ours in which a frame may be its answer."""
 CLAIM_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""
 GRANT_KEPT = 1.0
@@ -45,8 +44,8 @@ class Claim:
 
     mac: bytes
     at: float
-    answer: bool
-    """Whether it may have answered a question of ours: then nobody else was told."""
+    alone: bool
+    """Whether it told nobody but us, who had asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +103,11 @@ class Succession:
         self._announcer = announcer
         self._now = now
         self._world = world
-        self._takeovers = Takeovers(self._kernel_of, self._heard_since)
-        self._handover = Handover()
+        self._holds = Holds()
+        self._takeovers = Takeovers(self._kernel_of, self._heard_since, self._holds)
+        self._handover = Handover(self._holds)
         self._interfaces: Mapping[int, Interface] = {}
-        self._waiting: dict[IPAddress, dict[str, frozenset[str] | None]] = {}
-        """What takeovers have not decided yet: services and where they are announced."""
         self._claims: dict[tuple[IPAddress, int], Claim] = {}
-        self._asked_at: dict[tuple[IPAddress, int], float] = {}
-        """When we asked the wire for an IP on a link."""
         self._grants: dict[IPAddress, _Grant] = {}
         self._dead: dict[IPAddress, frozenset[str]] = {}
         """Who owned an IP and died: connections may go through their machines still."""
@@ -151,19 +147,20 @@ class Succession:
         if previous is not None:
             self._note_owner(ip, previous)
         dead = self._dead_owners(ip)
-        yielded = self._handover.cancel(service, ip)
-        if yielded:
-            self._takeovers.keep(ip, dead)
-        was_ours = yielded or self._announcer.wants(ip)
-        links = () if was_ours else self._links_to_ask(dead, previous, interfaces)
-        if not links and not self._takeovers.holds(ip):
-            quiet = self._takeovers.stays_quiet(ip)
-            self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
+        self._holds.take_back(service, ip, dead)
+        hold = self._holds.get(ip)
+        if hold is not None and hold.state in OPEN:
+            hold.services[service] = interfaces
             return
-        self._waiting.setdefault(ip, {})[service] = interfaces
-        if not self._takeovers.holds(ip):
-            self._takeovers.begin(ip, dead, self._living(previous), links, now)
+        links = self._links_to_ask(dead, previous, interfaces) if hold is None else ()
+        if links:
+            hold = self._takeovers.begin(ip, dead, self._living(previous), links, now)
+            hold.services[service] = interfaces
             self._use_grant(ip, now)
+            return
+        quiet = self._takeovers.stays_quiet(ip)
+        self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
+        self._holds.take_up(hold or Hold(ip), service, interfaces)
 
     def lost(
         self, service: str, ip: IPAddress, winner: str | None, now: float, within: float = _FOREVER
@@ -171,17 +168,18 @@ class Succession:
         """Own it no more, as `winner` does; None: stop at once. A winner that is not heard `within`
         so many seconds does not know that it is one."""
         self._now = now
-        if self._stop_waiting(service, ip):
+        hold = self._holds.get(ip)
+        if hold is None or service not in hold.services or hold.state in OPEN:
+            # What is not answered for needs no handing over.
+            self.withdraw(service, ip)
             self._tell_stopped(ip, winner)
             return
         peer = self._roster.peer(winner) if winner is not None else None
-        others = self._announcer.services(ip) - self._handover.services(ip) - {service}
-        if peer is None or not peer.living or others:
+        if peer is None or not peer.living or hold.stays_without(service):
             # Where another service of ours shares the IP, it stays answered for.
             self.withdraw(service, ip)
             return
         self._remember_quiet(ip)
-        self._takeovers.part(ip)
         # What is lost is answered for, but not announced any more.
         self._announcer.hush(ip)
         links, foreign = self._announcer.indexes(ip), peer.start_id is None
@@ -212,15 +210,15 @@ class Succession:
 
     def withdraw(self, service: str, ip: IPAddress) -> None:
         """Nobody is to announce it for this service."""
-        if not self._stop_waiting(service, ip):
-            self._handover.cancel(service, ip)
-            wanted = self._announcer.wants(ip)
+        hold = self._holds.get(ip)
+        if hold is None or service not in hold.services:
+            return
+        if hold.state not in OPEN:
             self._announcer.withdraw(ip, service)
-            if wanted and not self._announcer.wants(ip):
+            if len(hold.services) == 1:
                 self._keep(self._stopped, ip, None)
-            if not self._announcer.wants(ip):
                 self._remember_quiet(ip)
-                self._takeovers.cancel(ip)
+        self._holds.give_up(hold, service)
 
     def link_returned(self, now: float) -> None:
         """We were cut off, and hear others again."""
@@ -233,7 +231,7 @@ class Succession:
         links = frozenset(self._interfaces) if ifindex is None else frozenset({ifindex})
         for ip in sorted(self._announcer.announced(), key=lambda ip: ip.packed):
             on = links.intersection(self._announcer.indexes(ip))
-            if on and not self._handover.yielding(ip) and not self._takeovers.holds(ip):
+            if on and self._holds.state(ip) in SETTLED:
                 self._ask_anew(ip, sorted(on), now)
 
     def note_others(self) -> None:
@@ -242,9 +240,7 @@ class Succession:
 
     def _ask_anew(self, ip: IPAddress, links: Collection[int], now: float) -> None:
         dead = self._dead_owners(ip) | self._takeovers.quiet_from(ip)
-        waiting = self._waiting.setdefault(ip, {})
-        for service, interfaces in self._announcer.choices(ip).items():
-            waiting[service] = interfaces
+        for service in self._holds.record(ip).services:
             self._changed.add(service)
             self._announcer.withdraw(ip, service)
         self._takeovers.begin(ip, dead, None, links, now)
@@ -261,7 +257,6 @@ class Succession:
         """A node that gossip holds dead was heard: it may own still what we took over from it, when
         its machine was slow to answer. So the wire is asked while we answer on, for a few of these
         IPs, each time for others: if it answers for one, all are asked for."""
-        self._now = now
         due, wait = self._ask_the_dead_at.get(name, (now, ASK_THE_DEAD))
         if now < due or not self._dead:
             return
@@ -276,20 +271,23 @@ class Succession:
 
     # ---- what is heard
 
-    def heard(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
-        """Somebody announced the IP on the link, or answered for it."""
+    def heard(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
+    ) -> None:
+        """Somebody announced the IP on the link, or answered for it; `alone`: to us and to nobody
+        else."""
         self._now = now
         name = self._roster.owner_of(mac)
-        asked_at = self._asked_at.get((ip, ifindex), -_FOREVER)
-        claim = Claim(mac, now, now - asked_at <= ANSWERED_WITHIN)
+        claim = Claim(mac, now, alone)
         if name is not None:
             self._takeovers.answered(ip, name)
         elif self._unconfirmed:
             # A ring that we do not know may own it: gossip does not get through to it.
             self._takeovers.answered(ip, mac.hex(":"), speaks=False)
-        if self._handover.yielding(ip):
+        state = self._holds.state(ip)
+        if state in LOSING:
             self._hear(ip, ifindex, name, claim)
-        elif self._announcer.wants(ip):
+        elif state in SETTLED:
             self._note_conflict(ip, ifindex, mac, now)
             if name is not None and self._answered_by_its_owner(ip, name, ifindex):
                 self._give_back(ip, name, now)
@@ -307,7 +305,7 @@ class Succession:
                 self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
             takes = self._takeovers.granted(ip, sender, dead)
             self._apply(takes, now)
-            if not takes and not self._announcer.wants(ip):
+            if not takes and self._holds.state(ip) not in ANSWERED:
                 self._keep(self._grants, ip, _Grant(sender, dead, now))
         mine = [ip for ip in ips if self._mine(ip)]
         for ip in mine:
@@ -322,10 +320,8 @@ class Succession:
         winner is told by another letter."""
         mine, others = list[IPAddress](), list[IPAddress]()
         for ip in sorted(ips, key=lambda ip: ip.packed):
-            if self._handover.yielding(ip):
-                continue
-            answered = self._announcer.wants(ip) and self._announcer.interface_names(ip)
-            (mine if answered else others).append(ip)
+            if not self._handover.yielding(ip):
+                (mine if self._mine(ip) else others).append(ip)
         for kind, found in ((Kind.CLAIM, mine), (Kind.DENY, others)):
             for payload in letters.encode_ips(found):
                 self._letters.append(Send(kind, self._node, payload, (sender,)))
@@ -364,7 +360,11 @@ class Succession:
 
     def holds(self, ip: IPAddress) -> bool:
         """Tell whether a takeover of the IP waits for its decision."""
-        return self._takeovers.holds(ip)
+        return self._takeovers.waits(ip)
+
+    def state(self, ip: IPAddress) -> HoldState:
+        """Return what the IP is on this node."""
+        return self._holds.state(ip)
 
     def changed(self) -> frozenset[str]:
         """Drain the services of which an IP was taken or given up since the last call."""
@@ -378,15 +378,14 @@ class Succession:
 
     def asks(self) -> list[tuple[Interface, Ask]]:
         """Drain the questions to owners on the wire, with the link to ask on."""
-        asks = (
-            *self._takeovers.asks(self._now),
-            *self._handover.wire_asks(self._now),
-            *self._own_asks(),
-        )
-        for ask in asks:
-            self._keep(self._asked_at, (ask.ip, ask.ifindex), self._now)
         return [
-            (self._interfaces[ask.ifindex], ask) for ask in asks if ask.ifindex in self._interfaces
+            (self._interfaces[ask.ifindex], ask)
+            for ask in (
+                *self._takeovers.asks(self._now),
+                *self._handover.wire_asks(self._now),
+                *self._own_asks(),
+            )
+            if ask.ifindex in self._interfaces
         ]
 
     def _own_asks(self) -> list[Ask]:
@@ -442,7 +441,11 @@ class Succession:
     def _tell_stopped(self, ip: IPAddress, winner: str | None) -> None:
         """We answered for the IP until nobody was to, and our clients may believe us still: have
         its next owner announce itself."""
-        if winner is not None and winner != self._node and ip in self._stopped:
+        if winner is None or winner == self._node or ip not in self._stopped:
+            return
+        peer = self._roster.peer(winner)
+        # One of MetalLB's reads no letters.
+        if peer is None or peer.start_id is not None:
             self._reminders[ip] = _Reminder(winner, self._now)
 
     def _remind(self, now: float) -> None:
@@ -468,9 +471,7 @@ class Succession:
 
     def _mine(self, ip: IPAddress) -> bool:
         """Tell whether we answer for the IP now, and go on to."""
-        if self._handover.yielding(ip) or self._takeovers.holds(ip):
-            return False
-        return self._announcer.wants(ip) and bool(self._announcer.interface_names(ip))
+        return self._holds.state(ip) in SETTLED and bool(self._announcer.interface_names(ip))
 
     def _tell_winner(self, yours: Yours) -> None:
         """Remind a winner; of what was taken over quietly, from whom."""
@@ -498,7 +499,7 @@ class Succession:
     def _answered_by_its_owner(self, ip: IPAddress, name: str, ifindex: int) -> bool:
         """Tell whether we took the IP over from that node as from a dead one, and it is none. A
         frame can be forged: the node's kernel has answered an echo of ours, too."""
-        if name not in self._dead.get(ip, ()) or self._takeovers.holds(ip):
+        if name not in self._dead.get(ip, ()) or self._takeovers.waits(ip):
             return False
         return self._kernel_of(name, (ifindex,)) is Kernel.ANSWERS
 
@@ -531,7 +532,7 @@ class Succession:
         return name
 
     def _use_grant(self, ip: IPAddress, now: float) -> None:
-        grant = self._grants.pop(ip, None)
+        grant = self._grants.pop(ip, None) if self._grants else None
         if grant is not None and now - grant.at <= GRANT_KEPT:
             self._apply(self._takeovers.granted(ip, grant.sender, grant.dead), now)
 
@@ -578,17 +579,6 @@ class Succession:
         # Who comes back knows of nobody before it: all that answer are asked.
         return met if names else tuple(chosen)
 
-    def _stop_waiting(self, service: str, ip: IPAddress) -> bool:
-        """End a takeover that was not decided yet; true where there was one."""
-        services = self._waiting.get(ip, {})
-        if service not in services:
-            return False
-        del services[service]
-        if not services:
-            del self._waiting[ip]
-            self._takeovers.cancel(ip)
-        return True
-
     def _apply(self, takes: list[Take], now: float) -> None:
         for take in takes:
             quiet = take.mode is Mode.QUIET
@@ -596,12 +586,16 @@ class Succession:
                 self._quiet_takes.append(take.ip)
             for name in self._dead.get(take.ip, ()):
                 self._ask_the_dead_at.pop(name, None)
-            for service, interfaces in self._waiting.pop(take.ip, {}).items():
-                self._changed.add(service)
-                self._announcer.announce(take.ip, service, interfaces, now, quiet=quiet)
+            if not self._announcer.wants(take.ip):
+                self._answer(take.ip, quiet, now)
             if not quiet:
                 self._stopped.pop(take.ip, None)
                 self._announcer.loud(take.ip, now)
+
+    def _answer(self, ip: IPAddress, quiet: bool, now: float) -> None:
+        for service, interfaces in self._holds.record(ip).services.items():
+            self._changed.add(service)
+            self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
 
     def _hear(self, ip: IPAddress, ifindex: int, name: str | None, claim: Claim) -> None:
         winner = self._handover.winner(ip)
@@ -609,7 +603,7 @@ class Succession:
         if not released and not self._handover.open(ip, ifindex):
             self._announcer.release(ip, ifindex)
         self._release(released)
-        if released and claim.answer and not self._announcer.wants(ip):
+        if released and claim.alone and not self._announcer.wants(ip):
             # Who answered us has told nobody else, and may be no more than another heir: our
             # clients believe us still.
             self._keep(self._stopped, ip, None)
@@ -618,7 +612,6 @@ class Succession:
     def _release(self, released: Iterable[Yielded]) -> None:
         for item in released:
             self._changed.add(item.service)
-            self._takeovers.cancel(item.ip)
             self._announcer.withdraw(item.ip, item.service)
 
     def _note_conflict(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:

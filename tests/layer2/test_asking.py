@@ -61,7 +61,9 @@ class Ear:
     def is_node(self, mac: bytes) -> bool:
         return False
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+    def announced(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
+    ) -> None:
         self.announced_to_us.append((ip, ifindex, mac))
         if self.gives_up:
             self.announcer.release(ip, ifindex)

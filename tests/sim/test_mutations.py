@@ -235,7 +235,12 @@ def announced_before_elected(patch: pytest.MonkeyPatch) -> None:
 
 def answers_are_announcements(patch: pytest.MonkeyPatch) -> None:
     """Let a loser be content where its winner answered a question of the loser's own."""
-    patch.setattr("ownership.handover.succession.ANSWERED_WITHIN", -1.0)
+    heard = Succession.heard
+
+    def heard_by_all(self: Succession, *frame: Any) -> None:
+        heard(self, *frame[:4])
+
+    patch.setattr(Succession, "heard", heard_by_all)
 
 
 def told_to_nobody(patch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,9 @@ from arp.gratuitous import request_to_client
 from gossip.config import LAN
 from gossip.io import Address, Dial, StreamFailure
 from link.checksum import checksum
+from ownership.announcing.announcer import Announcer
+from ownership.contact import Contact
+from ownership.handover.states import HoldState
 from sim import bounds
 from sim.clock import EventHeap
 from sim.faults import Fault, Kind
@@ -19,6 +22,7 @@ from sim.kernel import Echo, Kernel, read_arp
 from sim.network import Network
 from sim.process import PACKET_OVERHEAD, RECEIVE_BUFFER, Inbox
 from sim.report import percentile
+from sim.unwatched import Unwatched
 from sim.world import Setup, World
 
 MAC, OTHER_MAC = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
@@ -225,3 +229,12 @@ def test_percentile_of_few() -> None:
     assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert percentile([3.0, 1.0, 2.0], 0.99) == 3.0
     assert percentile([], 0.5) is None
+
+
+def test_who_watches_nobody_owns_an_ip_or_has_nothing_of_it() -> None:
+    handing = Unwatched(Announcer(Contact(0.0, alone=True)))
+    assert handing.state(VIP) is HoldState.NONE
+    handing.won("ns/a", VIP, None, None, 1.0)
+    assert handing.state(VIP) is HoldState.OWNED
+    handing.lost("ns/a", VIP, "n2", 2.0)
+    assert handing.state(VIP) is HoldState.NONE

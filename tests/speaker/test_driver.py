@@ -30,9 +30,9 @@ from ownership.letters.mark import Flags
 from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer
 from ownership.ownership import Ownership
+from plan.planner import Planner
 from plan.release import Options
 from plan.service import ServicePlan
-from plan.planner import Planner
 from process.health import Health
 from process.later import Later
 from speaker import driver as driver_module

@@ -70,6 +70,7 @@ class Rig:
 
     clients: Clients = field(default_factory=Clients)
     announced_to_us: list[tuple[IPAddress, int, bytes, float]] = field(default_factory=list)
+    told_alone: list[bool] = field(default_factory=list)
     confirmed: list[tuple[IPAddress, int, IPAddress, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -88,8 +89,9 @@ class Rig:
     def is_node(self, mac: bytes) -> bool:
         return mac == NODE
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool) -> None:
         self.announced_to_us.append((ip, ifindex, mac, now))
+        self.told_alone.append(alone)
 
     def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         self.confirmed.append((ip, ifindex, client, now))
@@ -204,26 +206,30 @@ def test_what_is_for_another_host_is_neither_answered_nor_heard(data: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    ("data", "ip", "mac"),
+    ("data", "ip", "mac", "alone"),
     [
-        (gratuitous.request(PEER, OTHERS), OTHERS, PEER),
-        (gratuitous.reply(PEER, OTHERS), OTHERS, PEER),
-        (gratuitous.reply_to_all(PEER, OTHERS), OTHERS, PEER),
-        (gratuitous.reply(PEER, OURS), OURS, PEER),
-        (from_mac(gratuitous.reply(PEER, OTHERS), STRANGER), OTHERS, PEER),
-        (arp_reply(OTHERS, IPv4Address("10.0.0.1")), OTHERS, PEER),
-        (arp_reply(OTHERS, OURS), OTHERS, PEER),
-        (advertisement(PEER, CLIENT6, OTHERS6), OTHERS6, PEER),
-        (from_mac(advertisement(PEER, CLIENT6, OTHERS6), STRANGER), OTHERS6, PEER),
-        (bare_advertisement(OTHERS6, STRANGER), OTHERS6, STRANGER),
-        (ndp_reply(OTHERS6, LINK_LOCAL), OTHERS6, PEER),
+        (gratuitous.request(PEER, OTHERS), OTHERS, PEER, False),
+        (gratuitous.reply(PEER, OTHERS), OTHERS, PEER, False),
+        (gratuitous.reply_to_all(PEER, OTHERS), OTHERS, PEER, False),
+        (gratuitous.reply(PEER, OURS), OURS, PEER, False),
+        (from_mac(gratuitous.reply(PEER, OTHERS), STRANGER), OTHERS, PEER, False),
+        (arp_reply(OTHERS, IPv4Address("10.0.0.1")), OTHERS, PEER, True),
+        (arp_reply(OTHERS, OURS), OTHERS, PEER, True),
+        (advertisement(PEER, CLIENT6, OTHERS6), OTHERS6, PEER, False),
+        (from_mac(advertisement(PEER, CLIENT6, OTHERS6), STRANGER), OTHERS6, PEER, False),
+        (bare_advertisement(OTHERS6, STRANGER), OTHERS6, STRANGER, False),
+        (ndp_reply(OTHERS6, LINK_LOCAL), OTHERS6, PEER, True),
     ],
 )
-def test_who_tells_of_a_service_ip_is_overheard(data: bytes, ip: IPAddress, mac: bytes) -> None:
+def test_who_tells_of_a_service_ip_is_overheard(
+    data: bytes, ip: IPAddress, mac: bytes, alone: bool
+) -> None:
+    """And whether it told us alone, who had asked."""
     rig = Rig()
     assert rig.get(data) is DropReason.ANNOUNCEMENT
     assert rig.get(data, NOW + 0.1) is DropReason.ANNOUNCEMENT, "an announcement is not remembered"
     assert rig.announced_to_us == [(ip, ETH0, mac, NOW), (ip, ETH0, mac, NOW + 0.1)]
+    assert rig.told_alone == [alone, alone]
     assert rig.confirmed == []
     assert len(rig.clients) == 0
 
@@ -363,7 +369,9 @@ def test_the_next_frame_already_gets_what_follows_from_the_one_before() -> None:
     rig = Rig()
 
     class Loser(Rig):
-        def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
+        def announced(
+            self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool
+        ) -> None:
             rig.announcer.release(ip, ifindex)
 
     rig.answering.overhearer = Loser()

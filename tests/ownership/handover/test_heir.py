@@ -20,6 +20,7 @@ from ownership.handover.heir import (
     Take,
     Takeovers,
 )
+from ownership.handover.states import Holds, HoldState, Yielding
 from ownership.io import Ask, Contest
 from ownership.liveness.kernels import Kernel
 
@@ -41,14 +42,25 @@ class World:
     hears: bool = True
 
     def __post_init__(self) -> None:
-        self.heir = Takeovers(self._kernel, lambda links, since: self.hears)
+        self.holds = Holds()
+        self.heir = Takeovers(self._kernel, lambda links, since: self.hears, self.holds)
 
     def _kernel(self, owner: str, links: Collection[int]) -> Kernel:
         self.asked_about.append((owner, list(links)))
         return self.kernels.get(owner, self.kernel)
 
     def begin(self) -> None:
-        self.heir.begin(VIP, OWNER, None, (ETH0, ETH1), BEGUN)
+        hold = self.heir.begin(VIP, OWNER, None, (ETH0, ETH1), BEGUN)
+        hold.services["ns/a"] = None
+
+    def lose(self) -> None:
+        """Another node wins the IP."""
+        yielding = Yielding({"ns/a"}, "winner", False, {ETH0}, BEGUN, BEGUN)
+        self.holds.lose(self.holds.record(VIP), yielding)
+
+    def give_up(self) -> None:
+        """Nobody wants it any more."""
+        self.holds.give_up(self.holds.record(VIP), "ns/a")
 
     def run(self, until: float) -> tuple[list[Take], list[float]]:
         """Follow the deadlines; return what was taken, and when the owner was asked again."""
@@ -97,7 +109,7 @@ def test_the_wire_is_asked_once_on_every_link_and_the_owner_by_letter() -> None:
     assert world.heir.asks(BEGUN) == []
     assert world.heir.questions() == {"owner": [VIP]}
     assert world.heir.questions() == {}
-    assert world.heir.holds(VIP)
+    assert world.heir.waits(VIP)
     assert world.heir.owners() == {"owner"}
     assert world.heir.handle_timeout(BEGUN + ANSWER_WITHIN / 2) == []
 
@@ -120,7 +132,7 @@ def test_what_an_heir_decides_within_twenty_milliseconds(
     assert world.heir.deadline() == pytest.approx(BEGUN + 0.02)
     assert world.heir.handle_timeout(BEGUN + 0.02) == takes
     assert world.asked_about[0] == ("owner", [ETH0, ETH1])
-    assert world.heir.holds(VIP) is not bool(takes)
+    assert world.heir.waits(VIP) is not bool(takes)
     assert not world.heir.quiet(VIP)
     assert world.heir.contested == (not takes)
 
@@ -247,10 +259,10 @@ def test_a_quiet_ip_given_back_and_taken_again_before_its_owner_was_heard_stays_
     world = begun(Kernel.ANSWERS)
     world.run(BEGUN + 0.2)
     world.heir.owner_back("owner", BEGUN + 5.0)
-    world.heir.part(VIP)
+    world.lose()
     assert not world.heir.quiet(VIP)
     assert world.heir.owners() == frozenset()
-    world.heir.keep(VIP, OWNER)
+    assert world.holds.take_back("ns/a", VIP, OWNER)
     assert world.heir.quiet(VIP)
     assert world.run(BEGUN + 30.0) == ([], [])
 
@@ -262,8 +274,9 @@ def test_a_quiet_ip_given_back_that_comes_from_somebody_else_is_quiet_no_more(
     """It is no dead process that we step in for now."""
     world = begun(Kernel.ANSWERS)
     world.run(BEGUN + 0.2)
-    world.heir.part(VIP)
-    world.heir.keep(VIP, frozenset(dead))
+    world.lose()
+    assert world.holds.take_back("ns/a", VIP, dead)
+    assert world.holds.state(VIP) is HoldState.OWNED
     assert not world.heir.quiet(VIP)
 
 
@@ -327,7 +340,7 @@ def test_who_answers_and_says_that_the_ip_is_ours_is_relieved(
     if answered_by is not None:
         world.heir.answered(VIP, answered_by)
     assert world.heir.granted(VIP, granted_by, frozenset()) == takes
-    assert world.heir.holds(VIP) is not bool(takes)
+    assert world.heir.waits(VIP) is not bool(takes)
     assert world.heir.quiet(VIP) is (takes == QUIET)
     assert world.heir.granted(IPv4Address("192.0.2.1"), granted_by, frozenset()) == []
 
@@ -346,10 +359,10 @@ def test_what_was_taken_over_quietly_is_granted_so() -> None:
 def test_an_ip_that_is_not_ours_any_more_is_not_taken(after: float) -> None:
     world = begun(Kernel.ANSWERS)
     world.heir.handle_timeout(BEGUN + after)
-    world.heir.cancel(VIP)
+    world.give_up()
     world.kernel = Kernel.SILENT
     assert world.run(BEGUN + 5.0) == ([], [])
-    assert not world.heir.holds(VIP)
+    assert not world.heir.waits(VIP)
     assert not world.heir.quiet(VIP)
     assert world.heir.owners() == frozenset()
 
@@ -514,9 +527,9 @@ def test_the_dead_from_whom_an_ip_was_taken_quietly_are_known_while_it_is_given_
     world = begun(Kernel.ANSWERS)
     assert world.heir.quiet_from(VIP) == frozenset()
     world.run(BEGUN + 0.2)
-    world.heir.part(VIP)
+    world.lose()
     assert world.heir.quiet_from(VIP) == OWNER
-    world.heir.cancel(VIP)
+    world.give_up()
     assert world.heir.quiet_from(VIP) == frozenset()
 
 

@@ -1,5 +1,6 @@
 """The loser answers on until the winner is heard, on each link or by a claim."""
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 import pytest
@@ -20,8 +21,16 @@ ETH0, ETH1 = 2, 3
 
 def yielding(*links: int, foreign: bool = False) -> Handover:
     """One who has lost VIP to `winner` at 1.0."""
-    state = Handover()
+    state = owning({"ns/a": VIP})
     state.begin("ns/a", VIP, "winner", links or (ETH0,), 1.0, foreign=foreign)
+    return state
+
+
+def owning(services: Mapping[str, IPv4Address], state: Handover | None = None) -> Handover:
+    """One whose services own these IPs."""
+    state = state or Handover()
+    for service, ip in services.items():
+        state.holds.take_up(state.holds.record(ip), service, None)
     return state
 
 
@@ -37,7 +46,7 @@ def test_the_loser_of_an_ip_asks_for_it_until_it_is_released() -> None:
 
 
 def test_one_question_names_all_the_ips_of_a_winner() -> None:
-    state = yielding()
+    state = owning({"ns/b": OTHER, "ns/c": IPv4Address("192.0.2.9")}, yielding())
     state.begin("ns/b", OTHER, "winner", (ETH0,), 1.0, foreign=False)
     state.begin("ns/c", IPv4Address("192.0.2.9"), "third", (ETH0,), 1.0, foreign=False)
     asked = {ask.winner: ask.ips for ask in state.asks(1.0)}
@@ -115,7 +124,7 @@ def test_a_winner_that_may_not_know_it_is_one_has_a_time_in_which_to_be_heard(
     foreign: bool, lasts: float
 ) -> None:
     """By our own plan it is; if its plan stays another one, nobody is to answer any more."""
-    state = Handover()
+    state = owning({"ns/a": VIP})
     state.begin("ns/a", VIP, "winner", (ETH0,), 1.0, foreign=foreign, within=5.0)
     assert state.handle_timeout(1.0 + lasts - 0.01) == []
     assert state.open(VIP, ETH0)
@@ -123,10 +132,11 @@ def test_a_winner_that_may_not_know_it_is_one_has_a_time_in_which_to_be_heard(
 
 
 def test_services_that_lose_an_ip_together_are_named() -> None:
-    state = yielding()
+    state = owning({"ns/b": VIP, "ns/c": VIP}, yielding())
     state.begin("ns/b", VIP, "winner", (ETH0,), 1.05, foreign=False)
-    assert state.services(VIP) == {"ns/a", "ns/b"}
-    assert state.services(OTHER) == frozenset()
+    assert [state.yielding(VIP, name) for name in ("ns/a", "ns/b", "ns/c")] == [True, True, False]
+    assert not state.yielding(OTHER)
+    assert state.claimed([VIP]) == [Yielded("ns/a", VIP), Yielded("ns/b", VIP)]
 
 
 @pytest.mark.parametrize("who", [None, "winner"])
@@ -158,16 +168,16 @@ def test_the_same_winner_again_changes_nothing_that_was_heard() -> None:
 
 
 def test_an_ip_that_comes_back_is_no_longer_handed_over() -> None:
-    state = yielding()
+    state = owning({"ns/b": VIP}, yielding())
     state.begin("ns/b", VIP, "winner", (ETH0,), 1.0, foreign=False)
-    assert state.cancel("ns/a", VIP)
-    assert not state.cancel("ns/a", VIP)
+    assert state.holds.take_back("ns/a", VIP, ())
+    assert not state.holds.take_back("ns/a", VIP, ())
     assert state.yielding(VIP)
     assert state.yielding(VIP, "ns/b")
     assert not state.yielding(VIP, "ns/a")
-    assert state.cancel("ns/b", VIP)
+    assert state.holds.take_back("ns/b", VIP, ())
     assert not state.yielding(VIP)
-    assert not state.cancel("ns/b", VIP)
+    assert not state.holds.take_back("ns/b", VIP, ())
     assert state.heard(VIP, ETH0, "winner") == []
 
 
@@ -179,6 +189,6 @@ def test_what_stays_ours_is_open_everywhere() -> None:
 
 
 def test_pending_counts_those_to_clarions_apart() -> None:
-    state = yielding()
+    state = owning({"ns/b": OTHER}, yielding())
     state.begin("ns/b", OTHER, "metallb", (ETH0,), 1.0, foreign=True)
     assert (state.pending(), state.pending_to_ours()) == (2, 1)

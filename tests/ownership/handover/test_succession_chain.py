@@ -359,12 +359,7 @@ def test_whoever_owns_later_what_we_stopped_answering_for_is_told_so_some_times(
 def test_who_is_told_is_the_winner_whoever_else_answered() -> None:
     """Where three groups meet, another heir may answer before the owner does."""
     node = meet_c(owning())
-    node.core.owner_gone("b")
-    node.gone.add("b")
-    node.core.moved("ns/a", VIP, "b", "a", node.now)
-    node.core.dead_heard("b", node.now)
-    assert [ask for _, ask in node.core.asks()] == [Ask(VIP, ETH0)]
-    node.core.heard(VIP, ETH0, MAC_C, node.now)
+    node.core.heard(VIP, ETH0, MAC_C, node.now, alone=True)
     node.lost("b")
     assert not node.answers()
     node.run(0.05)
@@ -376,13 +371,7 @@ def test_a_winner_that_only_answered_our_question_is_told_to_announce_itself(ans
     """As where a partition heals: the wire is asked for its IPs before gossip knows it again. Its
     answer comes to us alone, an announcement to all."""
     node = meet_c(owning())
-    if answer:
-        node.core.owner_gone("b")
-        node.gone.add("b")
-        node.core.moved("ns/a", VIP, "b", "a", node.now)
-        node.core.dead_heard("b", node.now)
-        assert [ask for _, ask in node.core.asks()] == [Ask(VIP, ETH0)]
-    node.core.heard(VIP, ETH0, MAC_B, node.now)
+    node.core.heard(VIP, ETH0, MAC_B, node.now, alone=answer)
     node.lost("b")
     assert not node.answers()
     node.run(0.05)
