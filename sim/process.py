@@ -335,7 +335,8 @@ class Process:
     def _send(self, clock: float) -> None:
         for frame in self.cores.responder.frames():
             self._outside.send_frame(frame)
-        self._send_own(clock)
+        if self.cores.watched:
+            self._send_own(clock)
 
     def _send_own(self, clock: float) -> None:
         """Send what the core wants sent, in an order that no hash of a set decides."""
