@@ -12,7 +12,7 @@ from sim.report import Result
 from sim.run import plan_faults, plan_setup, simulate
 from sim.scenarios import SCENARIOS
 from sim.soak import soak
-from sim.world import World
+from sim.world.world import World
 
 
 @click.command()

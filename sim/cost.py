@@ -15,9 +15,9 @@ import click
 
 from gossip.config import LAN
 from sim.failover import FAILOVER_AFTER
-from sim.machine import Machine
 from sim.run import quiet_collector
-from sim.world import Setup, World
+from sim.world.machine import Machine
+from sim.world.world import Setup, World
 
 QUIET_AFTER = 15.0
 """Seconds of a run until all is told and announced."""

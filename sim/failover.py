@@ -28,7 +28,7 @@ from sim.chance import make_rng
 from sim.failover_scenarios import BEGIN, DRAWS, SCENARIOS, Cast
 from sim.judge import Judge
 from sim.record import Outcome, Record, RecordError, code_digest, table
-from sim.world import Setup, World
+from sim.world.world import Setup, World
 
 FAILOVER_AFTER = 0.35
 ASK_INTERVAL = 0.05

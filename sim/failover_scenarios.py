@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from sim.faults import Fault, Kind
 from sim.scenario_table import FILE, FailoverScenario, ScenarioTableError, load
+from sim.world.faults import Fault, Kind
 
 if TYPE_CHECKING:
     from random import Random

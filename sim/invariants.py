@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from gossip.io import Gone, Suspected
 from gossip.wire.messages import State
 from sim import bounds
-from sim.faults import Fault, Kind
+from sim.world.faults import Fault, Kind
 
 if TYPE_CHECKING:
     from gossip.config import Config
-    from sim.machine import Machine
-    from sim.world import MemberEvent, World
+    from sim.world.machine import Machine
+    from sim.world.world import MemberEvent, World
 
 _CRASHES = (Kind.POWER_OFF, Kind.KILL)
 _CUTS = (Kind.DEAF, Kind.MUTE, Kind.PARTITION)

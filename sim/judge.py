@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from ownership.election.election import order
 from ownership.liveness.barred import BARRING
 from sim.failover_scenarios import Cast
-from sim.faults import Fault, Kind
 from sim.scenario_table import FailoverScenario
+from sim.world.faults import Fault, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sim.machine import Machine
-    from sim.observer import Seen
-    from sim.world import World
+    from sim.world.machine import Machine
+    from sim.world.observer import Seen
+    from sim.world.world import World
 
 MOST_OF_A_BYSTANDER = 2
 """Intervals of the asker for which an IP may be silent that has no part in what happens."""

@@ -8,11 +8,11 @@ from dataclasses import replace
 from gossip.config import LAN
 from gossip.wire.packet import WireConfig
 from sim.chance import make_rng
-from sim.faults import Fault
 from sim.invariants import Checker
 from sim.report import Result
 from sim.scenarios import SCENARIOS
-from sim.world import Setup, World
+from sim.world.faults import Fault
+from sim.world.world import Setup, World
 
 STEP = 1.0
 CALM = 5.0

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sim.faults import Fault, Kind
+from sim.world.faults import Fault, Kind
 
 if TYPE_CHECKING:
     from random import Random

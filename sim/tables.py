@@ -8,10 +8,10 @@ import click
 from gossip.config import LAN, Config
 from gossip.wire.packet import WireConfig
 from sim.chance import make_rng
-from sim.faults import Fault, Kind
 from sim.report import Result, percentile
 from sim.run import simulate
-from sim.world import Setup
+from sim.world.faults import Fault, Kind
+from sim.world.world import Setup
 
 BEGIN = 10.0
 WATCH = 120.0

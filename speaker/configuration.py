@@ -14,11 +14,11 @@ from plan.release import Options
 from plan.service import ServicePlan, Withheld
 from process import interpreter
 from process.later import JOBS_A_TURN
-from speaker.layer2 import Layer2
-from speaker.links import prepare
 from speaker.metrics.collector import Figures
 from speaker.settings import Settings
 from speaker.upkeep import Part, survive
+from speaker.wire.layer2 import Layer2
+from speaker.wire.links import prepare
 
 PLANS_A_TURN = 100
 """How many plans one turn takes over: half a millisecond."""

@@ -23,7 +23,6 @@ from speaker.configuration import Configuration, make_planner
 from speaker.driver import Driver, Parts
 from speaker.ending import EXIT_FAILURE, Ending, first_of
 from speaker.heart import make_heart
-from speaker.layer2 import Layer2
 from speaker.leaving import Leaving
 from speaker.members import Members
 from speaker.metrics.collector import make_registry
@@ -33,6 +32,7 @@ from speaker.settings import Settings
 from speaker.telling import Telling
 from speaker.upkeep import RETRY, Part, Retries, Upkeep, describe, survive
 from speaker.vitals import Vitals, serve
+from speaker.wire.layer2 import Layer2
 
 
 def clock() -> float:

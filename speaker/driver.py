@@ -20,12 +20,12 @@ from ownership.letters.mark import Flags
 from ownership.ownership import Ownership
 from process import interpreter
 from speaker.configuration import Configuration
-from speaker.echoes import Echoes
-from speaker.layer2 import Layer2
 from speaker.ring.peers import Peers
 from speaker.telling import Telling
 from speaker.upkeep import RETRY, Part, Retries, survive
 from speaker.vitals import Vitals
+from speaker.wire.echoes import Echoes
+from speaker.wire.layer2 import Layer2
 
 BITE = 0.001
 """Seconds that one turn of the loop may spend on elections and changes."""

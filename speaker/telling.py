@@ -34,8 +34,8 @@ from ownership.liveness.barred import Bars
 from ownership.ownership import Ownership
 from process.later import Later
 from speaker.cluster.status import where
-from speaker.layer2 import Layer2
 from speaker.metrics.collector import Instruments
+from speaker.wire.layer2 import Layer2
 
 if TYPE_CHECKING:
     from speaker.cluster.cluster import Cluster

@@ -29,10 +29,10 @@ from link.address import IPAddress
 from ownership.failover import FailoverStats
 from ownership.io import Announce
 from plan.service import ServicePlan
-from speaker.layer2 import Layer2Stats
 from speaker.metrics.families import counter, gauge, total
 from speaker.metrics.traffic import traffic
 from speaker.upkeep import Part
+from speaker.wire.layer2 import Layer2Stats
 
 _requests = attrgetter("requests")
 _responses = attrgetter("responses")

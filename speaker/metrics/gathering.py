@@ -5,10 +5,10 @@ from collections.abc import Callable
 from ownership.failover import Failover
 from ownership.ownership import Ownership
 from process.health import Health
-from speaker.layer2 import Layer2
 from speaker.metrics.collector import Figures
 from speaker.ring.peers import Peers
 from speaker.upkeep import Upkeep
+from speaker.wire.layer2 import Layer2
 
 
 def gather(

@@ -20,9 +20,9 @@ from prometheus_client import generate_latest
 from gossip.stats import Stats, StreamStats
 from ownership.announcing.answering import IPStats
 from ownership.failover import FailoverStats
-from speaker.layer2 import Layer2Stats
-from speaker.links import LinkStats
 from speaker.metrics.collector import Figures, make_registry
+from speaker.wire.layer2 import Layer2Stats
+from speaker.wire.links import LinkStats
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -6,8 +6,8 @@ import click
 import pytest
 
 from speaker.cli import speaker
-from speaker.layer2 import Layer2Stats
 from speaker.metrics.collector import Figures, make_registry
+from speaker.wire.layer2 import Layer2Stats
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 COLLECTED_BY_THE_LIBRARY = "process_"

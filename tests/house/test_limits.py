@@ -104,3 +104,19 @@ def test_requirements_are_pinned_by_hash_and_name_no_host() -> None:
         assert pins
         assert "://" not in text
         assert text.count("--hash=sha256:") >= len(pins)
+
+
+MOST_MODULES = 15
+CROWDED = {"gossip": 29}
+"""One folder may be larger: it is memberlist, whose parts know each other well."""
+
+
+@pytest.mark.parametrize(
+    "folder",
+    sorted({path.parent for path in SOURCES if "tests" not in path.relative_to(ROOT).parts[:1]}),
+    ids=lambda folder: str(folder.relative_to(ROOT)),
+)
+def test_a_folder_holds_few_modules(folder: Path) -> None:
+    """Who looks for something reads a folder's names, not a page about them."""
+    modules = [path for path in folder.glob("*.py") if not path.stem.startswith("__")]
+    assert len(modules) <= CROWDED.get(folder.name, MOST_MODULES)

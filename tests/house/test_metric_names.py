@@ -6,8 +6,8 @@ import pytest
 from prometheus_client.core import Metric
 
 from gossip.slots import Cut
-from speaker.layer2 import Layer2Stats
 from speaker.metrics.collector import Figures, make_registry
+from speaker.wire.layer2 import Layer2Stats
 
 LIBRARYS = "process_"
 METALLBS = "metallb_"

@@ -24,7 +24,7 @@ from ownership.failover import Failover
 from ownership.io import Announcement, Form, Moved, OwnershipEvent
 from speaker import cli
 from speaker.driver import Driver
-from speaker.layer2 import Layer2
+from speaker.wire.layer2 import Layer2
 
 CHATTER = 0.05
 THEFTS, BETWEEN_THEFTS = 3, 0.1

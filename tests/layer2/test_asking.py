@@ -24,7 +24,7 @@ from netns import missing_right
 from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients
 from ownership.contact import Contact
-from speaker.layer2 import Layer2
+from speaker.wire.layer2 import Layer2
 from speakers import Speaker, speaker, wait_until
 
 pytestmark = [

@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 
 from gossip.config import LAN
-from sim.faults import Fault, Kind
 from sim.report import Result
 from sim.run import simulate
-from sim.world import Setup
+from sim.world.faults import Fault, Kind
+from sim.world.world import Setup
 
 Deaths = Callable[[int, int, int, bool], Result]
 

@@ -11,14 +11,14 @@ from gossip.io import Dial, Event, Gone, NameConflict
 from gossip.wire.messages import State
 from ownership.contact import HEARTBEAT, SILENCE
 from ownership.ownership import Ownership
-from sim.cores import Cores
-from sim.faults import Fault, Kind
-from sim.kernel import ECHO_BURST, Echo, Kernel
-from sim.machine import Machine
-from sim.neighbours import ASK_EVERY, TRUSTED, Neighbours
-from sim.process import Process
-from sim.site import LINK
-from sim.world import FLOATING, MemberEvent, Setup, World
+from sim.world.cores import Cores
+from sim.world.faults import Fault, Kind
+from sim.world.kernel import ECHO_BURST, Echo, Kernel
+from sim.world.machine import Machine
+from sim.world.neighbours import ASK_EVERY, TRUSTED, Neighbours
+from sim.world.process import Process
+from sim.world.site import LINK
+from sim.world.world import FLOATING, MemberEvent, Setup, World
 
 MAC, OTHER_MAC = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
 IP, CLIENT = IPv4Address("10.0.1.1"), IPv4Address("10.0.9.9")

@@ -8,12 +8,12 @@ import pytest
 from ownership.election.election import order
 from sim.failover import over_the_median
 from sim.failover_scenarios import BEGIN, SCENARIOS, Cast
-from sim.faults import Fault, Kind
 from sim.judge import Judge
-from sim.observer import Seen
 from sim.record import Outcome, Record
 from sim.scenario_table import AFTER, FailoverScenario
-from sim.world import Setup, World
+from sim.world.faults import Fault, Kind
+from sim.world.observer import Seen
+from sim.world.world import Setup, World
 
 ONE, TWO = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
 SCENARIO = FailoverScenario(

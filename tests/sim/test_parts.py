@@ -15,15 +15,15 @@ from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
 from ownership.handover.states import HoldState
 from sim import bounds
-from sim.clock import EventHeap
-from sim.faults import Fault, Kind
 from sim.invariants import Checker, outages
-from sim.kernel import Echo, Kernel, read_arp
-from sim.network import Network
-from sim.process import PACKET_OVERHEAD, RECEIVE_BUFFER, Inbox
 from sim.report import percentile
-from sim.unwatched import Unwatched
-from sim.world import Setup, World
+from sim.world.clock import EventHeap
+from sim.world.faults import Fault, Kind
+from sim.world.kernel import Echo, Kernel, read_arp
+from sim.world.network import Network
+from sim.world.process import PACKET_OVERHEAD, RECEIVE_BUFFER, Inbox
+from sim.world.unwatched import Unwatched
+from sim.world.world import Setup, World
 
 MAC, OTHER_MAC = b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"
 DIAL = 99_999

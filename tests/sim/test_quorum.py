@@ -5,8 +5,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from ownership.election.quorum import Mode
-from sim.faults import Fault, Kind
-from sim.world import Setup, World
+from sim.world.faults import Fault, Kind
+from sim.world.world import Setup, World
 
 PARTED, FOR = 10.0, 60.0
 KNOWN = 40.0

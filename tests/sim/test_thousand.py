@@ -9,9 +9,9 @@ import pytest
 from gossip.config import LAN
 from gossip.wire.packet import WireConfig
 from machine import REFERENCE, calibrate
-from sim.faults import Fault, Kind
 from sim.run import quiet_collector, simulate
-from sim.world import Setup, World
+from sim.world.faults import Fault, Kind
+from sim.world.world import Setup, World
 
 NODES = 1000
 REAL_TIME_FACTOR = 5.0

@@ -24,9 +24,9 @@ from plan.planner import Planner
 from plan.release import Options
 from speaker import configuration
 from speaker.configuration import Configuration
-from speaker.layer2 import Layer2
-from speaker.links import prepare
 from speaker.metrics.collector import Figures
+from speaker.wire.layer2 import Layer2
+from speaker.wire.links import prepare
 
 WITHIN = 10.0
 """Seconds after which a test hangs."""

@@ -36,13 +36,14 @@ from plan.service import ServicePlan
 from process.health import Health
 from process.later import Later
 from speaker import driver as driver_module
-from speaker import echoes, upkeep
+from speaker import upkeep
 from speaker.configuration import Configuration
 from speaker.driver import Driver, Parts
-from speaker.layer2 import Layer2Stats
 from speaker.metrics.collector import Figures, make_registry
 from speaker.telling import Telling
 from speaker.vitals import Vitals
+from speaker.wire import echoes
+from speaker.wire.layer2 import Layer2Stats
 
 VIP = IPv4Address("198.51.100.1")
 NAMES = frozenset("abc")

@@ -33,9 +33,9 @@ from ownership.io import (
 from ownership.liveness.barred import Bars
 from ownership.liveness.verdicts import Subject
 from ownership.ownership import Ownership
-from speaker.layer2 import Layer2Stats
 from speaker.metrics.collector import Figures, make_registry
 from speaker.telling import Telling
+from speaker.wire.layer2 import Layer2Stats
 
 VIP = IPv4Address("198.51.100.1")
 SUBJECT = Subject("b", "eth0")

@@ -65,7 +65,7 @@ def _prepare_once() -> None:
 
 
 def _filters_once() -> None:
-    from speaker.layer2 import Layer2
+    from speaker.wire.layer2 import Layer2
 
     _nth(Layer2, "set_service_ips", 2)
 
@@ -186,7 +186,7 @@ def _frame_once() -> None:
 
 def _socket_once() -> None:
     from link.packet_socket import PacketSocket
-    from speaker.layer2 import FRAMES_A_TURN
+    from speaker.wire.layer2 import FRAMES_A_TURN
 
     failed: list[bool] = []
 
@@ -201,7 +201,7 @@ def _socket_once() -> None:
 
 
 def _links_once() -> None:
-    from speaker.layer2 import Layer2
+    from speaker.wire.layer2 import Layer2
 
     _nth(Layer2, "set_interfaces", 2)
 

@@ -13,10 +13,10 @@ from gossip.wire.errors import Refusal
 from ownership.io import Announce
 from speaker.cli import read_settings
 from speaker.cli import speaker as command
-from speaker.layer2 import Layer2Stats
 from speaker.metrics.collector import Figures, make_registry
 from speaker.ring.peers import Peers
 from speaker.upkeep import Upkeep
+from speaker.wire.layer2 import Layer2Stats
 
 IP, SECOND = IPv4Address("198.51.100.1"), IPv4Address("198.51.100.2")
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from speaker.cli import read_settings, speaker
-from speaker.layer2 import Layer2Stats
 from speaker.metrics.collector import Figures, make_registry
 from speaker.ring.peers import Peers
 from speaker.upkeep import Upkeep
+from speaker.wire.layer2 import Layer2Stats
 from wan_config import NUMBERS
 
 BOTH = {"GossipVerifyIncoming": True, "GossipVerifyOutgoing": True}

@@ -26,16 +26,16 @@ from gossip.wire.packet import MAX_STREAM
 from gossip.wire.streambody import decode_stream, encode_stream
 from ownership.election.quorum import Mode
 from sim.chance import make_rng
-from sim.clock import Action, EventHeap
-from sim.enemy import forged
-from sim.faults import Fault, apply
-from sim.machine import Identity, Machine, identify
-from sim.neighbours import Neighbours
-from sim.network import DATA_RETRY, SYN_RETRY, Network
-from sim.observer import Observer
-from sim.process import Process
-from sim.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
-from sim.site import make_plans
+from sim.world.clock import Action, EventHeap
+from sim.world.enemy import forged
+from sim.world.faults import Fault, apply
+from sim.world.machine import Identity, Machine, identify
+from sim.world.neighbours import Neighbours
+from sim.world.network import DATA_RETRY, SYN_RETRY, Network
+from sim.world.observer import Observer
+from sim.world.process import Process
+from sim.world.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
+from sim.world.site import make_plans
 
 if TYPE_CHECKING:
     from random import Random

@@ -14,17 +14,17 @@ from link.frame import MINIMUM_LENGTH
 from ownership.letters import mark
 from ownership.letters.courier import Courier
 from ownership.letters.mark import Mark
-from sim.cores import Cores
-from sim.kernel import Echo, Frame, Kernel
-from sim.process import Process
-from sim.segment import OBSERVER_IP
-from sim.site import Site
+from sim.world.cores import Cores
+from sim.world.kernel import Echo, Frame, Kernel
+from sim.world.process import Process
+from sim.world.segment import OBSERVER_IP
+from sim.world.site import Site
 
 if TYPE_CHECKING:
     from random import Random
 
     from ownership.io import Move
-    from sim.world import World
+    from sim.world.world import World
 
 GOSSIP_PORT = 7946
 IP_UDP_HEADERS = 28

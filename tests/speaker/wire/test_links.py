@@ -12,8 +12,8 @@ import structlog
 from link.filter import Program, arp_program, ndp_program
 from link.interface import Interface
 from link.packet_socket import MakeProgram, PacketSocket, check_right
-from speaker import links
-from speaker.links import Links
+from speaker.wire import links
+from speaker.wire.links import Links
 
 
 def missing_right() -> str | None:

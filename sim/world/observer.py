@@ -14,9 +14,9 @@ from arp.packet import ArpPacket, Operation
 from link import frame as ethernet
 from link.frame import EthernetFrame, EtherType
 from link.mac import BROADCAST, ZERO
-from sim.clock import EventHeap
-from sim.kernel import Echo, Frame, read_arp
-from sim.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
+from sim.world.clock import EventHeap
+from sim.world.kernel import Echo, Frame, read_arp
+from sim.world.segment import OBSERVER, OBSERVER_IP, OBSERVER_MAC, Segment
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from ownership.announcing.clients import Clients
 from ownership.announcing.family import IPV4
 from ownership.announcing.frames import build
 from ownership.ownership import Ownership
-from sim.site import LINK, Site
+from sim.world.site import LINK, Site
 
 
 class Responder:

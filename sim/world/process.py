@@ -17,8 +17,8 @@ from ownership.letters import mark
 from ownership.letters.courier import Courier, Letter
 from ownership.letters.mark import Flags, Mark
 from ownership.liveness.roster import Peer
-from sim.cores import Cores
-from sim.kernel import Echo
+from sim.world.cores import Cores
+from sim.world.kernel import Echo
 
 RECEIVE_BUFFER = 212_992
 """Linux' default and usual maximum for a socket's receive buffer, bytes."""

@@ -16,8 +16,8 @@ from ownership.announcing.answering import Answer, Answering, Ear, IPStats, Over
 from ownership.announcing.clients import Clients
 from ownership.announcing.frames import build
 from ownership.io import Announcement
-from speaker.links import Link, Links, LinkStats, Side
 from speaker.upkeep import Part, survive
+from speaker.wire.links import Link, Links, LinkStats, Side
 
 FRAMES_A_TURN = 64
 """How many frames one link may take of one turn of the loop; the rest waits for the next."""

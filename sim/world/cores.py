@@ -13,9 +13,9 @@ from ownership.handing import Handing
 from ownership.liveness.kernels import Timing
 from ownership.ownership import Ownership
 from plan.service import Withheld
-from sim.responder import Responder
-from sim.site import LINK, Site
-from sim.unwatched import Unwatched
+from sim.world.responder import Responder
+from sim.world.site import LINK, Site
+from sim.world.unwatched import Unwatched
 
 if TYPE_CHECKING:
     from random import Random

@@ -7,10 +7,10 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from sim.segment import OBSERVER
+from sim.world.segment import OBSERVER
 
 if TYPE_CHECKING:
-    from sim.world import World
+    from sim.world.world import World
 
 SLOW_PERIOD = 0.1
 """The period of Linux' CPU quota, seconds: a slow process stands still for a part of each."""

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv4Address
 
-from sim.clock import EventHeap
-from sim.kernel import Echo, Frame
-from sim.network import Network
+from sim.world.clock import EventHeap
+from sim.world.kernel import Echo, Frame
+from sim.world.network import Network
 
 OBSERVER = "observer"
 OBSERVER_MAC = b"\x02\x00\x00\x01\x00\x00"
