@@ -1,9 +1,11 @@
-"""Draws the house from its real imports: `python tests/support/architecture.py`.
+"""Draws the house from its files and imports: `python tests/support/architecture.py`.
 
-The pictures stand in docs/architecture.md, each between two marks: of the packages, and of what is
-inside those that have rooms. A house test holds the page to the imports.
+Pictures and lists stand in docs/architecture.md, each between two marks: of the packages, of what
+is inside those that have rooms, and of the files of each with the line that each begins with. A
+house test holds the page to what there is.
 """
 
+import ast
 import re
 import sys
 from collections import defaultdict
@@ -14,7 +16,7 @@ import grimp
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "architecture.md"
-MARKS = re.compile(r"(<!-- drawn: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKS = re.compile(r"(<!-- (drawn|files): ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 HOUSE = (
     *("sim", "speaker", "ownership", "plan", "arp", "ndp", "gossip", "kube", "link", "process"),
 )
@@ -77,12 +79,27 @@ def picture(graph: grimp.ImportGraph, of: str) -> Iterator[str]:
     yield "```"
 
 
+def files(of: str) -> Iterator[str]:
+    """Yield the rows of a list: the files of a package and what each of them says that it is."""
+    yield "| file | what |"
+    yield "|---|---|"
+    for path in sorted((ROOT / of).rglob("*.py")):
+        said = ast.get_docstring(ast.parse(path.read_text()))
+        if path.stem.startswith("__") or said is None:
+            continue
+        first = said.split("\n\n")[0].replace("\n", " ")
+        yield f"| `{path.relative_to(ROOT / of)}` | {first.replace('|', chr(92) + '|')} |"
+
+
 def drawn(page: str) -> str:
-    """Return the page with its pictures as they have to be."""
+    """Return the page with its pictures and lists as they have to be."""
     graph = grimp.build_graph(*HOUSE, exclude_type_checking_imports=True, cache_dir=None)
-    return MARKS.sub(
-        lambda found: found[1] + "\n".join(picture(graph, found[2])) + "\n" + found[3], page
-    )
+
+    def anew(found: re.Match[str]) -> str:
+        lines = picture(graph, found[3]) if found[2] == "drawn" else files(found[3])
+        return found[1] + "\n".join(lines) + "\n" + found[4]
+
+    return MARKS.sub(anew, page)
 
 
 if __name__ == "__main__":
