@@ -136,9 +136,9 @@ class Failover:
         """Take all other members, dead and left ones too."""
         known = self._roster.clarions
         dead = {name: self._roster.peer(name) for name in self._roster.dead()}
-        for name in self._roster.set_peers(peers, now):
+        for name in sorted(self._roster.set_peers(peers, now)):
             self._liveness.new_life(name)
-        for name in self._roster.clarions - known:
+        for name in sorted(self._roster.clarions - known):
             # It was missed while it was dead; whether it still is has to be found out anew.
             self._liveness.new_life(name)
             self._succession.owner_back(name, now)
@@ -146,7 +146,7 @@ class Failover:
             if name in dead:
                 self._liveness.came_back(name, now)
                 self._greet_back(name, dead[name])
-        for name in known - self._roster.clarions:
+        for name in sorted(known - self._roster.clarions):
             self._succession.owner_gone(name)
         if self._roster.others_live:
             self._succession.note_others()

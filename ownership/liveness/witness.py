@@ -102,7 +102,8 @@ class Liveness:
         gateways: dict[TargetKey, IPAddress] = {}
         self._link_names.clear()
         for interface in self._interfaces.values():
-            for name in names - {self._node}:
+            # Sorted, as all that is sent must come in an order that no hash of a string decides.
+            for name in sorted(names - {self._node}):
                 met = roster.meet(name, interface)
                 if met is not None:
                     key = TargetKey(name, interface.index)
@@ -387,18 +388,18 @@ class Liveness:
     def _report(self, now: float) -> None:
         """Tell what we miss, as long as no verdict came of it."""
         mine = self._observed(now)
-        for subject in mine - self._mine:
+        for subject in sorted(mine - self._mine):
             # Whoever could bear witness may have died with it: find out at once.
             self._check_others(subject, now)
         self._mine = mine
         if mine and now >= self._due:
             self._due = now + REPORT_INTERVAL
-            for subject in mine - self._verdicts.gone():
+            for subject in sorted(mine - self._verdicts.gone()):
                 payload = letters.encode_link_name(subject.link)
                 self._letters.append(Send(Kind.MISSING, subject.node, payload))
         elif not mine:
             self._due = _NEVER
-        for subject in mine:
+        for subject in sorted(mine):
             self._verdicts.report(subject, self._node, now)
         if self._verdicts.idle:
             return
