@@ -388,9 +388,8 @@ class Ownership:
     def _take_move(self, move: Move, now: float) -> None:
         ips = ips_of(self._plans.get(move.service))
         self._events.append(Moved(move, tuple(ips)))
-        if move.service not in self._dirty:
-            # Of several moves that come together, only the first left somebody who answered.
-            self._previous[move.service] = move.before
+        # Of several moves that come together, only the first left somebody who answered.
+        self._previous.setdefault(move.service, move.before)
         self._dirty[move.service] = move.reason
         try:
             for ip in ips:
@@ -402,9 +401,10 @@ class Ownership:
         """Announce and withdraw; while contact is missing nothing new is taken up."""
         for service in self._in_reach():
             reason = self._dirty.pop(service)
+            previous = self._previous.pop(service, None)
             before = self._reconciler.announced().get(service)
             try:
-                self._reconcile_one(service, reason, now)
+                self._reconcile_one(service, reason, previous, now)
             except Exception as error:
                 # Whatever is wrong with it, the others go on.
                 self._reconciler.unfinished(service, before)
@@ -419,18 +419,17 @@ class Ownership:
             due = tuple(service for service in due if service in announced)
         return due
 
-    def _reconcile_one(self, service: str, reason: str, now: float) -> None:
+    def _reconcile_one(self, service: str, reason: str, previous: str | None, now: float) -> None:
         mine = self._election.owner(service) == self.node
         plan = self._plans.get(service)
         for action in self._reconciler.reconcile(service, plan, mine, reason):
             if isinstance(action, Announce):
-                self._take_up(action, now)
+                self._take_up(action, previous, now)
             else:
                 self._give_up(action, now)
 
-    def _take_up(self, action: Announce, now: float) -> None:
+    def _take_up(self, action: Announce, previous: str | None, now: float) -> None:
         self._events.append(Won(action))
-        previous = self._previous.pop(action.service, None)
         for ip in action.ips:
             self._handing.won(action.service, ip, action.interfaces, previous, now)
 

@@ -18,8 +18,10 @@ from ownership.failover import Failover
 from ownership.handover.heir import Takeovers
 from ownership.handover.states import Holds
 from ownership.handover.succession import Succession
+from ownership.io import Announce
 from ownership.liveness.kernels import Kernel
 from ownership.liveness.witness import Liveness
+from ownership.ownership import Ownership
 
 FOLDER = Path(__file__).parent / "conversations"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -75,6 +77,16 @@ def content_with_any_exchange(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def believes_it_owned_before(patch: pytest.MonkeyPatch) -> None:
+    """Let an owner of long ago count as the one before us: the node itself, here."""
+    take_up = Ownership._take_up
+
+    def stale(self: Ownership, action: Announce, _previous: str | None, now: float) -> None:
+        take_up(self, action, self.node, now)
+
+    patch.setattr(Ownership, "_take_up", stale)
+
+
 BROKEN: dict[str, Break] = {
     "blink": without(Contact, "link_returned"),
     "blink-unconfirmed": without(Succession, "unconfirmed"),
@@ -91,6 +103,7 @@ BROKEN: dict[str, Break] = {
     "owner-heard-again": without(Succession, "dead_heard"),
     "partition-heals": stops_at_once,
     "plan-edit": without(Election, "elsewhere"),
+    "plan-edit-after-a-loss": believes_it_owned_before,
     "power-off": with_value("ownership.liveness.verdicts.NEEDED", 1),
     "quiet-heir-next": without(Failover, "lost_its_owner", False),
     "quiet-heir-stopped": without(Takeovers, "quiet_from", frozenset()),
