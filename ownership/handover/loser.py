@@ -71,6 +71,11 @@ class Handover:
         hold = self._hold(ip)
         return hold is not None and service in (None, *hold.yielding.services)
 
+    def ends(self, ip: IPAddress) -> bool:
+        """Tell whether the hand-over ends by itself, even if the winner is never heard."""
+        hold = self._hold(ip)
+        return hold is not None and hold.yielding.until < float("inf")
+
     def winner(self, ip: IPAddress) -> str | None:
         """Name the node that the IP is being handed over to."""
         hold = self._hold(ip)

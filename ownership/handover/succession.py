@@ -205,7 +205,11 @@ class Succession:
         if before is not None:
             self._note_owner(ip, before)
         self._tell_stopped(ip, winner)
-        if winner != self._node and self._handover.yielding(ip, service):
+        if winner == self._node or not self._handover.yielding(ip, service):
+            return
+        # Nobody may own it by our own plan, which others may not have read yet: that is why it is
+        # being handed over, and for how long.
+        if winner is not None or not self._handover.ends(ip):
             self.lost(service, ip, winner, now)
 
     def withdraw(self, service: str, ip: IPAddress) -> None:

@@ -17,6 +17,7 @@ from ownership.contact import Contact
 from ownership.election.election import Election
 from ownership.failover import Failover
 from ownership.handover.heir import Takeovers
+from ownership.handover.loser import Handover
 from ownership.handover.succession import Succession
 from ownership.io import Send
 from ownership.letters import letters
@@ -233,6 +234,21 @@ def announced_before_elected(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ownership, "_reconcile", elect)
 
 
+def nobody_ends_a_hand_over(patch: pytest.MonkeyPatch) -> None:
+    """Let a loser by its own plan stop when the election finds nobody, as the plan says."""
+    patch.setattr(Handover, "ends", always(False))
+
+
+def believes_it_owned_before(patch: pytest.MonkeyPatch) -> None:
+    """Let who owned a service stay noted until this node takes it up, however long that is."""
+    take_up = Ownership._take_up
+
+    def stale(self: Ownership, action: Any, _previous: str | None, now: float) -> None:
+        take_up(self, action, self.node, now)
+
+    patch.setattr(Ownership, "_take_up", stale)
+
+
 def answers_are_announcements(patch: pytest.MonkeyPatch) -> None:
     """Let a loser be content where its winner answered a question of the loser's own."""
     heard = Succession.heard
@@ -289,6 +305,8 @@ def remembered_past_a_change(patch: pytest.MonkeyPatch) -> None:
         ("gossip-cut-starved", 1, the_dead_keep_silent),
         ("plan-edit", 1, loser_does_not_wait),
         ("plan-edit", 2, announced_before_elected),
+        ("plan-edit", 12, believes_it_owned_before),
+        ("plan-edit", 32, nobody_ends_a_hand_over),
         ("partition-2-3", 9, answers_are_announcements),
         ("partition-2-2-2", 178, answers_are_announcements),
         ("rolling", 2, told_to_nobody),

@@ -337,6 +337,15 @@ def test_a_winner_by_our_own_plan_has_a_time_in_which_to_be_heard(
     assert node.core.changed() == {"ns/a"}
 
 
+@pytest.mark.parametrize("by_plan", [True, False])
+def test_that_nobody_owns_it_ends_no_hand_over_by_our_own_plan(by_plan: bool) -> None:
+    """The election says so in the same turn, before the plan's withdrawal or after it."""
+    node = owning()
+    node.core.lost("ns/a", VIP, "b", node.now, *((5.0,) if by_plan else ()))
+    node.core.moved("ns/a", VIP, "a", None, node.now)
+    assert node.answers() == by_plan
+
+
 @pytest.mark.parametrize("since", ["nothing", "answered", "won again"])
 def test_whoever_owns_later_what_we_stopped_answering_for_is_told_so_some_times(since: str) -> None:
     """As after a lost majority: our clients may believe us still. Who answers a question of ours
