@@ -141,13 +141,13 @@ class Failover:
         for name in self._roster.clarions - known:
             # It was missed while it was dead; whether it still is has to be found out anew.
             self._liveness.new_life(name)
-            self._succession.owner_back(name, now)
+            self._succession.handle_owner_back(name, now)
             self._calls.living(name)
             if name in dead:
                 self._liveness.came_back(name, now)
                 self._greet_back(name, dead[name])
         for name in known - self._roster.clarions:
-            self._succession.owner_gone(name)
+            self._succession.handle_owner_gone(name)
         if self._roster.others_live:
             self._succession.note_others()
         strangers = frozenset(self._roster.strangers())
@@ -167,7 +167,7 @@ class Failover:
         now: float,
     ) -> None:
         """Own an IP from now on; `previous` is who did, as far as this node knew."""
-        self._succession.won(service, ip, interfaces, previous, now)
+        self._succession.win(service, ip, interfaces, previous, now)
         if self._succession.holds(ip):
             # Who is cut off takes nothing over: to hear somebody, all are asked.
             self._probe(now)
@@ -180,13 +180,13 @@ class Failover:
         """Own it no more; None: nobody does, so this node stops at once. Not `surely`: by our own
         plan, which others may not have."""
         within = _NEVER if surely else PLAN_GRACE
-        self._succession.lost(service, ip, winner, now, within)
+        self._succession.lose(service, ip, winner, now, within)
 
     def moved(
         self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
     ) -> None:
         """The owner has changed among others."""
-        self._succession.moved(service, ip, before, winner, now)
+        self._succession.note_move(service, ip, before, winner, now)
 
     def withdraw(self, service: str, ip: IPAddress) -> None:
         """Nobody is to announce it for this service any more."""
@@ -194,7 +194,7 @@ class Failover:
 
     def unconfirmed(self, ifindex: int | None, now: float) -> None:
         """A hold of `contact` has ended as nobody spoke, not by what somebody said."""
-        self._succession.unconfirmed(ifindex, now)
+        self._succession.verify(ifindex, now)
         self._probe(now)
 
     def leave(self, now: float) -> None:
@@ -225,7 +225,7 @@ class Failover:
         """
         name = self._roster.owner_of(mac)
         self._liveness.heard(ifindex, now)
-        self._succession.heard(ip, ifindex, mac, now, alone)
+        self._succession.handle_announcement(ip, ifindex, mac, now, alone)
         if name is not None:
             self._call(name, now)
             self._liveness.check_missing(name, now)
@@ -318,9 +318,9 @@ class Failover:
         for contest, mac in self._succession.contests():
             events.append(Contested(contest.ip, contest.by, mac))
         events += self._succession.foreign_answers()
-        if put_off := self._succession.put_off():
+        if put_off := self._succession.postponements():
             events.append(PutOff(put_off))
-        if services := self._succession.changed():
+        if services := self._succession.changed_services():
             events.append(HandedOver(services))
         return events
 
@@ -373,7 +373,7 @@ class Failover:
         if self._watches:
             self._liveness.handle_timeout(now)
         for name in self._liveness.silent_processes():
-            self._succession.owner_gone(name)
+            self._succession.handle_owner_gone(name)
         self._take_returned(now)
         self._succession.handle_timeout(now)
         if self._succession.unheard():
@@ -423,7 +423,7 @@ class Failover:
         if self._calls.heard(name, peer.address, now):
             # Our kernel may have forgotten its MAC: the answer tells it.
             self._liveness.knock(name, now)
-        self._succession.dead_heard(name, now)
+        self._succession.handle_sign_of_life(name, now)
 
     def _greet_back(self, name: str, dead: Peer | None) -> None:
         """Tell one that was held dead for a while, and lived, that it was."""
@@ -461,7 +461,7 @@ class Failover:
     def _take_returned(self, now: float) -> None:
         for link in self._liveness.returned(now):
             self._contact.link_returned(link.ifindex, link.gap, now)
-            self._succession.link_returned(now)
+            self._succession.handle_link_return(now)
 
     def _read(self, kind: Kind, letter: Letter, now: float) -> None:
         sender, payload = letter.sender, letter.payload
@@ -478,7 +478,7 @@ class Failover:
         match kind:
             case Kind.BEAT:
                 self._liveness.beat(sender, now)
-                self._succession.owner_back(sender, now)
+                self._succession.handle_owner_back(sender, now)
             case Kind.HELLO:
                 self._take_hello(sender, letters.decode_hello(payload), now)
             case Kind.MISSING:
@@ -504,13 +504,13 @@ class Failover:
         ips = letters.decode_ips(payload)
         match kind:
             case Kind.YOURS:
-                self._succession.asked(ips, sender, now)
+                self._succession.handle_yours(ips, sender, now)
             case Kind.ASK:
-                self._succession.questioned(ips, sender)
+                self._succession.handle_ask(ips, sender)
             case Kind.CLAIM:
-                self._succession.claimed(ips, sender, now)
+                self._succession.handle_mine(ips, sender, now)
             case _:
-                self._succession.denied(ips, sender, now)
+                self._succession.handle_denial(ips, sender, now)
 
     def _hear_answer(self, sender: str, now: float) -> None:
         """It has heard us, and we it, by way of the link on which it gossips."""
@@ -522,7 +522,7 @@ class Failover:
         """Somebody hands IPs over that it took over quietly, perhaps from one we never knew."""
         self._roster.remember(quiet.owner, quiet.links, now)
         dead = frozenset({quiet.owner}) if self.lost_its_owner(quiet.owner) else frozenset()
-        self._succession.asked(quiet.ips, sender, now, dead)
+        self._succession.handle_yours(quiet.ips, sender, now, dead)
         if dead:
             self._retarget(now)
 

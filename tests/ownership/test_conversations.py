@@ -77,7 +77,7 @@ def content_with_any_exchange(patch: pytest.MonkeyPatch) -> None:
 
 BROKEN: dict[str, Break] = {
     "blink": without(Contact, "link_returned"),
-    "blink-unconfirmed": without(Succession, "unconfirmed"),
+    "blink-unconfirmed": without(Succession, "verify"),
     "contested-by-a-living-owner": without(Succession, "_links_to_ask", ()),
     "contester-falls-silent": without(Takeovers, "_let_go", False),
     "cut-off-heir": without(Liveness, "heard_since", True),
@@ -88,7 +88,7 @@ BROKEN: dict[str, Break] = {
     "kill-and-back": without(Takeovers, "_kernel_of", Kernel.SILENT),
     "link-returns": without(Contact, "carrier_returned"),
     "machine-dies-later": without(Takeovers, "_kernel_of", Kernel.ANSWERS),
-    "owner-heard-again": without(Succession, "dead_heard"),
+    "owner-heard-again": without(Succession, "handle_sign_of_life"),
     "partition-heals": stops_at_once,
     "plan-edit": without(Election, "elsewhere"),
     "power-off": with_value("ownership.liveness.verdicts.NEEDED", 1),
@@ -96,12 +96,12 @@ BROKEN: dict[str, Break] = {
     "quiet-heir-stopped": without(Takeovers, "quiet_from", frozenset()),
     "shared-ip": without(Holds, "take_back", False),
     "stall": with_value("ownership.contact.LONGEST_GAP", 60.0),
-    "start-alone": without(Succession, "unconfirmed"),
+    "start-alone": without(Succession, "verify"),
     "start-beside-a-stranger": without(Takeovers, "answered"),
     "start-in-a-ring": content_with_any_exchange,
     "stop": without(Announcer, "hush"),
     "stop-heir": without(Takeovers, "granted", []),
-    "winner-dies": without(Succession, "moved"),
+    "winner-dies": without(Succession, "note_move"),
 }
 
 

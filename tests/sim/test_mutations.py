@@ -79,7 +79,7 @@ def dead_left_alone(patch: pytest.MonkeyPatch) -> None:
 
 def silence_is_consent(patch: pytest.MonkeyPatch) -> None:
     """Let a node that came back answer again as soon as nobody has spoken for a while."""
-    patch.setattr(Succession, "unconfirmed", nothing)
+    patch.setattr(Succession, "verify", nothing)
 
 
 def quiet_for_one_heir(patch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
 
 def the_dead_keep_silent(patch: pytest.MonkeyPatch) -> None:
     """Do not ask for what was taken over aloud from a node that is held dead and answers again."""
-    patch.setattr(Succession, "dead_heard", nothing)
+    patch.setattr(Succession, "handle_sign_of_life", nothing)
 
 
 def alone(mutation: Mutation) -> Mutation:
@@ -235,12 +235,12 @@ def announced_before_elected(patch: pytest.MonkeyPatch) -> None:
 
 def answers_are_announcements(patch: pytest.MonkeyPatch) -> None:
     """Let a loser be content where its winner answered a question of the loser's own."""
-    heard = Succession.heard
+    heard = Succession.handle_announcement
 
     def heard_by_all(self: Succession, *frame: Any) -> None:
         heard(self, *frame[:4])
 
-    patch.setattr(Succession, "heard", heard_by_all)
+    patch.setattr(Succession, "handle_announcement", heard_by_all)
 
 
 def told_to_nobody(patch: pytest.MonkeyPatch) -> None:

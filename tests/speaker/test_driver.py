@@ -335,7 +335,7 @@ def test_ips_that_are_put_off_are_told_once(monkeypatch: pytest.MonkeyPatch) -> 
     async def course() -> list[OwnershipEvent]:
         driver = make_driver()
         waiting = [frozenset({VIP}), frozenset()]
-        monkeypatch.setattr(Succession, "put_off", lambda self: waiting.pop(0))
+        monkeypatch.setattr(Succession, "postponements", lambda self: waiting.pop(0))
         told: list[OwnershipEvent] = []
         monkeypatch.setattr(driver._telling, "tell", lambda event, now: told.append(event))
         driver._heed()
