@@ -70,7 +70,7 @@ class Takeovers:
     holds: Holds = field(default_factory=Holds)
     contested: int = 0
     """How many IPs are not taken over as their owner answers: a gauge."""
-    _put_off: set[IPAddress] = field(default_factory=set)
+    _postponed: set[IPAddress] = field(default_factory=set)
     _asks: deque[Ask] = field(default_factory=deque)
     _questions: dict[str, list[IPAddress]] = field(default_factory=dict)
     _contests: list[Contest] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Takeovers:
     def stays_quiet(self, ip: IPAddress) -> bool:
         """The same for an IP that is won once more, which is then put off once more."""
         if self.quiet(ip):
-            self._put_off.add(ip)
+            self._postponed.add(ip)
         return self.quiet(ip)
 
     @property
@@ -140,7 +140,7 @@ class Takeovers:
 
     # ---- what others say
 
-    def answered(self, ip: IPAddress, name: str, *, speaks: bool = True) -> None:
+    def handle_answer(self, ip: IPAddress, name: str, *, speaks: bool = True) -> None:
         """The node `name` answers for the IP, or announces it; one that `speaks` can be asked by
         letter whether it does."""
         hold = self.holds.open.get(ip)
@@ -154,14 +154,14 @@ class Takeovers:
             item.claimed_at = _NEVER
         item.answered_by = name
 
-    def claimed(self, ip: IPAddress, name: str, now: float) -> None:
+    def handle_mine(self, ip: IPAddress, name: str, now: float) -> None:
         """The speaker of the node `name` says that it answers for the IP."""
         hold = self.holds.open.get(ip)
         if hold is not None:
             hold.taking.answered_by, hold.taking.claimed_at = name, now
             hold.taking.denied_by.discard(name)
 
-    def denied(self, ip: IPAddress, name: str, now: float) -> bool:
+    def handle_denial(self, ip: IPAddress, name: str, now: float) -> bool:
         """It says that it does not; true where its kernel answers for the IP all the same."""
         hold = self.holds.open.get(ip)
         if hold is None or name in hold.taking.denied_by:
@@ -177,7 +177,7 @@ class Takeovers:
             item.since, item.decide_at = now, now
         return True
 
-    def granted(self, ip: IPAddress, name: str, dead: frozenset[str]) -> list[Take]:
+    def handle_grant(self, ip: IPAddress, name: str, dead: frozenset[str]) -> list[Take]:
         """The node `name` answers for the IP only until it hears us; it has taken it over quietly
         from those that are `dead`."""
         hold = self.holds.open.get(ip)
@@ -188,13 +188,13 @@ class Takeovers:
         item.answered_by = None
         return self._take(hold, quiet=bool(dead) or self._kernel_of(item) is Kernel.ANSWERS)
 
-    def owner_back(self, owner: str, now: float) -> None:
+    def handle_owner_back(self, owner: str, now: float) -> None:
         """An owner's process runs again: what stays ours all the same is announced in a while."""
         for hold in self.holds.quiet.values():
             if owner in hold.taking.dead:
                 hold.taking.loud_at = min(hold.taking.loud_at, now + BACK_GRACE)
 
-    def owner_gone(self, owner: str) -> None:
+    def handle_owner_gone(self, owner: str) -> None:
         """An owner's process is gone once more."""
         for hold in self.holds.quiet.values():
             if owner in hold.taking.dead:
@@ -220,11 +220,11 @@ class Takeovers:
         self.contested = sum(hold.state is HoldState.CONTESTED for hold in self.holds.open.values())
         return takes
 
-    def put_off(self) -> frozenset[IPAddress]:
+    def postponements(self) -> frozenset[IPAddress]:
         """Drain the IPs found to be contested, or taken over without a word, since the last call:
         if they are announced at all, then for another reason than this takeover."""
-        put_off = frozenset(self._put_off)
-        self._put_off.clear()
+        put_off = frozenset(self._postponed)
+        self._postponed.clear()
         return put_off
 
     def asks(self, now: float) -> list[Ask]:
@@ -272,7 +272,7 @@ class Takeovers:
     def _take(self, hold: Hold, *, quiet: bool) -> list[Take]:
         self.holds.take(hold, quiet=quiet)
         if quiet:
-            self._put_off.add(hold.ip)
+            self._postponed.add(hold.ip)
         return [Take(hold.ip, Mode.QUIET if quiet else Mode.LOUD)]
 
     def _kernel_of(self, item: Taking) -> Kernel:
@@ -299,7 +299,7 @@ class Takeovers:
                     self._contests.append(Contest(ip, item.answered_by))
                 self.holds.contest(hold)
                 item.decide_at = now + ASK_AGAIN
-                self._put_off.add(ip)
+                self._postponed.add(ip)
                 return []
         if Kernel.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN

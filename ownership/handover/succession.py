@@ -247,11 +247,11 @@ class Succession:
 
     def handle_owner_back(self, name: str, now: float) -> None:
         """The process of a node runs again."""
-        self._takeovers.owner_back(name, now)
+        self._takeovers.handle_owner_back(name, now)
 
     def handle_owner_gone(self, name: str) -> None:
         """The process of a node was judged silent, or declared dead."""
-        self._takeovers.owner_gone(name)
+        self._takeovers.handle_owner_gone(name)
 
     def handle_sign_of_life(self, name: str, now: float) -> None:
         """A node that gossip holds dead was heard: it may own still what we took over from it, when
@@ -280,10 +280,10 @@ class Succession:
         name = self._roster.owner_of(mac)
         sighting = Sighting(mac, now, alone)
         if name is not None:
-            self._takeovers.answered(ip, name)
+            self._takeovers.handle_answer(ip, name)
         elif self._unconfirmed:
             # A ring that we do not know may own it: gossip does not get through to it.
-            self._takeovers.answered(ip, mac.hex(":"), speaks=False)
+            self._takeovers.handle_answer(ip, mac.hex(":"), speaks=False)
         state = self._holds.state(ip)
         if state in LOSING:
             self._hear(ip, ifindex, name, sighting)
@@ -303,7 +303,7 @@ class Succession:
         for ip in ips:
             if dead:
                 self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
-            takes = self._takeovers.granted(ip, sender, dead)
+            takes = self._takeovers.handle_grant(ip, sender, dead)
             self._apply(takes, now)
             if not takes and self._holds.state(ip) not in ANSWERED:
                 self._keep(self._grants, ip, _Grant(sender, dead, now))
@@ -330,17 +330,17 @@ class Succession:
         """Another node says that it answers for these IPs."""
         ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
-            self._takeovers.claimed(ip, sender, now)
+            self._takeovers.handle_mine(ip, sender, now)
             # Who was not told so may answer a question of ours, and announces nothing for that.
             told = self._reminders.get(ip)
             if told is not None and told.left < REMINDERS:
                 self._stopped.pop(ip, None)
-        self._release(self._handover.claimed(ips))
+        self._release(self._handover.handle_mine(ips))
 
     def handle_denial(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node says that it does not."""
         for ip in sorted(ips, key=lambda ip: ip.packed):
-            if self._takeovers.denied(ip, sender, now):
+            if self._takeovers.handle_denial(ip, sender, now):
                 self._foreign.append(ForeignAnswer(ip, sender))
 
     # ---- what follows
@@ -374,7 +374,7 @@ class Succession:
 
     def postponements(self) -> frozenset[IPAddress]:
         """Drain the IPs that this node has won and does not announce now."""
-        return self._takeovers.put_off()
+        return self._takeovers.postponements()
 
     def asks(self) -> list[tuple[Interface, Ask]]:
         """Drain the questions to owners on the wire, with the link to ask on."""
@@ -494,7 +494,7 @@ class Succession:
             self._ask_anew(taken, self._announcer.indexes(taken), now)
             # Clients believe us still: when gossip is back its owner is told to announce itself.
             self._keep(self._stopped, taken, None)
-        self._takeovers.answered(ip, name)
+        self._takeovers.handle_answer(ip, name)
 
     def _answered_by_its_owner(self, ip: IPAddress, name: str, ifindex: int) -> bool:
         """Tell whether we took the IP over from that node as from a dead one, and it is none. A
@@ -534,7 +534,7 @@ class Succession:
     def _use_grant(self, ip: IPAddress, now: float) -> None:
         grant = self._grants.pop(ip, None) if self._grants else None
         if grant is not None and now - grant.at <= GRANT_KEPT:
-            self._apply(self._takeovers.granted(ip, grant.sender, grant.dead), now)
+            self._apply(self._takeovers.handle_grant(ip, grant.sender, grant.dead), now)
 
     def _heard_since(self, links: Collection[int], at: float) -> bool:
         return self._world.heard_since(links, at)
@@ -599,7 +599,7 @@ class Succession:
 
     def _hear(self, ip: IPAddress, ifindex: int, name: str | None, sighting: Sighting) -> None:
         winner = self._handover.winner(ip)
-        released = self._handover.heard(ip, ifindex, name)
+        released = self._handover.handle_announcement(ip, ifindex, name)
         if not released and not self._handover.open(ip, ifindex):
             self._announcer.release(ip, ifindex)
         self._release(released)

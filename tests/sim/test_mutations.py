@@ -115,7 +115,7 @@ def contact_not_sought(patch: pytest.MonkeyPatch) -> None:
 
 def grants_unheeded(patch: pytest.MonkeyPatch) -> None:
     """Let a winner wait for as long as the loser answers, which waits for the winner."""
-    patch.setattr(Takeovers, "granted", always([]))
+    patch.setattr(Takeovers, "handle_grant", always([]))
 
 
 def deaf_takes_over(patch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def accused_takes_over(patch: pytest.MonkeyPatch) -> None:
 def echo_alone(patch: pytest.MonkeyPatch) -> None:
     """Let letters prove nothing."""
     patch.setattr(Watch, "spoke", always([]))
-    patch.setattr(Takeovers, "claimed", nothing)
+    patch.setattr(Takeovers, "handle_mine", nothing)
 
 
 def no_damping(patch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def lowest_address(patch: pytest.MonkeyPatch) -> None:
 
 def kernels_own(patch: pytest.MonkeyPatch) -> None:
     """Let whoever answers for an IP own it, though its speaker denies it."""
-    patch.setattr(Takeovers, "denied", always(False))
+    patch.setattr(Takeovers, "handle_denial", always(False))
 
 
 def loser_by_plan_stops(patch: pytest.MonkeyPatch) -> None:
