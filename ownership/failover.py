@@ -158,7 +158,7 @@ class Failover:
 
     # ---- what the election says
 
-    def won(
+    def win(
         self,
         service: str,
         ip: IPAddress,
@@ -174,7 +174,7 @@ class Failover:
             if self._inherited != self._succession.inherited_from():
                 self._retarget(now)
 
-    def lost(
+    def lose(
         self, service: str, ip: IPAddress, winner: str | None, now: float, *, surely: bool = True
     ) -> None:
         """Own it no more; None: nobody does, so this node stops at once. Not `surely`: by our own
@@ -182,7 +182,7 @@ class Failover:
         within = _NEVER if surely else PLAN_GRACE
         self._succession.lose(service, ip, winner, now, within)
 
-    def moved(
+    def note_move(
         self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
     ) -> None:
         """The owner has changed among others."""
@@ -192,7 +192,7 @@ class Failover:
         """Nobody is to announce it for this service any more."""
         self._succession.withdraw(service, ip)
 
-    def unconfirmed(self, ifindex: int | None, now: float) -> None:
+    def verify(self, ifindex: int | None, now: float) -> None:
         """A hold of `contact` has ended as nobody spoke, not by what somebody said."""
         self._succession.verify(ifindex, now)
         self._probe(now)
@@ -203,7 +203,7 @@ class Failover:
 
     # ---- what is seen
 
-    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
         name = self._liveness.echoed(ifindex, ip, token, now)
         self._take_returned(now)
@@ -211,12 +211,12 @@ class Failover:
             self._call(name, now)
         return name is not None
 
-    def frames(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         """Somebody's frames came in by the link: call this before they are answered."""
         self._liveness.heard(ifindex, now)
         self._take_returned(now)
 
-    def announced(
+    def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None:
         """Somebody else announced a service IP on the link, or answered for it, `alone`: to us.
@@ -236,7 +236,7 @@ class Failover:
         """Tell whether this is the MAC of another node: it is no client."""
         return self._roster.owner_of(mac) is not None
 
-    def letter(self, letter: Letter, now: float) -> None:
+    def handle_letter(self, letter: Letter, now: float) -> None:
         """Take a letter that the courier has let through."""
         self._call(letter.sender, now)
         try:

@@ -116,7 +116,7 @@ class Ownership:
     def handle_letter(self, letter: Letter, now: float) -> None:
         """Take a letter of another Clarion."""
         self._unsettled = True
-        self._handing.letter(letter, now)
+        self._handing.handle_letter(letter, now)
 
     def set_interfaces(self, interfaces: Mapping[int, Interface], now: float) -> None:
         """Take the links that may answer, by index. The announcer has them by then."""
@@ -129,7 +129,7 @@ class Ownership:
 
     def handle_frames(self, ifindex: int, now: float) -> None:
         """Note that somebody's frames came in by the link: call this before they are answered."""
-        self._handing.frames(ifindex, now)
+        self._handing.handle_frames(ifindex, now)
 
     def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
@@ -138,7 +138,7 @@ class Ownership:
 
         `alone`: it told nobody but us, who had asked.
         """
-        self._handing.announced(ip, ifindex, mac, now, alone)
+        self._handing.handle_announcement(ip, ifindex, mac, now, alone)
 
     def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> bool:
         """A client answered our question from a service IP; true where it confirms a move."""
@@ -149,7 +149,7 @@ class Ownership:
 
     def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
-        return self._handing.echoed(ifindex, ip, token, now)
+        return self._handing.handle_echo(ifindex, ip, token, now)
 
     def note(self, cause: str) -> None:
         """Say what began the next moves, where it is none of gossip's events."""
@@ -210,7 +210,7 @@ class Ownership:
         self._unsettled = False
         # Before anything is taken up: what nobody has confirmed is asked for on the wire first.
         for ifindex in self._contact.silences():
-            self._handing.unconfirmed(ifindex, now)
+            self._handing.verify(ifindex, now)
         self._take_bars()
         self._elect(now, enough)
         self._reconcile(now, enough)
@@ -394,7 +394,7 @@ class Ownership:
         self._dirty[move.service] = move.reason
         try:
             for ip in ips:
-                self._handing.moved(move.service, ip, move.before, move.after, now)
+                self._handing.note_move(move.service, ip, move.before, move.after, now)
         except Exception as error:
             self._events.append(Failed(move.service, move.reason, error))
 
@@ -432,7 +432,7 @@ class Ownership:
         self._events.append(Won(action))
         previous = self._previous.pop(action.service, None)
         for ip in action.ips:
-            self._handing.won(action.service, ip, action.interfaces, previous, now)
+            self._handing.win(action.service, ip, action.interfaces, previous, now)
 
     def _give_up(self, action: Withdraw, now: float) -> None:
         self._events.append(Lost(action))
@@ -445,7 +445,7 @@ class Ownership:
             if winner is None:
                 self._handing.withdraw(service, ip)
             else:
-                self._handing.lost(service, ip, winner, now, surely=surely)
+                self._handing.lose(service, ip, winner, now, surely=surely)
 
     def _release(self, now: float) -> None:
         """Everything is in line: answers flow again where contact has been made."""

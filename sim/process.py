@@ -166,7 +166,7 @@ class Process:
         if self.frozen:
             self.inbox.echoes.append(echo)
             return
-        self.cores.echoed(echo.source, echo.payload, self._tick(now))
+        self.cores.handle_echo(echo.source, echo.payload, self._tick(now))
         # Else the next deadline is later at most: it is asked for when the timer fires.
         if self.cores.stirred:
             self._drain(now)
@@ -249,7 +249,7 @@ class Process:
         if inbox.frames and not self.cores.contact.held:
             self._answer(inbox.frames, now)
         for echo in inbox.echoes:
-            self.cores.echoed(echo.source, echo.payload, clock)
+            self.cores.handle_echo(echo.source, echo.payload, clock)
         deadline = self.swim.deadline()
         if deadline is not None and deadline <= clock:
             self.swim.handle_timeout(clock)

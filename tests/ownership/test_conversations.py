@@ -63,7 +63,7 @@ def stops_at_once(patch: pytest.MonkeyPatch) -> None:
     """Let a loser stop answering in the moment in which it loses."""
     patch.setattr(
         Failover,
-        "lost",
+        "lose",
         lambda self, service, ip, *_rest, **_named: self.withdraw(service, ip),
     )
 

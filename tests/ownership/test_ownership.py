@@ -193,14 +193,14 @@ def test_one_service_that_fails_costs_no_other_and_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heart = known("a", "b", "c")
-    bad, real = min(heart.mine()), Failover.won
+    bad, real = min(heart.mine()), Failover.win
 
     def won(self: Failover, service: str, *about: Any) -> None:
         if service == bad:
             raise LookupError("injected")
         real(self, service, *about)
 
-    monkeypatch.setattr(Failover, "won", won)
+    monkeypatch.setattr(Failover, "win", won)
     failed = [event for event in heart.settle() if isinstance(event, Failed)]
     assert [(event.service, str(event.error)) for event in failed] == [(bad, "injected")]
     assert not heart.heart.busy

@@ -221,7 +221,7 @@ def loser_does_not_wait(patch: pytest.MonkeyPatch) -> None:
     """Let a node stop answering in the moment in which it loses."""
     patch.setattr(
         Failover,
-        "lost",
+        "lose",
         lambda self, service, ip, *_rest, **_named: self.withdraw(service, ip),
     )
 

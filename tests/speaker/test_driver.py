@@ -355,7 +355,7 @@ def test_questions_that_wait_for_the_next_turn_leave_whoever_settles_between() -
         begun, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
         driver = make_driver(lambda: NOW + loop.time() - begun, wire)
         for ip in ips:
-            driver.core._handing.won("ns/a", ip, None, "b", NOW)
+            driver.core._handing.win("ns/a", ip, None, "b", NOW)
         driver._heed()
         driver._heed_echoes()
         driver._heed_echoes()

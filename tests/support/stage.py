@@ -172,14 +172,14 @@ class Stage:
 
     def announced(self, mac: bytes, ip: IPAddress, link: str) -> None:
         """Have somebody be heard on the wire."""
-        self.failover.frames(INDEXES[link], self.now)
-        self.failover.announced(ip, INDEXES[link], mac, self.now)
+        self.failover.handle_frames(INDEXES[link], self.now)
+        self.failover.handle_announcement(ip, INDEXES[link], mac, self.now)
         self.ownership.stir()
         self.turn()
 
     def asked(self, ip: IPAddress, link: str) -> None:
         """Have a client ask for a service IP."""
-        self.failover.frames(INDEXES[link], self.now)
+        self.failover.handle_frames(INDEXES[link], self.now)
         self.turn()
         why = self.announcer.answers(ip, INDEXES[link])
         answer = f"answer for {ip}" if why is None else f"keep silent ({_words(why)})"
@@ -320,7 +320,7 @@ class Stage:
         }
         for request in self.failover.requests():
             if request.ip in answering and self.links[answering[request.ip]].carrier:
-                self.failover.echoed(request.ifindex, request.ip, request.token, self.now)
+                self.failover.handle_echo(request.ifindex, request.ip, request.token, self.now)
 
     def _write(self, sent: Iterable[Send]) -> None:
         for letter in sorted(sent, key=repr):
