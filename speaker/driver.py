@@ -58,7 +58,7 @@ class Driver:
     ) -> None:
         self.core = core
         # See `layer2.Listener`: no methods, as an answer is to cost no call more.
-        self.frames, self.is_node = core.handle_frames, core.is_node
+        self.handle_frames, self.is_node = core.handle_frames, core.is_node
         self._layer2 = layer2 = parts.layer2
         self._peers = parts.peers
         self._configuration = parts.configuration
@@ -116,7 +116,7 @@ class Driver:
             self._layer2.discard()
             self.wake()
 
-    def announced(
+    def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None:
         """See `layer2.Listener`."""
@@ -124,7 +124,7 @@ class Driver:
         # Where a node died all its heirs announce at once: then one turn reads many of them.
         self._heed_soon()
 
-    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+    def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         """See `layer2.Listener`."""
         if self.core.handle_client(ip, ifindex, client, now):
             self._heed_soon()

@@ -191,7 +191,7 @@ def test_an_announcement_alone_voids_no_verdict() -> None:
     async def overhear() -> frozenset[str]:
         driver = make_driver()
         driver.handle_letter(Letter(Kind.GONE, "c", "b", 1, b"ens1"))
-        driver.announced(VIP, ETH0.index, LINK_B.mac, NOW)
+        driver.handle_announcement(VIP, ETH0.index, LINK_B.mac, NOW)
         driver.core.handle_timeout(NOW)
         asked = [request.ip for request in driver.core.echo_requests()]
         assert asked == list(LINK_B.ips)

@@ -89,11 +89,13 @@ class Rig:
     def is_node(self, mac: bytes) -> bool:
         return mac == NODE
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool) -> None:
+    def handle_announcement(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool
+    ) -> None:
         self.announced_to_us.append((ip, ifindex, mac, now))
         self.told_alone.append(alone)
 
-    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+    def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         self.confirmed.append((ip, ifindex, client, now))
 
     def get(
@@ -369,7 +371,7 @@ def test_the_next_frame_already_gets_what_follows_from_the_one_before() -> None:
     rig = Rig()
 
     class Loser(Rig):
-        def announced(
+        def handle_announcement(
             self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool
         ) -> None:
             rig.announcer.release(ip, ifindex)
