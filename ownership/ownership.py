@@ -142,7 +142,7 @@ class Ownership:
 
     def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> bool:
         """A client answered our question from a service IP; true where it confirms a move."""
-        seconds = self._announcer.confirmed(ip, ifindex, client, now)
+        seconds = self._announcer.confirm(ip, ifindex, client, now)
         if seconds is not None:
             self._events.append(Confirmed(seconds))
         return seconds is not None
@@ -452,5 +452,5 @@ class Ownership:
         for event in self._contact.events():
             self._events.append(event)
             if isinstance(event, Released):
-                self._announcer.released(event.ifindex, now)
+                self._announcer.speak_again(event.ifindex, now)
         self._contact_changes = self._contact.changes

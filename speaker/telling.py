@@ -107,7 +107,7 @@ class Telling:
     def _won(self, action: Announce, now: float) -> None:
         """This node is to announce a service."""
         for ip in action.ips:
-            self._decisions.decided(ip, action.service, action.reason, now)
+            self._decisions.decide(ip, action.service, action.reason, now)
         if self._cluster is not None:
             self._unassigned.add(action.service)
         if action.interfaces is not None and not action.interfaces & self._layer2.names():
@@ -131,7 +131,7 @@ class Telling:
 
     def first_frame(self, ip: IPAddress) -> None:
         """An announcement of the IP has left."""
-        announced = self._decisions.announced(ip, self._clock())
+        announced = self._decisions.note_frame(ip, self._clock())
         if announced is None:
             return
         if announced.seconds is not None:

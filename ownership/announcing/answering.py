@@ -170,7 +170,7 @@ class Answering:
             return DropReason.OWN_FRAME
         overhearer = self.overhearer
         if ip in self.service_ips and not (overhearer and overhearer.is_node(mac)):
-            self._clients.heard(ip, ear.interface, client, mac, now)
+            self._clients.note(ip, ear.interface, client, mac, now)
         reason = self._announcer.answers(ip, ear.interface.index)
         return reason or Answer(self.traffic[ip], ear.reply(question))
 

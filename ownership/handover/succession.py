@@ -190,7 +190,7 @@ class Succession:
             self.withdraw(service, ip)
             return
         for ifindex in deaf:
-            self._announcer.release(ip, ifindex)
+            self._announcer.fall_silent(ip, ifindex)
         links = tuple(ifindex for ifindex in links if ifindex not in deaf)
         self._handover.begin(service, ip, peer.name, links, now, foreign=foreign, within=within)
         for ifindex in links:
@@ -229,7 +229,7 @@ class Succession:
         Gossip may be cut and the others live: so the wire is asked before we answer again."""
         self._unconfirmed = not self._roster.others_live
         links = frozenset(self._interfaces) if ifindex is None else frozenset({ifindex})
-        for ip in sorted(self._announcer.announced(), key=lambda ip: ip.packed):
+        for ip in sorted(self._announcer.ips(), key=lambda ip: ip.packed):
             on = links.intersection(self._announcer.indexes(ip))
             if on and self._holds.state(ip) in SETTLED:
                 self._ask_anew(ip, sorted(on), now)
@@ -467,7 +467,7 @@ class Succession:
                 continue
             del self._announce_again_at[ip]
             if self._mine(ip) and not self._takeovers.quiet(ip):
-                self._announcer.loud(ip, now)
+                self._announcer.speak_up(ip, now)
 
     def _mine(self, ip: IPAddress) -> bool:
         """Tell whether we answer for the IP now, and go on to."""
@@ -590,7 +590,7 @@ class Succession:
                 self._answer(take.ip, quiet, now)
             if not quiet:
                 self._stopped.pop(take.ip, None)
-                self._announcer.loud(take.ip, now)
+                self._announcer.speak_up(take.ip, now)
 
     def _answer(self, ip: IPAddress, quiet: bool, now: float) -> None:
         for service, interfaces in self._holds.record(ip).services.items():
@@ -601,7 +601,7 @@ class Succession:
         winner = self._handover.winner(ip)
         released = self._handover.handle_announcement(ip, ifindex, name)
         if not released and not self._handover.open(ip, ifindex):
-            self._announcer.release(ip, ifindex)
+            self._announcer.fall_silent(ip, ifindex)
         self._release(released)
         if released and sighting.alone and not self._announcer.wants(ip):
             # Who answered us has told nobody else, and may be no more than another heir: our

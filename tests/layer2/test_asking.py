@@ -66,7 +66,7 @@ class Ear:
     ) -> None:
         self.announced_to_us.append((ip, ifindex, mac))
         if self.gives_up:
-            self.announcer.release(ip, ifindex)
+            self.announcer.fall_silent(ip, ifindex)
         else:
             self.overheard.set()
 

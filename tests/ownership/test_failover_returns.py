@@ -388,7 +388,7 @@ def test_a_client_that_asked_lately_and_answers_echo_requests_bears_witness() ->
     node.core.win("ns/a", VIP, None, None, node.now)
     node.run(1.0)
     assert node.core.unwitnessed() == ["eth0"]
-    node.clients.heard(VIP, ETH0, client, b"\x02\0\0\0\0\x77", node.now)
+    node.clients.note(VIP, ETH0, client, b"\x02\0\0\0\0\x77", node.now)
     node.run(TIDY + 1.0)
     assert node.core.unwitnessed() == []
     node.answering.difference_update(LINK_B.ips)

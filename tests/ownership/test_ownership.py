@@ -325,8 +325,8 @@ def test_a_client_that_follows_confirms_a_move_once() -> None:
     heart.run(0.3)
     ip = FIRST + int(min(heart.mine())[-2:])
     client = IPv4Address("192.0.2.77")
-    heart.clients.heard(ip, ETH0, client, b"\2\0\0\0\0\x77", heart.now)
-    heart.announcer.loud(ip, heart.now)
+    heart.clients.note(ip, ETH0, client, b"\2\0\0\0\0\x77", heart.now)
+    heart.announcer.speak_up(ip, heart.now)
     for _ in range(100):
         heart.now += 0.01
         heart.announcer.handle_timeout(heart.now)
