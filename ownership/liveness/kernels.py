@@ -130,7 +130,7 @@ class _Target:
         return self.armed and not self.missing and self.since is not None
 
 
-class Watch:
+class Kernels:
     """Asks, counts what is not answered, and knows whether our own links work."""
 
     def __init__(self, timing: Timing, rng: "Random", now: float) -> None:
@@ -219,7 +219,7 @@ class Watch:
 
     # ---- what is seen
 
-    def echoed(
+    def handle_echo(
         self, ifindex: int, ip: IPAddress, token: bytes, now: float
     ) -> tuple[TargetKey, float] | None:
         """Take an echo reply; return whose it is and when we asked, or None if we did not."""
@@ -237,12 +237,12 @@ class Watch:
                 return key, at
         return None
 
-    def heard(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         """Note that a frame from somebody else came in by the link."""
         if ifindex in self._proof:
             self._prove(ifindex, now, now)
 
-    def spoke(self, name: str, ip: IPAddress, now: float) -> list[TargetKey]:
+    def handle_answer(self, name: str, ip: IPAddress, now: float) -> list[TargetKey]:
         """Note an answer by letter that a node sent from this address; return the targets it is."""
         spoken = [
             key for key, target in self._targets.items() if key.who == name and target.ip == ip
@@ -267,12 +267,12 @@ class Watch:
         found = list(self._targets.items())
         return frozenset(key for key, target in found if target.missing and not target.gateway)
 
-    def filtered(self) -> list[TargetKey]:
+    def filtered_kernels(self) -> list[TargetKey]:
         """Drain those that were found to answer no echo request though they live."""
         filtered, self._filtered = self._filtered, []
         return filtered
 
-    def doubted(self) -> list[str]:
+    def doubts(self) -> list[str]:
         """Drain the nodes to ask by letter whether they hear us."""
         doubted, self._doubted = sorted(self._doubted), set()
         return doubted
@@ -286,7 +286,7 @@ class Watch:
         """Return when the latest request was sent that anybody answered on the link."""
         return self._reached.get(ifindex, float("-inf"))
 
-    def cut_off(self, ifindex: int, gap: float) -> None:
+    def note_cut(self, ifindex: int, gap: float) -> None:
         """Take from others that we were not heard on the link for so long, and are again."""
         self._tell_returned(ifindex, gap)
 
@@ -334,7 +334,7 @@ class Watch:
         requests, self._requests = self._requests, []
         return requests
 
-    def returned(self) -> list[LinkReturned]:
+    def link_returns(self) -> list[LinkReturned]:
         """Drain the links that came back."""
         returned, self._returned = self._returned, []
         return returned

@@ -1,8 +1,8 @@
 """Whose machine and whose process live: own observations, others' reports, verdicts. Pure.
 
-Two things are watched. The kernel of a node, on each link, by echo (`watch`). Its process, by
+Two things are watched. The kernel of a node, on each link, by echo (`kernels`). Its process, by
 beats: letters that it sends to its watchers every BEAT_INTERVAL. What this node misses it reports
-to all, and enough reports make a verdict (`verdict`), which bars the node from owning (`bars`).
+to all, and enough reports make a verdict (`verdicts`), which bars the node from owning (`bars`).
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from ownership.io import Ask, EchoRequest, Send
 from ownership.letters import letters
 from ownership.letters.letters import Kind
 from ownership.liveness.barred import BARRING, Bars
-from ownership.liveness.kernels import Kernel, LinkReturned, TargetKey, Timing, Watch
+from ownership.liveness.kernels import Kernel, Kernels, LinkReturned, TargetKey, Timing
 from ownership.liveness.roster import MOST_MOURNED, Roster
 from ownership.liveness.verdicts import PROCESS, Subject, Verdicts
 
@@ -50,12 +50,12 @@ class _Repeated:
 
 
 class Liveness:
-    """`watch` and `verdict` with the letters between them."""
+    """`kernels` and `verdicts` with the letters between them."""
 
     def __init__(self, roster: Roster, node: str, timing: Timing, rng: "Random", now: float):
         self._roster = roster
         self._node = node
-        self._watch = Watch(timing, rng, now)
+        self._kernels = Kernels(timing, rng, now)
         self._verdicts = Verdicts(node, REPORT_LASTS)
         self._interfaces: Mapping[int, Interface] = {}
         self._link_names: dict[TargetKey, str] = {}
@@ -111,11 +111,11 @@ class Liveness:
             for other in (*interface.gateways, *others):
                 gateways[TargetKey(str(other), interface.index)] = other
         watched = frozenset(roster.watched())
-        self._watch.set_targets(nodes, gateways, now)
+        self._kernels.set_targets(nodes, gateways, now)
         mourned = roster.mourned()
         if mourned != frozenset(self._mourned):
             self._mourned, self._mourned_since = tuple(sorted(mourned)), now
-        self._watch.watch(watched | frozenset(inherited), mourned, lonely=roster.lonely)
+        self._kernels.watch(watched | frozenset(inherited), mourned, lonely=roster.lonely)
         self._beats = {name: at for name, at in self._beats.items() if name in watched}
 
     def knock(self, name: str, now: float) -> None:
@@ -123,7 +123,7 @@ class Liveness:
         answers tells our kernel its MAC, too."""
         for interface in self._interfaces.values():
             met = self._roster.meet(name, interface)
-            silent = self._watch.kernel(name, interface.index, now) is not Kernel.ANSWERS
+            silent = self._kernels.kernel(name, interface.index, now) is not Kernel.ANSWERS
             if met is not None and silent:
                 self._knocks.append(Ask(met[1], interface.index, met[0].mac))
 
@@ -136,7 +136,7 @@ class Liveness:
     def new_life(self, name: str) -> None:
         """What was known of a node is of an earlier life."""
         self._verdicts.forget(name)
-        self._watch.recheck(name)
+        self._kernels.recheck(name)
         self._beats.pop(name, None)
 
     # ---- what is seen
@@ -144,13 +144,13 @@ class Liveness:
     def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> str | None:
         """Take an echo reply; return who it is from, None where nobody asked for it."""
         unheard = self._unheard(ifindex)
-        found = self._watch.echoed(ifindex, ip, token, now)
+        found = self._kernels.handle_echo(ifindex, ip, token, now)
         if found is None:
             return None
         key, at = found
         if unheard and not self._unheard(ifindex):
             # We heard others all the time, so that nothing else tells that we were cut off.
-            self._watch.cut_off(ifindex, now - self._accused[self._interfaces[ifindex].name])
+            self._kernels.note_cut(ifindex, now - self._accused[self._interfaces[ifindex].name])
         self._alive(key, at, now)
         # It has heard us there, so our own link works both ways.
         interface = self._interfaces.get(key.ifindex)
@@ -160,16 +160,16 @@ class Liveness:
 
     def heard(self, ifindex: int, now: float) -> None:
         """A frame of somebody came in by the link."""
-        self._watch.heard(ifindex, now)
+        self._kernels.handle_frames(ifindex, now)
 
     def spoke(self, name: str, ip: IPAddress, now: float) -> None:
         """A node, which gossips at this address, has answered a letter of ours."""
-        for key in self._watch.spoke(name, ip, now):
+        for key in self._kernels.handle_answer(name, ip, now):
             self._alive(key, now, now)
 
     def filtered(self) -> list[TargetKey]:
         """Drain those that answer no echo request any more though they live."""
-        return self._watch.filtered()
+        return self._kernels.filtered_kernels()
 
     def beat(self, name: str, now: float) -> None:
         """A node's process says that it runs."""
@@ -187,7 +187,7 @@ class Liveness:
             return
         self._verdicts.report(subject, witness, now)
         if subject.link != PROCESS:
-            self._watch.check(subject.node, now)
+            self._kernels.check(subject.node, now)
 
     def gone(self, subject: Subject, now: float) -> None:
         """Another node has reached a verdict."""
@@ -206,7 +206,7 @@ class Liveness:
         return sorted(
             interface.name
             for index, interface in self._interfaces.items()
-            if self._watch.answering(index) == (1, 0)
+            if self._kernels.answering(index) == (1, 0)
         )
 
     def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
@@ -215,7 +215,7 @@ class Liveness:
         for ifindex in ifindexes:
             key = TargetKey(name, ifindex)
             judged = Subject(name, self._link_names.get(key, "")) in self._verdicts.gone()
-            found.add(Kernel.SILENT if judged else self._watch.kernel(name, ifindex, now))
+            found.add(Kernel.SILENT if judged else self._kernels.kernel(name, ifindex, now))
         for kind in (Kernel.SILENT, Kernel.UNKNOWN, Kernel.ANSWERS):
             if kind in found:
                 return kind
@@ -226,33 +226,33 @@ class Liveness:
         nobody has missed us there since somebody heard us."""
         if self._unheard(ifindex):
             return False
-        return self._watch.heard_since(ifindex, at) or not self._watch.expects(ifindex)
+        return self._kernels.heard_since(ifindex, at) or not self._kernels.expects(ifindex)
 
     def probe(self, now: float) -> None:
         """Ask everybody once, to hear somebody."""
-        self._watch.probe(now)
+        self._kernels.probe(now)
 
     def answers(self, name: str, now: float) -> bool:
         """Tell whether a node's kernel answers on any link that we share."""
         return any(
-            self._watch.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            self._kernels.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
             for key in self._link_names
             if key.who == name
         )
 
     def hears(self, ifindex: int, now: float) -> bool:
         """Tell whether this node hears others on the link, as far as there are any."""
-        return self._watch.hears(ifindex, now)
+        return self._kernels.hears(ifindex, now)
 
     def check(self, name: str, now: float) -> None:
         """Ask a node's kernel now."""
-        self._watch.check(name, now)
+        self._kernels.check(name, now)
 
     def check_missing(self, name: str, now: float) -> None:
         """Ask it now where it is missed, or judged gone."""
         gone = any(subject.node == name for subject in self._verdicts.gone())
-        if gone or any(key.who == name for key in self._watch.missing()):
-            self._watch.check(name, now)
+        if gone or any(key.who == name for key in self._kernels.missing()):
+            self._kernels.check(name, now)
 
     def bars(self) -> Bars:
         """Return who is barred, by own word and by verdict."""
@@ -276,18 +276,18 @@ class Liveness:
 
     def missing(self) -> int:
         """Count the nodes' links that this node itself misses, for the metric."""
-        return len(self._watch.missing())
+        return len(self._kernels.missing())
 
     def returned(self, now: float) -> list[LinkReturned]:
         """Drain the links of ours that came back after a silence, in which no beat could come."""
-        returned = self._watch.returned()
+        returned = self._kernels.link_returns()
         if returned:
             self._beats = dict.fromkeys(self._beats, now)
         return returned
 
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
-        return self._watch.requests()
+        return self._kernels.requests()
 
     def knocks(self) -> list[Ask]:
         """Drain the questions to send to nodes that are held dead, for their own addresses."""
@@ -297,7 +297,7 @@ class Liveness:
 
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
-        for name in self._watch.doubted():
+        for name in self._kernels.doubts():
             if name in self._roster.clarions:
                 self._letters.append(Send(Kind.HEAR, self._node, to=(name,)))
         waiting, self._letters = self._letters, []
@@ -305,7 +305,7 @@ class Liveness:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        due = min(self._watch.deadline(), self._beat_due + BEAT_SLACK, self._due)
+        due = min(self._kernels.deadline(), self._beat_due + BEAT_SLACK, self._due)
         if self._mourned or self._returned:
             due = min(due, self._knock_at)
         return min(due, *(item.at for item in self._repeated)) if self._repeated else due
@@ -315,7 +315,7 @@ class Liveness:
         late = now - self._late_after
         if late > LATE:
             self._beats = {name: at + late for name, at in self._beats.items()}
-        self._watch.handle_timeout(now)
+        self._kernels.handle_timeout(now)
         if now >= self._beat_due:
             self._send_beat(now)
         self._report(now)
@@ -357,7 +357,7 @@ class Liveness:
         """Tell whether others have missed us on the link since anybody answered us there."""
         interface = self._interfaces.get(ifindex)
         accused = self._accused.get(interface.name) if interface is not None else None
-        return accused is not None and accused > self._watch.reached(ifindex)
+        return accused is not None and accused > self._kernels.reached(ifindex)
 
     def _protest(self, subject: Subject, now: float) -> None:
         """We are being missed. Our process says itself that it runs, to everybody; of a link of
@@ -365,7 +365,7 @@ class Liveness:
         if subject.link == PROCESS:
             self._letters.append(Send(Kind.BEAT, self._node))
         else:
-            self._watch.check_all(now)
+            self._kernels.check_all(now)
 
     def _knock(self, now: float) -> None:
         """Ask the next of the dead for its address, but those whose kernels answer."""
@@ -410,7 +410,7 @@ class Liveness:
     def _observed(self, now: float) -> frozenset[Subject]:
         mine = {
             Subject(key.who, self._link_names[key])
-            for key in self._watch.missing()
+            for key in self._kernels.missing()
             if key.who in self._roster.clarions
         }
         mine |= {
@@ -427,7 +427,7 @@ class Liveness:
 
     def _able(self) -> frozenset[str]:
         """Name the others that could report: neither missed by us nor judged."""
-        lost = {key.who for key in self._watch.missing()}
+        lost = {key.who for key in self._kernels.missing()}
         lost |= {subject.node for subject in self._verdicts.gone()}
         return self._roster.clarions - lost - {self._node}
 
@@ -436,13 +436,13 @@ class Liveness:
         link."""
         if subject.node == self._node:
             return any(
-                interface.name == subject.link and self._watch.reaches(ifindex, now)
+                interface.name == subject.link and self._kernels.reaches(ifindex, now)
                 for ifindex, interface in self._interfaces.items()
             )
         if subject.link == PROCESS:
             return now - self._beats.get(subject.node, -_NEVER) <= BEAT_PATIENCE
         return any(
-            self._watch.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            self._kernels.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
             for key, name in self._link_names.items()
             if (key.who, name) == subject
         )
@@ -453,7 +453,7 @@ class Liveness:
 
     def _check_others(self, subject: Subject, now: float) -> None:
         if subject.link != PROCESS:
-            self._watch.check_all(now)
+            self._kernels.check_all(now)
 
     def _repeat(self, now: float) -> None:
         if not self._repeated:

@@ -23,7 +23,7 @@ from ownership.letters import letters
 from ownership.letters.letters import Kind
 from ownership.liveness.calls import Calls
 from ownership.liveness.damping import Damping
-from ownership.liveness.kernels import Watch
+from ownership.liveness.kernels import Kernels
 from ownership.liveness.roster import Roster
 from ownership.liveness.verdicts import Subject
 from ownership.liveness.witness import Liveness
@@ -136,12 +136,12 @@ def _without_ears(take_frames: Callable[..., Any]) -> Callable[..., Any]:
 def accused_takes_over(patch: pytest.MonkeyPatch) -> None:
     """Let a node that others miss believe that it is heard."""
     patch.setattr(Liveness, "_unheard", always(False))
-    patch.setattr(Watch, "_proof_without", lambda self, key, target: self._proof[key.ifindex])
+    patch.setattr(Kernels, "_proof_without", lambda self, key, target: self._proof[key.ifindex])
 
 
 def echo_alone(patch: pytest.MonkeyPatch) -> None:
     """Let letters prove nothing."""
-    patch.setattr(Watch, "spoke", always([]))
+    patch.setattr(Kernels, "handle_answer", always([]))
     patch.setattr(Takeovers, "handle_mine", nothing)
 
 
