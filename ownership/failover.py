@@ -1,8 +1,8 @@
 """Failover as one core: who is missed, who inherits, and how IPs change hands. Pure.
 
-It joins the parts: `roster` (who the others are), `flags` (our own word), `liveness` (who lives),
-`succession` (who begins and who stops). Same shape as every core: inputs with `now`, one deadline,
-what is to be sent is drained.
+It joins the parts: `roster` (who the others are), `own_flags` (our own word), `witness` (who
+lives), `succession` (who begins and who stops). Same shape as every core: inputs with `now`, one
+deadline, what is to be sent is drained.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ from ownership.liveness.kernels import Kernel, Timing
 from ownership.liveness.own_flags import OwnFlags
 from ownership.liveness.roster import Peer, Roster, own_links
 from ownership.liveness.verdicts import Subject
-from ownership.liveness.witness import Liveness
+from ownership.liveness.witness import Witness
 
 if TYPE_CHECKING:
     from random import Random
@@ -98,9 +98,9 @@ class Failover:
         self._announcer = announcer
         self._roster = Roster(node)
         self._flags = OwnFlags(now)
-        self._liveness = Liveness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
+        self._witness = Witness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
         self._succession = Succession(node, self._roster, announcer, self, now)
-        announcer.hears = self._liveness.hears
+        announcer.hears = self._witness.hears
         self._calls = Calls()
         self._tidy_at = now + TIDY
         self._probed_at = float("-inf")
@@ -137,14 +137,14 @@ class Failover:
         known = self._roster.clarions
         dead = {name: self._roster.peer(name) for name in self._roster.dead()}
         for name in self._roster.set_peers(peers, now):
-            self._liveness.new_life(name)
+            self._witness.forget(name)
         for name in self._roster.clarions - known:
             # It was missed while it was dead; whether it still is has to be found out anew.
-            self._liveness.new_life(name)
+            self._witness.forget(name)
             self._succession.handle_owner_back(name, now)
             self._calls.living(name)
             if name in dead:
-                self._liveness.came_back(name, now)
+                self._witness.handle_return(name, now)
                 self._greet_back(name, dead[name])
         for name in known - self._roster.clarions:
             self._succession.handle_owner_gone(name)
@@ -205,7 +205,7 @@ class Failover:
 
     def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
-        name = self._liveness.echoed(ifindex, ip, token, now)
+        name = self._witness.handle_echo(ifindex, ip, token, now)
         self._take_returned(now)
         if name is not None:
             self._call(name, now)
@@ -213,7 +213,7 @@ class Failover:
 
     def handle_frames(self, ifindex: int, now: float) -> None:
         """Somebody's frames came in by the link: call this before they are answered."""
-        self._liveness.heard(ifindex, now)
+        self._witness.handle_frames(ifindex, now)
         self._take_returned(now)
 
     def handle_announcement(
@@ -224,13 +224,13 @@ class Failover:
         That proves that it sends, not that it hears: if it is missed, it is asked.
         """
         name = self._roster.owner_of(mac)
-        self._liveness.heard(ifindex, now)
+        self._witness.handle_frames(ifindex, now)
         self._succession.handle_announcement(ip, ifindex, mac, now, alone)
         if name is not None:
             self._call(name, now)
-            self._liveness.check_missing(name, now)
+            self._witness.check_missing(name, now)
             if self._succession.holds(ip):
-                self._liveness.check(name, now)
+                self._witness.check(name, now)
 
     def is_node(self, mac: bytes) -> bool:
         """Tell whether this is the MAC of another node: it is no client."""
@@ -253,7 +253,7 @@ class Failover:
 
     def bars(self) -> Bars:
         """Return who is barred from owning, this node by its own word among them."""
-        bars = self._liveness.bars() if self._fast else self._said()
+        bars = self._witness.bars() if self._fast else self._said()
         if not self._flags.published:
             return bars
         return Bars(bars.nodes | {self._node}, bars.links, bars.clarion)
@@ -262,15 +262,15 @@ class Failover:
 
     def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
         """See `succession.World`."""
-        return self._liveness.kernel(name, ifindexes, now)
+        return self._witness.kernel(name, ifindexes, now)
 
     def hears(self, ifindex: int, now: float) -> bool:
         """See `succession.World`."""
-        return self._contact.open(ifindex) and self._liveness.hears(ifindex, now)
+        return self._contact.open(ifindex) and self._witness.hears(ifindex, now)
 
     def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
         """See `succession.World`."""
-        return any(self._liveness.heard_since(ifindex, at) for ifindex in ifindexes)
+        return any(self._witness.heard_since(ifindex, at) for ifindex in ifindexes)
 
     def lost_its_owner(self, name: str) -> bool:
         """Tell whether the last owner is gone without a word: dead, or judged so."""
@@ -279,13 +279,13 @@ class Failover:
             return False
         if not peer.living:
             return peer.died
-        bars = self._liveness.bars()
+        bars = self._witness.bars()
         return name in bars.named and not peer.flags & BARRING
 
     def unwitnessed(self) -> list[str]:
         """Name the links on which one other node is all that answers echo requests: if it dies, it
         takes gossip to tell whether that or our own link is at fault."""
-        return self._liveness.unwitnessed()
+        return self._witness.unwitnessed()
 
     @property
     def flags(self) -> Flags:
@@ -311,7 +311,7 @@ class Failover:
 
     def events(self) -> list[HandingEvent]:
         """Drain what happened, in the order in which people are told."""
-        names = sorted({key.who for key in self._liveness.filtered()})
+        names = sorted({key.who for key in self._witness.filtered_kernels()})
         self._filtered += len(names)
         events: list[HandingEvent] = [Filtered(name) for name in names]
         events += [TookQuietly(ip) for ip in self._succession.quiet_takes()]
@@ -326,13 +326,13 @@ class Failover:
 
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
-        return self._liveness.requests()
+        return self._witness.requests()
 
     def asks(self) -> list[tuple[Interface, Ask]]:
         """Drain the ARP requests or solicitations to send: to old owners, and to the dead."""
         knocks = [
             (self._interfaces[ask.ifindex], ask)
-            for ask in self._liveness.knocks()
+            for ask in self._witness.knocks()
             if ask.ifindex in self._interfaces
         ]
         return self._succession.asks() + knocks
@@ -340,15 +340,15 @@ class Failover:
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
         waiting, self._letters = self._letters, []
-        waiting += self._liveness.letters()
+        waiting += self._witness.letters()
         waiting += self._succession.letters()
         return waiting
 
     def stats(self) -> FailoverStats:
         """Return the figures of now."""
         return FailoverStats(
-            verdicts=dict(self._liveness.verdicts),
-            missing=self._liveness.missing(),
+            verdicts=dict(self._witness.verdicts),
+            missing=self._witness.missing(),
             contested=self._succession.contested,
             yielding=self._succession.pending(foreign=True),
             conflicts=self._succession.conflicts,
@@ -359,7 +359,7 @@ class Failover:
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
         return min(
-            self._liveness.deadline() if self._watches else _NEVER,
+            self._witness.deadline() if self._watches else _NEVER,
             self._succession.deadline(),
             self._flags.deadline(),
             self._hello_at,
@@ -371,8 +371,8 @@ class Failover:
         """Do what is due; call it after everything that has arrived was read."""
         self._flags.handle_timeout(now)
         if self._watches:
-            self._liveness.handle_timeout(now)
-        for name in self._liveness.silent_processes():
+            self._witness.handle_timeout(now)
+        for name in self._witness.silent_processes():
             self._succession.handle_owner_gone(name)
         self._take_returned(now)
         self._succession.handle_timeout(now)
@@ -399,7 +399,7 @@ class Failover:
         }
         usable = {index: link for index, link in needed.items() if link.carrier}
         self._flags.set_links(self._interfaces, self._needed, now)
-        self._liveness.set_interfaces(usable)
+        self._witness.set_interfaces(usable)
         self._succession.set_interfaces(usable)
         # A link that lost its carrier is told still: its witnesses are to miss us there, as our
         # flags may not change yet, or bar us from other links too.
@@ -413,7 +413,7 @@ class Failover:
     def _retarget(self, now: float) -> None:
         self._inherited = self._succession.inherited_from()
         clients = {index: self._announcer.lately(index, now) for index in self._interfaces}
-        self._liveness.retarget(self._inherited, clients, now)
+        self._witness.retarget(self._inherited, clients, now)
 
     def _call(self, name: str, now: float) -> None:
         """Exchange state with a node that was heard, if gossip holds it dead."""
@@ -422,7 +422,7 @@ class Failover:
             return
         if self._calls.heard(name, peer.address, now):
             # Our kernel may have forgotten its MAC: the answer tells it.
-            self._liveness.knock(name, now)
+            self._witness.knock(name, now)
         self._succession.handle_sign_of_life(name, now)
 
     def _greet_back(self, name: str, dead: Peer | None) -> None:
@@ -436,7 +436,7 @@ class Failover:
         """Ask everybody; once, if many IPs are taken over at one time."""
         if now > self._probed_at:
             self._probed_at = now
-            self._liveness.probe(now)
+            self._witness.probe(now)
 
     def _tidy(self, now: float) -> None:
         """Forget whom gossip has forgotten, and whose machine has been silent for long; and look
@@ -447,19 +447,19 @@ class Failover:
         self._retarget(now)
 
         def matters(name: str) -> bool:
-            return name in self._inherited or self._liveness.answers(name, now)
+            return name in self._inherited or self._witness.answers(name, now)
 
         if self._roster.forget_late(matters, now):
             self._retarget(now)
 
     def _said(self) -> Bars:
         """Without the fast verdict only nodes' own words bar."""
-        bars = self._liveness.bars()
+        bars = self._witness.bars()
         said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
         return Bars(frozenset(said), frozenset(), bars.clarion)
 
     def _take_returned(self, now: float) -> None:
-        for link in self._liveness.returned(now):
+        for link in self._witness.link_returns(now):
             self._contact.link_returned(link.ifindex, link.gap, now)
             self._succession.handle_link_return(now)
 
@@ -477,16 +477,16 @@ class Failover:
         sender, payload = letter.sender, letter.payload
         match kind:
             case Kind.BEAT:
-                self._liveness.beat(sender, now)
+                self._witness.handle_beat(sender, now)
                 self._succession.handle_owner_back(sender, now)
             case Kind.HELLO:
                 self._take_hello(sender, letters.decode_hello(payload), now)
             case Kind.MISSING:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
-                self._liveness.missed(subject, sender, now)
+                self._witness.handle_missing(subject, sender, now)
             case Kind.GONE:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
-                self._liveness.gone(subject, now)
+                self._witness.handle_gone(subject, now)
             case Kind.BACK if letter.about == self._node:
                 # One that was cut off itself has missed everybody, and is held dead here until now.
                 others = (self._roster.clarions | {sender}) - {self._node}
@@ -516,7 +516,7 @@ class Failover:
         """It has heard us, and we it, by way of the link on which it gossips."""
         peer = self._roster.peer(sender)
         if peer is not None and peer.address is not None:
-            self._liveness.spoke(sender, ip_address(peer.address.ip), now)
+            self._witness.handle_answer(sender, ip_address(peer.address.ip), now)
 
     def _take_quiet(self, quiet: Quiet, sender: str, now: float) -> None:
         """Somebody hands IPs over that it took over quietly, perhaps from one we never knew."""

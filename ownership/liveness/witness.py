@@ -49,7 +49,7 @@ class _Repeated:
     left: int
 
 
-class Liveness:
+class Witness:
     """`kernels` and `verdicts` with the letters between them."""
 
     def __init__(self, roster: Roster, node: str, timing: Timing, rng: "Random", now: float):
@@ -127,13 +127,13 @@ class Liveness:
             if met is not None and silent:
                 self._knocks.append(Ask(met[1], interface.index, met[0].mac))
 
-    def came_back(self, name: str, now: float) -> None:
+    def handle_return(self, name: str, now: float) -> None:
         """Gossip held a node dead, and does so no more: our kernel may not know its MAC."""
         if len(self._returned) < MOST_MOURNED:
             self._returned[name] = KNOCKS
             self._knock_at = now
 
-    def new_life(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """What was known of a node is of an earlier life."""
         self._verdicts.forget(name)
         self._kernels.recheck(name)
@@ -141,7 +141,7 @@ class Liveness:
 
     # ---- what is seen
 
-    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> str | None:
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> str | None:
         """Take an echo reply; return who it is from, None where nobody asked for it."""
         unheard = self._unheard(ifindex)
         found = self._kernels.handle_echo(ifindex, ip, token, now)
@@ -158,20 +158,20 @@ class Liveness:
             self._verdicts.alive(Subject(self._node, interface.name), at)
         return key.who
 
-    def heard(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         """A frame of somebody came in by the link."""
         self._kernels.handle_frames(ifindex, now)
 
-    def spoke(self, name: str, ip: IPAddress, now: float) -> None:
+    def handle_answer(self, name: str, ip: IPAddress, now: float) -> None:
         """A node, which gossips at this address, has answered a letter of ours."""
         for key in self._kernels.handle_answer(name, ip, now):
             self._alive(key, now, now)
 
-    def filtered(self) -> list[TargetKey]:
+    def filtered_kernels(self) -> list[TargetKey]:
         """Drain those that answer no echo request any more though they live."""
         return self._kernels.filtered_kernels()
 
-    def beat(self, name: str, now: float) -> None:
+    def handle_beat(self, name: str, now: float) -> None:
         """A node's process says that it runs."""
         self._beats[name] = now
         subject = Subject(name, PROCESS)
@@ -179,7 +179,7 @@ class Liveness:
         if self._verdicts.alive(subject, now):
             self._tell_back(subject, now)
 
-    def missed(self, subject: Subject, witness: str, now: float) -> None:
+    def handle_missing(self, subject: Subject, witness: str, now: float) -> None:
         """Another node misses somebody."""
         if subject.node == self._node:
             self._note_accusation(subject, now)
@@ -189,7 +189,7 @@ class Liveness:
         if subject.link != PROCESS:
             self._kernels.check(subject.node, now)
 
-    def gone(self, subject: Subject, now: float) -> None:
+    def handle_gone(self, subject: Subject, now: float) -> None:
         """Another node has reached a verdict."""
         if subject.node == self._node:
             self._note_accusation(subject, now)
@@ -278,7 +278,7 @@ class Liveness:
         """Count the nodes' links that this node itself misses, for the metric."""
         return len(self._kernels.missing())
 
-    def returned(self, now: float) -> list[LinkReturned]:
+    def link_returns(self, now: float) -> list[LinkReturned]:
         """Drain the links of ours that came back after a silence, in which no beat could come."""
         returned = self._kernels.link_returns()
         if returned:

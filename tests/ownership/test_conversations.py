@@ -19,7 +19,7 @@ from ownership.handover.heir import Takeovers
 from ownership.handover.states import Holds
 from ownership.handover.succession import Succession
 from ownership.liveness.kernels import Kernel
-from ownership.liveness.witness import Liveness
+from ownership.liveness.witness import Witness
 
 FOLDER = Path(__file__).parent / "conversations"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -80,7 +80,7 @@ BROKEN: dict[str, Break] = {
     "blink-unconfirmed": without(Succession, "verify"),
     "contested-by-a-living-owner": without(Succession, "_links_to_ask", ()),
     "contester-falls-silent": without(Takeovers, "_let_go", False),
-    "cut-off-heir": without(Liveness, "heard_since", True),
+    "cut-off-heir": without(Witness, "heard_since", True),
     "foreign-kernel": without(Takeovers, "handle_denial", False),
     "foreign-winner": with_value("ownership.handover.loser.FOREIGN_ASK", 0.2),
     "foreign-winner-mute": with_value("ownership.handover.loser.FOREIGN_GRACE", 3.0),

@@ -26,7 +26,7 @@ from ownership.liveness.damping import Damping
 from ownership.liveness.kernels import Kernels
 from ownership.liveness.roster import Roster
 from ownership.liveness.verdicts import Subject
-from ownership.liveness.witness import Liveness
+from ownership.liveness.witness import Witness
 from ownership.ownership import Ownership
 from sim.failover import play
 from sim.failover_scenarios import SCENARIOS
@@ -74,7 +74,7 @@ def late_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def dead_left_alone(patch: pytest.MonkeyPatch) -> None:
     """Do not ask those that gossip holds dead for their addresses."""
-    patch.setattr(Liveness, "knock", nothing)
+    patch.setattr(Witness, "knock", nothing)
 
 
 def silence_is_consent(patch: pytest.MonkeyPatch) -> None:
@@ -120,8 +120,8 @@ def grants_unheeded(patch: pytest.MonkeyPatch) -> None:
 
 def deaf_takes_over(patch: pytest.MonkeyPatch) -> None:
     """Let a node that hears nobody take over, and announce."""
-    patch.setattr(Liveness, "heard_since", always(True))
-    patch.setattr(Liveness, "hears", always(True))
+    patch.setattr(Witness, "heard_since", always(True))
+    patch.setattr(Witness, "hears", always(True))
     patch.setattr(Announcer, "_take_frames", _without_ears(Announcer._take_frames))
 
 
@@ -135,7 +135,7 @@ def _without_ears(take_frames: Callable[..., Any]) -> Callable[..., Any]:
 
 def accused_takes_over(patch: pytest.MonkeyPatch) -> None:
     """Let a node that others miss believe that it is heard."""
-    patch.setattr(Liveness, "_unheard", always(False))
+    patch.setattr(Witness, "_unheard", always(False))
     patch.setattr(Kernels, "_proof_without", lambda self, key, target: self._proof[key.ifindex])
 
 
@@ -157,7 +157,7 @@ def told_once_that_it_is_back(patch: pytest.MonkeyPatch) -> None:
         payload = letters.encode_link_name(subject.link)
         self._letters.append(Send(Kind.BACK, subject.node, payload, (subject.node,)))
 
-    patch.setattr(Liveness, "_tell_back", tell_back)
+    patch.setattr(Witness, "_tell_back", tell_back)
 
 
 def lone_teller(patch: pytest.MonkeyPatch) -> None:
