@@ -34,7 +34,7 @@ from ownership.letters import letters
 from ownership.letters.courier import Letter
 from ownership.letters.letters import Hello, Kind, LetterError, Quiet
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import BARRING, Bars
+from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.calls import Calls
 from ownership.liveness.kernels import Kernel, Timing
 from ownership.liveness.own_flags import OwnFlags
@@ -142,7 +142,7 @@ class Failover:
             # It was missed while it was dead; whether it still is has to be found out anew.
             self._witness.forget(name)
             self._succession.handle_owner_back(name, now)
-            self._calls.living(name)
+            self._calls.forget(name)
             if name in dead:
                 self._witness.handle_return(name, now)
                 self._greet_back(name, dead[name])
@@ -251,12 +251,12 @@ class Failover:
 
     # ---- what follows
 
-    def bars(self) -> Bars:
+    def bars(self) -> Barred:
         """Return who is barred from owning, this node by its own word among them."""
         bars = self._witness.bars() if self._fast else self._said()
         if not self._flags.published:
             return bars
-        return Bars(bars.nodes | {self._node}, bars.links, bars.clarion)
+        return Barred(bars.nodes | {self._node}, bars.links, bars.clarion)
 
     # ---- what `Succession` asks
 
@@ -420,7 +420,7 @@ class Failover:
         peer = self._roster.peer(name)
         if peer is None or not peer.died or peer.start_id is None:
             return
-        if self._calls.heard(name, peer.address, now):
+        if self._calls.handle_sign_of_life(name, peer.address, now):
             # Our kernel may have forgotten its MAC: the answer tells it.
             self._witness.knock(name, now)
         self._succession.handle_sign_of_life(name, now)
@@ -452,11 +452,11 @@ class Failover:
         if self._roster.forget_late(matters, now):
             self._retarget(now)
 
-    def _said(self) -> Bars:
+    def _said(self) -> Barred:
         """Without the fast verdict only nodes' own words bar."""
         bars = self._witness.bars()
         said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
-        return Bars(frozenset(said), frozenset(), bars.clarion)
+        return Barred(frozenset(said), frozenset(), bars.clarion)
 
     def _take_returned(self, now: float) -> None:
         for link in self._witness.link_returns(now):
@@ -490,7 +490,7 @@ class Failover:
             case Kind.BACK if letter.about == self._node:
                 # One that was cut off itself has missed everybody, and is held dead here until now.
                 others = (self._roster.clarions | {sender}) - {self._node}
-                self._flags.was_gone(sender, len(others), now)
+                self._flags.handle_back(sender, len(others), now)
             case Kind.HEAR:
                 self._letters.append(Send(Kind.HEARD, self._node, to=(sender,)))
             case _:

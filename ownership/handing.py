@@ -10,7 +10,7 @@ from ownership.handover.states import HoldState
 from ownership.io import Ask, EchoRequest, HandingEvent, Send
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.roster import Peer
 
 
@@ -70,7 +70,7 @@ class Handing(Protocol):
 
     def is_node(self, mac: bytes) -> bool: ...  # noqa: D102
 
-    def bars(self) -> Bars: ...  # noqa: D102
+    def bars(self) -> Barred: ...  # noqa: D102
 
     def state(self, ip: IPAddress) -> HoldState: ...  # noqa: D102
 

@@ -41,7 +41,7 @@ from ownership.io import (
 )
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.roster import Peer
 from plan.planner import ips_of
 from plan.service import ServicePlan, Withheld
@@ -77,7 +77,7 @@ class Ownership:
         self._cause = "start"
         self._members_changed = True
         self._unsettled = True
-        self._bars = Bars()
+        self._bars = Barred()
         self._contact_changes = 0
         self._events: list[OwnershipEvent] = []
 

@@ -13,10 +13,10 @@ from ownership.handover.states import HoldState
 from ownership.io import Ask, EchoRequest, HandingEvent, Send
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.roster import Peer
 
-_NOBODY = Bars()
+_NOBODY = Barred()
 
 
 class Unwatched:
@@ -88,7 +88,7 @@ class Unwatched:
     def handle_letter(self, letter: Letter, now: float) -> None:
         """None is read."""
 
-    def bars(self) -> Bars:
+    def bars(self) -> Barred:
         """Nobody is barred."""
         return _NOBODY
 

@@ -30,7 +30,7 @@ from ownership.io import (
     Withdraw,
     Won,
 )
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.ownership import Ownership
 from process.later import Later
 from speaker.cluster.status import where
@@ -191,7 +191,7 @@ class Telling:
             case _:
                 pass
 
-    def _bars_changed(self, before: Bars, after: Bars) -> None:
+    def _bars_changed(self, before: Barred, after: Barred) -> None:
         for subject in after.links - before.links:
             self._log.warning("verdict", node=subject.node, link=subject.link, state="gone")
         for subject in before.links - after.links:

@@ -51,7 +51,7 @@ class Quorum:
             self._lacking.discard(service)
             return plan
         self._plans[service] = plan
-        return self._judged(service, plan, has_majority(plan.voters, self._living))
+        return self._judge(service, plan, has_majority(plan.voters, self._living))
 
     def set_members(self, living: frozenset[str]) -> dict[str, ServicePlan]:
         """Take the living members; return the plans that hold otherwise than before."""
@@ -62,12 +62,12 @@ class Quorum:
         electorates = {plan.voters for plan in self._plans.values()}
         judged = {voters: has_majority(voters, living) for voters in electorates}
         return {
-            service: self._judged(service, plan, judged[plan.voters])
+            service: self._judge(service, plan, judged[plan.voters])
             for service, plan in self._plans.items()
             if judged[plan.voters] is (service in self._lacking)
         }
 
-    def _judged(self, service: str, plan: ServicePlan, majority: bool) -> ServicePlan:
+    def _judge(self, service: str, plan: ServicePlan, majority: bool) -> ServicePlan:
         if majority:
             self._lacking.discard(service)
             return plan

@@ -2,7 +2,7 @@
 
 Two things are watched. The kernel of a node, on each link, by echo (`kernels`). Its process, by
 beats: letters that it sends to its watchers every BEAT_INTERVAL. What this node misses it reports
-to all, and enough reports make a verdict (`verdicts`), which bars the node from owning (`bars`).
+to all, and enough reports make a verdict (`verdicts`), which bars the node from owning (`barred`).
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from link.interface import Interface
 from ownership.io import Ask, EchoRequest, Send
 from ownership.letters import letters
 from ownership.letters.letters import Kind
-from ownership.liveness.barred import BARRING, Bars
+from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.kernels import Kernel, Kernels, LinkReturned, TargetKey, Timing
 from ownership.liveness.roster import MOST_MOURNED, Roster
 from ownership.liveness.verdicts import PROCESS, Subject, Verdicts
@@ -75,7 +75,7 @@ class Witness:
         self._knocks: deque[Ask] = deque(maxlen=4 * MOST_MOURNED)
         self._returned: dict[str, int] = {}
         """Who was dead and is not: how often to knock there still."""
-        self._bars, self._bars_of = Bars(), -1
+        self._bars, self._bars_of = Barred(), -1
         self._accused: dict[str, float] = {}
         """By link of ours, when somebody missed it last: what we send there may not arrive."""
 
@@ -107,7 +107,7 @@ class Witness:
                 if met is not None:
                     key = TargetKey(name, interface.index)
                     nodes[key], self._link_names[key] = met[1], met[0].name
-            others = [ip for ip in clients.get(interface.index, ()) if not roster.told(ip)]
+            others = [ip for ip in clients.get(interface.index, ()) if not roster.knows(ip)]
             for other in (*interface.gateways, *others):
                 gateways[TargetKey(str(other), interface.index)] = other
         watched = frozenset(roster.watched())
@@ -155,7 +155,7 @@ class Witness:
         # It has heard us there, so our own link works both ways.
         interface = self._interfaces.get(key.ifindex)
         if interface is not None and not self._verdicts.idle:
-            self._verdicts.alive(Subject(self._node, interface.name), at)
+            self._verdicts.acquit(Subject(self._node, interface.name), at)
         return key.who
 
     def handle_frames(self, ifindex: int, now: float) -> None:
@@ -176,7 +176,7 @@ class Witness:
         self._beats[name] = now
         subject = Subject(name, PROCESS)
         self._verdicts.withdraw(subject, self._node)
-        if self._verdicts.alive(subject, now):
+        if self._verdicts.acquit(subject, now):
             self._tell_back(subject, now)
 
     def handle_missing(self, subject: Subject, witness: str, now: float) -> None:
@@ -254,17 +254,17 @@ class Witness:
         if gone or any(key.who == name for key in self._kernels.missing()):
             self._kernels.check(name, now)
 
-    def bars(self) -> Bars:
+    def bars(self) -> Barred:
         """Return who is barred, by own word and by verdict."""
-        if self._verdicts.changed() or self._roster.version != self._bars_of:
+        if self._verdicts.news() or self._roster.version != self._bars_of:
             self._bars, self._bars_of = self._work_out_bars(), self._roster.version
         return self._bars
 
-    def _work_out_bars(self) -> Bars:
+    def _work_out_bars(self) -> Barred:
         gone = self._verdicts.gone()
         said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
         silent = {subject.node for subject in gone if subject.link == PROCESS}
-        return Bars(
+        return Barred(
             nodes=frozenset(said | silent),
             links=frozenset(subject for subject in gone if subject.link != PROCESS),
             clarion=self._roster.clarions,
@@ -333,7 +333,7 @@ class Witness:
             return
         subject = Subject(key.who, name)
         self._verdicts.withdraw(subject, self._node)
-        if self._verdicts.alive(subject, at):
+        if self._verdicts.acquit(subject, at):
             self._tell_back(subject, now)
             if key.who in self._beats:
                 # No beat could come either.

@@ -27,7 +27,7 @@ from ownership.letters import letters
 from ownership.letters.courier import MAX_PAYLOAD
 from ownership.letters.letters import Hello, Kind, PeerLink
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.own_flags import BLIP, INTERVAL
 from ownership.liveness.roster import Peer
 from ownership.liveness.verdicts import Subject
@@ -43,7 +43,7 @@ def test_a_node_without_carrier_says_so_and_bars_itself() -> None:
     assert not node.core.flags
     node.run(BLIP)
     assert node.core.flags is Flags.NO_LINK
-    assert node.core.bars() == Bars(frozenset("a"), frozenset(), frozenset("ab"))
+    assert node.core.bars() == Barred(frozenset("a"), frozenset(), frozenset("ab"))
 
 
 def test_a_link_that_no_service_needs_is_no_link() -> None:
@@ -196,7 +196,7 @@ def test_a_new_life_voids_the_verdict_on_the_last() -> None:
     node.peers(B, C)
     node.letter(Kind.GONE, "c", b"ens1", about="b")
     node.peers(replace(B, start_id=9), C)
-    assert node.core.bars() == Bars(clarion=frozenset("abc"))
+    assert node.core.bars() == Barred(clarion=frozenset("abc"))
 
 
 # ---- when gossip believes everybody else dead
@@ -293,7 +293,7 @@ def test_what_makes_no_sense_is_refused_and_counted(
     node.peers(B, C)
     node.letter(kind, "b", payload, about="c")
     assert node.core.stats().refused == {reason: 1}
-    assert node.core.bars() == Bars(clarion=frozenset("abc"))
+    assert node.core.bars() == Barred(clarion=frozenset("abc"))
 
 
 @settings(deadline=None, max_examples=60)

@@ -55,7 +55,7 @@ def no_hold(patch: pytest.MonkeyPatch) -> None:
 def late_rejoin(patch: pytest.MonkeyPatch) -> None:
     """Let groups that were parted find together when MetalLB's would."""
     patch.setattr("sim.failover.LAN", replace(LAN, rejoin_interval=60.0))
-    patch.setattr(Calls, "heard", nothing)
+    patch.setattr(Calls, "handle_sign_of_life", nothing)
 
 
 def late_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def echo_alone(patch: pytest.MonkeyPatch) -> None:
 
 def no_damping(patch: pytest.MonkeyPatch) -> None:
     """Let a node that flaps own its IPs each time that it is there."""
-    patch.setattr(Damping, "told", nothing)
+    patch.setattr(Damping, "handle_back", nothing)
 
 
 def told_once_that_it_is_back(patch: pytest.MonkeyPatch) -> None:
@@ -162,8 +162,10 @@ def told_once_that_it_is_back(patch: pytest.MonkeyPatch) -> None:
 
 def lone_teller(patch: pytest.MonkeyPatch) -> None:
     """Count each telling of one other node as a judgement."""
-    told = Damping.told
-    patch.setattr(Damping, "told", lambda self, sender, _others, now: told(self, sender, 1, now))
+    told = Damping.handle_back
+    patch.setattr(
+        Damping, "handle_back", lambda self, sender, _others, now: told(self, sender, 1, now)
+    )
 
 
 def lowest_address(patch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from ownership.io import (
     Withdraw,
     Won,
 )
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.verdicts import Subject
 from ownership.ownership import Ownership
 from speaker.layer2 import Layer2Stats
@@ -39,7 +39,7 @@ from speaker.telling import Telling
 
 VIP = IPv4Address("198.51.100.1")
 SUBJECT = Subject("b", "eth0")
-BARRED = Bars(frozenset({"c"}), frozenset({SUBJECT}))
+BARRED = Barred(frozenset({"c"}), frozenset({SUBJECT}))
 
 Line = tuple[str, str, dict[str, Any]]
 
@@ -118,12 +118,12 @@ def test_an_event_is_one_line(
 
 
 def test_verdicts_and_bars_are_told_when_they_come_and_when_they_go() -> None:
-    came = Rig().tell(BarsChanged(Bars(), BARRED))
+    came = Rig().tell(BarsChanged(Barred(), BARRED))
     assert came == [
         ("warning", "verdict", {"node": "b", "link": "eth0", "state": "gone"}),
         ("warning", "barred", {"node": "c"}),
     ]
-    went = Rig().tell(BarsChanged(BARRED, Bars()))
+    went = Rig().tell(BarsChanged(BARRED, Barred()))
     assert went == [
         ("info", "verdict", {"node": "b", "link": "eth0", "state": "void"}),
         ("info", "not_barred", {"node": "c"}),
