@@ -460,7 +460,7 @@ class Failover:
 
     def _take_returned(self, now: float) -> None:
         for link in self._witness.link_returns(now):
-            self._contact.link_returned(link.ifindex, link.gap, now)
+            self._contact.handle_link_return(link.ifindex, link.gap, now)
             self._succession.handle_link_return(now)
 
     def _read(self, kind: Kind, letter: Letter, now: float) -> None:

@@ -88,9 +88,9 @@ class Ownership:
         then what waited in its sockets was asked of whoever owned before that."""
         return self._contact.tick(now)
 
-    def seeking(self, now: float) -> None:
+    def note_seeking(self, now: float) -> None:
         """Gossip asks its seeds from now on: their silence counts."""
-        self._contact.seeking(now)
+        self._contact.note_seeking(now)
 
     def set_plan(self, service: str, plan: ServicePlan | None, reason: str) -> None:
         """Take what a service needs; None: it is gone. `reason` says what has changed."""
@@ -105,11 +105,11 @@ class Ownership:
             case Gone(member):
                 self._cause = "member_left" if member.state is State.LEFT else "member_dead"
             case Exchanged(_, began, known):
-                self._contact.exchanged(began, known, now)
+                self._contact.handle_exchange(began, known, now)
             case NameConflict() if event.ours_is_younger:
-                self._contact.name_taken(now)
+                self._contact.handle_name_conflict(now)
             case ExchangeFailed(_, _, silent, _) if not silent:
-                self._contact.spoke(now)
+                self._contact.handle_sign_of_life(now)
             case _:
                 pass
 

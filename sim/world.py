@@ -365,10 +365,10 @@ class World:
         swim.set_seeds(self._seeds(), self.now)
         if machine.process is not None:
             contact = machine.process.cores.contact
-            contact.seeking(self.now)
+            contact.note_seeking(self.now)
             if rows:
                 # The table is what an exchange would have brought.
-                contact.exchanged(self.now, True, self.now)
+                contact.handle_exchange(self.now, True, self.now)
             machine.process.start(self.now)
 
 

@@ -163,7 +163,7 @@ class Daemon:
             if self._cluster is not None:
                 self._cluster.on_seeds = self._peers.set_seeds
                 self._peers.set_seeds(self._cluster.seeds)
-            self.core.seeking(clock())
+            self.core.note_seeking(clock())
         self._running = True
         self.driver.wake()
 

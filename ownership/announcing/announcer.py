@@ -170,7 +170,7 @@ class Announcer:
         if not interface.carrier:
             self._away.setdefault(index, now)
         elif index in self._away:
-            self._contact.carrier_returned(index, now - self._away.pop(index), now)
+            self._contact.handle_carrier_return(index, now - self._away.pop(index), now)
             self._announce_link(index, now)
         elif known is None or (known.mac, known.name) != (interface.mac, interface.name):
             self._announce_link(index, now)

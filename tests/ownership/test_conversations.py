@@ -69,14 +69,16 @@ def stops_at_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def content_with_any_exchange(patch: pytest.MonkeyPatch) -> None:
-    exchanged = Contact.exchanged
+    exchanged = Contact.handle_exchange
     patch.setattr(
-        Contact, "exchanged", lambda self, began, known, now: exchanged(self, began, True, now)
+        Contact,
+        "handle_exchange",
+        lambda self, began, known, now: exchanged(self, began, True, now),
     )
 
 
 BROKEN: dict[str, Break] = {
-    "blink": without(Contact, "link_returned"),
+    "blink": without(Contact, "handle_link_return"),
     "blink-unconfirmed": without(Succession, "verify"),
     "contested-by-a-living-owner": without(Succession, "_links_to_ask", ()),
     "contester-falls-silent": without(Takeovers, "_let_go", False),
@@ -86,7 +88,7 @@ BROKEN: dict[str, Break] = {
     "foreign-winner-mute": with_value("ownership.handover.loser.FOREIGN_GRACE", 3.0),
     "gossip-cut": without(Takeovers, "handle_mine"),
     "kill-and-back": without(Takeovers, "_kernel_of", Kernel.SILENT),
-    "link-returns": without(Contact, "carrier_returned"),
+    "link-returns": without(Contact, "handle_carrier_return"),
     "machine-dies-later": without(Takeovers, "_kernel_of", Kernel.ANSWERS),
     "owner-heard-again": without(Succession, "handle_sign_of_life"),
     "partition-heals": stops_at_once,

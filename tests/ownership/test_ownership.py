@@ -127,7 +127,7 @@ def test_answers_flow_again_only_when_everything_is_in_line() -> None:
     heart = known("a", "b", "c")
     heart.settle()
     held = heart.mine()
-    heart.contact.link_returned(ETH0.index, 5.0, heart.now)
+    heart.contact.handle_link_return(ETH0.index, 5.0, heart.now)
     assert [type(event) for event in heart.settle()] == [Held]
     for service in held:
         number = int(service[-2:])
@@ -170,7 +170,7 @@ def test_what_silence_gives_is_asked_for_before_it_is_answered_for() -> None:
     core = Failover("a", None, heart.announcer, contact, random.Random(1), heart.now)
     core.set_interfaces({ETH0.index: ETH0}, heart.now)
     lone = Ownership("a", contact, heart.announcer, core, Quorum(Mode.OFF))
-    lone.seeking(heart.now)
+    lone.note_seeking(heart.now)
     lone.set_plan("ns/s00", plan_of(0), "configuration")
     lone.set_living(frozenset("a"))
     end = heart.now + START_SILENCE
@@ -266,7 +266,7 @@ def test_news_of_contact_and_of_who_may_own_are_due_until_they_are_settled() -> 
     heart = known("a", "b", "c")
     heart.settle()
     assert not heart.heart.disturbed
-    heart.contact.link_returned(ETH0.index, 5.0, heart.now)
+    heart.contact.handle_link_return(ETH0.index, 5.0, heart.now)
     assert heart.heart.disturbed
     assert heart.heart.is_due(heart.now)
     heart.settle()

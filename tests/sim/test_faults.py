@@ -192,7 +192,7 @@ def test_a_silent_link_is_held_no_longer_than_its_silence() -> None:
     world = struck(nodes=2, until=ROUNDS_END)
     world.machines["n1"].kill(power=True)
     process = process_of(world.machines["n2"])
-    process.cores.contact.carrier_returned(LINK, 2.0, world.now)
+    process.cores.contact.handle_carrier_return(LINK, 2.0, world.now)
     process.start(world.now)
     assert not process.cores.contact.open(LINK)
     world.run(ROUNDS_END + SILENCE + HEARTBEAT)

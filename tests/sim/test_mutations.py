@@ -49,7 +49,7 @@ def one_witness(patch: pytest.MonkeyPatch) -> None:
 
 def no_hold(patch: pytest.MonkeyPatch) -> None:
     """Let a link that comes back be trusted at once."""
-    patch.setattr(Contact, "link_returned", nothing)
+    patch.setattr(Contact, "handle_link_return", nothing)
 
 
 def late_rejoin(patch: pytest.MonkeyPatch) -> None:
@@ -90,9 +90,11 @@ def quiet_for_one_heir(patch: pytest.MonkeyPatch) -> None:
 
 def any_exchange_is_contact(patch: pytest.MonkeyPatch) -> None:
     """Let a node be content with an answer, whatever it says of it."""
-    exchanged = Contact.exchanged
+    exchanged = Contact.handle_exchange
     patch.setattr(
-        Contact, "exchanged", lambda self, began, known, now: exchanged(self, began, True, now)
+        Contact,
+        "handle_exchange",
+        lambda self, began, known, now: exchanged(self, began, True, now),
     )
 
 

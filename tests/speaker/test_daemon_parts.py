@@ -85,7 +85,7 @@ async def running(daemon: Daemon) -> AsyncIterator[Daemon]:
     reading = asyncio.create_task(folder.run())
     await daemon._configuration.planned.wait()
     await daemon._peers.start()
-    daemon.core.seeking(daemon.driver._clock())
+    daemon.core.note_seeking(daemon.driver._clock())
     daemon.driver.wake()
     try:
         yield daemon

@@ -106,7 +106,7 @@ class Gossip:
 def make_driver(clock: Callable[[], float] = lambda: NOW, wire: Wire | None = None) -> Driver:
     """Node `a`, which knows `b` and `c`; the parts are real but for both networks."""
     contact = Contact(NOW)
-    contact.exchanged(NOW, True, NOW)
+    contact.handle_exchange(NOW, True, NOW)
     contact.events()
     announcer = Announcer(contact, Clients())
     failover = Failover("a", Timing.of(0.35), announcer, contact, random.Random(1), NOW)

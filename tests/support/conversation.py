@@ -199,7 +199,7 @@ def _leave(stage: Stage) -> None:
 
 
 def _seek(stage: Stage) -> None:
-    stage.ownership.seeking(stage.now)
+    stage.ownership.note_seeking(stage.now)
     stage.turn()
 
 

@@ -53,7 +53,7 @@ class Node:
 
     def __post_init__(self) -> None:
         self.contact = Contact(self.now)
-        self.contact.exchanged(self.now, True, self.now)
+        self.contact.handle_exchange(self.now, True, self.now)
         self.contact.events()
         self.clients = Clients()
         self.announcer = Announcer(self.contact, clients=self.clients)

@@ -128,7 +128,7 @@ def test_nothing_is_answered_or_sent_before_contact_and_all_at_its_release() -> 
     core.announce(VIP, "ns/a", None, 0.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert drain(core) == []
-    contact.exchanged(0.5, True, 1.0)
+    contact.handle_exchange(0.5, True, 1.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     contact.events()
     core.speak_again(None, 1.0)
@@ -149,7 +149,7 @@ def test_no_carrier_no_answer_and_a_short_outage_ends_with_an_announcement() -> 
 
 def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     contact = Contact(0.0)
-    contact.exchanged(0.0, True, 0.0)
+    contact.handle_exchange(0.0, True, 0.0)
     contact.events()
     core = Announcer(contact)
     core.set_interfaces({0: ETH0, 1: ETH1}, 0.0)
@@ -160,7 +160,7 @@ def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert core.answers(VIP, 1) is None
     assert drain(core) == []
-    contact.exchanged(5.0, True, 5.1)
+    contact.handle_exchange(5.0, True, 5.1)
     contact.events()
     core.speak_again(0, 5.1)
     assert names(drain(core)) == ["192.0.2.100@eth0"]
@@ -313,7 +313,7 @@ def test_refresh_goes_on_until_the_withdrawal() -> None:
 @pytest.mark.parametrize(("outage", "held"), [(0.5, False), (5.0, True)])
 def test_a_link_that_was_down_counts_as_without_carrier(outage: float, held: bool) -> None:
     contact = Contact(0.0)
-    contact.exchanged(0.0, True, 0.0)
+    contact.handle_exchange(0.0, True, 0.0)
     contact.events()
     core = Announcer(contact)
     core.set_interfaces({0: ETH0}, 0.0)
