@@ -165,7 +165,7 @@ class Ownership:
         """Something was put into a part: `settle` is to look at it."""
         self._unsettled = True
 
-    def members_changed(self) -> None:
+    def review_members(self) -> None:
         """Have `settle` look at all members anew."""
         self._unsettled = self._members_changed = True
 
@@ -337,9 +337,9 @@ class Ownership:
         """Return a live, read-only view of what each service needs."""
         return MappingProxyType(self._plans)
 
-    def announced(self) -> Mapping[str, Announce]:
+    def services(self) -> Mapping[str, Announce]:
         """Return a live view of what this node has taken up, by service."""
-        return self._reconciler.announced()
+        return self._reconciler.services()
 
     def serves(self, ip: IPAddress, service: str) -> bool:
         """Tell whether the IP is answered for somewhere on behalf of the service."""
@@ -402,12 +402,12 @@ class Ownership:
         """Announce and withdraw; while contact is missing nothing new is taken up."""
         for service in self._in_reach():
             reason = self._dirty.pop(service)
-            before = self._reconciler.announced().get(service)
+            before = self._reconciler.services().get(service)
             try:
                 self._reconcile_one(service, reason, now)
             except Exception as error:
                 # Whatever is wrong with it, the others go on.
-                self._reconciler.unfinished(service, before)
+                self._reconciler.note_unfinished(service, before)
                 self._events.append(Failed(service, reason, error))
             if enough():
                 return
@@ -415,7 +415,7 @@ class Ownership:
     def _in_reach(self) -> Collection[str]:
         due = tuple(self._dirty)
         if self._contact.held or self.electing:
-            announced = self._reconciler.announced()
+            announced = self._reconciler.services()
             due = tuple(service for service in due if service in announced)
         return due
 

@@ -202,7 +202,7 @@ class Process:
         """Leave gossip, all IPs being handed over; the process ends after that."""
         if not self.frozen:
             self.swim.leave(self._tick(now))
-            self.cores.ownership.members_changed()
+            self.cores.ownership.review_members()
             self._drain(now)
 
     def handing_over(self, *, foreign: bool) -> bool:

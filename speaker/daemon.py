@@ -93,7 +93,7 @@ class Daemon:
 
     def _make_configuration(self) -> Configuration:
         return Configuration(
-            make_planner(self._settings, self.core.announced),
+            make_planner(self._settings, self.core.services),
             self.core,
             self._wake,
             self._layer2,

@@ -100,7 +100,7 @@ class Driver:
         self._echoes.set_interfaces(usable)
         self.core.set_interfaces(usable, self._clock())
         self._heed()
-        announced = self.core.announced().values()
+        announced = self.core.services().values()
         self._telling.publish([item.service for item in announced if item.interfaces is not None])
         self.wake()
 
@@ -285,7 +285,7 @@ class Driver:
 
     def members_left(self) -> None:
         """We leave gossip from now on: look at the others once more."""
-        self.core.members_changed()
+        self.core.review_members()
         self.settle()
 
     async def handed_over(self, *, foreign: bool) -> None:

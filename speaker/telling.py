@@ -59,7 +59,7 @@ class Telling:
     ) -> None:
         self._node = core.node
         self._clock = clock
-        self._announced = core.announced()
+        self._announced = core.services()
         self._serves = core.serves
         self._layer2 = layer2
         self._later = later

@@ -106,7 +106,7 @@ def test_bites_end_where_one_settle_does() -> None:
     assert apart == together
     assert max(at_a_time) == 1
     assert turns >= MANY
-    assert set(whole.heart.announced()) == set(bitten.heart.announced()) == whole.mine()
+    assert set(whole.heart.services()) == set(bitten.heart.services()) == whole.mine()
 
 
 def test_nothing_new_is_taken_up_before_all_is_elected() -> None:
@@ -118,7 +118,7 @@ def test_nothing_new_is_taken_up_before_all_is_elected() -> None:
     assert heart.heart.electing
     events = heart.settle(at_once)
     assert [type(event) for event in events] == [Moved, Lost]
-    assert gone not in heart.heart.announced()
+    assert gone not in heart.heart.services()
     assert heart.heart.electing
 
 
@@ -139,7 +139,7 @@ def test_answers_flow_again_only_when_everything_is_in_line() -> None:
         events = heart.settle(at_once)
     assert isinstance(events[-1], Released)
     assert heart.contact.open(ETH0.index)
-    assert not heart.heart.announced()
+    assert not heart.heart.services()
 
 
 # ---- who is held
@@ -157,7 +157,7 @@ def test_who_is_held_takes_nothing_up_and_gives_up_what_it_lost() -> None:
     events = heart.settle()
     assert any(isinstance(event, Lost) for event in events)
     assert not any(isinstance(event, Won) for event in events)
-    assert set(heart.heart.announced()) == before - {min(before)}
+    assert set(heart.heart.services()) == before - {min(before)}
     assert heart.heart.unfinished
     assert not heart.heart.busy
 
@@ -237,12 +237,12 @@ def test_without_a_majority_nothing_is_announced_and_it_is_told_once() -> None:
     heart.plan()
     heart.live("a", "b", "c")
     assert heart.settle()[0] == QuorumChanged(MANY, 0)
-    assert set(heart.heart.announced()) == heart.mine()
+    assert set(heart.heart.services()) == heart.mine()
     heart.live("a")
     events = heart.settle()
     assert events[0] == QuorumChanged(MANY, MANY)
     assert heart.heart.lacking() == MANY
-    assert not heart.heart.announced()
+    assert not heart.heart.services()
     assert {event.action.reason for event in events if isinstance(event, Lost)} == {Withheld.QUORUM}
 
 

@@ -116,7 +116,7 @@ def make_driver(clock: Callable[[], float] = lambda: NOW, wire: Wire | None = No
     core.set_interfaces(layer2.usable(), NOW)
     core.set_peers(peers.others(), NOW)
     core.handle_letter(Letter(Kind.HELLO, "b", "b", 1, letters.encode_hello(Hello((LINK_B,)))), NOW)
-    figures = Figures("a", layer2.stats, core.announced(), core.serves, core.owners)
+    figures = Figures("a", layer2.stats, core.services(), core.serves, core.owners)
     _, instruments = make_registry(figures)
     planner = Planner(Options(own_node="a"))
     configuration = Configuration(

@@ -126,7 +126,7 @@ def _member(stage: Stage, name: str, state: str) -> None:
 def _flag(stage: Stage, name: str, what: str) -> None:
     other = stage.others[name]
     other.flags = Flags.LEAVING if what == "leaves" else Flags.NONE
-    stage.ownership.members_changed()
+    stage.ownership.review_members()
     stage.turn()
 
 
