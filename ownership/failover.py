@@ -507,7 +507,7 @@ class Failover:
                 self._succession.handle_yours(ips, sender, now)
             case Kind.ASK:
                 self._succession.handle_ask(ips, sender)
-            case Kind.CLAIM:
+            case Kind.MINE:
                 self._succession.handle_mine(ips, sender, now)
             case _:
                 self._succession.handle_denial(ips, sender, now)
@@ -553,8 +553,8 @@ class Failover:
             self._hello_at = now + (HELLO_REPEAT if self._hello_left else HELLO_REFRESH)
 
 
-_ABOUT_IPS = frozenset({Kind.YOURS, Kind.QUIET, Kind.ASK, Kind.CLAIM, Kind.DENY})
-_ANSWERS = frozenset({Kind.HEARD, Kind.CLAIM, Kind.DENY})
+_ABOUT_IPS = frozenset({Kind.YOURS, Kind.QUIET, Kind.ASK, Kind.MINE, Kind.DENY})
+_ANSWERS = frozenset({Kind.HEARD, Kind.MINE, Kind.DENY})
 """Letters that are sent only to who has asked for them."""
 _SLOW = 0.35
 """Without fast verdicts kernels are watched all the same, for the quiet takeover."""

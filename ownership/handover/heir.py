@@ -29,8 +29,8 @@ KNOWN_WITHIN = 0.5
 """Seconds in which the owner's kernel has answered an echo, or has not."""
 UNHEARD_RETRY = 0.1
 """Seconds until one that has heard nobody for KNOWN_WITHIN looks again whether it has."""
-CLAIM_COUNTS = 1.5
-"""Seconds for which a claim by letter stands for an echo: longer than until it is asked again."""
+MINE_COUNTS = 1.5
+"""Seconds for which a letter MINE stands for an echo: longer than until it is asked again."""
 BACK_GRACE = 4.0
 """Seconds for the election to give an IP back to an owner whose process runs again. So long that
 one that dies once more within 2 s is found out before: until then it beats 1.6 s too late."""
@@ -151,14 +151,14 @@ class Takeovers:
             # Its kernel may do so without its speaker.
             if speaks:
                 self._questions.setdefault(name, []).append(ip)
-            item.claimed_at = _NEVER
+            item.mine_at = _NEVER
         item.answered_by = name
 
     def handle_mine(self, ip: IPAddress, name: str, now: float) -> None:
         """The speaker of the node `name` says that it answers for the IP."""
         hold = self.holds.open.get(ip)
         if hold is not None:
-            hold.taking.answered_by, hold.taking.claimed_at = name, now
+            hold.taking.answered_by, hold.taking.mine_at = name, now
             hold.taking.denied_by.discard(name)
 
     def handle_denial(self, ip: IPAddress, name: str, now: float) -> bool:
@@ -171,7 +171,7 @@ class Takeovers:
         item.dead -= {name}
         if item.answered_by != name:
             return False
-        item.answered_by, item.claimed_at = None, _NEVER
+        item.answered_by, item.mine_at = None, _NEVER
         if hold.state is HoldState.CONTESTED:
             self.holds.ask_again(hold)
             item.since, item.decide_at = now, now
@@ -290,7 +290,7 @@ class Takeovers:
             answerer = self.kernel(item.answered_by, item.links)
             # Where no echo gets through at all, its answer is the best there is.
             in_vain = answerer is Kernel.UNKNOWN and now - item.since >= KNOWN_WITHIN
-            claims = now - item.claimed_at <= CLAIM_COUNTS
+            claims = now - item.mine_at <= MINE_COUNTS
             if answerer is Kernel.ANSWERS or claims or in_vain:
                 # It is the owner on the wire, whoever gossip took for it: where members are
                 # declared dead one by one, that is an heir that never took over.
@@ -319,7 +319,7 @@ class Takeovers:
         """Tell whether the machine of who contested an IP has fallen silent, and its letters."""
         item = hold.taking
         contester = item.answered_by
-        if contester is None or now - item.claimed_at <= CLAIM_COUNTS:
+        if contester is None or now - item.mine_at <= MINE_COUNTS:
             return False
         if self.kernel(contester, item.links) is not Kernel.SILENT:
             return False
@@ -344,7 +344,7 @@ class Takeovers:
             item.dead |= {contester}
         self.holds.ask_again(hold)
         item.since, item.decide_at, item.asked = now, now + ANSWER_WITHIN, 1
-        if now - item.claimed_at > CLAIM_COUNTS:
+        if now - item.mine_at > MINE_COUNTS:
             item.answered_by = None
         self._ask(hold, ())
         return []

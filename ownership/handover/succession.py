@@ -1,7 +1,7 @@
 """How IPs change hands: from the election's word to what is answered and announced. Pure.
 
 The election says who should own. `Succession` says when this node begins (`takeover`) and when it
-stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, CLAIM and DENY.
+stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, MINE and DENY.
 """
 
 from collections import defaultdict
@@ -313,7 +313,7 @@ class Succession:
             if not self._takeovers.quiet(ip):
                 self._announce_again_at.setdefault(ip, now + SETTLED_AFTER)
         for payload in letters.encode_ips(mine):
-            self._letters.append(Send(Kind.CLAIM, self._node, payload, (sender,)))
+            self._letters.append(Send(Kind.MINE, self._node, payload, (sender,)))
 
     def handle_ask(self, ips: Iterable[IPAddress], sender: str) -> None:
         """Another node asks whether we answer for these IPs. What we hand over needs no reply: its
@@ -322,7 +322,7 @@ class Succession:
         for ip in sorted(ips, key=lambda ip: ip.packed):
             if not self._handover.yielding(ip):
                 (mine if self._mine(ip) else others).append(ip)
-        for kind, found in ((Kind.CLAIM, mine), (Kind.DENY, others)):
+        for kind, found in ((Kind.MINE, mine), (Kind.DENY, others)):
             for payload in letters.encode_ips(found):
                 self._letters.append(Send(kind, self._node, payload, (sender,)))
 

@@ -280,7 +280,7 @@ def test_an_heir_stays_quiet_when_the_owner_dies_again_within_two_seconds(
         (Kind.MISSING, b"n" * 16, LetterRefusal.MALFORMED),
         (Kind.GONE, b"\xff", LetterRefusal.MALFORMED),
         (Kind.YOURS, b"\x05", LetterRefusal.MALFORMED),
-        (Kind.CLAIM, b"\x00", LetterRefusal.MALFORMED),
+        (Kind.MINE, b"\x00", LetterRefusal.MALFORMED),
         (Kind.DENY, b"\x00", LetterRefusal.MALFORMED),
         (Kind.ASK, b"\x04", LetterRefusal.MALFORMED),
         (Kind.QUIET, b"", LetterRefusal.MALFORMED),
@@ -416,7 +416,7 @@ def test_what_is_being_handed_over_is_counted_and_asked_for() -> None:
     assert node.core.handing_over(foreign=False) == 1
     assert [letter.to for letter in of_kind(node.run(0.05), Kind.YOURS)] == [("b",)]
     [claim] = letters.encode_ips([VIP])
-    node.letter(Kind.CLAIM, "b", claim)
+    node.letter(Kind.MINE, "b", claim)
     assert node.core.handing_over(foreign=True) == 0
     assert not node.answers()
 

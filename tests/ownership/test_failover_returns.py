@@ -263,7 +263,7 @@ def test_only_a_letter_that_answers_us_is_a_sign_of_life_of_the_link(kind: Kind)
     assert node.core.stats().missing == 1
     payload = letters.encode_hello(Hello((LINK_B,))) if kind is Kind.HELLO else b""
     node.letter(kind, "b", payload, about="c")
-    answer = kind in (Kind.HEARD, Kind.CLAIM, Kind.DENY)
+    answer = kind in (Kind.HEARD, Kind.MINE, Kind.DENY)
     assert node.core.stats().missing == (0 if answer else 1)
 
 
@@ -443,7 +443,7 @@ def test_who_is_asked_by_letter_says_whether_it_answers_for_an_ip(ours: bool) ->
     [payload] = letters.encode_ips([VIP])
     node.core.letters()
     node.letter(Kind.ASK, "c", payload)
-    kind = Kind.CLAIM if ours else Kind.DENY
+    kind = Kind.MINE if ours else Kind.DENY
     assert node.core.letters() == [Send(kind, "a", payload, ("c",))]
 
 

@@ -70,7 +70,7 @@ def test_an_owner_that_answered_by_letter_is_told_to_announce_its_ips_all_the_sa
     node.run(1.5)
     node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     for payload in letters.encode_ips([VIP]):
-        node.letter(Kind.CLAIM, "b", payload)
+        node.letter(Kind.MINE, "b", payload)
     node.peers(B, C)
     node.core.lose("ns/0", VIP, "b", node.now)
     [told, *_] = of_kind(node.run(0.5), Kind.YOURS)

@@ -210,7 +210,7 @@ def _ips(text: str) -> tuple[IPAddress, ...]:
 _KINDS = {
     "yours is": Kind.YOURS,
     "do you answer for": Kind.ASK,
-    "I answer for": Kind.CLAIM,
+    "I answer for": Kind.MINE,
     "I do not answer for": Kind.DENY,
 }
 _NODE, _LINK, _IP = r"(node-\d)", r"(eth\d)", r"(\d+\.\d+\.\d+\.\d+)"

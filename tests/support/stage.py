@@ -354,7 +354,7 @@ def _read(letter: Send) -> str:
 _ABOUT_IPS = {
     Kind.YOURS: "yours is",
     Kind.ASK: "do you answer for",
-    Kind.CLAIM: "I answer for",
+    Kind.MINE: "I answer for",
     Kind.DENY: "I do not answer for",
 }
 

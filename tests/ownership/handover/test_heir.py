@@ -13,8 +13,8 @@ from ownership.handover.heir import (
     ASKS_A_SECOND,
     ASKS_AT_ONCE,
     BACK_GRACE,
-    CLAIM_COUNTS,
     KNOWN_WITHIN,
+    MINE_COUNTS,
     UNHEARD_RETRY,
     Mode,
     Take,
@@ -415,10 +415,10 @@ def test_a_claim_by_letter_is_as_good_as_an_answer_for_a_while(kernel: Kernel) -
     world = asked(Kernel.SILENT, third=kernel)
     world.heir.handle_mine(VIP, "third", BEGUN + 0.01)
     world.heir.handle_mine(IPv4Address("192.0.2.1"), "third", BEGUN + 0.01)
-    assert world.run(BEGUN + CLAIM_COUNTS)[0] == []
+    assert world.run(BEGUN + MINE_COUNTS)[0] == []
     assert world.heir.contested == 1
     if kernel is not Kernel.ANSWERS:
-        assert world.run(BEGUN + CLAIM_COUNTS + 2.0)[0] == LOUD
+        assert world.run(BEGUN + MINE_COUNTS + 2.0)[0] == LOUD
 
 
 def test_who_contests_is_asked_by_letter_once_a_second_and_its_claims_hold_us_up_for_ever() -> None:
@@ -468,7 +468,7 @@ def test_who_denied_and_claims_later_is_believed() -> None:
     world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
     world.heir.handle_denial(VIP, "third", BEGUN)
     world.heir.handle_mine(VIP, "third", BEGUN + 0.01)
-    keep_answering(world, "third", 0.1, 2 * CLAIM_COUNTS)
+    keep_answering(world, "third", 0.1, 2 * MINE_COUNTS)
     assert world.heir.contested == 1
 
 

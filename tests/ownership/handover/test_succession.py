@@ -355,7 +355,7 @@ def test_a_winner_that_is_asked_claims_at_once_and_announces_again_soon() -> Non
     node.core.handle_yours([VIP, OTHER], "b", node.now)
     node.drain()
     [(_, letter)] = node.letters
-    assert (letter.kind, letter.about, letter.to) == (Kind.CLAIM, "a", ("b",))
+    assert (letter.kind, letter.about, letter.to) == (Kind.MINE, "a", ("b",))
     assert decode_ips(letter.payload) == {VIP}
     assert node.announced == []
     began = node.now
@@ -392,7 +392,7 @@ def test_a_quiet_heir_that_is_asked_claims_by_letter_alone() -> None:
     node.core.handle_yours([VIP], "b", node.now)
     node.run(2 * SETTLED_AFTER)
     assert node.announced == []
-    assert len(node.told(Kind.CLAIM)) == 1
+    assert len(node.told(Kind.MINE)) == 1
 
 
 @pytest.mark.parametrize("state", ["not ours", "handing over", "no carrier"])
@@ -414,7 +414,7 @@ def test_an_heir_that_is_asked_by_who_answers_takes_over_at_once() -> None:
     node.drain()
     assert node.answers()
     assert node.announced
-    assert [letter.to for letter in node.told(Kind.CLAIM)] == [("b",)]
+    assert [letter.to for letter in node.told(Kind.MINE)] == [("b",)]
 
 
 def test_another_winner_while_handing_over_is_asked_instead() -> None:

@@ -212,7 +212,7 @@ def test_who_is_asked_claims_what_it_answers_for_and_denies_the_rest() -> None:
     node.core.handle_ask([OTHER, VIP], "c")
     assert node.core.letters() == [
         Send(kind, "a", payload, ("c",))
-        for kind, ips in ((Kind.CLAIM, [VIP]), (Kind.DENY, [OTHER]))
+        for kind, ips in ((Kind.MINE, [VIP]), (Kind.DENY, [OTHER]))
         for payload in encode_ips(ips)
     ]
 
