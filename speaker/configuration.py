@@ -76,7 +76,7 @@ class Configuration:
         if self._planning is None or self._planning.done():
             self._planning = asyncio.create_task(self._plan())
 
-    def given_up(self, service: str) -> None:
+    def note_loss(self, service: str) -> None:
         """This node announces a service no more. Where no pool holds its IPs, that it did is all
         that kept its plan."""
         if service in self._planner.kept and self.snapshot is not None:

@@ -218,7 +218,7 @@ class Driver:
             interpreter.tidy()
             self.wake()
         elif self._vitals.ready:
-            self._telling.settled()
+            self._telling.activate()
 
     def _seek(self, now: float) -> None:
         if self.core.seeks(now):
@@ -252,7 +252,7 @@ class Driver:
             case HandedOver():
                 self.wake()
             case Lost(action):
-                self._configuration.given_up(action.service)
+                self._configuration.note_loss(action.service)
             case Failed(service, reason, error):
                 survive(Part.SERVICE, error, service=service)
                 self._retries.later(service, SERVICE_RETRY, self._look_again, service, reason)
@@ -278,17 +278,17 @@ class Driver:
     # ---- the end
 
     def leave(self) -> None:
-        """Let others own what is ours; `handed_over` says when they do."""
+        """Let others own what is ours; `wait_for_winners` ends when they do."""
         self.core.leave(self._clock())
         self._pass_on(self._clock())
         self.settle()
 
-    def members_left(self) -> None:
+    def review_members(self) -> None:
         """We leave gossip from now on: look at the others once more."""
         self.core.review_members()
         self.settle()
 
-    async def handed_over(self, *, foreign: bool) -> None:
+    async def wait_for_winners(self, *, foreign: bool) -> None:
         """Wait until the winners of all our IPs were heard; without `foreign`, Clarions alone."""
         while self.core.unfinished or self.core.handing_over(foreign=foreign):
             self._settled.clear()

@@ -114,7 +114,7 @@ class Telling:
             wanted = sorted(action.interfaces)
             self._log.warning("announce_failed", service=action.service, interfaces=wanted)
             if self._cluster is not None:
-                self._cluster.failed(action.service, str(action.ips[0]), wanted)
+                self._cluster.note_failure(action.service, str(action.ips[0]), wanted)
 
     def _lost(self, action: Withdraw) -> None:
         """This node is to announce it no more."""
@@ -122,14 +122,14 @@ class Telling:
         self._decisions.forget(action.ips)
         self._lines("withdraw", action.service, action.ips, reason=action.reason)
 
-    def leaving(self) -> None:
+    def note_leave(self) -> None:
         """Nothing is announced any more."""
         for item in list(self._announced.values()):
             self._lines("withdraw", item.service, item.ips, reason="leaving")
 
     # ---- what was done
 
-    def first_frame(self, ip: IPAddress) -> None:
+    def note_first_frame(self, ip: IPAddress) -> None:
         """An announcement of the IP has left."""
         announced = self._decisions.note_frame(ip, self._clock())
         if announced is None:
@@ -150,12 +150,12 @@ class Telling:
             return
         for service, item in list(self._announced.items()):
             if ip in item.ips:
-                self._cluster.foreign_answer(service, str(ip), node)
+                self._cluster.note_foreign_answer(service, str(ip), node)
 
-    def settled(self) -> None:
+    def activate(self) -> None:
         """What is not announced now is not ours."""
         if self._cluster is not None:
-            self._cluster.settled()
+            self._cluster.activate()
 
     def publish(self, services: Iterable[str]) -> None:
         """Tell the cluster where these services are announced now, as far as it is true."""
@@ -164,10 +164,10 @@ class Telling:
         names = self._layer2.names()
         for service in services:
             interfaces = where(self._announced.get(service), self._serves, names)
-            self._cluster.changed(service, interfaces)
+            self._cluster.note_change(service, interfaces)
             if interfaces is not None and service in self._unassigned:
                 self._unassigned.discard(service)
-                self._cluster.assigned(service)
+                self._cluster.note_assignment(service)
 
     # ---- inside
 

@@ -94,25 +94,25 @@ class Cluster:
 
     # ---- what the daemon did
 
-    def settled(self) -> None:
+    def activate(self) -> None:
         """Elections are done; what is not announced now is not ours."""
         if not self._settled:
             self._settled = True
             self._thread.inbox.post(self._activate_there)
 
-    def changed(self, service: str, interfaces: tuple[str, ...] | None) -> None:
+    def note_change(self, service: str, interfaces: tuple[str, ...] | None) -> None:
         """The service is announced on these interfaces now: () on all, None on none."""
         self._thread.inbox.post(self._changed_there, service, interfaces)
 
-    def assigned(self, service: str) -> None:
+    def note_assignment(self, service: str) -> None:
         """This node announces the service from now on."""
         self._thread.inbox.post(self._event_there, service, events.node_assigned)
 
-    def failed(self, service: str, ip: str, interfaces: list[str]) -> None:
+    def note_failure(self, service: str, ip: str, interfaces: list[str]) -> None:
         """This node owns the service and has none of the interfaces for it."""
         self._thread.inbox.post(self._event_there, service, events.announce_failed, ip, interfaces)
 
-    def foreign_answer(self, service: str, ip: str, node: str) -> None:
+    def note_foreign_answer(self, service: str, ip: str, node: str) -> None:
         """Another node's kernel answers for an IP of the service, though its speaker does not."""
         self._thread.inbox.post(self._event_there, service, events.foreign_answer, ip, node)
 

@@ -314,7 +314,7 @@ class Peers:
 
     def _on_end(self, where: str, error: BaseException | None) -> None:
         self._log.warning("gossip", where=where, state="ended")
-        self._upkeep.fatal(Part.GOSSIP, error)
+        self._upkeep.fail(Part.GOSSIP, error)
 
     async def _keep_seeds(self) -> None:
         seeds = [split_seed(text, self._settings.bind_port) for text in self._settings.join]

@@ -57,8 +57,8 @@ class Rig:
         self.registry, instruments = make_registry(figures)
         self.moves = figures.moves
         cluster = SimpleNamespace(
-            changed=lambda service, interfaces: self.published.append(service),
-            assigned=lambda service: None,
+            note_change=lambda service, interfaces: self.published.append(service),
+            note_assignment=lambda service: None,
         )
         self.telling = Telling(
             core,
@@ -134,18 +134,18 @@ def test_what_is_won_is_announced_when_its_first_frame_leaves() -> None:
     rig = Rig()
     assert rig.tell(WON) == []
     rig.now += 0.25
-    rig.telling.first_frame(VIP)
+    rig.telling.note_first_frame(VIP)
     [(_, name, about)] = rig.lines
     assert (name, about["reason"]) == ("announce", "member_dead")
     assert rig.took() == pytest.approx(0.25)
-    rig.telling.first_frame(VIP)
+    rig.telling.note_first_frame(VIP)
     assert len(rig.lines) == 1
 
 
 def test_what_was_put_off_meanwhile_took_no_time_that_counts() -> None:
     rig = Rig()
     rig.tell(WON, PutOff(frozenset({VIP})))
-    rig.telling.first_frame(VIP)
+    rig.telling.note_first_frame(VIP)
     assert [name for _, name, _ in rig.lines] == ["announce"]
     assert rig.took() == 0.0
 
