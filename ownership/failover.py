@@ -261,15 +261,15 @@ class Failover:
     # ---- what `Succession` asks
 
     def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
-        """See `succession.World`."""
+        """See `succession.Outlook`."""
         return self._witness.kernel(name, ifindexes, now)
 
     def hears(self, ifindex: int, now: float) -> bool:
-        """See `succession.World`."""
+        """See `succession.Outlook`."""
         return self._contact.open(ifindex) and self._witness.hears(ifindex, now)
 
     def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
-        """See `succession.World`."""
+        """See `succession.Outlook`."""
         return any(self._witness.heard_since(ifindex, at) for ifindex in ifindexes)
 
     def lost_its_owner(self, name: str) -> bool:

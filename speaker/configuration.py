@@ -6,7 +6,7 @@ from typing import Any
 
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
-from ownership.election.quorum import Mode
+from ownership.election.quorum import QuorumMode
 from ownership.io import Announce
 from ownership.ownership import Ownership
 from plan.planner import Planner, ips_of
@@ -195,7 +195,7 @@ def make_planner(settings: Settings, announced: Callable[[], Mapping[str, Announ
         release=settings.release,
         gossips=settings.gossips,
         addresses_from_annotations=settings.source is not None,
-        quorum=settings.quorum is not Mode.OFF,
+        quorum=settings.quorum is not QuorumMode.OFF,
     )
     return Planner(options, announced)
 

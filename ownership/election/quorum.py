@@ -15,7 +15,7 @@ from enum import StrEnum
 from plan.service import ServicePlan, Withheld
 
 
-class Mode(StrEnum):
+class QuorumMode(StrEnum):
     """What it takes to announce."""
 
     OFF = "off"
@@ -30,8 +30,8 @@ def has_majority(voters: Set[str] | None, living: Set[str]) -> bool:
 class Quorum:
     """Between planner and election: withholds the plans that have no majority now."""
 
-    def __init__(self, mode: Mode) -> None:
-        self._off = mode is Mode.OFF
+    def __init__(self, mode: QuorumMode) -> None:
+        self._off = mode is QuorumMode.OFF
         self._living: frozenset[str] = frozenset()
         self._plans: dict[str, ServicePlan] = {}
         """As they were planned; without those that are withheld anyway."""

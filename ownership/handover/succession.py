@@ -70,7 +70,7 @@ Value = TypeVar("Value")
 _FOREVER = float("inf")
 
 
-class World(Protocol):
+class Outlook(Protocol):
     """What `Succession` asks of the watch on other nodes."""
 
     def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
@@ -94,7 +94,7 @@ class Succession:
         node: str,
         roster: Roster,
         announcer: Announcer,
-        world: World,
+        world: Outlook,
         now: float,
     ) -> None:
         """`world` tells what is known of other nodes and of our own links."""

@@ -15,7 +15,7 @@ from gossip.io import Address, Exchanged, Gone, MemberView
 from gossip.wire.messages import CURRENT_VSN, State
 from ownership.contact import START_SILENCE, Contact
 from ownership.election.election import order
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.failover import Failover
 from ownership.io import (
     BarsChanged,
@@ -58,7 +58,7 @@ def plan_of(number: int) -> ServicePlan:
 class Heart(Node):
     """Node a with everything that owning takes; b and c live, and the link works."""
 
-    def __init__(self, mode: Mode = Mode.OFF) -> None:
+    def __init__(self, mode: QuorumMode = QuorumMode.OFF) -> None:
         super().__init__()
         quorum = Quorum(mode)
         self.heart = Ownership("a", self.contact, self.announcer, self.core, quorum)
@@ -169,7 +169,7 @@ def test_what_silence_gives_is_asked_for_before_it_is_answered_for() -> None:
     heart.announcer._contact = contact
     core = Failover("a", None, heart.announcer, contact, random.Random(1), heart.now)
     core.set_interfaces({ETH0.index: ETH0}, heart.now)
-    lone = Ownership("a", contact, heart.announcer, core, Quorum(Mode.OFF))
+    lone = Ownership("a", contact, heart.announcer, core, Quorum(QuorumMode.OFF))
     lone.note_seeking(heart.now)
     lone.set_plan("ns/s00", plan_of(0), "configuration")
     lone.set_living(frozenset("a"))
@@ -233,7 +233,7 @@ def test_a_death_moves_only_what_the_dead_owned_and_says_why() -> None:
 
 
 def test_without_a_majority_nothing_is_announced_and_it_is_told_once() -> None:
-    heart = Heart(Mode.MAJORITY)
+    heart = Heart(QuorumMode.MAJORITY)
     heart.plan()
     heart.live("a", "b", "c")
     assert heart.settle()[0] == QuorumChanged(MANY, 0)

@@ -18,7 +18,7 @@ from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients
 from ownership.contact import Contact
 from ownership.election.election import order
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.failover import Failover
 from ownership.handover.heir import ASKS_AT_ONCE
 from ownership.handover.succession import Succession
@@ -110,7 +110,7 @@ def make_driver(clock: Callable[[], float] = lambda: NOW, wire: Wire | None = No
     contact.events()
     announcer = Announcer(contact, Clients())
     failover = Failover("a", Timing.of(0.35), announcer, contact, random.Random(1), NOW)
-    core = Ownership("a", contact, announcer, failover, Quorum(Mode.OFF))
+    core = Ownership("a", contact, announcer, failover, Quorum(QuorumMode.OFF))
     layer2, peers, log = cast(Any, wire or Wire()), cast(Any, Gossip()), structlog.get_logger()
     announcer.set_interfaces(layer2.usable(), NOW)
     core.set_interfaces(layer2.usable(), NOW)

@@ -8,7 +8,7 @@ import pytest
 
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.io import (
     Announce,
     BarsChanged,
@@ -52,7 +52,7 @@ class Rig:
         self.published: list[str] = []
         self.now = 100.0
         contact, nobody = Contact(0.0, alone=True), cast(Any, None)
-        core = Ownership("a", contact, Announcer(contact), nobody, Quorum(Mode.OFF))
+        core = Ownership("a", contact, Announcer(contact), nobody, Quorum(QuorumMode.OFF))
         figures = Figures("a", Layer2Stats(), {}, core.serves, dict)
         self.registry, instruments = make_registry(figures)
         self.moves = figures.moves

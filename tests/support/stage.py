@@ -15,7 +15,7 @@ from link.address import IPAddress
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.failover import Failover
 from ownership.handover.states import HoldState
 from ownership.io import (
@@ -119,7 +119,7 @@ class Stage:
         self.announcer = Announcer(self.contact)
         timing, rng = Timing.of(0.35), random.Random(1)
         self.failover = Failover(OURS, timing, self.announcer, self.contact, rng, self.now)
-        quorum = Quorum(Mode.OFF)
+        quorum = Quorum(QuorumMode.OFF)
         self.ownership = Ownership(OURS, self.contact, self.announcer, self.failover, quorum)
         self.links = {"eth0": interface("eth0")}
         self._beat_at = self.now
