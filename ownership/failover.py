@@ -206,7 +206,7 @@ class Failover:
     def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
         name = self._witness.handle_echo(ifindex, ip, token, now)
-        self._take_returned(now)
+        self._take_link_returns(now)
         if name is not None:
             self._call(name, now)
         return name is not None
@@ -214,7 +214,7 @@ class Failover:
     def handle_frames(self, ifindex: int, now: float) -> None:
         """Somebody's frames came in by the link: call this before they are answered."""
         self._witness.handle_frames(ifindex, now)
-        self._take_returned(now)
+        self._take_link_returns(now)
 
     def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
@@ -374,7 +374,7 @@ class Failover:
             self._witness.handle_timeout(now)
         for name in self._witness.silent_processes():
             self._succession.handle_owner_gone(name)
-        self._take_returned(now)
+        self._take_link_returns(now)
         self._succession.handle_timeout(now)
         if self._succession.unheard():
             self._probe(now)
@@ -458,7 +458,7 @@ class Failover:
         said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
         return Barred(frozenset(said), frozenset(), bars.clarion)
 
-    def _take_returned(self, now: float) -> None:
+    def _take_link_returns(self, now: float) -> None:
         for link in self._witness.link_returns(now):
             self._contact.handle_link_return(link.ifindex, link.gap, now)
             self._succession.handle_link_return(now)

@@ -215,7 +215,7 @@ class Ownership:
         self._elect(now, enough)
         self._reconcile(now, enough)
         if not self.busy:
-            self._release(now)
+            self._speak_again(now)
         self._announcer.handle_timeout(now)
 
     def events(self) -> list[OwnershipEvent]:
@@ -447,7 +447,7 @@ class Ownership:
             else:
                 self._handing.lose(service, ip, winner, now, surely=surely)
 
-    def _release(self, now: float) -> None:
+    def _speak_again(self, now: float) -> None:
         """Everything is in line: answers flow again where contact has been made."""
         for event in self._contact.events():
             self._events.append(event)

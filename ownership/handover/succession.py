@@ -335,7 +335,7 @@ class Succession:
             told = self._reminders.get(ip)
             if told is not None and told.left < REMINDERS:
                 self._stopped.pop(ip, None)
-        self._release(self._handover.handle_mine(ips))
+        self._give_up(self._handover.handle_mine(ips))
 
     def handle_denial(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node says that it does not."""
@@ -430,7 +430,7 @@ class Succession:
         """Decide takeovers that are due, and remind winners."""
         self._now = now
         self._apply(self._takeovers.handle_timeout(now), now)
-        self._release(self._handover.handle_timeout(now))
+        self._give_up(self._handover.handle_timeout(now))
         self._announce_again(now)
         self._remind(now)
         for ask in self._handover.asks(now):
@@ -599,18 +599,18 @@ class Succession:
 
     def _hear(self, ip: IPAddress, ifindex: int, name: str | None, sighting: Sighting) -> None:
         winner = self._handover.winner(ip)
-        released = self._handover.handle_announcement(ip, ifindex, name)
-        if not released and not self._handover.open(ip, ifindex):
+        yielded = self._handover.handle_announcement(ip, ifindex, name)
+        if not yielded and not self._handover.open(ip, ifindex):
             self._announcer.fall_silent(ip, ifindex)
-        self._release(released)
-        if released and sighting.alone and not self._announcer.wants(ip):
+        self._give_up(yielded)
+        if yielded and sighting.alone and not self._announcer.wants(ip):
             # Who answered us has told nobody else, and may be no more than another heir: our
             # clients believe us still.
             self._keep(self._stopped, ip, None)
             self._tell_stopped(ip, winner)
 
-    def _release(self, released: Iterable[Yielded]) -> None:
-        for item in released:
+    def _give_up(self, yielded: Iterable[Yielded]) -> None:
+        for item in yielded:
             self._changed.add(item.service)
             self._announcer.withdraw(item.ip, item.service)
 

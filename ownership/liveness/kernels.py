@@ -233,7 +233,7 @@ class Kernels:
                 target.armed = target.armed or now >= target.disarmed_until
                 target.echoed, target.spoke_unanswered = max(target.echoed, at), False
                 self._reached[ifindex] = max(at, self._reached[ifindex])
-                self._alive(key, target, at, now, since)
+                self._note_life(key, target, at, now, since)
                 return key, at
         return None
 
@@ -256,7 +256,7 @@ class Kernels:
             since = self._owing_since(target)
             # What it left unanswered before is of no account any more.
             _forget_run(target)
-            self._alive(key, target, now, now, since)
+            self._note_life(key, target, now, now, since)
         return spoken
 
     # ---- what follows
@@ -280,15 +280,15 @@ class Kernels:
     def reaches(self, ifindex: int, now: float) -> bool:
         """Tell whether anybody has answered a request of ours on the link just now: so what we send
         there arrives."""
-        return now - self.reached(ifindex) <= self._timing.patience
+        return now - self.reached_at(ifindex) <= self._timing.patience
 
-    def reached(self, ifindex: int) -> float:
+    def reached_at(self, ifindex: int) -> float:
         """Return when the latest request was sent that anybody answered on the link."""
         return self._reached.get(ifindex, float("-inf"))
 
     def note_cut(self, ifindex: int, gap: float) -> None:
         """Take from others that we were not heard on the link for so long, and are again."""
-        self._tell_returned(ifindex, gap)
+        self._note_return(ifindex, gap)
 
     def probe(self, now: float) -> None:
         """Ask everybody once, gateways too: somebody has to be heard."""
@@ -356,7 +356,9 @@ class Kernels:
 
     # ---- inside
 
-    def _alive(self, key: TargetKey, target: _Target, at: float, now: float, since: float) -> None:
+    def _note_life(
+        self, key: TargetKey, target: _Target, at: float, now: float, since: float
+    ) -> None:
         target.heard = max(target.heard, at)
         target.check = False
         target.missing = False
@@ -365,7 +367,7 @@ class Kernels:
             # Nobody is left to be asked again soon.
             self._due = max(self._due, self._next(now))
 
-    def _tell_returned(self, ifindex: int, gap: float) -> None:
+    def _note_return(self, ifindex: int, gap: float) -> None:
         """One answer may end both silences: that of the others, and that about what we sent."""
         if all(returned.ifindex != ifindex for returned in self._returned):
             self._returned.append(LinkReturned(ifindex, gap))
@@ -391,7 +393,7 @@ class Kernels:
             if key.ifindex == ifindex and target.since is not None and target.since < at:
                 target.since, target.unanswered = at, 0
         if gap > self._timing.isolated:
-            self._tell_returned(ifindex, gap)
+            self._note_return(ifindex, gap)
 
     def _owing(self) -> bool:
         """Tell whether anybody owes us an answer."""

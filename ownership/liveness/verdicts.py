@@ -50,7 +50,7 @@ class Verdicts:
         if subject in self._reports or self._room(subject.node, self._reports):
             self._reports.setdefault(subject, {})[witness] = now
 
-    def withdraw(self, subject: Subject, witness: str) -> None:
+    def retract(self, subject: Subject, witness: str) -> None:
         """A witness misses it no more."""
         reports = self._reports.get(subject, {})
         reports.pop(witness, None)

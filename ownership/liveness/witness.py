@@ -151,7 +151,7 @@ class Witness:
         if unheard and not self._unheard(ifindex):
             # We heard others all the time, so that nothing else tells that we were cut off.
             self._kernels.note_cut(ifindex, now - self._accused[self._interfaces[ifindex].name])
-        self._alive(key, at, now)
+        self._note_life(key, at, now)
         # It has heard us there, so our own link works both ways.
         interface = self._interfaces.get(key.ifindex)
         if interface is not None and not self._verdicts.idle:
@@ -165,7 +165,7 @@ class Witness:
     def handle_answer(self, name: str, ip: IPAddress, now: float) -> None:
         """A node, which gossips at this address, has answered a letter of ours."""
         for key in self._kernels.handle_answer(name, ip, now):
-            self._alive(key, now, now)
+            self._note_life(key, now, now)
 
     def filtered_kernels(self) -> list[TargetKey]:
         """Drain those that answer no echo request any more though they live."""
@@ -175,7 +175,7 @@ class Witness:
         """A node's process says that it runs."""
         self._beats[name] = now
         subject = Subject(name, PROCESS)
-        self._verdicts.withdraw(subject, self._node)
+        self._verdicts.retract(subject, self._node)
         if self._verdicts.acquit(subject, now):
             self._tell_back(subject, now)
 
@@ -326,13 +326,13 @@ class Witness:
 
     # ---- inside
 
-    def _alive(self, key: TargetKey, at: float, now: float) -> None:
+    def _note_life(self, key: TargetKey, at: float, now: float) -> None:
         """The node answers, or speaks, on that link of ours: so that link of its works."""
         name = self._link_names.get(key)
         if name is None or self._verdicts.idle:
             return
         subject = Subject(key.who, name)
-        self._verdicts.withdraw(subject, self._node)
+        self._verdicts.retract(subject, self._node)
         if self._verdicts.acquit(subject, at):
             self._tell_back(subject, now)
             if key.who in self._beats:
@@ -357,7 +357,7 @@ class Witness:
         """Tell whether others have missed us on the link since anybody answered us there."""
         interface = self._interfaces.get(ifindex)
         accused = self._accused.get(interface.name) if interface is not None else None
-        return accused is not None and accused > self._kernels.reached(ifindex)
+        return accused is not None and accused > self._kernels.reached_at(ifindex)
 
     def _protest(self, subject: Subject, now: float) -> None:
         """We are being missed. Our process says itself that it runs, to everybody; of a link of

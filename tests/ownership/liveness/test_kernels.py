@@ -361,7 +361,7 @@ def test_a_link_reaches_somebody_as_long_as_an_answer_comes() -> None:
     run_with_frames(wire, 6.0)
     assert wire.watch.hears(ETH0, 6.0)
     assert not wire.watch.reaches(ETH0, 6.0)
-    assert wire.watch.reached(ETH0) == pytest.approx(5.0, abs=TIMING.interval)
+    assert wire.watch.reached_at(ETH0) == pytest.approx(5.0, abs=TIMING.interval)
     assert not wire.watch.reaches(ETH0 + 1, 5.0)
 
 

@@ -85,10 +85,10 @@ def test_a_witness_that_withdraws_counts_no_more() -> None:
     state = verdicts()
     state.report(LINK, "b", 1.0)
     state.report(LINK, "c", 1.0)
-    state.withdraw(LINK, "b")
+    state.retract(LINK, "b")
     assert state.judge(OTHERS, 1.0) == []
-    state.withdraw(LINK, "c")
-    state.withdraw(LINK, "c")
+    state.retract(LINK, "c")
+    state.retract(LINK, "c")
     assert state.judge(frozenset(), 1.0) == []
 
 
