@@ -374,7 +374,7 @@ class Agent:
             raise _CutError
 
     def _cut_evicted(self) -> None:
-        for number in self.slots.evicted():
+        for number in self.slots.evictions():
             if writer := self._writers.get(number):
                 writer.transport.abort()
             self.turns.wake(number)

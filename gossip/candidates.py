@@ -86,7 +86,7 @@ class Candidates:
                     self._give_up(candidate)
         self._ping_fresh(now)
 
-    def alive(self, message: Alive, now: float, dialler: Address | None = None) -> None:
+    def handle_alive(self, message: Alive, now: float, dialler: Address | None = None) -> None:
         """Take an alive message that nobody sent at our request. `dialler` is who opened the stream
         in which it came: its own row is asked for at once, so that joining takes no longer."""
         port = message.port or self._core.config.port
@@ -94,7 +94,7 @@ class Candidates:
         first_hand = dialler is not None and dialler.ip == address.ip
         unproved = self._membership.unproved(message, now, first_hand=first_hand)
         if not (self._core.config.ask_newcomers and unproved):
-            self._membership.alive(message, now, first_hand=first_hand)
+            self._membership.handle_alive(message, now, first_hand=first_hand)
             return
         candidate = self._known(message, address) or self._begin(message, address, now)
         if candidate is not None:
@@ -103,20 +103,20 @@ class Candidates:
             self._ping(candidate, now)
         self._ping_fresh(now)
 
-    def dead(self, message: Dead, now: float) -> None:
+    def handle_dead(self, message: Dead, now: float) -> None:
         """Apply a death or a leave, to candidates as well."""
         for candidate in list(self._by_name.get(message.node, ())):
             if candidate.message.incarnation <= message.incarnation:
                 self._end(candidate)
-        self._membership.dead(message, now)
+        self._membership.handle_dead(message, now)
 
-    def ack(self, ack: Ack, now: float) -> bool:
+    def handle_ack(self, ack: Ack, now: float) -> bool:
         """Let a candidate in that has answered; false when the ack is not of our pings."""
         candidate = self._pings.get(ack.seq_no)
         if candidate is None:
             return False
         self._end(candidate)
-        self._membership.alive(candidate.message, now, first_hand=candidate.first_hand)
+        self._membership.handle_alive(candidate.message, now, first_hand=candidate.first_hand)
         return True
 
     def _known(self, message: Alive, address: Address) -> _Candidate | None:

@@ -47,7 +47,7 @@ class PeerKeys:
             return self._keyring.primary
         return key
 
-    def heard(self, peer: Address, key: bytes) -> None:
+    def note(self, peer: Address, key: bytes) -> None:
         """Note what a peer sealed with of its own accord."""
         if peer in self._spoke or len(self._spoke) < MAX_REMEMBERED:
             self._spoke[peer] = key
@@ -55,7 +55,7 @@ class PeerKeys:
     def presume(self, peer: Address, key: bytes) -> None:
         """Take a peer that was not heard lately for one that has this key."""
         if peer not in self._spoke:
-            self.heard(peer, key)
+            self.note(peer, key)
 
     def trust(self, readers: Set[Address]) -> None:
         """Take the peers that have proved that they read the primary; the set may change later."""

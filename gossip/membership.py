@@ -76,7 +76,9 @@ class Membership:
         """Let no suspicion run out before `until`: we stood still, and heard nobody."""
         self._timers.postpone(until)
 
-    def alive(self, message: Alive, now: float, *, first_hand: bool = False) -> Ignored | None:
+    def handle_alive(
+        self, message: Alive, now: float, *, first_hand: bool = False
+    ) -> Ignored | None:
         """Apply an alive message; gives the reason where it changes nothing.
 
         `first_hand`: the node itself says so, in a conversation over TCP with that address.
@@ -100,13 +102,13 @@ class Membership:
             fresh = moved and (member.own or self._may_move(member, now))
         return fresh and self._refuse_alive(message) is None
 
-    def suspect(self, message: Suspect, now: float) -> Ignored | None:
+    def handle_suspect(self, message: Suspect, now: float) -> Ignored | None:
         """Apply an accusation; gives the reason where it changes nothing."""
         reason = self._apply_suspect(message, now)
         self._recount = self._recount or reason is None
         return self._core.ignore(reason) if reason else None
 
-    def dead(self, message: Dead, now: float) -> Ignored | None:
+    def handle_dead(self, message: Dead, now: float) -> Ignored | None:
         """Apply a death or a leave; gives the reason where it changes nothing."""
         reason = self._apply_dead(message, now)
         return self._core.ignore(reason) if reason else None
@@ -152,7 +154,7 @@ class Membership:
         own = self._table.own
         self.leaving = True
         message = Dead(own.name, own.incarnation, own.name)
-        self.dead(message, now)
+        self.handle_dead(message, now)
         self._core.outbox.shout(message, now, always=True)
 
     # ---- alive
@@ -306,7 +308,7 @@ class Membership:
 
     def _run_out(self, member: Member, timer: Suspicion, now: float) -> None:
         if not timer.unheard:
-            self.dead(Dead(self._core.name, member.incarnation, member.name), now)
+            self.handle_dead(Dead(self._core.name, member.incarnation, member.name), now)
             return
         # We hear nobody: all are dead, or only we are deaf. So this is for ourselves alone.
         self._table.set_state(member, State.DEAD, now)

@@ -101,11 +101,11 @@ class Merger:
             alive = Alive(row.addr, row.incarnation, row.meta, row.name, row.port, row.vsn)
             if table.asked:
                 first_hand = to_text(row.addr) == table.peer.ip
-                self._membership.alive(alive, now, first_hand=first_hand)
+                self._membership.handle_alive(alive, now, first_hand=first_hand)
             else:
-                self._candidates.alive(alive, now, dialler=table.peer)
+                self._candidates.handle_alive(alive, now, dialler=table.peer)
         elif row.state is State.LEFT:
-            self._candidates.dead(Dead(row.name, row.incarnation, row.name), now)
+            self._candidates.handle_dead(Dead(row.name, row.incarnation, row.name), now)
         else:
             # A peer's word alone kills nobody: the node gets the time to refute.
-            self._membership.suspect(Suspect(name, row.incarnation, row.name), now)
+            self._membership.handle_suspect(Suspect(name, row.incarnation, row.name), now)

@@ -77,7 +77,7 @@ class Prober:
         for probe in stale:
             self._drop(probe)
 
-    def ack(self, ack: Ack, now: float) -> bool:
+    def handle_ack(self, ack: Ack, now: float) -> bool:
         """Take an ack, direct or relayed; false when it is not of our probes."""
         probe = self._find(ack.seq_no)
         if probe is None:
@@ -91,7 +91,7 @@ class Prober:
         self._succeed(probe)
         return True
 
-    def nack(self, sequence: int, helper: Address) -> bool:
+    def handle_nack(self, sequence: int, helper: Address) -> bool:
         """Take a helper's nack; false when it is not of our probes."""
         probe = self._find(sequence)
         if probe is None:
@@ -99,7 +99,7 @@ class Prober:
         probe.nackers.add(helper)
         return True
 
-    def tcp_ack(self, dial: int) -> None:
+    def handle_tcp_ack(self, dial: int) -> None:
         """Note that the target answered over TCP; it counts at the deadline if UDP is silent."""
         for probe in self._under_way():
             if probe.dial == dial:
@@ -233,7 +233,7 @@ class Prober:
             # Before our health is judged, and longer probes with it: others may be dead as well.
             self._check_everybody(probe.target, now)
         self._judge_health(probe)
-        self._membership.suspect(accusation, now)
+        self._membership.handle_suspect(accusation, now)
         self._found_more = self._found_more or not probe.regular
 
     def _tell_accusations(self) -> None:

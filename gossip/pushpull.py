@@ -155,7 +155,7 @@ class Exchanges:
         dialled = self._dialled.get(dial)
         return None if dialled is None else dialled.to
 
-    def failed(self, dial: int, failure: StreamFailure | Refusal, now: float) -> None:
+    def handle_failure(self, dial: int, failure: StreamFailure | Refusal, now: float) -> None:
         """Report a conversation that brought nothing."""
         dialled = self._dialled.pop(dial)
         newest = self._core.outbox.keys.newest
@@ -165,7 +165,7 @@ class Exchanges:
         else:
             self._fail(dialled, failure.value, silent=failure in _SILENT)
 
-    def replied(self, dial: int, message: Message, key: bytes | None, now: float) -> None:
+    def handle_reply(self, dial: int, message: Message, key: bytes | None, now: float) -> None:
         """Merge the reply to an exchange that we began; `key` is what it was sealed with."""
         dialled = self._dialled.pop(dial)
         other = key is not None and key != dialled.key
@@ -178,9 +178,9 @@ class Exchanges:
             self._core.ignore(Ignored.UNEXPECTED)
             self._fail(dialled, Ignored.UNEXPECTED.value, silent=False)
         else:
-            self._replied(dialled, message, now)
+            self._handle_reply(dialled, message, now)
 
-    def _replied(self, dialled: _Dialled, message: PushPull, now: float) -> None:
+    def _handle_reply(self, dialled: _Dialled, message: PushPull, now: float) -> None:
         known = frozenset[str]()
         if dialled.join:
             known = frozenset(member.name for member in self._core.table if member.living)
@@ -197,7 +197,7 @@ class Exchanges:
         if dialled.join:
             self._introduce(dialled, known)
 
-    def requested(
+    def handle_request(
         self, message: PushPull, source: Address, key: bytes | None, now: float
     ) -> Bites[bytes]:
         """Answer a peer's exchange, then merge it: so a joiner never sees itself in the reply."""

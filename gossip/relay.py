@@ -62,7 +62,7 @@ class Relays:
         ping = Ping(request.node, sequence, own.addr, own.name, own.port)
         self._core.outbox.send(target, ping)
 
-    def ack(self, ack: Ack, now: float) -> bool:
+    def handle_ack(self, ack: Ack, now: float) -> bool:
         """Pass an ack on to who asked; false when it is not of ours."""
         relay = self._relays.pop(ack.seq_no, None)
         if relay is None:

@@ -22,7 +22,7 @@ class Reunion:
         self._told: dict[str, float] = {}
         self._may_answer = float("-inf")
 
-    def spoke(self, name: str, source: Address, key: bytes | None, now: float) -> None:
+    def handle_voice(self, name: str, source: Address, key: bytes | None, now: float) -> None:
         """Somebody at `source` says that it is the node `name`; the answer takes its `key`."""
         incarnation = self._held_dead_at(name, source)
         if not incarnation or now < self._told.get(name, float("-inf")) + TELL_INTERVAL:
@@ -33,7 +33,7 @@ class Reunion:
             del self._told[next(iter(self._told))]
         self._core.outbox.send(source, Suspect(self._core.name, incarnation, name), key=key)
 
-    def refuted(self, accuser: str, source: Address, key: bytes | None, now: float) -> None:
+    def note_refutation(self, accuser: str, source: Address, key: bytes | None, now: float) -> None:
         """We have refuted what a node at `source` said. One that is dead to us is reached by no
         shout, so it is told straight; not more often than a shout, as anybody may accuse."""
         member = self._core.table.get(accuser)

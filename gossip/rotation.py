@@ -86,7 +86,9 @@ class Rotation:
         if self._trial is not None and not self._core.table.living_peers:
             self._use(self._trial, now)
 
-    def heard(self, peer: Address, key: bytes | None, now: float, *, freely: bool) -> None:
+    def note_datagram_key(
+        self, peer: Address, key: bytes | None, now: float, *, freely: bool
+    ) -> None:
         """Note which key opened a datagram that came from `peer`.
 
         `freely`: it was no answer and no trial ping, so its sender has that key in use for us.
@@ -99,9 +101,9 @@ class Rotation:
             # key alone. So it is sealed to with the new one when it has acked a fresh ping.
             self._note_claim(self._used, peer, now)
         else:
-            keys.heard(peer, key)
+            keys.note(peer, key)
 
-    def conversed(self, peer: Address | None, key: bytes | None, now: float) -> None:
+    def note_stream_key(self, peer: Address | None, key: bytes | None, now: float) -> None:
         """Note which key opened a stream, and whom it came from, where that is known.
 
         Who begins or answers a conversation receives at its address, so `peer` is no mere claim.
@@ -109,7 +111,7 @@ class Rotation:
         if not self.active or key is None or not self._counts(key, now, freely=True):
             return
         if peer is not None:
-            self._core.outbox.keys.heard(peer, key)
+            self._core.outbox.keys.note(peer, key)
 
     def _counts(self, key: bytes, now: float, *, freely: bool) -> bool:
         """Tell whether it says something of the sender that it has used this key."""
@@ -130,7 +132,7 @@ class Rotation:
     def _primary(self) -> bytes | None:
         return None if self._keyring is None else self._keyring.primary
 
-    def began_anew(self, peer: Address, key: bytes | None) -> None:
+    def forget_proofs(self, peer: Address, key: bytes | None) -> None:
         """Take back what a peer has proved with other keys: it may have this one alone now.
 
         It joins, as a process does at its start, or was not able to read what we sent.
@@ -139,7 +141,7 @@ class Rotation:
             if trial is not None and key != trial.key:
                 trial.proved.discard(peer)
 
-    def ack(self, ack: Ack, now: float) -> bool:
+    def handle_ack(self, ack: Ack, now: float) -> bool:
         """Take the ack of a trial ping; false when it is not of ours."""
         for trial in (self._trial, self._used):
             peer = trial.pending.pop(ack.seq_no, None) if trial else None

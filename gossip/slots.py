@@ -2,7 +2,7 @@
 
 Nothing in a stream can be trusted before its last byte has come and its seal was opened; until then
 it is judged by whence it came. Known are members and seeds, all others are strangers. The driver
-tells of each connection and each piece, and cuts those that `evicted` names.
+tells of each connection and each piece, and cuts those that `evictions` names.
 """
 
 from collections import Counter
@@ -95,7 +95,7 @@ class Slots:
         if self._streams.pop(number, None) is not None and cut is not None:
             self.cuts[cut] += 1
 
-    def evicted(self) -> list[int]:
+    def evictions(self) -> list[int]:
         """Drain the numbers of the streams to be cut; they are forgotten here already."""
         evicted, self._evicted = self._evicted, []
         return evicted

@@ -149,7 +149,7 @@ class Swim:
             return
         if opened.refusals:
             self._stats.refusals.update(opened.refusals)
-        self._rotation.heard(source, opened.key, now, freely=freely(opened.messages))
+        self._rotation.note_datagram_key(source, opened.key, now, freely=freely(opened.messages))
         for message in opened.messages:
             self._stats.received[TYPES[type(message)]] += 1
             self._dispatch(message, source, opened.key, now)
@@ -204,7 +204,7 @@ class Swim:
         ours = self._exchanges.owns(dial_id)
         if isinstance(reply, StreamFailure):
             if ours:
-                self._exchanges.failed(dial_id, reply, now)
+                self._exchanges.handle_failure(dial_id, reply, now)
         else:
             self._take_reply(dial_id, reply, now)
         self._after(now)
@@ -395,11 +395,11 @@ class Swim:
         if isinstance(message, PushPull):
             peer = dialler(message, source)
             if message.join:
-                self._rotation.began_anew(peer, key)
+                self._rotation.forget_proofs(peer, key)
         elif isinstance(message, Ping) and message.source_port:
             # Not the address that it claims: streams can be recorded, too, and played from another.
             peer = Address(source.ip, message.source_port)
-        self._rotation.conversed(peer, key, now)
+        self._rotation.note_stream_key(peer, key, now)
 
     def _dispatch(self, message: Message, source: Address, key: bytes | None, now: float) -> None:
         match message:
@@ -410,27 +410,27 @@ class Swim:
             case Ack():
                 self._ack(message, now)
             case Nack():
-                if not self._prober.nack(message.seq_no, source):
+                if not self._prober.handle_nack(message.seq_no, source):
                     self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
             case Suspect():
                 self._suspect(message, source, key, now)
             case Alive():
-                self._candidates.alive(message, now)
+                self._candidates.handle_alive(message, now)
             case Dead():
-                self._candidates.dead(message, now)
+                self._candidates.handle_dead(message, now)
             case User():
                 self._core.events.add(UserMessage(message.data, source))
             case _:
                 self._core.ignore(Ignored.UNEXPECTED)
 
     def _suspect(self, message: Suspect, source: Address, key: bytes | None, now: float) -> None:
-        refused = self._membership.suspect(message, now)
+        refused = self._membership.handle_suspect(message, now)
         if message.node == self._core.name and refused is None:
-            self._reunion.refuted(message.sender, source, key, now)
+            self._reunion.note_refutation(message.sender, source, key, now)
 
     def _ping(self, ping: Ping, source: Address, key: bytes | None, now: float) -> None:
         if ping.source_node:
-            self._reunion.spoke(ping.source_node, _return_address(ping, source), key, now)
+            self._reunion.handle_voice(ping.source_node, _return_address(ping, source), key, now)
         if ping.node and ping.node != self._core.name:
             self._core.ignore(Ignored.WRONG_NAME)
             return
@@ -440,7 +440,7 @@ class Swim:
 
     def _ack(self, ack: Ack, now: float) -> None:
         for part in self._pingers:
-            if part.ack(ack, now):
+            if part.handle_ack(ack, now):
                 return
         self._core.ignore(Ignored.UNKNOWN_SEQUENCE)
 
@@ -463,7 +463,7 @@ class Swim:
     ) -> Bites[bytes] | None:
         match message:
             case PushPull():
-                return self._exchanges.requested(message, source, key, now)
+                return self._exchanges.handle_request(message, source, key, now)
             case Ping() if message.node in ("", self._core.name):
                 return self._core.outbox.reply(Ack(message.seq_no), key)
             case Ping():
@@ -487,16 +487,16 @@ class Swim:
         if isinstance(reply, Refusal):
             self._stats.refusals[reply] += 1
             if self._exchanges.owns(dial):
-                self._exchanges.failed(dial, reply, now)
+                self._exchanges.handle_failure(dial, reply, now)
             return
         message, key = reply
         self._received(message)
         if self._rotation.active:
             self._note_answerer(dial, message, key, now)
         if self._exchanges.owns(dial):
-            self._exchanges.replied(dial, message, key, now)
+            self._exchanges.handle_reply(dial, message, key, now)
         elif isinstance(message, Ack) and self._prober.expects(dial, message.seq_no):
-            self._prober.tcp_ack(dial)
+            self._prober.handle_tcp_ack(dial)
         else:
             self._core.ignore(Ignored.UNKNOWN_DIAL)
 
@@ -504,8 +504,8 @@ class Swim:
         """Note which key a peer answers with: in kind, or its own for an error or a foreign one."""
         peer = self._exchanges.peer(dial) or self._prober.peer(dial)
         if peer is not None and isinstance(message, ErrorReply):
-            self._rotation.began_anew(peer, key)
-        self._rotation.conversed(peer, key, now)
+            self._rotation.forget_proofs(peer, key)
+        self._rotation.note_stream_key(peer, key, now)
 
     def _after(self, now: float) -> None:
         """End every input: whatever moves a deadline does it before this."""

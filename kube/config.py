@@ -16,7 +16,7 @@ from kube.selector import LabelSelector
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class PoolConfig:
     """A valid configuration: which addresses each pool has, and which advertisements it has."""
 
     ranges: tuple[tuple[Range, str], ...] = ()
@@ -54,7 +54,7 @@ class _Entry:
 
 def judge(
     pools: Sequence[IPAddressPool], advertisements: Sequence[L2Advertisement]
-) -> tuple[Config | None, list[Problem]]:
+) -> tuple[PoolConfig | None, list[Problem]]:
     """Return the configuration, None if any problem is an error, and all problems."""
     try:
         return _judge(pools, advertisements)
@@ -64,7 +64,7 @@ def judge(
 
 def _judge(
     pools: Sequence[IPAddressPool], advertisements: Sequence[L2Advertisement]
-) -> tuple[Config | None, list[Problem]]:
+) -> tuple[PoolConfig | None, list[Problem]]:
     problems: list[Problem] = []
     entries: list[_Entry] = []
     for pool in pools:
@@ -79,7 +79,7 @@ def _judge(
     if any(problem.severity is Severity.ERROR for problem in problems):
         return None, problems
     ranges = tuple((entry.span, entry.pool.name) for entry in entries)
-    return Config(ranges, _by_pool(pools, advertisements)), problems
+    return PoolConfig(ranges, _by_pool(pools, advertisements)), problems
 
 
 def _entries(pool: IPAddressPool, problems: list[Problem]) -> Iterator[_Entry]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from kube.config import Config, judge
+from kube.config import PoolConfig, judge
 from kube.document import Document, ManifestError
 from kube.objects.core import EndpointSlice, Namespace, Node, Service
 from kube.objects.metallb import IPAddressPool, L2Advertisement
@@ -29,7 +29,7 @@ class Snapshot:
     """By the `namespace/name` of the service they belong to."""
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
     """Of manifests; of a cluster that is watched none, as no speaker may list them."""
-    config: Config | None = None
+    config: PoolConfig | None = None
     """None until there has been a valid one."""
 
 
@@ -75,7 +75,7 @@ def read_documents(documents: Iterable[Document]) -> Reading:
 
 
 def assemble(
-    readings: Iterable[Reading], namespace: str, last: Config | None = None
+    readings: Iterable[Reading], namespace: str, last: PoolConfig | None = None
 ) -> tuple[Snapshot, list[Problem]]:
     """Build the snapshot. An invalid configuration leaves `last` in force.
 
@@ -109,7 +109,7 @@ def assemble(
 
 
 def build(
-    documents: Iterable[Document], namespace: str, last: Config | None = None
+    documents: Iterable[Document], namespace: str, last: PoolConfig | None = None
 ) -> tuple[Snapshot, list[Problem]]:
     """Build the snapshot straight from documents."""
     return assemble([read_documents(documents)], namespace, last)
@@ -139,7 +139,7 @@ class _Core:
             case Namespace():
                 self._namespaces[found.name] = found
 
-    def snapshot(self, config: Config | None) -> Snapshot:
+    def snapshot(self, config: PoolConfig | None) -> Snapshot:
         """Freeze what was collected."""
         slices: dict[str, list[EndpointSlice]] = {}
         for found in self._slices.values():

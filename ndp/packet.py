@@ -36,7 +36,7 @@ class MessageType(IntEnum):
     ADVERTISEMENT = 136
 
 
-class Flags(IntFlag):
+class AdvertFlags(IntFlag):
     """The flags of an advertisement, in the first bits of its 32-bit field."""
 
     NONE = 0
@@ -58,7 +58,7 @@ class NeighborMessage(NamedTuple):
     destination: IPv6Address
     target: IPv6Address
     link_address: bytes | None = None
-    flags: Flags = Flags.NONE
+    flags: AdvertFlags = AdvertFlags.NONE
 
 
 def decode(payload: bytes) -> NeighborMessage:
@@ -87,7 +87,7 @@ def decode(payload: bytes) -> NeighborMessage:
         IPv6Address(destination),
         IPv6Address(target),
         _link_option(message, _SOURCE_LINK if solicitation else _TARGET_LINK),
-        Flags.NONE if solicitation else Flags(flags & (0b111 << 29)),
+        AdvertFlags.NONE if solicitation else AdvertFlags(flags & (0b111 << 29)),
     )
 
 

@@ -13,7 +13,7 @@ from link.frame import EthernetFrame, EtherType
 from link.mac import is_group
 from link.resolution import Question, Told
 from ndp.groups import ALL_NODES, multicast_mac, solicited_node
-from ndp.packet import Flags, MessageType, NeighborMessage, decode, encode
+from ndp.packet import AdvertFlags, MessageType, NeighborMessage, decode, encode
 
 Answers = Callable[[IPv6Address], DropReason | None]
 """Tells why this interface does not answer for an IP, or None where it does."""
@@ -55,10 +55,10 @@ def read(data: bytes, mac: bytes) -> Question[IPv6Address] | Told[IPv6Address] |
 def reply(mac: bytes, source: IPv6Address, question: Question[IPv6Address]) -> bytes:
     """Return the frame that answers; `source` is the interface's link-local address."""
     ip, destination, asker = question
-    flags = Flags.SOLICITED | Flags.OVERRIDE
+    flags = AdvertFlags.SOLICITED | AdvertFlags.OVERRIDE
     if destination.is_unspecified:
         # Section 7.2.4: there is no address to answer to yet, so all nodes hear it.
-        flags, destination, asker = Flags.OVERRIDE, ALL_NODES, multicast_mac(ALL_NODES)
+        flags, destination, asker = AdvertFlags.OVERRIDE, ALL_NODES, multicast_mac(ALL_NODES)
     message = NeighborMessage(MessageType.ADVERTISEMENT, source, destination, ip, mac, flags)
     return ethernet.encode(EthernetFrame(asker, mac, EtherType.IPV6, encode(message)))
 

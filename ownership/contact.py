@@ -54,7 +54,7 @@ class Contact:
     """Keeps the holds: one for the whole process (key None), one for each link (its index)."""
 
     def __init__(self, now: float, alone: bool = False) -> None:
-        """Begin held, until `seeking` and longer; `alone` (no gossip): nobody to wait for."""
+        """Begin held, until `note_seeking` and longer; `alone` (no gossip): nobody to wait for."""
         self._seen = now
         self._holds: dict[int | None, _Hold] = {}
         self._events: list[ContactEvent] = []
@@ -67,7 +67,7 @@ class Contact:
             self._hold(None, HoldReason.START, 0.0, float("inf"), now)
             self._holds[None].seek_at = float("inf")
 
-    def seeking(self, now: float) -> None:
+    def note_seeking(self, now: float) -> None:
         """The seeds are asked from now on: their silence counts."""
         hold = self._holds.get(None)
         if hold is not None and hold.reason is HoldReason.START:
@@ -90,26 +90,26 @@ class Contact:
         self._hold(None, HoldReason.STALL, gap, SILENCE, now)
         return True
 
-    def carrier_returned(self, ifindex: int, outage: float, now: float) -> None:
+    def handle_carrier_return(self, ifindex: int, outage: float, now: float) -> None:
         """The link `ifindex` has carrier again after `outage` seconds."""
         if outage > LONGEST_GAP and not self._alone:
             self._hold(ifindex, HoldReason.CARRIER, outage, SILENCE, now)
 
-    def link_returned(self, ifindex: int, gap: float, now: float) -> None:
+    def handle_link_return(self, ifindex: int, gap: float, now: float) -> None:
         """We heard nobody on the link for `gap` seconds, although we asked, and now do again."""
         if not self._alone and ifindex not in self._holds:
             silence = BRIEF_SILENCE if gap <= LONGEST_GAP else SILENCE
             self._hold(ifindex, HoldReason.ISOLATED, gap, silence, now)
 
-    def name_taken(self, now: float) -> None:
+    def handle_name_conflict(self, now: float) -> None:
         """An older node has our name, so that peers mean it by what they say of us."""
         hold = self._holds.get(None)
         if hold is None or hold.reason is not HoldReason.NAME_TAKEN:
             self._hold(None, HoldReason.NAME_TAKEN, 0.0, START_SILENCE, now)
         else:
-            self.spoke(now)
+            self.handle_sign_of_life(now)
 
-    def exchanged(self, began: float | None, known: bool, now: float) -> None:
+    def handle_exchange(self, began: float | None, known: bool, now: float) -> None:
         """A state exchange was done that we began at `began`, or that a peer began (None); `known`:
         the peer had us in its table, living, at our address.
 
@@ -121,9 +121,9 @@ class Contact:
                 self._release(key, "exchange", now)
             elif began is not None and hold.sought <= QUICK_SEEKS:
                 hold.seek_at = min(hold.seek_at, now + SEEK_AGAIN)
-        self.spoke(now, asked=began is not None)
+        self.handle_sign_of_life(now, asked=began is not None)
 
-    def spoke(self, now: float, *, asked: bool = True) -> None:
+    def handle_sign_of_life(self, now: float, *, asked: bool = True) -> None:
         """Somebody answered without an exchange of state, or spoke without being `asked`: it is not
         silent out there."""
         for hold in self._holds.values():

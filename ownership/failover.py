@@ -1,8 +1,8 @@
 """Failover as one core: who is missed, who inherits, and how IPs change hands. Pure.
 
-It joins the parts: `roster` (who the others are), `flags` (our own word), `liveness` (who lives),
-`succession` (who begins and who stops). Same shape as every core: inputs with `now`, one deadline,
-what is to be sent is drained.
+It joins the parts: `roster` (who the others are), `own_flags` (our own word), `witness` (who
+lives), `succession` (who begins and who stops). Same shape as every core: inputs with `now`, one
+deadline, what is to be sent is drained.
 """
 
 from collections import Counter
@@ -34,13 +34,13 @@ from ownership.letters import letters
 from ownership.letters.courier import Letter
 from ownership.letters.letters import Hello, Kind, LetterError, Quiet
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import BARRING, Bars
+from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.calls import Calls
 from ownership.liveness.kernels import Kernel, Timing
 from ownership.liveness.own_flags import OwnFlags
 from ownership.liveness.roster import Peer, Roster, own_links
 from ownership.liveness.verdicts import Subject
-from ownership.liveness.witness import Liveness
+from ownership.liveness.witness import Witness
 
 if TYPE_CHECKING:
     from random import Random
@@ -98,9 +98,9 @@ class Failover:
         self._announcer = announcer
         self._roster = Roster(node)
         self._flags = OwnFlags(now)
-        self._liveness = Liveness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
+        self._witness = Witness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
         self._succession = Succession(node, self._roster, announcer, self, now)
-        announcer.hears = self._liveness.hears
+        announcer.hears = self._witness.hears
         self._calls = Calls()
         self._tidy_at = now + TIDY
         self._probed_at = float("-inf")
@@ -137,17 +137,17 @@ class Failover:
         known = self._roster.clarions
         dead = {name: self._roster.peer(name) for name in self._roster.dead()}
         for name in sorted(self._roster.set_peers(peers, now)):
-            self._liveness.new_life(name)
+            self._witness.forget(name)
         for name in sorted(self._roster.clarions - known):
             # It was missed while it was dead; whether it still is has to be found out anew.
-            self._liveness.new_life(name)
-            self._succession.owner_back(name, now)
-            self._calls.living(name)
+            self._witness.forget(name)
+            self._succession.handle_owner_back(name, now)
+            self._calls.forget(name)
             if name in dead:
-                self._liveness.came_back(name, now)
+                self._witness.handle_return(name, now)
                 self._greet_back(name, dead[name])
         for name in sorted(known - self._roster.clarions):
-            self._succession.owner_gone(name)
+            self._succession.handle_owner_gone(name)
         if self._roster.others_live:
             self._succession.note_others()
         strangers = frozenset(self._roster.strangers())
@@ -158,7 +158,7 @@ class Failover:
 
     # ---- what the election says
 
-    def won(
+    def win(
         self,
         service: str,
         ip: IPAddress,
@@ -167,34 +167,34 @@ class Failover:
         now: float,
     ) -> None:
         """Own an IP from now on; `previous` is who did, as far as this node knew."""
-        self._succession.won(service, ip, interfaces, previous, now)
+        self._succession.win(service, ip, interfaces, previous, now)
         if self._succession.holds(ip):
             # Who is cut off takes nothing over: to hear somebody, all are asked.
             self._probe(now)
             if self._inherited != self._succession.inherited_from():
                 self._retarget(now)
 
-    def lost(
+    def lose(
         self, service: str, ip: IPAddress, winner: str | None, now: float, *, surely: bool = True
     ) -> None:
         """Own it no more; None: nobody does, so this node stops at once. Not `surely`: by our own
         plan, which others may not have."""
         within = _NEVER if surely else PLAN_GRACE
-        self._succession.lost(service, ip, winner, now, within)
+        self._succession.lose(service, ip, winner, now, within)
 
-    def moved(
+    def note_move(
         self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
     ) -> None:
         """The owner has changed among others."""
-        self._succession.moved(service, ip, before, winner, now)
+        self._succession.note_move(service, ip, before, winner, now)
 
     def withdraw(self, service: str, ip: IPAddress) -> None:
         """Nobody is to announce it for this service any more."""
         self._succession.withdraw(service, ip)
 
-    def unconfirmed(self, ifindex: int | None, now: float) -> None:
+    def verify(self, ifindex: int | None, now: float) -> None:
         """A hold of `contact` has ended as nobody spoke, not by what somebody said."""
-        self._succession.unconfirmed(ifindex, now)
+        self._succession.verify(ifindex, now)
         self._probe(now)
 
     def leave(self, now: float) -> None:
@@ -203,20 +203,20 @@ class Failover:
 
     # ---- what is seen
 
-    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
-        name = self._liveness.echoed(ifindex, ip, token, now)
-        self._take_returned(now)
+        name = self._witness.handle_echo(ifindex, ip, token, now)
+        self._take_link_returns(now)
         if name is not None:
             self._call(name, now)
         return name is not None
 
-    def frames(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         """Somebody's frames came in by the link: call this before they are answered."""
-        self._liveness.heard(ifindex, now)
-        self._take_returned(now)
+        self._witness.handle_frames(ifindex, now)
+        self._take_link_returns(now)
 
-    def announced(
+    def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None:
         """Somebody else announced a service IP on the link, or answered for it, `alone`: to us.
@@ -224,19 +224,19 @@ class Failover:
         That proves that it sends, not that it hears: if it is missed, it is asked.
         """
         name = self._roster.owner_of(mac)
-        self._liveness.heard(ifindex, now)
-        self._succession.heard(ip, ifindex, mac, now, alone)
+        self._witness.handle_frames(ifindex, now)
+        self._succession.handle_announcement(ip, ifindex, mac, now, alone)
         if name is not None:
             self._call(name, now)
-            self._liveness.check_missing(name, now)
+            self._witness.check_missing(name, now)
             if self._succession.holds(ip):
-                self._liveness.check(name, now)
+                self._witness.check(name, now)
 
     def is_node(self, mac: bytes) -> bool:
         """Tell whether this is the MAC of another node: it is no client."""
         return self._roster.owner_of(mac) is not None
 
-    def letter(self, letter: Letter, now: float) -> None:
+    def handle_letter(self, letter: Letter, now: float) -> None:
         """Take a letter that the courier has let through."""
         self._call(letter.sender, now)
         try:
@@ -251,26 +251,26 @@ class Failover:
 
     # ---- what follows
 
-    def bars(self) -> Bars:
+    def bars(self) -> Barred:
         """Return who is barred from owning, this node by its own word among them."""
-        bars = self._liveness.bars() if self._fast else self._said()
+        bars = self._witness.bars() if self._fast else self._said()
         if not self._flags.published:
             return bars
-        return Bars(bars.nodes | {self._node}, bars.links, bars.clarion)
+        return Barred(bars.nodes | {self._node}, bars.links, bars.clarion)
 
     # ---- what `Succession` asks
 
     def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
-        """See `succession.World`."""
-        return self._liveness.kernel(name, ifindexes, now)
+        """See `succession.Outlook`."""
+        return self._witness.kernel(name, ifindexes, now)
 
     def hears(self, ifindex: int, now: float) -> bool:
-        """See `succession.World`."""
-        return self._contact.open(ifindex) and self._liveness.hears(ifindex, now)
+        """See `succession.Outlook`."""
+        return self._contact.open(ifindex) and self._witness.hears(ifindex, now)
 
     def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
-        """See `succession.World`."""
-        return any(self._liveness.heard_since(ifindex, at) for ifindex in ifindexes)
+        """See `succession.Outlook`."""
+        return any(self._witness.heard_since(ifindex, at) for ifindex in ifindexes)
 
     def lost_its_owner(self, name: str) -> bool:
         """Tell whether the last owner is gone without a word: dead, or judged so."""
@@ -279,13 +279,13 @@ class Failover:
             return False
         if not peer.living:
             return peer.died
-        bars = self._liveness.bars()
+        bars = self._witness.bars()
         return name in bars.named and not peer.flags & BARRING
 
     def unwitnessed(self) -> list[str]:
         """Name the links on which one other node is all that answers echo requests: if it dies, it
         takes gossip to tell whether that or our own link is at fault."""
-        return self._liveness.unwitnessed()
+        return self._witness.unwitnessed()
 
     @property
     def flags(self) -> Flags:
@@ -311,28 +311,28 @@ class Failover:
 
     def events(self) -> list[HandingEvent]:
         """Drain what happened, in the order in which people are told."""
-        names = sorted({key.who for key in self._liveness.filtered()})
+        names = sorted({key.who for key in self._witness.filtered_kernels()})
         self._filtered += len(names)
         events: list[HandingEvent] = [Filtered(name) for name in names]
         events += [TookQuietly(ip) for ip in self._succession.quiet_takes()]
         for contest, mac in self._succession.contests():
             events.append(Contested(contest.ip, contest.by, mac))
         events += self._succession.foreign_answers()
-        if put_off := self._succession.put_off():
+        if put_off := self._succession.postponements():
             events.append(PutOff(put_off))
-        if services := self._succession.changed():
+        if services := self._succession.changed_services():
             events.append(HandedOver(services))
         return events
 
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
-        return self._liveness.requests()
+        return self._witness.requests()
 
     def asks(self) -> list[tuple[Interface, Ask]]:
         """Drain the ARP requests or solicitations to send: to old owners, and to the dead."""
         knocks = [
             (self._interfaces[ask.ifindex], ask)
-            for ask in self._liveness.knocks()
+            for ask in self._witness.knocks()
             if ask.ifindex in self._interfaces
         ]
         return self._succession.asks() + knocks
@@ -340,15 +340,15 @@ class Failover:
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
         waiting, self._letters = self._letters, []
-        waiting += self._liveness.letters()
+        waiting += self._witness.letters()
         waiting += self._succession.letters()
         return waiting
 
     def stats(self) -> FailoverStats:
         """Return the figures of now."""
         return FailoverStats(
-            verdicts=dict(self._liveness.verdicts),
-            missing=self._liveness.missing(),
+            verdicts=dict(self._witness.verdicts),
+            missing=self._witness.missing(),
             contested=self._succession.contested,
             yielding=self._succession.pending(foreign=True),
             conflicts=self._succession.conflicts,
@@ -359,7 +359,7 @@ class Failover:
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
         return min(
-            self._liveness.deadline() if self._watches else _NEVER,
+            self._witness.deadline() if self._watches else _NEVER,
             self._succession.deadline(),
             self._flags.deadline(),
             self._hello_at,
@@ -371,10 +371,10 @@ class Failover:
         """Do what is due; call it after everything that has arrived was read."""
         self._flags.handle_timeout(now)
         if self._watches:
-            self._liveness.handle_timeout(now)
-        for name in self._liveness.silent_processes():
-            self._succession.owner_gone(name)
-        self._take_returned(now)
+            self._witness.handle_timeout(now)
+        for name in self._witness.silent_processes():
+            self._succession.handle_owner_gone(name)
+        self._take_link_returns(now)
         self._succession.handle_timeout(now)
         if self._succession.unheard():
             self._probe(now)
@@ -399,7 +399,7 @@ class Failover:
         }
         usable = {index: link for index, link in needed.items() if link.carrier}
         self._flags.set_links(self._interfaces, self._needed, now)
-        self._liveness.set_interfaces(usable)
+        self._witness.set_interfaces(usable)
         self._succession.set_interfaces(usable)
         # A link that lost its carrier is told still: its witnesses are to miss us there, as our
         # flags may not change yet, or bar us from other links too.
@@ -413,17 +413,17 @@ class Failover:
     def _retarget(self, now: float) -> None:
         self._inherited = self._succession.inherited_from()
         clients = {index: self._announcer.lately(index, now) for index in self._interfaces}
-        self._liveness.retarget(self._inherited, clients, now)
+        self._witness.retarget(self._inherited, clients, now)
 
     def _call(self, name: str, now: float) -> None:
         """Exchange state with a node that was heard, if gossip holds it dead."""
         peer = self._roster.peer(name)
         if peer is None or not peer.died or peer.start_id is None:
             return
-        if self._calls.heard(name, peer.address, now):
+        if self._calls.handle_sign_of_life(name, peer.address, now):
             # Our kernel may have forgotten its MAC: the answer tells it.
-            self._liveness.knock(name, now)
-        self._succession.dead_heard(name, now)
+            self._witness.knock(name, now)
+        self._succession.handle_sign_of_life(name, now)
 
     def _greet_back(self, name: str, dead: Peer | None) -> None:
         """Tell one that was held dead for a while, and lived, that it was."""
@@ -436,7 +436,7 @@ class Failover:
         """Ask everybody; once, if many IPs are taken over at one time."""
         if now > self._probed_at:
             self._probed_at = now
-            self._liveness.probe(now)
+            self._witness.probe(now)
 
     def _tidy(self, now: float) -> None:
         """Forget whom gossip has forgotten, and whose machine has been silent for long; and look
@@ -447,21 +447,21 @@ class Failover:
         self._retarget(now)
 
         def matters(name: str) -> bool:
-            return name in self._inherited or self._liveness.answers(name, now)
+            return name in self._inherited or self._witness.answers(name, now)
 
         if self._roster.forget_late(matters, now):
             self._retarget(now)
 
-    def _said(self) -> Bars:
+    def _said(self) -> Barred:
         """Without the fast verdict only nodes' own words bar."""
-        bars = self._liveness.bars()
+        bars = self._witness.bars()
         said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
-        return Bars(frozenset(said), frozenset(), bars.clarion)
+        return Barred(frozenset(said), frozenset(), bars.clarion)
 
-    def _take_returned(self, now: float) -> None:
-        for link in self._liveness.returned(now):
-            self._contact.link_returned(link.ifindex, link.gap, now)
-            self._succession.link_returned(now)
+    def _take_link_returns(self, now: float) -> None:
+        for link in self._witness.link_returns(now):
+            self._contact.handle_link_return(link.ifindex, link.gap, now)
+            self._succession.handle_link_return(now)
 
     def _read(self, kind: Kind, letter: Letter, now: float) -> None:
         sender, payload = letter.sender, letter.payload
@@ -477,20 +477,20 @@ class Failover:
         sender, payload = letter.sender, letter.payload
         match kind:
             case Kind.BEAT:
-                self._liveness.beat(sender, now)
-                self._succession.owner_back(sender, now)
+                self._witness.handle_beat(sender, now)
+                self._succession.handle_owner_back(sender, now)
             case Kind.HELLO:
                 self._take_hello(sender, letters.decode_hello(payload), now)
             case Kind.MISSING:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
-                self._liveness.missed(subject, sender, now)
+                self._witness.handle_missing(subject, sender, now)
             case Kind.GONE:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
-                self._liveness.gone(subject, now)
+                self._witness.handle_gone(subject, now)
             case Kind.BACK if letter.about == self._node:
                 # One that was cut off itself has missed everybody, and is held dead here until now.
                 others = (self._roster.clarions | {sender}) - {self._node}
-                self._flags.was_gone(sender, len(others), now)
+                self._flags.handle_back(sender, len(others), now)
             case Kind.HEAR:
                 self._letters.append(Send(Kind.HEARD, self._node, to=(sender,)))
             case _:
@@ -504,25 +504,25 @@ class Failover:
         ips = letters.decode_ips(payload)
         match kind:
             case Kind.YOURS:
-                self._succession.asked(ips, sender, now)
+                self._succession.handle_yours(ips, sender, now)
             case Kind.ASK:
-                self._succession.questioned(ips, sender)
-            case Kind.CLAIM:
-                self._succession.claimed(ips, sender, now)
+                self._succession.handle_ask(ips, sender)
+            case Kind.MINE:
+                self._succession.handle_mine(ips, sender, now)
             case _:
-                self._succession.denied(ips, sender, now)
+                self._succession.handle_denial(ips, sender, now)
 
     def _hear_answer(self, sender: str, now: float) -> None:
         """It has heard us, and we it, by way of the link on which it gossips."""
         peer = self._roster.peer(sender)
         if peer is not None and peer.address is not None:
-            self._liveness.spoke(sender, ip_address(peer.address.ip), now)
+            self._witness.handle_answer(sender, ip_address(peer.address.ip), now)
 
     def _take_quiet(self, quiet: Quiet, sender: str, now: float) -> None:
         """Somebody hands IPs over that it took over quietly, perhaps from one we never knew."""
         self._roster.remember(quiet.owner, quiet.links, now)
         dead = frozenset({quiet.owner}) if self.lost_its_owner(quiet.owner) else frozenset()
-        self._succession.asked(quiet.ips, sender, now, dead)
+        self._succession.handle_yours(quiet.ips, sender, now, dead)
         if dead:
             self._retarget(now)
 
@@ -553,8 +553,8 @@ class Failover:
             self._hello_at = now + (HELLO_REPEAT if self._hello_left else HELLO_REFRESH)
 
 
-_ABOUT_IPS = frozenset({Kind.YOURS, Kind.QUIET, Kind.ASK, Kind.CLAIM, Kind.DENY})
-_ANSWERS = frozenset({Kind.HEARD, Kind.CLAIM, Kind.DENY})
+_ABOUT_IPS = frozenset({Kind.YOURS, Kind.QUIET, Kind.ASK, Kind.MINE, Kind.DENY})
+_ANSWERS = frozenset({Kind.HEARD, Kind.MINE, Kind.DENY})
 """Letters that are sent only to who has asked for them."""
 _SLOW = 0.35
 """Without fast verdicts kernels are watched all the same, for the quiet takeover."""

@@ -10,7 +10,7 @@ from ownership.handover.states import HoldState
 from ownership.io import Ask, EchoRequest, HandingEvent, Send
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.roster import Peer
 
 
@@ -31,7 +31,7 @@ class Handing(Protocol):
 
     def set_peers(self, peers: Iterable[Peer], now: float) -> None: ...  # noqa: D102
 
-    def won(  # noqa: D102
+    def win(  # noqa: D102
         self,
         service: str,
         ip: IPAddress,
@@ -40,29 +40,29 @@ class Handing(Protocol):
         now: float,
     ) -> None: ...
 
-    def lost(  # noqa: D102
+    def lose(  # noqa: D102
         self, service: str, ip: IPAddress, winner: str | None, now: float, *, surely: bool = True
     ) -> None: ...
 
-    def moved(  # noqa: D102
+    def note_move(  # noqa: D102
         self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
     ) -> None: ...
 
     def withdraw(self, service: str, ip: IPAddress) -> None: ...  # noqa: D102
 
-    def unconfirmed(self, ifindex: int | None, now: float) -> None: ...  # noqa: D102
+    def verify(self, ifindex: int | None, now: float) -> None: ...  # noqa: D102
 
     def leave(self, now: float) -> None: ...  # noqa: D102
 
-    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool: ...  # noqa: D102
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool: ...  # noqa: D102
 
-    def frames(self, ifindex: int, now: float) -> None: ...  # noqa: D102
+    def handle_frames(self, ifindex: int, now: float) -> None: ...  # noqa: D102
 
-    def announced(  # noqa: D102
+    def handle_announcement(  # noqa: D102
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None: ...
 
-    def letter(self, letter: Letter, now: float) -> None: ...  # noqa: D102
+    def handle_letter(self, letter: Letter, now: float) -> None: ...  # noqa: D102
 
     def handle_timeout(self, now: float) -> None: ...  # noqa: D102
 
@@ -70,7 +70,7 @@ class Handing(Protocol):
 
     def is_node(self, mac: bytes) -> bool: ...  # noqa: D102
 
-    def bars(self) -> Bars: ...  # noqa: D102
+    def bars(self) -> Barred: ...  # noqa: D102
 
     def state(self, ip: IPAddress) -> HoldState: ...  # noqa: D102
 

@@ -12,7 +12,7 @@ from link.interface import Interface
 
 if TYPE_CHECKING:
     from ownership.letters.letters import Kind
-    from ownership.liveness.barred import Bars
+    from ownership.liveness.barred import Barred
 
 # ---- what the driver sends
 
@@ -209,8 +209,8 @@ class Contested:
 class BarsChanged:
     """Others may own than before, by their own word or by a verdict; from now on `after` counts."""
 
-    before: "Bars"
-    after: "Bars"
+    before: "Barred"
+    after: "Barred"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from ownership.io import (
 )
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.roster import Peer
 from plan.planner import ips_of
 from plan.service import ServicePlan, Withheld
@@ -77,7 +77,7 @@ class Ownership:
         self._cause = "start"
         self._members_changed = True
         self._unsettled = True
-        self._bars = Bars()
+        self._bars = Barred()
         self._contact_changes = 0
         self._events: list[OwnershipEvent] = []
 
@@ -88,9 +88,9 @@ class Ownership:
         then what waited in its sockets was asked of whoever owned before that."""
         return self._contact.tick(now)
 
-    def seeking(self, now: float) -> None:
+    def note_seeking(self, now: float) -> None:
         """Gossip asks its seeds from now on: their silence counts."""
-        self._contact.seeking(now)
+        self._contact.note_seeking(now)
 
     def set_plan(self, service: str, plan: ServicePlan | None, reason: str) -> None:
         """Take what a service needs; None: it is gone. `reason` says what has changed."""
@@ -105,18 +105,18 @@ class Ownership:
             case Gone(member):
                 self._cause = "member_left" if member.state is State.LEFT else "member_dead"
             case Exchanged(_, began, known):
-                self._contact.exchanged(began, known, now)
+                self._contact.handle_exchange(began, known, now)
             case NameConflict() if event.ours_is_younger:
-                self._contact.name_taken(now)
+                self._contact.handle_name_conflict(now)
             case ExchangeFailed(_, _, silent, _) if not silent:
-                self._contact.spoke(now)
+                self._contact.handle_sign_of_life(now)
             case _:
                 pass
 
     def handle_letter(self, letter: Letter, now: float) -> None:
         """Take a letter of another Clarion."""
         self._unsettled = True
-        self._handing.letter(letter, now)
+        self._handing.handle_letter(letter, now)
 
     def set_interfaces(self, interfaces: Mapping[int, Interface], now: float) -> None:
         """Take the links that may answer, by index. The announcer has them by then."""
@@ -129,7 +129,7 @@ class Ownership:
 
     def handle_frames(self, ifindex: int, now: float) -> None:
         """Note that somebody's frames came in by the link: call this before they are answered."""
-        self._handing.frames(ifindex, now)
+        self._handing.handle_frames(ifindex, now)
 
     def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
@@ -138,18 +138,18 @@ class Ownership:
 
         `alone`: it told nobody but us, who had asked.
         """
-        self._handing.announced(ip, ifindex, mac, now, alone)
+        self._handing.handle_announcement(ip, ifindex, mac, now, alone)
 
     def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> bool:
         """A client answered our question from a service IP; true where it confirms a move."""
-        seconds = self._announcer.confirmed(ip, ifindex, client, now)
+        seconds = self._announcer.confirm(ip, ifindex, client, now)
         if seconds is not None:
             self._events.append(Confirmed(seconds))
         return seconds is not None
 
     def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
-        return self._handing.echoed(ifindex, ip, token, now)
+        return self._handing.handle_echo(ifindex, ip, token, now)
 
     def note(self, cause: str) -> None:
         """Say what began the next moves, where it is none of gossip's events."""
@@ -165,7 +165,7 @@ class Ownership:
         """Something was put into a part: `settle` is to look at it."""
         self._unsettled = True
 
-    def members_changed(self) -> None:
+    def review_members(self) -> None:
         """Have `settle` look at all members anew."""
         self._unsettled = self._members_changed = True
 
@@ -210,12 +210,12 @@ class Ownership:
         self._unsettled = False
         # Before anything is taken up: what nobody has confirmed is asked for on the wire first.
         for ifindex in self._contact.silences():
-            self._handing.unconfirmed(ifindex, now)
+            self._handing.verify(ifindex, now)
         self._take_bars()
         self._elect(now, enough)
         self._reconcile(now, enough)
         if not self.busy:
-            self._release(now)
+            self._speak_again(now)
         self._announcer.handle_timeout(now)
 
     def events(self) -> list[OwnershipEvent]:
@@ -337,9 +337,9 @@ class Ownership:
         """Return a live, read-only view of what each service needs."""
         return MappingProxyType(self._plans)
 
-    def announced(self) -> Mapping[str, Announce]:
+    def services(self) -> Mapping[str, Announce]:
         """Return a live view of what this node has taken up, by service."""
-        return self._reconciler.announced()
+        return self._reconciler.services()
 
     def serves(self, ip: IPAddress, service: str) -> bool:
         """Tell whether the IP is answered for somewhere on behalf of the service."""
@@ -393,7 +393,7 @@ class Ownership:
         self._dirty[move.service] = move.reason
         try:
             for ip in ips:
-                self._handing.moved(move.service, ip, move.before, move.after, now)
+                self._handing.note_move(move.service, ip, move.before, move.after, now)
         except Exception as error:
             self._events.append(Failed(move.service, move.reason, error))
 
@@ -402,12 +402,12 @@ class Ownership:
         for service in self._in_reach():
             reason = self._dirty.pop(service)
             previous = self._previous.pop(service, None)
-            before = self._reconciler.announced().get(service)
+            before = self._reconciler.services().get(service)
             try:
                 self._reconcile_one(service, reason, previous, now)
             except Exception as error:
                 # Whatever is wrong with it, the others go on.
-                self._reconciler.unfinished(service, before)
+                self._reconciler.note_unfinished(service, before)
                 self._events.append(Failed(service, reason, error))
             if enough():
                 return
@@ -415,7 +415,7 @@ class Ownership:
     def _in_reach(self) -> Collection[str]:
         due = tuple(self._dirty)
         if self._contact.held or self.electing:
-            announced = self._reconciler.announced()
+            announced = self._reconciler.services()
             due = tuple(service for service in due if service in announced)
         return due
 
@@ -431,7 +431,7 @@ class Ownership:
     def _take_up(self, action: Announce, previous: str | None, now: float) -> None:
         self._events.append(Won(action))
         for ip in action.ips:
-            self._handing.won(action.service, ip, action.interfaces, previous, now)
+            self._handing.win(action.service, ip, action.interfaces, previous, now)
 
     def _give_up(self, action: Withdraw, now: float) -> None:
         self._events.append(Lost(action))
@@ -444,12 +444,12 @@ class Ownership:
             if winner is None:
                 self._handing.withdraw(service, ip)
             else:
-                self._handing.lost(service, ip, winner, now, surely=surely)
+                self._handing.lose(service, ip, winner, now, surely=surely)
 
-    def _release(self, now: float) -> None:
+    def _speak_again(self, now: float) -> None:
         """Everything is in line: answers flow again where contact has been made."""
         for event in self._contact.events():
             self._events.append(event)
             if isinstance(event, Released):
-                self._announcer.released(event.ifindex, now)
+                self._announcer.speak_again(event.ifindex, now)
         self._contact_changes = self._contact.changes

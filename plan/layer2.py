@@ -7,7 +7,7 @@ the directory must hold an EndpointSlice for it, or nobody announces it. A warni
 
 from collections.abc import Collection, Mapping
 
-from kube.config import Config
+from kube.config import PoolConfig
 from kube.objects.core import (
     EndpointSlice,
     Node,
@@ -27,7 +27,9 @@ EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 class Rules:
     """Applies the rules to one service at a time and remembers what services have in common."""
 
-    def __init__(self, config: Config | None, nodes: Mapping[str, Node], options: Options) -> None:
+    def __init__(
+        self, config: PoolConfig | None, nodes: Mapping[str, Node], options: Options
+    ) -> None:
         self._problems: list[Problem] = []
         self._config, self._nodes = config, nodes
         self._options = options

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from kube.config import Config
+from kube.config import PoolConfig
 from kube.objects.core import Service
 from kube.problem import Problem, Severity, fault, worst_first
 from kube.snapshot import Snapshot
@@ -41,9 +41,9 @@ class Planner:
         self._plans: dict[str, ServicePlan] = {}
         self._problems: dict[str, tuple[Problem, ...]] = {}
         self._general: tuple[Problem, ...] = ()
-        self._before: Config | None = None
+        self._before: PoolConfig | None = None
         """The configuration before this one, by which everything was planned."""
-        self._kept: dict[str, Config] = {}
+        self._kept: dict[str, PoolConfig] = {}
         """Services that are announced though no pool holds their IPs, and by what configuration."""
         self._older: dict[int, Rules] = {}
         """The rules of those configurations, by identity."""
@@ -62,7 +62,7 @@ class Planner:
         return MappingProxyType(self._plans)
 
     @property
-    def kept(self) -> Mapping[str, Config]:
+    def kept(self) -> Mapping[str, PoolConfig]:
         """A live, read-only view of the services that an older configuration still holds for."""
         return MappingProxyType(self._kept)
 
@@ -195,7 +195,7 @@ def general(snapshot: Snapshot, options: Options) -> Iterator[Problem]:
     yield from _without_effect(snapshot.config, options)
 
 
-def _without_effect(config: Config | None, options: Options) -> Iterator[Problem]:
+def _without_effect(config: PoolConfig | None, options: Options) -> Iterator[Problem]:
     """Warn of fields that the release set does not know: it treats them as absent."""
     if options.release is Release.HEAD or config is None:
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kube.address import parse_ip
-from kube.config import Config
+from kube.config import PoolConfig
 from kube.objects.core import INGRESS, LOAD_BALANCER_IP, LOAD_BALANCER_IPS, Service
 from kube.problem import Path, Problem, quoted
 from link.address import IPAddress
@@ -79,7 +79,7 @@ class Admitted:
 
 
 def check(
-    service: Service, config: Config | None, options: Options, problems: list[Problem]
+    service: Service, config: PoolConfig | None, options: Options, problems: list[Problem]
 ) -> Admitted | ServicePlan:
     """Go through the checks in the order in which MetalLB's `SetBalancer` makes them.
 
@@ -135,7 +135,7 @@ def _parse(
 
 
 def _not_allowed(
-    service: Service, addresses: _Addresses, ips: tuple[IPAddress, ...], config: Config
+    service: Service, addresses: _Addresses, ips: tuple[IPAddress, ...], config: PoolConfig
 ) -> Problem:
     outside = [str(ip) for ip in ips if config.pool_of(ip) is None]
     if outside:

@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from process.exposition import render
 from process.http_request import HttpRefusal, Page, Request, text
-from process.http_server import OnError, Refusals, Server, Site, listen
+from process.http_server import HttpSite, OnError, Refusals, Server, listen
 from process.logs import Sparing
 
 LONGEST_SILENCE = 5.0
@@ -90,7 +90,7 @@ class HttpServer:
         self._on_error = on_error
         listening = listen(host, port)
         self.port: int = listening.getsockname()[1]
-        site = Site(self._quick, self._metrics, context)
+        site = HttpSite(self._quick, self._metrics, context)
         self._server = Server(listening, site, health.refused, on_error)
 
     def close(self) -> None:

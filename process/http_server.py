@@ -86,7 +86,7 @@ class Refusals:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class HttpSite:
     """What is served."""
 
     quick: Callable[[Request], Page | None]
@@ -152,7 +152,7 @@ class Server:
     """Serves a site on a bound socket until closed."""
 
     def __init__(
-        self, listening: socket.socket, site: Site, refusals: Refusals, on_error: OnError
+        self, listening: socket.socket, site: HttpSite, refusals: Refusals, on_error: OnError
     ) -> None:
         """`on_error` is called in a thread, with faults of ours; those of strangers are counted."""
         self._listening = listening

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ownership.election.quorum import Mode
+from ownership.election.quorum import QuorumMode
 
 if TYPE_CHECKING:
     from random import Random
@@ -46,7 +46,7 @@ class FailoverScenario:
     """The shortest and the longest; None: for ever."""
     amount: float = 0.0
     uplink: bool = False
-    quorum: Mode = Mode.OFF
+    quorum: QuorumMode = QuorumMode.OFF
     median: float | None = None
     dual: int = 0
     row: int | None = None
@@ -134,7 +134,7 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
     "groups": _groups,
     "amount": _number,
     "uplink": _flag,
-    "quorum": Mode,
+    "quorum": QuorumMode,
     "median": _number,
     "heals": _flag,
     "bystanders": _number,

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ownership.announcing.pace import RATE
-from ownership.election.quorum import Mode
+from ownership.election.quorum import QuorumMode
 from plan.release import RELEASES, Release
 from process import logs
 from process.durations import parse_duration
@@ -127,8 +127,8 @@ def _accept_without_effect(command: Any) -> Any:
 )
 @option(
     "--quorum",
-    type=click.Choice([mode.value for mode in Mode]),
-    default=Mode.OFF.value,
+    type=click.Choice([mode.value for mode in QuorumMode]),
+    default=QuorumMode.OFF.value,
     help="majority = announce only with most of the Nodes in reach; the same on all nodes.",
 )
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
@@ -232,12 +232,12 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         announce_rate=flags["announce_rate"],
         announce_refresh=flags["announce_refresh"],
         failover_after=failover_after(flags["failover_after"]),
-        quorum=Mode(flags["quorum"]),
+        quorum=QuorumMode(flags["quorum"]),
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]
         ),
     )
-    if settings.quorum is not Mode.OFF and not settings.gossips:
+    if settings.quorum is not QuorumMode.OFF and not settings.gossips:
         needed = "--ml-bindaddr" if source is not None else "--ml-bindaddr and --ml-labels"
         raise SettingsError(f"--quorum: majority needs gossip: {needed}")
     return settings

@@ -6,7 +6,7 @@ from typing import Any
 
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
-from ownership.election.quorum import Mode
+from ownership.election.quorum import QuorumMode
 from ownership.io import Announce
 from ownership.ownership import Ownership
 from plan.planner import Planner, ips_of
@@ -76,7 +76,7 @@ class Configuration:
         if self._planning is None or self._planning.done():
             self._planning = asyncio.create_task(self._plan())
 
-    def given_up(self, service: str) -> None:
+    def note_loss(self, service: str) -> None:
         """This node announces a service no more. Where no pool holds its IPs, that it did is all
         that kept its plan."""
         if service in self._planner.kept and self.snapshot is not None:
@@ -195,7 +195,7 @@ def make_planner(settings: Settings, announced: Callable[[], Mapping[str, Announ
         release=settings.release,
         gossips=settings.gossips,
         addresses_from_annotations=settings.source is not None,
-        quorum=settings.quorum is not Mode.OFF,
+        quorum=settings.quorum is not QuorumMode.OFF,
     )
     return Planner(options, announced)
 

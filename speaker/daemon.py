@@ -76,7 +76,7 @@ class Daemon:
         telling = Telling(
             heart.core, self._layer2, self._later, instruments, self._cluster, clock, log
         )
-        self._layer2.on_first_frame = telling.first_frame
+        self._layer2.on_first_frame = telling.note_first_frame
         vitals = Vitals(
             heart.core,
             self._configuration,
@@ -93,7 +93,7 @@ class Daemon:
 
     def _make_configuration(self) -> Configuration:
         return Configuration(
-            make_planner(self._settings, self.core.announced),
+            make_planner(self._settings, self.core.services),
             self.core,
             self._wake,
             self._layer2,
@@ -119,7 +119,7 @@ class Daemon:
         """Start every part, wait for a signal or a fatal error, stop every part."""
         loop = asyncio.get_running_loop()
         self._upkeep.listen(loop)
-        threading.excepthook = self._upkeep.thread_raised
+        threading.excepthook = self._upkeep.handle_thread_error
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.handle_signal)
         self._log.info("start", node=self._settings.node_name, pid=os.getpid())
@@ -163,7 +163,7 @@ class Daemon:
             if self._cluster is not None:
                 self._cluster.on_seeds = self._peers.set_seeds
                 self._peers.set_seeds(self._cluster.seeds)
-            self.core.seeking(clock())
+            self.core.note_seeking(clock())
         self._running = True
         self.driver.wake()
 
@@ -184,7 +184,7 @@ class Daemon:
         if isinstance(error, SourceError):
             self._ending.fail(str(error))
         else:
-            self._upkeep.fatal(Part.SOURCE, error)
+            self._upkeep.fail(Part.SOURCE, error)
 
 
 def run(settings: Settings) -> int:

@@ -58,7 +58,7 @@ class Driver:
     ) -> None:
         self.core = core
         # See `layer2.Listener`: no methods, as an answer is to cost no call more.
-        self.frames, self.is_node = core.handle_frames, core.is_node
+        self.handle_frames, self.is_node = core.handle_frames, core.is_node
         self._layer2 = layer2 = parts.layer2
         self._peers = parts.peers
         self._configuration = parts.configuration
@@ -100,7 +100,7 @@ class Driver:
         self._echoes.set_interfaces(usable)
         self.core.set_interfaces(usable, self._clock())
         self._heed()
-        announced = self.core.announced().values()
+        announced = self.core.services().values()
         self._telling.publish([item.service for item in announced if item.interfaces is not None])
         self.wake()
 
@@ -116,7 +116,7 @@ class Driver:
             self._layer2.discard()
             self.wake()
 
-    def announced(
+    def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None:
         """See `layer2.Listener`."""
@@ -124,7 +124,7 @@ class Driver:
         # Where a node died all its heirs announce at once: then one turn reads many of them.
         self._heed_soon()
 
-    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+    def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         """See `layer2.Listener`."""
         if self.core.handle_client(ip, ifindex, client, now):
             self._heed_soon()
@@ -218,7 +218,7 @@ class Driver:
             interpreter.tidy()
             self.wake()
         elif self._vitals.ready:
-            self._telling.settled()
+            self._telling.activate()
 
     def _seek(self, now: float) -> None:
         if self.core.seeks(now):
@@ -252,7 +252,7 @@ class Driver:
             case HandedOver():
                 self.wake()
             case Lost(action):
-                self._configuration.given_up(action.service)
+                self._configuration.note_loss(action.service)
             case Failed(service, reason, error):
                 survive(Part.SERVICE, error, service=service)
                 self._retries.later(service, SERVICE_RETRY, self._look_again, service, reason)
@@ -278,17 +278,17 @@ class Driver:
     # ---- the end
 
     def leave(self) -> None:
-        """Let others own what is ours; `handed_over` says when they do."""
+        """Let others own what is ours; `wait_for_winners` ends when they do."""
         self.core.leave(self._clock())
         self._pass_on(self._clock())
         self.settle()
 
-    def members_left(self) -> None:
+    def review_members(self) -> None:
         """We leave gossip from now on: look at the others once more."""
-        self.core.members_changed()
+        self.core.review_members()
         self.settle()
 
-    async def handed_over(self, *, foreign: bool) -> None:
+    async def wait_for_winners(self, *, foreign: bool) -> None:
         """Wait until the winners of all our IPs were heard; without `foreign`, Clarions alone."""
         while self.core.unfinished or self.core.handing_over(foreign=foreign):
             self._settled.clear()

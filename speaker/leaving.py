@@ -32,21 +32,21 @@ class Leaving:
     async def _leave(self) -> None:
         """Hand over what we own, then leave: an IP is answered until its heir was heard."""
         self._driver.leave()
-        await self._handed_over(foreign=False)
+        await self._wait_for_winners(foreign=False)
         leaving = asyncio.create_task(self._peers.leave())
         await asyncio.sleep(0)
-        self._driver.members_left()
-        await self._handed_over(foreign=True)
+        self._driver.review_members()
+        await self._wait_for_winners(foreign=True)
         await self._withdraw_everything()
         await leaving
 
-    async def _handed_over(self, *, foreign: bool) -> None:
+    async def _wait_for_winners(self, *, foreign: bool) -> None:
         """Wait until the winners of all our IPs were heard, or the time for that is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(HAND_OVER_WITHIN):
-                await self._driver.handed_over(foreign=foreign)
+                await self._driver.wait_for_winners(foreign=foreign)
 
     async def _withdraw_everything(self) -> None:
         self._driver.withdraw_everything()
-        self._telling.leaving()
+        self._telling.note_leave()
         await self._later.finish()

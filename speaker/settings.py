@@ -14,7 +14,7 @@ from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
 from ownership.announcing.pace import RATE
-from ownership.election.quorum import Mode
+from ownership.election.quorum import QuorumMode
 from plan.release import Release
 from process.durations import parse_duration
 from process.settings_error import SettingsError
@@ -72,7 +72,7 @@ class Settings:
     """Seconds between announcements that go on for ever; 0 for none."""
     failover_after: float = FAILOVER_AFTER
     """Seconds after which a dead node's IPs move, on average; 0: when memberlist says so."""
-    quorum: Mode = Mode.OFF
+    quorum: QuorumMode = QuorumMode.OFF
     """What part of the nodes has to be in reach."""
     tls: "Tls | None" = None
     """What /metrics is served with; None: plain HTTP."""

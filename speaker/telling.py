@@ -30,7 +30,7 @@ from ownership.io import (
     Withdraw,
     Won,
 )
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.ownership import Ownership
 from process.later import Later
 from speaker.cluster.status import where
@@ -59,7 +59,7 @@ class Telling:
     ) -> None:
         self._node = core.node
         self._clock = clock
-        self._announced = core.announced()
+        self._announced = core.services()
         self._serves = core.serves
         self._layer2 = layer2
         self._later = later
@@ -107,14 +107,14 @@ class Telling:
     def _won(self, action: Announce, now: float) -> None:
         """This node is to announce a service."""
         for ip in action.ips:
-            self._decisions.decided(ip, action.service, action.reason, now)
+            self._decisions.decide(ip, action.service, action.reason, now)
         if self._cluster is not None:
             self._unassigned.add(action.service)
         if action.interfaces is not None and not action.interfaces & self._layer2.names():
             wanted = sorted(action.interfaces)
             self._log.warning("announce_failed", service=action.service, interfaces=wanted)
             if self._cluster is not None:
-                self._cluster.failed(action.service, str(action.ips[0]), wanted)
+                self._cluster.note_failure(action.service, str(action.ips[0]), wanted)
 
     def _lost(self, action: Withdraw) -> None:
         """This node is to announce it no more."""
@@ -122,16 +122,16 @@ class Telling:
         self._decisions.forget(action.ips)
         self._lines("withdraw", action.service, action.ips, reason=action.reason)
 
-    def leaving(self) -> None:
+    def note_leave(self) -> None:
         """Nothing is announced any more."""
         for item in list(self._announced.values()):
             self._lines("withdraw", item.service, item.ips, reason="leaving")
 
     # ---- what was done
 
-    def first_frame(self, ip: IPAddress) -> None:
+    def note_first_frame(self, ip: IPAddress) -> None:
         """An announcement of the IP has left."""
-        announced = self._decisions.announced(ip, self._clock())
+        announced = self._decisions.note_frame(ip, self._clock())
         if announced is None:
             return
         if announced.seconds is not None:
@@ -150,12 +150,12 @@ class Telling:
             return
         for service, item in list(self._announced.items()):
             if ip in item.ips:
-                self._cluster.foreign_answer(service, str(ip), node)
+                self._cluster.note_foreign_answer(service, str(ip), node)
 
-    def settled(self) -> None:
+    def activate(self) -> None:
         """What is not announced now is not ours."""
         if self._cluster is not None:
-            self._cluster.settled()
+            self._cluster.activate()
 
     def publish(self, services: Iterable[str]) -> None:
         """Tell the cluster where these services are announced now, as far as it is true."""
@@ -164,10 +164,10 @@ class Telling:
         names = self._layer2.names()
         for service in services:
             interfaces = where(self._announced.get(service), self._serves, names)
-            self._cluster.changed(service, interfaces)
+            self._cluster.note_change(service, interfaces)
             if interfaces is not None and service in self._unassigned:
                 self._unassigned.discard(service)
-                self._cluster.assigned(service)
+                self._cluster.note_assignment(service)
 
     # ---- inside
 
@@ -191,7 +191,7 @@ class Telling:
             case _:
                 pass
 
-    def _bars_changed(self, before: Bars, after: Bars) -> None:
+    def _bars_changed(self, before: Barred, after: Barred) -> None:
         for subject in after.links - before.links:
             self._log.warning("verdict", node=subject.node, link=subject.link, state="gone")
         for subject in before.links - after.links:

@@ -106,7 +106,7 @@ class Upkeep:
                 "survived", part=part, error=text, more=left_out, exc_info=error, **about
             )
 
-    def fatal(self, part: Part, error: BaseException | None) -> None:
+    def fail(self, part: Part, error: BaseException | None) -> None:
         """Give up: the part has ended, or will not work any more."""
         if not self._closing:
             self._on_fatal(f"{part}: {describe(error)}", error)
@@ -137,7 +137,7 @@ class Upkeep:
         error = context.get("exception")
         self.note(part, error, **about)
         if part in _ESSENTIAL and self._goes_on(part):
-            self.fatal(part, error)
+            self.fail(part, error)
 
     def _goes_on(self, part: Part) -> bool:
         now = self._clock()
@@ -147,7 +147,7 @@ class Upkeep:
         self._failing[part] = since, now
         return now - since >= FAILING_FOR
 
-    def thread_raised(self, arguments: threading.ExceptHookArgs) -> None:
+    def handle_thread_error(self, arguments: threading.ExceptHookArgs) -> None:
         """Take what ended a thread: for `threading.excepthook`."""
         self.note(Part.THREAD, arguments.exc_value)
 

@@ -63,7 +63,7 @@ class TooLongError(ApiError):
         super().__init__(0, f"{what} longer than {limit} bytes")
 
 
-class Client:
+class ApiClient:
     """A session with one API server. Credentials are read again as they change."""
 
     def __init__(
@@ -307,9 +307,9 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
-def from_environment(log: Log | None = None) -> "Client":
+def from_environment(log: Log | None = None) -> "ApiClient":
     """Return a client for $KUBECONFIG, else for the cluster that this pod runs in."""
     with suppress(ConfigError):
         # Early, before there is a loop to hold; `open` tells what is missing.
         library()
-    return Client(os.environ.get("KUBECONFIG", ""), log=log)
+    return ApiClient(os.environ.get("KUBECONFIG", ""), log=log)

@@ -13,7 +13,7 @@ REPEAT = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Involved:
     """The object an event is about."""
 
     api_version: str
@@ -27,20 +27,20 @@ class Subject:
 class Event:
     """One event; two that are equal are the same one again."""
 
-    subject: Subject
+    subject: Involved
     type: str
     """Normal or Warning."""
     reason: str
     message: str
 
 
-def node_assigned(subject: Subject, node: str) -> Event:
+def node_assigned(subject: Involved, node: str) -> Event:
     """Say that this node announces the service; the text is MetalLB's, which tools compare."""
     message = f'announcing from node "{node}" with protocol "layer2"'
     return Event(subject, "Normal", "nodeAssigned", message)
 
 
-def announce_failed(subject: Subject, node: str, ip: str, interfaces: list[str]) -> Event:
+def announce_failed(subject: Involved, node: str, ip: str, interfaces: list[str]) -> Event:
     """Say that the owner has none of the interfaces that the advertisements name."""
     names = ", ".join(interfaces)
     message = (
@@ -50,7 +50,7 @@ def announce_failed(subject: Subject, node: str, ip: str, interfaces: list[str])
     return Event(subject, "Warning", "announceFailed", message[:MAX_MESSAGE])
 
 
-def foreign_answer(subject: Subject, node: str, ip: str, other: str) -> Event:
+def foreign_answer(subject: Involved, node: str, ip: str, other: str) -> Event:
     """Say which kernel answers for an IP that `node` is to announce, and what keeps it from it."""
     message = (
         f"the kernel of node {other} answers ARP for {ip}, which its speaker does not announce: "
@@ -60,12 +60,12 @@ def foreign_answer(subject: Subject, node: str, ip: str, other: str) -> Event:
     return Event(subject, "Warning", "foreignAnswer", message[:MAX_MESSAGE])
 
 
-def invalid_configuration(subject: Subject, message: str) -> Event:
+def invalid_configuration(subject: Involved, message: str) -> Event:
     """Say what is wrong with an object of the configuration."""
     return Event(subject, "Warning", "InvalidConfiguration", message[:MAX_MESSAGE])
 
 
-class Recorder:
+class EventRecorder:
     """Gives events their names and counts."""
 
     def __init__(self, node: str) -> None:

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from kube.api.client import Client
+from kube.api.client import ApiClient
 from kube.api.reflector import Failure, Key, Reflector, Resource
 from kube.api.watch import Watcher
-from kube.config import Config, judge
+from kube.config import PoolConfig, judge
 from kube.objects.core import SERVICE_NAME_LABEL, EndpointSlice, Node, Pod, Service
 from kube.objects.metallb import ConfigurationState, IPAddressPool, L2Advertisement, L2Status
 from kube.objects.reading import View
@@ -56,7 +56,7 @@ class KubernetesSource:
 
     def __init__(
         self,
-        client: Client,
+        client: ApiClient,
         scope: Scope,
         clock: Callable[[], float],
         on_change: OnChange,
@@ -67,7 +67,7 @@ class KubernetesSource:
         self.on_state: Callable[[], None] = lambda: None
         self._scope = scope
         self._on_change = on_change
-        self._config: Config | None = None
+        self._config: PoolConfig | None = None
         self._findings: list[Problem] = []
         self._touched: set[str] = set()
         self._services: dict[str, Service] = {}

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from kube.api.client import ApiError, Client, TooLongError
+from kube.api.client import ApiClient, ApiError, TooLongError
 from kube.api.reflector import SHORT_WATCH, Failure, Key, Reflector, classify
 
 SILENCE = 90.0
@@ -26,7 +26,7 @@ class Watcher:
 
     def __init__(
         self,
-        client: Client,
+        client: ApiClient,
         reflector: Reflector,
         clock: Callable[[], float],
         on_change: OnChange,

@@ -20,7 +20,7 @@ from kube.problem import Problem, Severity, fault, worst_first
 from kube.snapshot import Reading, Snapshot, assemble, read_documents
 
 if TYPE_CHECKING:
-    from kube.config import Config
+    from kube.config import PoolConfig
 
 POLL = 0.8
 """Seconds between looks at the directory."""
@@ -113,7 +113,7 @@ class _Directory:
         self._namespace = namespace
         self._seen: dict[str, _Stamp] = {}
         self._files: dict[str, _File] = {}
-        self._config: Config | None = None
+        self._config: PoolConfig | None = None
         self._told: tuple[Snapshot, tuple[Problem, ...]] | None = None
         self._trouble: tuple[Problem, ...] = ()
         self._leisure = leisure

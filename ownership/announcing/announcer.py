@@ -18,7 +18,7 @@ from link.address import IPAddress
 from link.drop import DropReason
 from link.interface import Interface
 from ownership.announcing.clients import Clients
-from ownership.announcing.confirmation import Arrivals
+from ownership.announcing.confirmation import Confirmations
 from ownership.announcing.pace import RATE, Pace
 from ownership.contact import Contact
 from ownership.io import Announcement, Client, Form
@@ -31,7 +31,7 @@ ECHO_AFTER = 0.05
 """Seconds after which a link that has just come up gets its first frame again: the port at the
 other end of the cable may not forward yet."""
 ROUNDS_TO_CLIENTS = 1
-"""How many rounds address each client by name: who does not answer is asked again (`arrival`)."""
+"""How many rounds address each client by name: `confirmation` asks again who does not answer."""
 CLIENTS_EVERY = 1.0
 """Seconds in which one IP addresses its clients once on a link: where several groups of nodes meet
 again, each of its last owners asks the owner to announce itself."""
@@ -61,7 +61,7 @@ class _Wanted:
 
     `services` maps each to its choice of interface names (None: all), `choice` is their union.
     `bursts` by interface index: what is current here is announced, what is not has been overtaken.
-    `quiet`: answered, but not announced. `released` are the links on which its new owner was heard.
+    `quiet`: answered, but not announced. `silent_on`: where its new owner was heard, by index.
     """
 
     ip: IPAddress
@@ -69,7 +69,7 @@ class _Wanted:
     choice: frozenset[str] | None = None
     bursts: "dict[int, _Burst]" = field(default_factory=dict)
     quiet: bool = False
-    released: set[int] = field(default_factory=set)
+    silent_on: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class _Burst:
     wanted: _Wanted
     index: int
     first: Form
-    echo: bool = False
+    again: bool = False
     round: int = 0
     addressed: float = -math.inf
     """When its clients were addressed."""
@@ -139,7 +139,7 @@ class Announcer:
         self._queues: dict[int, _Queue] = {}
         self._number = 0
         self._changes = 0
-        self._arrivals = Arrivals()
+        self._confirmations = Confirmations()
         self.hears: Callable[[int, float], bool] = lambda ifindex, now: True
         """Whether this node hears anybody on a link: else it is cut off, and announces nothing."""
 
@@ -170,7 +170,7 @@ class Announcer:
         if not interface.carrier:
             self._away.setdefault(index, now)
         elif index in self._away:
-            self._contact.carrier_returned(index, now - self._away.pop(index), now)
+            self._contact.handle_carrier_return(index, now - self._away.pop(index), now)
             self._announce_link(index, now)
         elif known is None or (known.mac, known.name) != (interface.mac, interface.name):
             self._announce_link(index, now)
@@ -188,20 +188,20 @@ class Announcer:
     ) -> None:
         """Answer for `ip` on behalf of `service`, on the named interfaces (None: on all).
 
-        Quietly: answer, but send nothing unasked until `loud`.
+        Quietly: answer, but send nothing unasked until `speak_up`.
         """
         self._now = now
         wanted = self._wanted.get(ip)
         if wanted is None:
             wanted = self._wanted[ip] = _Wanted(ip)
         wanted.services[service] = interfaces
-        wanted.released.clear()
+        wanted.silent_on.clear()
         self._choose(wanted)
         wanted.quiet = wanted.quiet or quiet
         if not quiet:
             self._start_bursts(wanted)
 
-    def loud(self, ip: IPAddress, now: float) -> None:
+    def speak_up(self, ip: IPAddress, now: float) -> None:
         """Announce an IP that is answered for, from the first round on."""
         self._now = now
         wanted = self._wanted.get(ip)
@@ -215,12 +215,12 @@ class Announcer:
             wanted.quiet = True
             wanted.bursts.clear()
 
-    def release(self, ip: IPAddress, ifindex: int) -> None:
+    def fall_silent(self, ip: IPAddress, ifindex: int) -> None:
         """Answer for `ip` on this link no more: its new owner was heard there."""
         wanted = self._wanted.get(ip)
         if wanted is not None:
             self._changes += 1
-            wanted.released.add(ifindex)
+            wanted.silent_on.add(ifindex)
             wanted.bursts.pop(ifindex, None)
 
     def withdraw(self, ip: IPAddress, service: str) -> None:
@@ -241,7 +241,7 @@ class Announcer:
             wanted.bursts.clear()
         self._wanted.clear()
 
-    def released(self, ifindex: int | None, now: float) -> None:
+    def speak_again(self, ifindex: int | None, now: float) -> None:
         """Contact was made: announce what is wanted, on one link or (None) on all."""
         for index in self._interfaces if ifindex is None else (ifindex,):
             self._announce_link(index, now)
@@ -257,11 +257,11 @@ class Announcer:
             return DropReason.NOT_ON_INTERFACE
         if not interface.carrier:
             return DropReason.NO_CARRIER
-        if ifindex in wanted.released:
+        if ifindex in wanted.silent_on:
             return DropReason.HANDED_OVER
         return None if self._contact.open(ifindex) else DropReason.NO_CONTACT
 
-    def announced(self) -> frozenset[IPAddress]:
+    def ips(self) -> frozenset[IPAddress]:
         """Return the IPs that this node wants to answer for."""
         return frozenset(self._wanted)
 
@@ -289,7 +289,7 @@ class Announcer:
         return {} if wanted is None else dict(wanted.services)
 
     def wants(self, ip: IPAddress) -> bool:
-        """Tell whether `announced` holds `ip`, in no time."""
+        """Tell whether `ips` holds `ip`, in no time."""
         return ip in self._wanted
 
     def indexes(self, ip: IPAddress) -> tuple[int, ...]:
@@ -304,10 +304,10 @@ class Announcer:
         """Return some clients that asked for anything on the link a moment ago."""
         return self._clients.lately(ifindex, now)
 
-    def confirmed(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> float | None:
+    def confirm(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> float | None:
         """A client answered our question from `ip`, so it has our MAC: return the seconds since we
         began to ask, None if we did not."""
-        return self._arrivals.confirmed(ip, ifindex, client, now)
+        return self._confirmations.confirm(ip, ifindex, client, now)
 
     def interface_names(self, ip: IPAddress) -> tuple[str, ...]:
         """Return the names of the interfaces on which `ip` is answered now, sorted."""
@@ -330,7 +330,7 @@ class Announcer:
             times.append(self._due[0][0])
         if self._begun:
             times.append(self._now)
-        times.append(self._arrivals.deadline())
+        times.append(self._confirmations.deadline())
         earliest = min(times)
         return earliest if earliest < float("inf") else None
 
@@ -347,7 +347,7 @@ class Announcer:
             if burst.current:
                 priority = _Priority.LATER if burst.round else _Priority.FIRST
                 self._queue(priority, burst, burst.first)
-        for ip, index, client in self._arrivals.due(now):
+        for ip, index, client in self._confirmations.due(now):
             wanted = self._wanted.get(ip)
             current = None if wanted is None else wanted.bursts.get(index)
             if current is not None:
@@ -388,7 +388,7 @@ class Announcer:
                         return
                     room -= 1
                     if client is not None:
-                        self._arrivals.sent(burst.wanted.ip, index, client, self._now)
+                        self._confirmations.note_question(burst.wanted.ip, index, client, self._now)
                     yield Announcement(burst.wanted.ip, interface, form, client)
                 frames.popleft()
                 if current and form is burst.first:
@@ -436,8 +436,8 @@ class Announcer:
         The time runs from the frame that left, not from when it was due: rounds closer together
         than locktime are wasted, and a paced queue cannot fall behind for ever.
         """
-        if burst.echo:
-            burst.echo = False
+        if burst.again:
+            burst.again = False
             self._time(burst, at + ECHO_AFTER)
             return
         burst.round += 1

@@ -32,10 +32,12 @@ class Overhearer(Protocol):
     def is_node(self, mac: bytes) -> bool:
         """Tell whether this is the MAC of another node, which asks for an IP to take it over."""
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool) -> None:
+    def handle_announcement(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool
+    ) -> None:
         """Somebody else with this MAC announced a service IP, or answered for it."""
 
-    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+    def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         """A client answered what we had asked it from a service IP."""
 
 
@@ -168,7 +170,7 @@ class Answering:
             return DropReason.OWN_FRAME
         overhearer = self.overhearer
         if ip in self.service_ips and not (overhearer and overhearer.is_node(mac)):
-            self._clients.heard(ip, ear.interface, client, mac, now)
+            self._clients.note(ip, ear.interface, client, mac, now)
         reason = self._announcer.answers(ip, ear.interface.index)
         return reason or Answer(self.traffic[ip], ear.reply(question))
 
@@ -180,8 +182,8 @@ class Answering:
         if ip in self.service_ips:
             if overhearer is not None and mac not in self._own_macs:
                 alone = to != ip and not to.is_multicast
-                overhearer.announced(ip, ifindex, mac, now, alone)
+                overhearer.handle_announcement(ip, ifindex, mac, now, alone)
             return DropReason.ANNOUNCEMENT
         if overhearer is not None and to in self.service_ips:
-            overhearer.client_answered(to, ifindex, ip, now)
+            overhearer.handle_client(to, ifindex, ip, now)
         return reason

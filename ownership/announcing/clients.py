@@ -46,7 +46,7 @@ class Clients:
     def __len__(self) -> int:
         return len(self._all)
 
-    def heard(
+    def note(
         self, ip: IPAddress, interface: Interface, client: IPAddress, mac: bytes, now: float
     ) -> None:
         """Note that `client` asked for the service IP `ip` on the interface."""

@@ -25,14 +25,14 @@ class _Waiting:
     tries: int = 1
 
 
-class Arrivals:
+class Confirmations:
     """Clients that were asked and have not answered yet."""
 
     def __init__(self) -> None:
         self._waiting: dict[_Key, _Waiting] = {}
         self._due = float("inf")
 
-    def sent(self, ip: IPAddress, ifindex: int, client: Client, now: float) -> None:
+    def note_question(self, ip: IPAddress, ifindex: int, client: Client, now: float) -> None:
         """A question from `ip` to a client has left by the link."""
         key = ip, ifindex, client.ip
         item = self._waiting.get(key)
@@ -42,7 +42,7 @@ class Arrivals:
             self._waiting[key] = _Waiting(client, now, now + RETRY)
         self._due = min(self._due, now + RETRY)
 
-    def confirmed(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> float | None:
+    def confirm(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> float | None:
         """A client has answered; return the seconds since it was first asked."""
         item = self._waiting.pop((ip, ifindex, client), None)
         return None if item is None else now - item.began

@@ -28,7 +28,7 @@ class Decisions:
     def __init__(self) -> None:
         self._waiting: dict[IPAddress, _Decided] = {}
 
-    def decided(self, ip: IPAddress, service: str, reason: str, now: float) -> None:
+    def decide(self, ip: IPAddress, service: str, reason: str, now: float) -> None:
         """Own an IP from now on; it may have been decided for another service before."""
         item = self._waiting.setdefault(ip, _Decided(now))
         item.reasons[service] = reason
@@ -49,7 +49,7 @@ class Decisions:
         item = self._waiting.get(ip)
         return {} if item is None else item.reasons
 
-    def announced(self, ip: IPAddress, now: float) -> Announced | None:
+    def note_frame(self, ip: IPAddress, now: float) -> Announced | None:
         """A frame of the IP has left: return what it told, if nothing was told since."""
         # Frames are many, and mostly no decision waits.
         item = self._waiting.pop(ip, None) if self._waiting else None

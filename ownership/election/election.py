@@ -5,7 +5,7 @@ services that the dead node owned, and a join costs a service one digest, that o
 joined. What remains to be hashed waits in a queue, so that the caller can take it in bites and
 keep its loop turning.
 
-A living node may be barred (see `bars`): then the next in the order of the hash owns in its place.
+A living node may be `barred`: then the next in the order of the hash owns in its place.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from hashlib import sha256
 from types import MappingProxyType
 
 from ownership.io import Move
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from plan.service import ServicePlan, Withheld
 
 MAX_HASHES = 2_500
@@ -67,7 +67,7 @@ class Election:
         self._members: frozenset[str] = frozenset()
         self._standings: dict[str, _Standing] = {}
         self._owners: dict[str, str | None] = {}
-        self._bars = Bars()
+        self._bars = Barred()
         self._concerns: dict[str, dict[str, None]] = {}
         """By node, the services whose results depend on it, in an order that no hash decides."""
         self._queue: dict[str, str] = {}
@@ -158,7 +158,7 @@ class Election:
                 if plan.withheld is None:
                     self._queue.setdefault(service, reason)
 
-    def set_bars(self, bars: Bars, reason: str) -> None:
+    def set_bars(self, bars: Barred, reason: str) -> None:
         """Take what bars living nodes; only services that a changed bar concerns are queued."""
         before, self._bars = self._bars, bars
         if bars is before:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from plan.service import ServicePlan, Withheld
 
 
-class Mode(StrEnum):
+class QuorumMode(StrEnum):
     """What it takes to announce."""
 
     OFF = "off"
@@ -30,8 +30,8 @@ def has_majority(voters: Set[str] | None, living: Set[str]) -> bool:
 class Quorum:
     """Between planner and election: withholds the plans that have no majority now."""
 
-    def __init__(self, mode: Mode) -> None:
-        self._off = mode is Mode.OFF
+    def __init__(self, mode: QuorumMode) -> None:
+        self._off = mode is QuorumMode.OFF
         self._living: frozenset[str] = frozenset()
         self._plans: dict[str, ServicePlan] = {}
         """As they were planned; without those that are withheld anyway."""
@@ -51,7 +51,7 @@ class Quorum:
             self._lacking.discard(service)
             return plan
         self._plans[service] = plan
-        return self._judged(service, plan, has_majority(plan.voters, self._living))
+        return self._judge(service, plan, has_majority(plan.voters, self._living))
 
     def set_members(self, living: frozenset[str]) -> dict[str, ServicePlan]:
         """Take the living members; return the plans that hold otherwise than before."""
@@ -62,12 +62,12 @@ class Quorum:
         electorates = {plan.voters for plan in self._plans.values()}
         judged = {voters: has_majority(voters, living) for voters in electorates}
         return {
-            service: self._judged(service, plan, judged[plan.voters])
+            service: self._judge(service, plan, judged[plan.voters])
             for service, plan in self._plans.items()
             if judged[plan.voters] is (service in self._lacking)
         }
 
-    def _judged(self, service: str, plan: ServicePlan, majority: bool) -> ServicePlan:
+    def _judge(self, service: str, plan: ServicePlan, majority: bool) -> ServicePlan:
         if majority:
             self._lacking.discard(service)
             return plan

@@ -16,7 +16,7 @@ class Reconciler:
         self._announced: dict[str, Announce] = {}
         self._unfinished: set[str] = set()
 
-    def announced(self) -> Mapping[str, Announce]:
+    def services(self) -> Mapping[str, Announce]:
         """Return what is announced, by service."""
         return self._announced
 
@@ -34,7 +34,7 @@ class Reconciler:
             return self._withdraw(service, Withheld.NOT_OWNER)
         return self._announce(service, plan, reason, finished)
 
-    def unfinished(self, service: str, before: Announce | None) -> None:
+    def note_unfinished(self, service: str, before: Announce | None) -> None:
         """What was returned last was done in part; `before` is what was announced before that.
 
         Then any IP of both may be answered for, and is withdrawn if it is not to be announced.

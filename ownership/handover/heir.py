@@ -29,8 +29,8 @@ KNOWN_WITHIN = 0.5
 """Seconds in which the owner's kernel has answered an echo, or has not."""
 UNHEARD_RETRY = 0.1
 """Seconds until one that has heard nobody for KNOWN_WITHIN looks again whether it has."""
-CLAIM_COUNTS = 1.5
-"""Seconds for which a claim by letter stands for an echo: longer than until it is asked again."""
+MINE_COUNTS = 1.5
+"""Seconds for which a letter MINE stands for an echo: longer than until it is asked again."""
 BACK_GRACE = 4.0
 """Seconds for the election to give an IP back to an owner whose process runs again. So long that
 one that dies once more within 2 s is found out before: until then it beats 1.6 s too late."""
@@ -70,7 +70,7 @@ class Takeovers:
     holds: Holds = field(default_factory=Holds)
     contested: int = 0
     """How many IPs are not taken over as their owner answers: a gauge."""
-    _put_off: set[IPAddress] = field(default_factory=set)
+    _postponed: set[IPAddress] = field(default_factory=set)
     _asks: deque[Ask] = field(default_factory=deque)
     _questions: dict[str, list[IPAddress]] = field(default_factory=dict)
     _contests: list[Contest] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Takeovers:
     def stays_quiet(self, ip: IPAddress) -> bool:
         """The same for an IP that is won once more, which is then put off once more."""
         if self.quiet(ip):
-            self._put_off.add(ip)
+            self._postponed.add(ip)
         return self.quiet(ip)
 
     @property
@@ -140,7 +140,7 @@ class Takeovers:
 
     # ---- what others say
 
-    def answered(self, ip: IPAddress, name: str, *, speaks: bool = True) -> None:
+    def handle_answer(self, ip: IPAddress, name: str, *, speaks: bool = True) -> None:
         """The node `name` answers for the IP, or announces it; one that `speaks` can be asked by
         letter whether it does."""
         hold = self.holds.open.get(ip)
@@ -151,17 +151,17 @@ class Takeovers:
             # Its kernel may do so without its speaker.
             if speaks:
                 self._questions.setdefault(name, []).append(ip)
-            item.claimed_at = _NEVER
+            item.mine_at = _NEVER
         item.answered_by = name
 
-    def claimed(self, ip: IPAddress, name: str, now: float) -> None:
+    def handle_mine(self, ip: IPAddress, name: str, now: float) -> None:
         """The speaker of the node `name` says that it answers for the IP."""
         hold = self.holds.open.get(ip)
         if hold is not None:
-            hold.taking.answered_by, hold.taking.claimed_at = name, now
+            hold.taking.answered_by, hold.taking.mine_at = name, now
             hold.taking.denied_by.discard(name)
 
-    def denied(self, ip: IPAddress, name: str, now: float) -> bool:
+    def handle_denial(self, ip: IPAddress, name: str, now: float) -> bool:
         """It says that it does not; true where its kernel answers for the IP all the same."""
         hold = self.holds.open.get(ip)
         if hold is None or name in hold.taking.denied_by:
@@ -171,13 +171,13 @@ class Takeovers:
         item.dead -= {name}
         if item.answered_by != name:
             return False
-        item.answered_by, item.claimed_at = None, _NEVER
+        item.answered_by, item.mine_at = None, _NEVER
         if hold.state is HoldState.CONTESTED:
             self.holds.ask_again(hold)
             item.since, item.decide_at = now, now
         return True
 
-    def granted(self, ip: IPAddress, name: str, dead: frozenset[str]) -> list[Take]:
+    def handle_grant(self, ip: IPAddress, name: str, dead: frozenset[str]) -> list[Take]:
         """The node `name` answers for the IP only until it hears us; it has taken it over quietly
         from those that are `dead`."""
         hold = self.holds.open.get(ip)
@@ -188,13 +188,13 @@ class Takeovers:
         item.answered_by = None
         return self._take(hold, quiet=bool(dead) or self._kernel_of(item) is Kernel.ANSWERS)
 
-    def owner_back(self, owner: str, now: float) -> None:
+    def handle_owner_back(self, owner: str, now: float) -> None:
         """An owner's process runs again: what stays ours all the same is announced in a while."""
         for hold in self.holds.quiet.values():
             if owner in hold.taking.dead:
                 hold.taking.loud_at = min(hold.taking.loud_at, now + BACK_GRACE)
 
-    def owner_gone(self, owner: str) -> None:
+    def handle_owner_gone(self, owner: str) -> None:
         """An owner's process is gone once more."""
         for hold in self.holds.quiet.values():
             if owner in hold.taking.dead:
@@ -220,11 +220,11 @@ class Takeovers:
         self.contested = sum(hold.state is HoldState.CONTESTED for hold in self.holds.open.values())
         return takes
 
-    def put_off(self) -> frozenset[IPAddress]:
+    def postponements(self) -> frozenset[IPAddress]:
         """Drain the IPs found to be contested, or taken over without a word, since the last call:
         if they are announced at all, then for another reason than this takeover."""
-        put_off = frozenset(self._put_off)
-        self._put_off.clear()
+        put_off = frozenset(self._postponed)
+        self._postponed.clear()
         return put_off
 
     def asks(self, now: float) -> list[Ask]:
@@ -272,7 +272,7 @@ class Takeovers:
     def _take(self, hold: Hold, *, quiet: bool) -> list[Take]:
         self.holds.take(hold, quiet=quiet)
         if quiet:
-            self._put_off.add(hold.ip)
+            self._postponed.add(hold.ip)
         return [Take(hold.ip, Mode.QUIET if quiet else Mode.LOUD)]
 
     def _kernel_of(self, item: Taking) -> Kernel:
@@ -290,7 +290,7 @@ class Takeovers:
             answerer = self.kernel(item.answered_by, item.links)
             # Where no echo gets through at all, its answer is the best there is.
             in_vain = answerer is Kernel.UNKNOWN and now - item.since >= KNOWN_WITHIN
-            claims = now - item.claimed_at <= CLAIM_COUNTS
+            claims = now - item.mine_at <= MINE_COUNTS
             if answerer is Kernel.ANSWERS or claims or in_vain:
                 # It is the owner on the wire, whoever gossip took for it: where members are
                 # declared dead one by one, that is an heir that never took over.
@@ -299,7 +299,7 @@ class Takeovers:
                     self._contests.append(Contest(ip, item.answered_by))
                 self.holds.contest(hold)
                 item.decide_at = now + ASK_AGAIN
-                self._put_off.add(ip)
+                self._postponed.add(ip)
                 return []
         if Kernel.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN
@@ -319,7 +319,7 @@ class Takeovers:
         """Tell whether the machine of who contested an IP has fallen silent, and its letters."""
         item = hold.taking
         contester = item.answered_by
-        if contester is None or now - item.claimed_at <= CLAIM_COUNTS:
+        if contester is None or now - item.mine_at <= MINE_COUNTS:
             return False
         if self.kernel(contester, item.links) is not Kernel.SILENT:
             return False
@@ -344,7 +344,7 @@ class Takeovers:
             item.dead |= {contester}
         self.holds.ask_again(hold)
         item.since, item.decide_at, item.asked = now, now + ANSWER_WITHIN, 1
-        if now - item.claimed_at > CLAIM_COUNTS:
+        if now - item.mine_at > MINE_COUNTS:
             item.answered_by = None
         self._ask(hold, ())
         return []

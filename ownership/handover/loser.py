@@ -94,7 +94,7 @@ class Handover:
         hold = self._hold(ip)
         return hold is None or ifindex in hold.yielding.links
 
-    def heard(self, ip: IPAddress, ifindex: int, who: str | None) -> list[Yielded]:
+    def handle_announcement(self, ip: IPAddress, ifindex: int, who: str | None) -> list[Yielded]:
         """Somebody announced the IP on the link; `who` is None for one that we do not know.
 
         Any Clarion will do: it answers now, and hands over itself if it is not the winner.
@@ -105,7 +105,7 @@ class Handover:
         hold.yielding.links.discard(ifindex)
         return self._finish(hold) if not hold.yielding.links else []
 
-    def claimed(self, ips: Iterable[IPAddress]) -> list[Yielded]:
+    def handle_mine(self, ips: Iterable[IPAddress]) -> list[Yielded]:
         """Another Clarion says that it answers for these IPs."""
         released: list[Yielded] = []
         for ip in ips:

@@ -175,7 +175,7 @@ class Taking:
     since: float
     decide_at: float
     answered_by: str | None = None
-    claimed_at: float = _NEVER
+    mine_at: float = _NEVER
     """When `answered_by` said by letter that the IP is its own."""
     questioned_at: float = _NEVER
     """When it was asked for that, being contested."""

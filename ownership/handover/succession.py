@@ -1,7 +1,7 @@
 """How IPs change hands: from the election's word to what is answered and announced. Pure.
 
 The election says who should own. `Succession` says when this node begins (`takeover`) and when it
-stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, CLAIM and DENY.
+stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, MINE and DENY.
 """
 
 from collections import defaultdict
@@ -25,7 +25,7 @@ ASKED_OF_THE_DEAD = 2
 """For how many IPs the wire is asked when a node is heard which gossip holds dead."""
 ASK_THE_DEAD, ASK_THE_DEAD_SLOWLY = 0.25, 5.0
 """Seconds until it is asked again: doubled each time, and anew when an IP is taken over from it."""
-CLAIM_KEPT = 1.0
+SIGHTING_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""
 GRANT_KEPT = 1.0
 """The same of a loser's letter: it may come before our own election has seen that we won."""
@@ -34,12 +34,12 @@ SETTLED_AFTER = 0.1
 within a moment of a better one, and clients were told twice."""
 REMINDERS = 20
 """How often the next owner of what we stopped is told so, ASK_INTERVAL apart."""
-MOST_CLAIMS = 8_192
+MOST_SIGHTINGS = 8_192
 CONFLICT_EVERY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Sighting:
     """Somebody announced an IP, or answered for it, with this MAC."""
 
     mac: bytes
@@ -70,7 +70,7 @@ Value = TypeVar("Value")
 _FOREVER = float("inf")
 
 
-class World(Protocol):
+class Outlook(Protocol):
     """What `Succession` asks of the watch on other nodes."""
 
     def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
@@ -94,7 +94,7 @@ class Succession:
         node: str,
         roster: Roster,
         announcer: Announcer,
-        world: World,
+        world: Outlook,
         now: float,
     ) -> None:
         """`world` tells what is known of other nodes and of our own links."""
@@ -107,7 +107,7 @@ class Succession:
         self._takeovers = Takeovers(self._kernel_of, self._heard_since, self._holds)
         self._handover = Handover(self._holds)
         self._interfaces: Mapping[int, Interface] = {}
-        self._claims: dict[tuple[IPAddress, int], Claim] = {}
+        self._sightings: dict[tuple[IPAddress, int], Sighting] = {}
         self._grants: dict[IPAddress, _Grant] = {}
         self._dead: dict[IPAddress, frozenset[str]] = {}
         """Who owned an IP and died: connections may go through their machines still."""
@@ -134,7 +134,7 @@ class Succession:
         """Take the links on which this node could announce, those with carrier."""
         self._interfaces = interfaces
 
-    def won(
+    def win(
         self,
         service: str,
         ip: IPAddress,
@@ -162,7 +162,7 @@ class Succession:
         self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
         self._holds.take_up(hold or Hold(ip), service, interfaces)
 
-    def lost(
+    def lose(
         self, service: str, ip: IPAddress, winner: str | None, now: float, within: float = _FOREVER
     ) -> None:
         """Own it no more, as `winner` does; None: stop at once. A winner that is not heard `within`
@@ -190,15 +190,15 @@ class Succession:
             self.withdraw(service, ip)
             return
         for ifindex in deaf:
-            self._announcer.release(ip, ifindex)
+            self._announcer.fall_silent(ip, ifindex)
         links = tuple(ifindex for ifindex in links if ifindex not in deaf)
         self._handover.begin(service, ip, peer.name, links, now, foreign=foreign, within=within)
         for ifindex in links:
-            claim = self._claims.get((ip, ifindex))
-            if claim is not None and now - claim.at <= CLAIM_KEPT:
-                self._hear(ip, ifindex, self._roster.owner_of(claim.mac), claim)
+            sighting = self._sightings.get((ip, ifindex))
+            if sighting is not None and now - sighting.at <= SIGHTING_KEPT:
+                self._hear(ip, ifindex, self._roster.owner_of(sighting.mac), sighting)
 
-    def moved(
+    def note_move(
         self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
     ) -> None:
         """The owner has changed among others, perhaps while this node is handing over."""
@@ -210,7 +210,7 @@ class Succession:
         # Nobody may own it by our own plan, which others may not have read yet: that is why it is
         # being handed over, and for how long.
         if winner is not None or not self._handover.ends(ip):
-            self.lost(service, ip, winner, now)
+            self.lose(service, ip, winner, now)
 
     def withdraw(self, service: str, ip: IPAddress) -> None:
         """Nobody is to announce it for this service."""
@@ -224,16 +224,16 @@ class Succession:
                 self._remember_quiet(ip)
         self._holds.give_up(hold, service)
 
-    def link_returned(self, now: float) -> None:
+    def handle_link_return(self, now: float) -> None:
         """We were cut off, and hear others again."""
         self._takeovers.restart(now)
 
-    def unconfirmed(self, ifindex: int | None, now: float) -> None:
+    def verify(self, ifindex: int | None, now: float) -> None:
         """We kept quiet on the link (None: on all), and nobody has told us whose our IPs are now.
         Gossip may be cut and the others live: so the wire is asked before we answer again."""
         self._unconfirmed = not self._roster.others_live
         links = frozenset(self._interfaces) if ifindex is None else frozenset({ifindex})
-        for ip in sorted(self._announcer.announced(), key=lambda ip: ip.packed):
+        for ip in sorted(self._announcer.ips(), key=lambda ip: ip.packed):
             on = links.intersection(self._announcer.indexes(ip))
             if on and self._holds.state(ip) in SETTLED:
                 self._ask_anew(ip, sorted(on), now)
@@ -249,15 +249,15 @@ class Succession:
             self._announcer.withdraw(ip, service)
         self._takeovers.begin(ip, dead, None, links, now)
 
-    def owner_back(self, name: str, now: float) -> None:
+    def handle_owner_back(self, name: str, now: float) -> None:
         """The process of a node runs again."""
-        self._takeovers.owner_back(name, now)
+        self._takeovers.handle_owner_back(name, now)
 
-    def owner_gone(self, name: str) -> None:
+    def handle_owner_gone(self, name: str) -> None:
         """The process of a node was judged silent, or declared dead."""
-        self._takeovers.owner_gone(name)
+        self._takeovers.handle_owner_gone(name)
 
-    def dead_heard(self, name: str, now: float) -> None:
+    def handle_sign_of_life(self, name: str, now: float) -> None:
         """A node that gossip holds dead was heard: it may own still what we took over from it, when
         its machine was slow to answer. So the wire is asked while we answer on, for a few of these
         IPs, each time for others: if it answers for one, all are asked for."""
@@ -275,29 +275,29 @@ class Succession:
 
     # ---- what is heard
 
-    def heard(
+    def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None:
         """Somebody announced the IP on the link, or answered for it; `alone`: to us and to nobody
         else."""
         self._now = now
         name = self._roster.owner_of(mac)
-        claim = Claim(mac, now, alone)
+        sighting = Sighting(mac, now, alone)
         if name is not None:
-            self._takeovers.answered(ip, name)
+            self._takeovers.handle_answer(ip, name)
         elif self._unconfirmed:
             # A ring that we do not know may own it: gossip does not get through to it.
-            self._takeovers.answered(ip, mac.hex(":"), speaks=False)
+            self._takeovers.handle_answer(ip, mac.hex(":"), speaks=False)
         state = self._holds.state(ip)
         if state in LOSING:
-            self._hear(ip, ifindex, name, claim)
+            self._hear(ip, ifindex, name, sighting)
         elif state in SETTLED:
             self._note_conflict(ip, ifindex, mac, now)
             if name is not None and self._answered_by_its_owner(ip, name, ifindex):
                 self._give_back(ip, name, now)
-        self._keep(self._claims, (ip, ifindex), claim)
+        self._keep(self._sightings, (ip, ifindex), sighting)
 
-    def asked(
+    def handle_yours(
         self, ips: Iterable[IPAddress], sender: str, now: float, dead: frozenset[str] = frozenset()
     ) -> None:
         """Another node answers for IPs that are ours, until it hears us; it took them over quietly
@@ -307,7 +307,7 @@ class Succession:
         for ip in ips:
             if dead:
                 self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
-            takes = self._takeovers.granted(ip, sender, dead)
+            takes = self._takeovers.handle_grant(ip, sender, dead)
             self._apply(takes, now)
             if not takes and self._holds.state(ip) not in ANSWERED:
                 self._keep(self._grants, ip, _Grant(sender, dead, now))
@@ -317,34 +317,34 @@ class Succession:
             if not self._takeovers.quiet(ip):
                 self._announce_again_at.setdefault(ip, now + SETTLED_AFTER)
         for payload in letters.encode_ips(mine):
-            self._letters.append(Send(Kind.CLAIM, self._node, payload, (sender,)))
+            self._letters.append(Send(Kind.MINE, self._node, payload, (sender,)))
 
-    def questioned(self, ips: Iterable[IPAddress], sender: str) -> None:
+    def handle_ask(self, ips: Iterable[IPAddress], sender: str) -> None:
         """Another node asks whether we answer for these IPs. What we hand over needs no reply: its
         winner is told by another letter."""
         mine, others = list[IPAddress](), list[IPAddress]()
         for ip in sorted(ips, key=lambda ip: ip.packed):
             if not self._handover.yielding(ip):
                 (mine if self._mine(ip) else others).append(ip)
-        for kind, found in ((Kind.CLAIM, mine), (Kind.DENY, others)):
+        for kind, found in ((Kind.MINE, mine), (Kind.DENY, others)):
             for payload in letters.encode_ips(found):
                 self._letters.append(Send(kind, self._node, payload, (sender,)))
 
-    def claimed(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
+    def handle_mine(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node says that it answers for these IPs."""
         ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
-            self._takeovers.claimed(ip, sender, now)
+            self._takeovers.handle_mine(ip, sender, now)
             # Who was not told so may answer a question of ours, and announces nothing for that.
             told = self._reminders.get(ip)
             if told is not None and told.left < REMINDERS:
                 self._stopped.pop(ip, None)
-        self._release(self._handover.claimed(ips))
+        self._give_up(self._handover.handle_mine(ips))
 
-    def denied(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
+    def handle_denial(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
         """Another node says that it does not."""
         for ip in sorted(ips, key=lambda ip: ip.packed):
-            if self._takeovers.denied(ip, sender, now):
+            if self._takeovers.handle_denial(ip, sender, now):
                 self._foreign.append(ForeignAnswer(ip, sender))
 
     # ---- what follows
@@ -370,15 +370,15 @@ class Succession:
         """Return what the IP is on this node."""
         return self._holds.state(ip)
 
-    def changed(self) -> frozenset[str]:
+    def changed_services(self) -> frozenset[str]:
         """Drain the services of which an IP was taken or given up since the last call."""
         changed = frozenset(self._changed)
         self._changed.clear()
         return changed
 
-    def put_off(self) -> frozenset[IPAddress]:
+    def postponements(self) -> frozenset[IPAddress]:
         """Drain the IPs that this node has won and does not announce now."""
-        return self._takeovers.put_off()
+        return self._takeovers.postponements()
 
     def asks(self) -> list[tuple[Interface, Ask]]:
         """Drain the questions to owners on the wire, with the link to ask on."""
@@ -434,7 +434,7 @@ class Succession:
         """Decide takeovers that are due, and remind winners."""
         self._now = now
         self._apply(self._takeovers.handle_timeout(now), now)
-        self._release(self._handover.handle_timeout(now))
+        self._give_up(self._handover.handle_timeout(now))
         self._announce_again(now)
         self._remind(now)
         for ask in self._handover.asks(now):
@@ -471,7 +471,7 @@ class Succession:
                 continue
             del self._announce_again_at[ip]
             if self._mine(ip) and not self._takeovers.quiet(ip):
-                self._announcer.loud(ip, now)
+                self._announcer.speak_up(ip, now)
 
     def _mine(self, ip: IPAddress) -> bool:
         """Tell whether we answer for the IP now, and go on to."""
@@ -498,7 +498,7 @@ class Succession:
             self._ask_anew(taken, self._announcer.indexes(taken), now)
             # Clients believe us still: when gossip is back its owner is told to announce itself.
             self._keep(self._stopped, taken, None)
-        self._takeovers.answered(ip, name)
+        self._takeovers.handle_answer(ip, name)
 
     def _answered_by_its_owner(self, ip: IPAddress, name: str, ifindex: int) -> bool:
         """Tell whether we took the IP over from that node as from a dead one, and it is none. A
@@ -538,14 +538,14 @@ class Succession:
     def _use_grant(self, ip: IPAddress, now: float) -> None:
         grant = self._grants.pop(ip, None) if self._grants else None
         if grant is not None and now - grant.at <= GRANT_KEPT:
-            self._apply(self._takeovers.granted(ip, grant.sender, grant.dead), now)
+            self._apply(self._takeovers.handle_grant(ip, grant.sender, grant.dead), now)
 
     def _heard_since(self, links: Collection[int], at: float) -> bool:
         return self._world.heard_since(links, at)
 
     def _mac_for(self, ip: IPAddress) -> bytes | None:
-        found = [self._claims.get((ip, ifindex)) for ifindex in self._interfaces]
-        latest = max((claim for claim in found if claim), key=lambda claim: claim.at, default=None)
+        found = [self._sightings.get((ip, ifindex)) for ifindex in self._interfaces]
+        latest = max((one for one in found if one), key=lambda one: one.at, default=None)
         return None if latest is None else latest.mac
 
     def _kernel_of(self, node: str, links: Collection[int]) -> Kernel:
@@ -594,32 +594,32 @@ class Succession:
                 self._answer(take.ip, quiet, now)
             if not quiet:
                 self._stopped.pop(take.ip, None)
-                self._announcer.loud(take.ip, now)
+                self._announcer.speak_up(take.ip, now)
 
     def _answer(self, ip: IPAddress, quiet: bool, now: float) -> None:
         for service, interfaces in self._holds.record(ip).services.items():
             self._changed.add(service)
             self._announcer.announce(ip, service, interfaces, now, quiet=quiet)
 
-    def _hear(self, ip: IPAddress, ifindex: int, name: str | None, claim: Claim) -> None:
+    def _hear(self, ip: IPAddress, ifindex: int, name: str | None, sighting: Sighting) -> None:
         winner = self._handover.winner(ip)
-        released = self._handover.heard(ip, ifindex, name)
-        if not released and not self._handover.open(ip, ifindex):
-            self._announcer.release(ip, ifindex)
-        self._release(released)
-        if released and claim.alone and not self._announcer.wants(ip):
+        yielded = self._handover.handle_announcement(ip, ifindex, name)
+        if not yielded and not self._handover.open(ip, ifindex):
+            self._announcer.fall_silent(ip, ifindex)
+        self._give_up(yielded)
+        if yielded and sighting.alone and not self._announcer.wants(ip):
             # Who answered us has told nobody else, and may be no more than another heir: our
             # clients believe us still.
             self._keep(self._stopped, ip, None)
             self._tell_stopped(ip, winner)
 
-    def _release(self, released: Iterable[Yielded]) -> None:
-        for item in released:
+    def _give_up(self, yielded: Iterable[Yielded]) -> None:
+        for item in yielded:
             self._changed.add(item.service)
             self._announcer.withdraw(item.ip, item.service)
 
     def _note_conflict(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
-        known = self._claims.get((ip, ifindex))
+        known = self._sightings.get((ip, ifindex))
         if known is None or known.mac != mac or now - known.at > CONFLICT_EVERY:
             self.conflicts += 1
 
@@ -628,5 +628,5 @@ class Succession:
         """Put a value into a table that forgets the oldest."""
         table.pop(key, None)
         table[key] = value
-        if len(table) > MOST_CLAIMS:
+        if len(table) > MOST_SIGHTINGS:
             del table[next(iter(table))]

@@ -15,7 +15,7 @@ names the life of the node that a letter is about, and that of the one it is sen
 | YOURS     | sender   | the winner    | I answer for these IPs until I hear you |
 | QUIET     | sender   | the winner    | the same; and I took them quietly from a dead node |
 | ASK       | sender   | a node        | do you answer for these IPs? |
-| CLAIM     | sender   | who asked     | I answer for these IPs |
+| MINE      | sender   | who asked     | I answer for these IPs |
 | DENY      | sender   | who asked     | I do not answer for these IPs |
 """
 
@@ -46,7 +46,7 @@ class Kind(IntEnum):
     MISSING = 3
     GONE = 4
     YOURS = 5
-    CLAIM = 6
+    MINE = 6
     QUIET = 7
     ASK = 8
     DENY = 9

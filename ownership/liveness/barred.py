@@ -17,7 +17,7 @@ BARRING = Flags.NOT_SYNCED | Flags.NO_LINK | Flags.LEAVING | Flags.DAMPED
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
+class Barred:
     """`nodes` are barred from everything, `links` from what is announced on those links."""
 
     nodes: frozenset[str] = frozenset()

@@ -28,7 +28,7 @@ class Calls:
         self._called: dict[str, _Called] = {}
         self._waiting: list[Address] = []
 
-    def heard(self, name: str, address: Address | None, now: float) -> bool:
+    def handle_sign_of_life(self, name: str, address: Address | None, now: float) -> bool:
         """A node that gossip holds dead, and that gossiped at this address, was heard; true where
         it is called now."""
         if address is None:
@@ -45,7 +45,7 @@ class Calls:
             del self._called[next(iter(self._called))]
         return due
 
-    def living(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """Gossip knows that the node lives."""
         self._called.pop(name, None)
 

@@ -25,15 +25,15 @@ class Damping:
         self._barred = False
         self._tellers: dict[str, float] = {}
 
-    def told(self, sender: str, others: int, now: float) -> None:
+    def handle_back(self, sender: str, others: int, now: float) -> None:
         """Another node says that we were gone, and are back. One alone is believed only where it is
         the only one of the `others`: it takes two to judge."""
         self._tellers = {name: at for name, at in self._tellers.items() if now - at <= SAME}
         self._tellers[sender] = now
         if len(self._tellers) >= min(NEEDED, others):
-            self._struck(now)
+            self._strike(now)
 
-    def _struck(self, now: float) -> None:
+    def _strike(self, now: float) -> None:
         before, self._last = self._last, now
         if now - before < SAME:
             return

@@ -130,7 +130,7 @@ class _Target:
         return self.armed and not self.missing and self.since is not None
 
 
-class Watch:
+class Kernels:
     """Asks, counts what is not answered, and knows whether our own links work."""
 
     def __init__(self, timing: Timing, rng: "Random", now: float) -> None:
@@ -219,7 +219,7 @@ class Watch:
 
     # ---- what is seen
 
-    def echoed(
+    def handle_echo(
         self, ifindex: int, ip: IPAddress, token: bytes, now: float
     ) -> tuple[TargetKey, float] | None:
         """Take an echo reply; return whose it is and when we asked, or None if we did not."""
@@ -233,16 +233,16 @@ class Watch:
                 target.armed = target.armed or now >= target.disarmed_until
                 target.echoed, target.spoke_unanswered = max(target.echoed, at), False
                 self._reached[ifindex] = max(at, self._reached[ifindex])
-                self._alive(key, target, at, now, since)
+                self._note_life(key, target, at, now, since)
                 return key, at
         return None
 
-    def heard(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         """Note that a frame from somebody else came in by the link."""
         if ifindex in self._proof:
             self._prove(ifindex, now, now)
 
-    def spoke(self, name: str, ip: IPAddress, now: float) -> list[TargetKey]:
+    def handle_answer(self, name: str, ip: IPAddress, now: float) -> list[TargetKey]:
         """Note an answer by letter that a node sent from this address; return the targets it is."""
         spoken = [
             key for key, target in self._targets.items() if key.who == name and target.ip == ip
@@ -256,7 +256,7 @@ class Watch:
             since = self._owing_since(target)
             # What it left unanswered before is of no account any more.
             _forget_run(target)
-            self._alive(key, target, now, now, since)
+            self._note_life(key, target, now, now, since)
         return spoken
 
     # ---- what follows
@@ -267,12 +267,12 @@ class Watch:
         found = list(self._targets.items())
         return frozenset(key for key, target in found if target.missing and not target.gateway)
 
-    def filtered(self) -> list[TargetKey]:
+    def filtered_kernels(self) -> list[TargetKey]:
         """Drain those that were found to answer no echo request though they live."""
         filtered, self._filtered = self._filtered, []
         return filtered
 
-    def doubted(self) -> list[str]:
+    def doubts(self) -> list[str]:
         """Drain the nodes to ask by letter whether they hear us."""
         doubted, self._doubted = sorted(self._doubted), set()
         return doubted
@@ -280,15 +280,15 @@ class Watch:
     def reaches(self, ifindex: int, now: float) -> bool:
         """Tell whether anybody has answered a request of ours on the link just now: so what we send
         there arrives."""
-        return now - self.reached(ifindex) <= self._timing.patience
+        return now - self.reached_at(ifindex) <= self._timing.patience
 
-    def reached(self, ifindex: int) -> float:
+    def reached_at(self, ifindex: int) -> float:
         """Return when the latest request was sent that anybody answered on the link."""
         return self._reached.get(ifindex, float("-inf"))
 
-    def cut_off(self, ifindex: int, gap: float) -> None:
+    def note_cut(self, ifindex: int, gap: float) -> None:
         """Take from others that we were not heard on the link for so long, and are again."""
-        self._tell_returned(ifindex, gap)
+        self._note_return(ifindex, gap)
 
     def probe(self, now: float) -> None:
         """Ask everybody once, gateways too: somebody has to be heard."""
@@ -334,7 +334,7 @@ class Watch:
         requests, self._requests = self._requests, []
         return requests
 
-    def returned(self) -> list[LinkReturned]:
+    def link_returns(self) -> list[LinkReturned]:
         """Drain the links that came back."""
         returned, self._returned = self._returned, []
         return returned
@@ -356,7 +356,9 @@ class Watch:
 
     # ---- inside
 
-    def _alive(self, key: TargetKey, target: _Target, at: float, now: float, since: float) -> None:
+    def _note_life(
+        self, key: TargetKey, target: _Target, at: float, now: float, since: float
+    ) -> None:
         target.heard = max(target.heard, at)
         target.check = False
         target.missing = False
@@ -365,7 +367,7 @@ class Watch:
             # Nobody is left to be asked again soon.
             self._due = max(self._due, self._next(now))
 
-    def _tell_returned(self, ifindex: int, gap: float) -> None:
+    def _note_return(self, ifindex: int, gap: float) -> None:
         """One answer may end both silences: that of the others, and that about what we sent."""
         if all(returned.ifindex != ifindex for returned in self._returned):
             self._returned.append(LinkReturned(ifindex, gap))
@@ -391,7 +393,7 @@ class Watch:
             if key.ifindex == ifindex and target.since is not None and target.since < at:
                 target.since, target.unanswered = at, 0
         if gap > self._timing.isolated:
-            self._tell_returned(ifindex, gap)
+            self._note_return(ifindex, gap)
 
     def _owing(self) -> bool:
         """Tell whether anybody owes us an answer."""

@@ -45,9 +45,9 @@ class OwnFlags:
             self._hold_until, self._may_blip = now + BLIP, now + INTERVAL
         self._publish(now)
 
-    def was_gone(self, sender: str, others: int, now: float) -> None:
+    def handle_back(self, sender: str, others: int, now: float) -> None:
         """One of so many other nodes says that we were judged gone, and are back."""
-        self._damping.told(sender, others, now)
+        self._damping.handle_back(sender, others, now)
         self._publish(now)
 
     def leave(self, now: float) -> None:

@@ -162,7 +162,7 @@ class Roster:
         """Name the node with a link of this MAC."""
         return self._by_mac.get(mac)
 
-    def told(self, ip: IPAddress) -> bool:
+    def knows(self, ip: IPAddress) -> bool:
         """Tell whether a node has told that the address is its own."""
         return self._told[ip] > 0
 

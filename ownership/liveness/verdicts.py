@@ -50,7 +50,7 @@ class Verdicts:
         if subject in self._reports or self._room(subject.node, self._reports):
             self._reports.setdefault(subject, {})[witness] = now
 
-    def withdraw(self, subject: Subject, witness: str) -> None:
+    def retract(self, subject: Subject, witness: str) -> None:
         """A witness misses it no more."""
         reports = self._reports.get(subject, {})
         reports.pop(witness, None)
@@ -84,7 +84,7 @@ class Verdicts:
         self._set(subject, now, "heard")
         return True
 
-    def alive(self, subject: Subject, now: float) -> bool:
+    def acquit(self, subject: Subject, now: float) -> bool:
         """A sign of life: the verdict and all reports are void; true where there was one."""
         self._reports.pop(subject, None)
         at = self._gone.get(subject)
@@ -107,7 +107,7 @@ class Verdicts:
         """Return the verdicts that stand."""
         return frozenset(self._gone)
 
-    def changed(self) -> bool:
+    def news(self) -> bool:
         """Tell once whether `gone` has changed."""
         changed, self._changed = self._changed, False
         return changed

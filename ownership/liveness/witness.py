@@ -1,8 +1,8 @@
 """Whose machine and whose process live: own observations, others' reports, verdicts. Pure.
 
-Two things are watched. The kernel of a node, on each link, by echo (`watch`). Its process, by
+Two things are watched. The kernel of a node, on each link, by echo (`kernels`). Its process, by
 beats: letters that it sends to its watchers every BEAT_INTERVAL. What this node misses it reports
-to all, and enough reports make a verdict (`verdict`), which bars the node from owning (`bars`).
+to all, and enough reports make a verdict (`verdicts`), which bars the node from owning (`barred`).
 """
 
 from collections import deque
@@ -15,8 +15,8 @@ from link.interface import Interface
 from ownership.io import Ask, EchoRequest, Send
 from ownership.letters import letters
 from ownership.letters.letters import Kind
-from ownership.liveness.barred import BARRING, Bars
-from ownership.liveness.kernels import Kernel, LinkReturned, TargetKey, Timing, Watch
+from ownership.liveness.barred import BARRING, Barred
+from ownership.liveness.kernels import Kernel, Kernels, LinkReturned, TargetKey, Timing
 from ownership.liveness.roster import MOST_MOURNED, Roster
 from ownership.liveness.verdicts import PROCESS, Subject, Verdicts
 
@@ -49,13 +49,13 @@ class _Repeated:
     left: int
 
 
-class Liveness:
-    """`watch` and `verdict` with the letters between them."""
+class Witness:
+    """`kernels` and `verdicts` with the letters between them."""
 
     def __init__(self, roster: Roster, node: str, timing: Timing, rng: "Random", now: float):
         self._roster = roster
         self._node = node
-        self._watch = Watch(timing, rng, now)
+        self._kernels = Kernels(timing, rng, now)
         self._verdicts = Verdicts(node, REPORT_LASTS)
         self._interfaces: Mapping[int, Interface] = {}
         self._link_names: dict[TargetKey, str] = {}
@@ -75,7 +75,7 @@ class Liveness:
         self._knocks: deque[Ask] = deque(maxlen=4 * MOST_MOURNED)
         self._returned: dict[str, int] = {}
         """Who was dead and is not: how often to knock there still."""
-        self._bars, self._bars_of = Bars(), -1
+        self._bars, self._bars_of = Barred(), -1
         self._accused: dict[str, float] = {}
         """By link of ours, when somebody missed it last: what we send there may not arrive."""
 
@@ -108,15 +108,15 @@ class Liveness:
                 if met is not None:
                     key = TargetKey(name, interface.index)
                     nodes[key], self._link_names[key] = met[1], met[0].name
-            others = [ip for ip in clients.get(interface.index, ()) if not roster.told(ip)]
+            others = [ip for ip in clients.get(interface.index, ()) if not roster.knows(ip)]
             for other in (*interface.gateways, *others):
                 gateways[TargetKey(str(other), interface.index)] = other
         watched = frozenset(roster.watched())
-        self._watch.set_targets(nodes, gateways, now)
+        self._kernels.set_targets(nodes, gateways, now)
         mourned = roster.mourned()
         if mourned != frozenset(self._mourned):
             self._mourned, self._mourned_since = tuple(sorted(mourned)), now
-        self._watch.watch(watched | frozenset(inherited), mourned, lonely=roster.lonely)
+        self._kernels.watch(watched | frozenset(inherited), mourned, lonely=roster.lonely)
         self._beats = {name: at for name, at in self._beats.items() if name in watched}
 
     def knock(self, name: str, now: float) -> None:
@@ -124,63 +124,63 @@ class Liveness:
         answers tells our kernel its MAC, too."""
         for interface in self._interfaces.values():
             met = self._roster.meet(name, interface)
-            silent = self._watch.kernel(name, interface.index, now) is not Kernel.ANSWERS
+            silent = self._kernels.kernel(name, interface.index, now) is not Kernel.ANSWERS
             if met is not None and silent:
                 self._knocks.append(Ask(met[1], interface.index, met[0].mac))
 
-    def came_back(self, name: str, now: float) -> None:
+    def handle_return(self, name: str, now: float) -> None:
         """Gossip held a node dead, and does so no more: our kernel may not know its MAC."""
         if len(self._returned) < MOST_MOURNED:
             self._returned[name] = KNOCKS
             self._knock_at = now
 
-    def new_life(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """What was known of a node is of an earlier life."""
         self._verdicts.forget(name)
-        self._watch.recheck(name)
+        self._kernels.recheck(name)
         self._beats.pop(name, None)
 
     # ---- what is seen
 
-    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> str | None:
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> str | None:
         """Take an echo reply; return who it is from, None where nobody asked for it."""
         unheard = self._unheard(ifindex)
-        found = self._watch.echoed(ifindex, ip, token, now)
+        found = self._kernels.handle_echo(ifindex, ip, token, now)
         if found is None:
             return None
         key, at = found
         if unheard and not self._unheard(ifindex):
             # We heard others all the time, so that nothing else tells that we were cut off.
-            self._watch.cut_off(ifindex, now - self._accused[self._interfaces[ifindex].name])
-        self._alive(key, at, now)
+            self._kernels.note_cut(ifindex, now - self._accused[self._interfaces[ifindex].name])
+        self._note_life(key, at, now)
         # It has heard us there, so our own link works both ways.
         interface = self._interfaces.get(key.ifindex)
         if interface is not None and not self._verdicts.idle:
-            self._verdicts.alive(Subject(self._node, interface.name), at)
+            self._verdicts.acquit(Subject(self._node, interface.name), at)
         return key.who
 
-    def heard(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         """A frame of somebody came in by the link."""
-        self._watch.heard(ifindex, now)
+        self._kernels.handle_frames(ifindex, now)
 
-    def spoke(self, name: str, ip: IPAddress, now: float) -> None:
+    def handle_answer(self, name: str, ip: IPAddress, now: float) -> None:
         """A node, which gossips at this address, has answered a letter of ours."""
-        for key in self._watch.spoke(name, ip, now):
-            self._alive(key, now, now)
+        for key in self._kernels.handle_answer(name, ip, now):
+            self._note_life(key, now, now)
 
-    def filtered(self) -> list[TargetKey]:
+    def filtered_kernels(self) -> list[TargetKey]:
         """Drain those that answer no echo request any more though they live."""
-        return self._watch.filtered()
+        return self._kernels.filtered_kernels()
 
-    def beat(self, name: str, now: float) -> None:
+    def handle_beat(self, name: str, now: float) -> None:
         """A node's process says that it runs."""
         self._beats[name] = now
         subject = Subject(name, PROCESS)
-        self._verdicts.withdraw(subject, self._node)
-        if self._verdicts.alive(subject, now):
+        self._verdicts.retract(subject, self._node)
+        if self._verdicts.acquit(subject, now):
             self._tell_back(subject, now)
 
-    def missed(self, subject: Subject, witness: str, now: float) -> None:
+    def handle_missing(self, subject: Subject, witness: str, now: float) -> None:
         """Another node misses somebody."""
         if subject.node == self._node:
             self._note_accusation(subject, now)
@@ -188,9 +188,9 @@ class Liveness:
             return
         self._verdicts.report(subject, witness, now)
         if subject.link != PROCESS:
-            self._watch.check(subject.node, now)
+            self._kernels.check(subject.node, now)
 
-    def gone(self, subject: Subject, now: float) -> None:
+    def handle_gone(self, subject: Subject, now: float) -> None:
         """Another node has reached a verdict."""
         if subject.node == self._node:
             self._note_accusation(subject, now)
@@ -207,7 +207,7 @@ class Liveness:
         return sorted(
             interface.name
             for index, interface in self._interfaces.items()
-            if self._watch.answering(index) == (1, 0)
+            if self._kernels.answering(index) == (1, 0)
         )
 
     def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
@@ -216,7 +216,7 @@ class Liveness:
         for ifindex in ifindexes:
             key = TargetKey(name, ifindex)
             judged = Subject(name, self._link_names.get(key, "")) in self._verdicts.gone()
-            found.add(Kernel.SILENT if judged else self._watch.kernel(name, ifindex, now))
+            found.add(Kernel.SILENT if judged else self._kernels.kernel(name, ifindex, now))
         for kind in (Kernel.SILENT, Kernel.UNKNOWN, Kernel.ANSWERS):
             if kind in found:
                 return kind
@@ -227,45 +227,45 @@ class Liveness:
         nobody has missed us there since somebody heard us."""
         if self._unheard(ifindex):
             return False
-        return self._watch.heard_since(ifindex, at) or not self._watch.expects(ifindex)
+        return self._kernels.heard_since(ifindex, at) or not self._kernels.expects(ifindex)
 
     def probe(self, now: float) -> None:
         """Ask everybody once, to hear somebody."""
-        self._watch.probe(now)
+        self._kernels.probe(now)
 
     def answers(self, name: str, now: float) -> bool:
         """Tell whether a node's kernel answers on any link that we share."""
         return any(
-            self._watch.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            self._kernels.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
             for key in self._link_names
             if key.who == name
         )
 
     def hears(self, ifindex: int, now: float) -> bool:
         """Tell whether this node hears others on the link, as far as there are any."""
-        return self._watch.hears(ifindex, now)
+        return self._kernels.hears(ifindex, now)
 
     def check(self, name: str, now: float) -> None:
         """Ask a node's kernel now."""
-        self._watch.check(name, now)
+        self._kernels.check(name, now)
 
     def check_missing(self, name: str, now: float) -> None:
         """Ask it now where it is missed, or judged gone."""
         gone = any(subject.node == name for subject in self._verdicts.gone())
-        if gone or any(key.who == name for key in self._watch.missing()):
-            self._watch.check(name, now)
+        if gone or any(key.who == name for key in self._kernels.missing()):
+            self._kernels.check(name, now)
 
-    def bars(self) -> Bars:
+    def bars(self) -> Barred:
         """Return who is barred, by own word and by verdict."""
-        if self._verdicts.changed() or self._roster.version != self._bars_of:
+        if self._verdicts.news() or self._roster.version != self._bars_of:
             self._bars, self._bars_of = self._work_out_bars(), self._roster.version
         return self._bars
 
-    def _work_out_bars(self) -> Bars:
+    def _work_out_bars(self) -> Barred:
         gone = self._verdicts.gone()
         said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
         silent = {subject.node for subject in gone if subject.link == PROCESS}
-        return Bars(
+        return Barred(
             nodes=frozenset(said | silent),
             links=frozenset(subject for subject in gone if subject.link != PROCESS),
             clarion=self._roster.clarions,
@@ -277,18 +277,18 @@ class Liveness:
 
     def missing(self) -> int:
         """Count the nodes' links that this node itself misses, for the metric."""
-        return len(self._watch.missing())
+        return len(self._kernels.missing())
 
-    def returned(self, now: float) -> list[LinkReturned]:
+    def link_returns(self, now: float) -> list[LinkReturned]:
         """Drain the links of ours that came back after a silence, in which no beat could come."""
-        returned = self._watch.returned()
+        returned = self._kernels.link_returns()
         if returned:
             self._beats = dict.fromkeys(self._beats, now)
         return returned
 
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
-        return self._watch.requests()
+        return self._kernels.requests()
 
     def knocks(self) -> list[Ask]:
         """Drain the questions to send to nodes that are held dead, for their own addresses."""
@@ -298,7 +298,7 @@ class Liveness:
 
     def letters(self) -> list[Send]:
         """Drain the letters to send."""
-        for name in self._watch.doubted():
+        for name in self._kernels.doubts():
             if name in self._roster.clarions:
                 self._letters.append(Send(Kind.HEAR, self._node, to=(name,)))
         waiting, self._letters = self._letters, []
@@ -306,7 +306,7 @@ class Liveness:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        due = min(self._watch.deadline(), self._beat_due + BEAT_SLACK, self._due)
+        due = min(self._kernels.deadline(), self._beat_due + BEAT_SLACK, self._due)
         if self._mourned or self._returned:
             due = min(due, self._knock_at)
         return min(due, *(item.at for item in self._repeated)) if self._repeated else due
@@ -316,7 +316,7 @@ class Liveness:
         late = now - self._late_after
         if late > LATE:
             self._beats = {name: at + late for name, at in self._beats.items()}
-        self._watch.handle_timeout(now)
+        self._kernels.handle_timeout(now)
         if now >= self._beat_due:
             self._send_beat(now)
         self._report(now)
@@ -327,14 +327,14 @@ class Liveness:
 
     # ---- inside
 
-    def _alive(self, key: TargetKey, at: float, now: float) -> None:
+    def _note_life(self, key: TargetKey, at: float, now: float) -> None:
         """The node answers, or speaks, on that link of ours: so that link of its works."""
         name = self._link_names.get(key)
         if name is None or self._verdicts.idle:
             return
         subject = Subject(key.who, name)
-        self._verdicts.withdraw(subject, self._node)
-        if self._verdicts.alive(subject, at):
+        self._verdicts.retract(subject, self._node)
+        if self._verdicts.acquit(subject, at):
             self._tell_back(subject, now)
             if key.who in self._beats:
                 # No beat could come either.
@@ -358,7 +358,7 @@ class Liveness:
         """Tell whether others have missed us on the link since anybody answered us there."""
         interface = self._interfaces.get(ifindex)
         accused = self._accused.get(interface.name) if interface is not None else None
-        return accused is not None and accused > self._watch.reached(ifindex)
+        return accused is not None and accused > self._kernels.reached_at(ifindex)
 
     def _protest(self, subject: Subject, now: float) -> None:
         """We are being missed. Our process says itself that it runs, to everybody; of a link of
@@ -366,7 +366,7 @@ class Liveness:
         if subject.link == PROCESS:
             self._letters.append(Send(Kind.BEAT, self._node))
         else:
-            self._watch.check_all(now)
+            self._kernels.check_all(now)
 
     def _knock(self, now: float) -> None:
         """Ask the next of the dead for its address, but those whose kernels answer."""
@@ -411,7 +411,7 @@ class Liveness:
     def _observed(self, now: float) -> frozenset[Subject]:
         mine = {
             Subject(key.who, self._link_names[key])
-            for key in self._watch.missing()
+            for key in self._kernels.missing()
             if key.who in self._roster.clarions
         }
         mine |= {
@@ -428,7 +428,7 @@ class Liveness:
 
     def _able(self) -> frozenset[str]:
         """Name the others that could report: neither missed by us nor judged."""
-        lost = {key.who for key in self._watch.missing()}
+        lost = {key.who for key in self._kernels.missing()}
         lost |= {subject.node for subject in self._verdicts.gone()}
         return self._roster.clarions - lost - {self._node}
 
@@ -437,13 +437,13 @@ class Liveness:
         link."""
         if subject.node == self._node:
             return any(
-                interface.name == subject.link and self._watch.reaches(ifindex, now)
+                interface.name == subject.link and self._kernels.reaches(ifindex, now)
                 for ifindex, interface in self._interfaces.items()
             )
         if subject.link == PROCESS:
             return now - self._beats.get(subject.node, -_NEVER) <= BEAT_PATIENCE
         return any(
-            self._watch.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            self._kernels.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
             for key, name in self._link_names.items()
             if (key.who, name) == subject
         )
@@ -454,7 +454,7 @@ class Liveness:
 
     def _check_others(self, subject: Subject, now: float) -> None:
         if subject.link != PROCESS:
-            self._watch.check_all(now)
+            self._kernels.check_all(now)
 
     def _repeat(self, now: float) -> None:
         if not self._repeated:

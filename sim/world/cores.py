@@ -75,7 +75,7 @@ class Cores:
         if self.contact.holding:
             self.tick(now)
 
-    def echoed(self, ip: IPv4Address, token: bytes, now: float) -> None:
+    def handle_echo(self, ip: IPv4Address, token: bytes, now: float) -> None:
         """Take an echo reply that the kernel passed on."""
         self.ownership.handle_echo(LINK, ip, token, now)
 

@@ -166,7 +166,7 @@ class Process:
         if self.frozen:
             self.inbox.echoes.append(echo)
             return
-        self.cores.echoed(echo.source, echo.payload, self._tick(now))
+        self.cores.handle_echo(echo.source, echo.payload, self._tick(now))
         # Else the next deadline is later at most: it is asked for when the timer fires.
         if self.cores.stirred:
             self._drain(now)
@@ -202,7 +202,7 @@ class Process:
         """Leave gossip, all IPs being handed over; the process ends after that."""
         if not self.frozen:
             self.swim.leave(self._tick(now))
-            self.cores.ownership.members_changed()
+            self.cores.ownership.review_members()
             self._drain(now)
 
     def handing_over(self, *, foreign: bool) -> bool:
@@ -249,7 +249,7 @@ class Process:
         if inbox.frames and not self.cores.contact.held:
             self._answer(inbox.frames, now)
         for echo in inbox.echoes:
-            self.cores.echoed(echo.source, echo.payload, clock)
+            self.cores.handle_echo(echo.source, echo.payload, clock)
         deadline = self.swim.deadline()
         if deadline is not None and deadline <= clock:
             self.swim.handle_timeout(clock)

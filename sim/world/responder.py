@@ -94,7 +94,7 @@ class Responder:
         """See `answering.Overhearer`."""
         return self._ownership.is_node(mac)
 
-    def announced(
+    def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None:
         """See `answering.Overhearer`."""
@@ -102,6 +102,6 @@ class Responder:
             self._ownership.handle_announcement(ip, ifindex, mac, now, alone)
             self._ownership.stir()
 
-    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+    def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         """See `answering.Overhearer`."""
         self._ownership.handle_client(ip, ifindex, client, now)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
-from ownership.election.quorum import Mode
+from ownership.election.quorum import QuorumMode
 from plan.service import ServicePlan
 
 LINK = 1
@@ -33,5 +33,5 @@ class Site:
     gateway: IPv4Address
     plans: Mapping[str, ServicePlan]
     failover_after: float | None = None
-    quorum: Mode = Mode.OFF
+    quorum: QuorumMode = QuorumMode.OFF
     bites: float = 0.0

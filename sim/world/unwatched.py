@@ -13,10 +13,10 @@ from ownership.handover.states import HoldState
 from ownership.io import Ask, EchoRequest, HandingEvent, Send
 from ownership.letters.courier import Letter
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.roster import Peer
 
-_NOBODY = Bars()
+_NOBODY = Barred()
 
 
 class Unwatched:
@@ -37,7 +37,7 @@ class Unwatched:
     def set_peers(self, peers: Iterable[Peer], now: float) -> None:
         """Nobody is watched."""
 
-    def won(
+    def win(
         self,
         service: str,
         ip: IPAddress,
@@ -48,13 +48,13 @@ class Unwatched:
         """Announce it."""
         self._announcer.announce(ip, service, interfaces, now)
 
-    def lost(
+    def lose(
         self, service: str, ip: IPAddress, winner: str | None, now: float, *, surely: bool = True
     ) -> None:
         """Stop at once."""
         self._announcer.withdraw(ip, service)
 
-    def moved(
+    def note_move(
         self, service: str, ip: IPAddress, before: str | None, winner: str | None, now: float
     ) -> None:
         """Nothing is handed over."""
@@ -63,20 +63,20 @@ class Unwatched:
         """Stop at once."""
         self._announcer.withdraw(ip, service)
 
-    def unconfirmed(self, ifindex: int | None, now: float) -> None:
+    def verify(self, ifindex: int | None, now: float) -> None:
         """The wire is not asked."""
 
     def leave(self, now: float) -> None:
         """Gossip says it."""
 
-    def echoed(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Nobody asked for it."""
         return False
 
-    def frames(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         """Who is heard matters to nobody."""
 
-    def announced(
+    def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None:
         """Nobody waits for it."""
@@ -85,10 +85,10 @@ class Unwatched:
         """No MAC is known."""
         return False
 
-    def letter(self, letter: Letter, now: float) -> None:
+    def handle_letter(self, letter: Letter, now: float) -> None:
         """None is read."""
 
-    def bars(self) -> Bars:
+    def bars(self) -> Barred:
         """Nobody is barred."""
         return _NOBODY
 

@@ -24,7 +24,7 @@ from gossip.wire.crypto import Keyring, metallb_key
 from gossip.wire.messages import NodeState, PushPull, State
 from gossip.wire.packet import MAX_STREAM
 from gossip.wire.streambody import decode_stream, encode_stream
-from ownership.election.quorum import Mode
+from ownership.election.quorum import QuorumMode
 from sim.chance import make_rng
 from sim.world.clock import Action, EventHeap
 from sim.world.enemy import forged
@@ -75,7 +75,7 @@ class Setup:
     """So many nodes, the first ones, are those through which all join."""
     secret: bytes | None = None
     """None: gossip in plaintext, for speed, where keys do not matter."""
-    quorum: Mode = Mode.OFF
+    quorum: QuorumMode = QuorumMode.OFF
     bites: float = 0.0
     """How likely a speaker has had enough after each piece of work; what arrives meanwhile is read
     between two bites."""
@@ -365,10 +365,10 @@ class World:
         swim.set_seeds(self._seeds(), self.now)
         if machine.process is not None:
             contact = machine.process.cores.contact
-            contact.seeking(self.now)
+            contact.note_seeking(self.now)
             if rows:
                 # The table is what an exchange would have brought.
-                contact.exchanged(self.now, True, self.now)
+                contact.handle_exchange(self.now, True, self.now)
             machine.process.start(self.now)
 
 

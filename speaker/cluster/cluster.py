@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kube.api import events
-from kube.api.client import Client, ConfigError
-from kube.api.events import Event, Subject
+from kube.api.client import ApiClient, ConfigError
+from kube.api.events import Event, Involved
 from kube.api.state import KubernetesSource, OnChange, Scope
 from kube.files.directory import SourceError
 from kube.objects.core import Pod
@@ -30,7 +30,7 @@ class Cluster:
 
     def __init__(
         self,
-        client: Client,
+        client: ApiClient,
         scope: Scope,
         clock: Callable[[], float],
         on_change: OnChange,
@@ -94,25 +94,25 @@ class Cluster:
 
     # ---- what the daemon did
 
-    def settled(self) -> None:
+    def activate(self) -> None:
         """Elections are done; what is not announced now is not ours."""
         if not self._settled:
             self._settled = True
             self._thread.inbox.post(self._activate_there)
 
-    def changed(self, service: str, interfaces: tuple[str, ...] | None) -> None:
+    def note_change(self, service: str, interfaces: tuple[str, ...] | None) -> None:
         """The service is announced on these interfaces now: () on all, None on none."""
         self._thread.inbox.post(self._changed_there, service, interfaces)
 
-    def assigned(self, service: str) -> None:
+    def note_assignment(self, service: str) -> None:
         """This node announces the service from now on."""
         self._thread.inbox.post(self._event_there, service, events.node_assigned)
 
-    def failed(self, service: str, ip: str, interfaces: list[str]) -> None:
+    def note_failure(self, service: str, ip: str, interfaces: list[str]) -> None:
         """This node owns the service and has none of the interfaces for it."""
         self._thread.inbox.post(self._event_there, service, events.announce_failed, ip, interfaces)
 
-    def foreign_answer(self, service: str, ip: str, node: str) -> None:
+    def note_foreign_answer(self, service: str, ip: str, node: str) -> None:
         """Another node's kernel answers for an IP of the service, though its speaker does not."""
         self._thread.inbox.post(self._event_there, service, events.foreign_answer, ip, node)
 
@@ -143,7 +143,7 @@ class Cluster:
     def _event_there(self, service: str, make: Callable[..., Event], *about: Any) -> None:
         found = self._snapshot.services.get(service)
         if found is not None:
-            subject = Subject("v1", "Service", found.namespace, found.name, found.uid)
+            subject = Involved("v1", "Service", found.namespace, found.name, found.uid)
             self._publisher.event(make(subject, self._scope.node, *about))
 
     def _take_there(
@@ -170,10 +170,10 @@ class Cluster:
         self.on_seeds(seeds)
 
 
-def _subject(problem: Problem) -> Subject | None:
+def _subject(problem: Problem) -> Involved | None:
     """Name the configuration object that a problem is about: `Kind namespace/name`."""
     kind, _, where = problem.object.partition(" ")
     namespace, slash, name = where.partition("/")
     if kind not in ("IPAddressPool", "L2Advertisement") or not slash:
         return None
-    return Subject("metallb.io/v1beta1", kind, namespace, name)
+    return Involved("metallb.io/v1beta1", kind, namespace, name)

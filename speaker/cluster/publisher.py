@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from kube.api.client import ApiError, Client
-from kube.api.events import Event, Recorder
+from kube.api.client import ApiClient, ApiError
+from kube.api.events import Event, EventRecorder
 from kube.api.state import METALLB, KubernetesSource, Scope
 from kube.api.turns import Turns
 from kube.api.writes import KeyedQueue, unless
@@ -36,7 +36,7 @@ class Publisher:
 
     def __init__(
         self,
-        client: Client,
+        client: ApiClient,
         source: KubernetesSource,
         scope: Scope,
         wanted: Wanted,
@@ -58,7 +58,7 @@ class Publisher:
         """What is to be deleted later, if nobody else does it."""
         self._doomed: set[str] = set()
         """Objects whose deletion is on its way."""
-        self._recorder = Recorder(scope.node)
+        self._recorder = EventRecorder(scope.node)
         self._events: deque[Event] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._verdict: tuple[str, str] | None = None

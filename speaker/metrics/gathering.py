@@ -24,7 +24,7 @@ def gather(
     return Figures(
         node=core.node,
         layer2=layer2.stats,
-        announced=core.announced(),
+        announced=core.services(),
         serves=core.serves,
         owners=core.owners,
         plans=core.plans(),

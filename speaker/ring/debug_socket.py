@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from speaker.ring.member_table import LONGEST_ANSWER, Row, TableError, decode, encode, lines
+from speaker.ring.member_table import LONGEST_ANSWER, MemberRow, TableError, decode, encode, lines
 
 _CREDENTIALS = struct.Struct("3i")
 TIMEOUT = 5.0
@@ -51,7 +51,7 @@ def address(node: str) -> str:
 class DebugServer:
     """Answers each connection with the table as JSON, and closes it."""
 
-    def __init__(self, node: str, rows: Callable[[], list[Row]], log: Any) -> None:
+    def __init__(self, node: str, rows: Callable[[], list[MemberRow]], log: Any) -> None:
         self._node = node
         self._rows = rows
         self._log = log
@@ -98,7 +98,7 @@ def _trusted(uid: int) -> bool:
     return uid in (0, os.geteuid())
 
 
-def ask(node: str) -> list[Row]:
+def ask(node: str) -> list[MemberRow]:
     """Return the table of the running speaker.
 
     Raises OSError where none answers in time, UntrustedError where another user's process does,

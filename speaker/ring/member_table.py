@@ -21,7 +21,7 @@ class TableError(ValueError):
     """What was answered is no member table."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class MemberRow(msgspec.Struct, frozen=True):
     """One member. Its health is known of ourselves only."""
 
     name: str
@@ -31,10 +31,10 @@ class Row(msgspec.Struct, frozen=True):
     health: int | None = None
 
 
-def table(members: tuple[MemberView, ...], health: int) -> list[Row]:
+def table(members: tuple[MemberView, ...], health: int) -> list[MemberRow]:
     """Return one row for each member, ourselves first."""
     return [
-        Row(
+        MemberRow(
             member.name,
             f"[{ip}]:{port}" if ":" in (ip := member.address.ip) else f"{ip}:{port}",
             member.state.name.lower(),
@@ -46,20 +46,20 @@ def table(members: tuple[MemberView, ...], health: int) -> list[Row]:
     ]
 
 
-def encode(rows: list[Row]) -> bytes:
+def encode(rows: list[MemberRow]) -> bytes:
     """Write the table as JSON."""
     return msgspec.json.encode(rows)
 
 
-def decode(answer: bytes | bytearray) -> list[Row]:
+def decode(answer: bytes | bytearray) -> list[MemberRow]:
     """Read the table; raise TableError."""
     try:
-        return msgspec.json.decode(answer, type=list[Row])
+        return msgspec.json.decode(answer, type=list[MemberRow])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise TableError(str(error)) from None
 
 
-def lines(rows: list[Row]) -> list[str]:
+def lines(rows: list[MemberRow]) -> list[str]:
     """Set the table in columns: ASCII that can be seen, without anything that moves a terminal."""
     cells = [[name.upper() for name in _COLUMNS]]
     cells += [[visible(getattr(row, name)) for name in _COLUMNS] for row in rows]

@@ -26,7 +26,7 @@ from ownership.letters.mark import Flags, Mark
 from ownership.liveness.roster import Peer
 from process.logs import Sparing
 from speaker.ring.debug_socket import DebugServer
-from speaker.ring.member_table import Row, table
+from speaker.ring.member_table import MemberRow, table
 from speaker.ring.rekeying import SecretRefusal
 from speaker.ring.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, Settings, split_seed
@@ -249,7 +249,7 @@ class Peers:
     def _keep(self, part: Part, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(self._upkeep.keep(part, make))
 
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> list[MemberRow]:
         return [] if self.agent is None else table(self.agent.swim.members(), self.health())
 
     def _rotate(self, key: bytes) -> None:
@@ -314,7 +314,7 @@ class Peers:
 
     def _on_end(self, where: str, error: BaseException | None) -> None:
         self._log.warning("gossip", where=where, state="ended")
-        self._upkeep.fatal(Part.GOSSIP, error)
+        self._upkeep.fail(Part.GOSSIP, error)
 
     async def _keep_seeds(self) -> None:
         seeds = [split_seed(text, self._settings.bind_port) for text in self._settings.join]

@@ -45,7 +45,7 @@ class Rekeying:
         self._judged = found
         return self._judge(found)
 
-    def failed(self) -> None:
+    def note_failure(self) -> None:
         """Note a look that found no secret: the two that agree have to follow each other."""
         self._seen = None
 

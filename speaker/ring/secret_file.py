@@ -41,7 +41,7 @@ class SecretFile:
         try:
             found = await asyncio.to_thread(read_secret, self._path, "")
         except SettingsError as error:
-            self._rekeying.failed()
+            self._rekeying.note_failure()
             if str(error) != self._complained:
                 self._complained = str(error)
                 self._refuse(SecretRefusal.UNREADABLE, self._complained)

@@ -31,7 +31,7 @@ FRAMES_AT_ONCE = 4
 class Listener(Overhearer, Protocol):
     """Who wants to know what comes in, besides questions."""
 
-    def frames(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         """Frames of somebody else wait on the link; called before any of them is answered."""
 
 
@@ -158,7 +158,7 @@ class Layer2:
         try:
             self._on_frames(self._now)
             if self._listener is not None:
-                self._listener.frames(ifindex, self._now)
+                self._listener.handle_frames(ifindex, self._now)
         except Exception as error:
             survive(Part.FRAMES, error)
         used, ear = side.socket, self._answering.ear(ifindex, side.family.version)

@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from apiserver import ApiServer
-from kube.api.client import Client
-from kube.api.events import Subject, node_assigned
+from kube.api.client import ApiClient
+from kube.api.events import Involved, node_assigned
 from kube.api.state import METALLB, KubernetesSource, Scope
 from kube.snapshot import Snapshot
 from speaker.cluster.publisher import Publisher
@@ -26,7 +26,7 @@ LATENCY = 2.0
 SETTLED = 5.0
 
 
-class LateClient(Client):
+class LateClient(ApiClient):
     """A client whose requests take up to `LATENCY` seconds, before or after they count."""
 
     def __init__(self, kubeconfig: str, rng: random.Random) -> None:
@@ -221,7 +221,7 @@ def test_an_event_again_counts_up(namespace: ApiServer) -> None:
     async def scenario() -> None:
         async with speakers(namespace) as nodes:
             publisher = nodes["a"].publisher
-            subject = Subject("v1", "Service", "shop", "s1", "uid-1")
+            subject = Involved("v1", "Service", "shop", "s1", "uid-1")
             for _ in range(3):
                 publisher.event(node_assigned(subject, "a"))
 

@@ -14,7 +14,7 @@ import structlog
 from apiserver import ApiServer
 from kube.api import reflector as reflector_module
 from kube.api import watch as watch_module
-from kube.api.client import ApiError, Client
+from kube.api.client import ApiClient, ApiError
 from kube.api.reflector import Key, Reflector, Resource
 from kube.api.watch import Watcher
 from kube.objects.core import Namespace
@@ -44,7 +44,7 @@ class Mirror:
 async def watching(
     server: ApiServer, resource: Resource = SPACES, kubeconfig: Path | None = None
 ) -> AsyncIterator[tuple[Reflector, Mirror]]:
-    client = Client(str(kubeconfig or server.kubeconfig("admin")))
+    client = ApiClient(str(kubeconfig or server.kubeconfig("admin")))
     await client.open()
     mirror = Mirror()
     reflector = Reflector(resource, random.Random(3))
@@ -177,7 +177,7 @@ def test_a_rotated_token_is_read_again(spaces: ApiServer, tmp_path: Path) -> Non
     config = spaces.kubeconfig("rotated", token_file=file)
 
     async def scenario() -> None:
-        client = Client(str(config))
+        client = ApiClient(str(config))
         await client.open()
         try:
             await client.get("/api/v1/namespaces")

@@ -390,7 +390,7 @@ def http_requests() -> list[bytes]:
 def debug_answers() -> list[bytes]:
     """A table, and what is none."""
     rows = [
-        member_table.Row("node-1", "10.0.0.1:7946", "alive", 1, 0),
-        member_table.Row("\x1b[2J\u202e", "[fd00::1]:7946", "dead", 2**32, None),
+        member_table.MemberRow("node-1", "10.0.0.1:7946", "alive", 1, 0),
+        member_table.MemberRow("\x1b[2J\u202e", "[fd00::1]:7946", "dead", 2**32, None),
     ]
     return [member_table.encode(rows), b"[{}]", b"[1]", b"5"]

@@ -159,7 +159,7 @@ def test_a_recording_neither_opens_the_start_of_a_lone_node_nor_keeps_it_shut(
     start(network, "n1", LIFE + DAY)
     network.events["n1"].clear()
     began, contact = network.now, Contact(network.now)
-    contact.seeking(began)
+    contact.note_seeking(began)
     while contact.held and network.now < began + 60:
         replay(network, "n1", order, source)
         for _ in range(5):
@@ -177,11 +177,11 @@ def tell(contact: Contact, network: Any, name: str) -> None:
     for event in events:
         match event:
             case Exchanged(_, began, known):
-                contact.exchanged(began, known, network.now)
+                contact.handle_exchange(began, known, network.now)
             case ExchangeFailed(_, _, silent, _) if not silent:
-                contact.spoke(network.now)
+                contact.handle_sign_of_life(network.now)
             case NameConflict() if event.ours_is_younger:
-                contact.name_taken(network.now)
+                contact.handle_name_conflict(network.now)
     contact.tick(network.now)
 
 

@@ -35,8 +35,8 @@ def test_a_source_has_so_many_and_its_idlest_goes_for_the_next() -> None:
     ]
     assert slots.handle_piece(first, 1, None, 100.0)
     newest = slots.handle_accepted("a", True, 101.0)
-    assert slots.evicted() == [second]
-    assert slots.evicted() == []
+    assert slots.evictions() == [second]
+    assert slots.evictions() == []
     assert all(number in slots for number in (first, *others, newest))
     assert slots.cuts == {Cut.SOURCE_CROWDED: 1}
 
@@ -55,7 +55,7 @@ def test_of_strangers_the_idlest_goes_and_not_the_newcomer() -> None:
     first, second, *_ = crowd(slots, MAX_STREAMS - KEPT_STREAMS, known=False)
     assert slots.handle_piece(first, 1, None, 1_000.0)
     newcomer = slots.handle_accepted("joiner", False, 1_001.0)
-    assert slots.evicted() == [second]
+    assert slots.evictions() == [second]
     assert newcomer in slots
     assert slots.cuts == {Cut.CROWDED: 1}
 
@@ -74,7 +74,7 @@ def test_a_member_takes_the_place_of_a_stranger_and_then_of_the_idlest_member() 
     stranger = slots.handle_accepted("stranger", False, 9_000.0)
     slots.handle_accepted("one more", True, 9_001.0)
     slots.handle_accepted("and one", True, 9_002.0)
-    assert slots.evicted() == [stranger, members[0]]
+    assert slots.evictions() == [stranger, members[0]]
     assert len(slots) == MAX_STREAMS
 
 
@@ -82,7 +82,7 @@ def test_a_dial_of_ours_takes_nobodys_place() -> None:
     slots = Slots()
     others = crowd(slots, MAX_STREAMS, known=True)
     slots.handle_dialled("peer", 1_000.0)
-    assert slots.evicted() == []
+    assert slots.evictions() == []
     assert all(number in slots for number in others)
 
 
@@ -132,7 +132,7 @@ def test_the_member_that_holds_most_gives_way() -> None:
         assert slots.handle_piece(number, KNOWN_BYTES // STREAMS_A_SOURCE, None, 1.0)
     honest = slots.handle_accepted("honest", True, 2.0)
     assert slots.handle_piece(honest, 600 * KIB, 600 * KIB, 2.0)
-    assert set(slots.evicted()) < set(greedy)
+    assert set(slots.evictions()) < set(greedy)
     assert slots.held() <= KNOWN_BYTES
 
 
@@ -142,7 +142,7 @@ def test_one_that_holds_most_itself_is_cut() -> None:
     assert slots.handle_piece(small, KIB, None, 0.0)
     large = slots.handle_accepted("large", True, 0.0)
     assert not slots.handle_piece(large, KNOWN_BYTES, None, 0.0)
-    assert slots.evicted() == [large]
+    assert slots.evictions() == [large]
     assert small in slots
 
 
@@ -152,7 +152,7 @@ def test_replies_that_we_asked_for_are_in_the_budget() -> None:
     assert slots.handle_piece(reply, KNOWN_BYTES, KNOWN_BYTES, 0.0)
     member = slots.handle_accepted("member", True, 0.0)
     assert slots.handle_piece(member, KIB, KIB, 0.0)
-    assert slots.evicted() == [reply]
+    assert slots.evictions() == [reply]
 
 
 def test_what_has_ended_is_forgotten_and_counted_once() -> None:
@@ -191,4 +191,4 @@ def test_whatever_comes_no_limit_is_passed(steps: list[tuple[str, int, int]]) ->
         else:
             slots.handle_end(numbers[which % len(numbers)])
         assert slots.held() <= KNOWN_BYTES + STRANGERS_BYTES
-        assert not any(number in slots for number in slots.evicted())
+        assert not any(number in slots for number in slots.evictions())

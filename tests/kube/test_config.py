@@ -3,7 +3,7 @@
 import pytest
 
 from kube.address import parse_ip
-from kube.config import Config
+from kube.config import PoolConfig
 from kube.files.manifest import read
 from kube.problem import Problem, Severity
 from kube.snapshot import build
@@ -24,7 +24,7 @@ def _ad(name: str, spec: str = "{}") -> str:
     )
 
 
-def _judge(*documents: str) -> tuple[Config | None, list[Problem]]:
+def _judge(*documents: str) -> tuple[PoolConfig | None, list[Problem]]:
     snapshot, problems = build(read("---\n".join(documents).encode(), "c.yaml"), "metallb-system")
     return snapshot.config, problems
 

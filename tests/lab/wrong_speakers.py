@@ -66,7 +66,7 @@ def every_second() -> None:
 
 def thief() -> None:
     def steal(wire: Layer2, left: int) -> None:
-        for ip in wire._answering.service_ips - wire._announcer.announced():
+        for ip in wire._answering.service_ips - wire._announcer.ips():
             tell(wire, ip)
         if left > 1:
             asyncio.get_running_loop().call_later(BETWEEN_THEFTS, steal, wire, left - 1)
@@ -84,7 +84,7 @@ def thief() -> None:
 
 def chatty() -> None:
     def chatter(wire: Layer2) -> None:
-        for ip in wire._announcer.announced():
+        for ip in wire._announcer.ips():
             tell(wire, ip)
         asyncio.get_running_loop().call_later(CHATTER, chatter, wire)
 

@@ -55,22 +55,22 @@ class Ear:
         self.layer2.listener = self
         self.overheard = asyncio.Event()
 
-    def frames(self, ifindex: int, now: float) -> None:
+    def handle_frames(self, ifindex: int, now: float) -> None:
         assert ifindex in self.links
 
     def is_node(self, mac: bytes) -> bool:
         return False
 
-    def announced(
+    def handle_announcement(
         self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool = False
     ) -> None:
         self.announced_to_us.append((ip, ifindex, mac))
         if self.gives_up:
-            self.announcer.release(ip, ifindex)
+            self.announcer.fall_silent(ip, ifindex)
         else:
             self.overheard.set()
 
-    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+    def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         raise AssertionError(f"{client} was not asked")
 
     def take(self, links: Mapping[int, Interface], own_macs: Container[bytes]) -> None:

@@ -14,7 +14,7 @@ from link.frame import encode as encode_frame
 from link.mac import format_mac, parse_mac
 from link.resolution import Question, Told
 from ndp.groups import ALL_NODES, SolicitedNodeGroups, multicast_mac, solicited_node
-from ndp.packet import Flags, MessageType, NeighborMessage, decode, encode
+from ndp.packet import AdvertFlags, MessageType, NeighborMessage, decode, encode
 from ndp.responder import read, respond
 from ndp.unsolicited import advertisement, solicitation
 
@@ -46,7 +46,7 @@ messages = st.one_of(
         addresses,
         unicast,
         st.none() | macs,
-        st.just(Flags.NONE),
+        st.just(AdvertFlags.NONE),
     ),
     st.builds(
         NeighborMessage,
@@ -55,7 +55,7 @@ messages = st.one_of(
         addresses,
         unicast,
         st.none() | macs,
-        st.integers(0, 7).map(lambda bits: Flags(bits << 29)),
+        st.integers(0, 7).map(lambda bits: AdvertFlags(bits << 29)),
     ),
 )
 
@@ -151,7 +151,7 @@ def test_questions_are_answered_to_the_asker(question: bytes, asker: bytes) -> N
         PEER_IP,
         VIP,
         OWN,
-        Flags.SOLICITED | Flags.OVERRIDE,
+        AdvertFlags.SOLICITED | AdvertFlags.OVERRIDE,
     )
 
 
@@ -160,7 +160,7 @@ def test_duplicate_address_detection_is_told_through_all_nodes() -> None:
     assert isinstance(reply, bytes)
     assert reply[:6] == parse_mac("33:33:00:00:00:01")
     message = decode(reply[14:])
-    assert (message.destination, message.flags) == (ALL_NODES, Flags.OVERRIDE)
+    assert (message.destination, message.flags) == (ALL_NODES, AdvertFlags.OVERRIDE)
     assert (message.target, message.link_address) == (VIP, OWN)
 
 
@@ -273,7 +273,9 @@ def test_the_unsolicited_advertisement_is_metallbs_but_for_the_flow_label() -> N
 def test_filled_in_advertisement_is_the_one_scapy_builds(
     mac: bytes, source: IPv6Address, ip: IPv6Address
 ) -> None:
-    message = NeighborMessage(MessageType.ADVERTISEMENT, source, ALL_NODES, ip, mac, Flags.OVERRIDE)
+    message = NeighborMessage(
+        MessageType.ADVERTISEMENT, source, ALL_NODES, ip, mac, AdvertFlags.OVERRIDE
+    )
     header = bytes(Ether(dst="33:33:00:00:00:01", src=format_mac(mac), type=0x86DD))
     assert advertisement(mac, source, ip) == header + scapys(message)
 

@@ -20,7 +20,7 @@ from ownership.handover.states import Holds
 from ownership.handover.succession import Succession
 from ownership.io import Announce
 from ownership.liveness.kernels import Kernel
-from ownership.liveness.witness import Liveness
+from ownership.liveness.witness import Witness
 from ownership.ownership import Ownership
 
 FOLDER = Path(__file__).parent / "conversations"
@@ -65,15 +65,17 @@ def stops_at_once(patch: pytest.MonkeyPatch) -> None:
     """Let a loser stop answering in the moment in which it loses."""
     patch.setattr(
         Failover,
-        "lost",
+        "lose",
         lambda self, service, ip, *_rest, **_named: self.withdraw(service, ip),
     )
 
 
 def content_with_any_exchange(patch: pytest.MonkeyPatch) -> None:
-    exchanged = Contact.exchanged
+    exchanged = Contact.handle_exchange
     patch.setattr(
-        Contact, "exchanged", lambda self, began, known, now: exchanged(self, began, True, now)
+        Contact,
+        "handle_exchange",
+        lambda self, began, known, now: exchanged(self, began, True, now),
     )
 
 
@@ -88,19 +90,19 @@ def believes_it_owned_before(patch: pytest.MonkeyPatch) -> None:
 
 
 BROKEN: dict[str, Break] = {
-    "blink": without(Contact, "link_returned"),
-    "blink-unconfirmed": without(Succession, "unconfirmed"),
+    "blink": without(Contact, "handle_link_return"),
+    "blink-unconfirmed": without(Succession, "verify"),
     "contested-by-a-living-owner": without(Succession, "_links_to_ask", ()),
     "contester-falls-silent": without(Takeovers, "_let_go", False),
-    "cut-off-heir": without(Liveness, "heard_since", True),
-    "foreign-kernel": without(Takeovers, "denied", False),
+    "cut-off-heir": without(Witness, "heard_since", True),
+    "foreign-kernel": without(Takeovers, "handle_denial", False),
     "foreign-winner": with_value("ownership.handover.loser.FOREIGN_ASK", 0.2),
     "foreign-winner-mute": with_value("ownership.handover.loser.FOREIGN_GRACE", 3.0),
-    "gossip-cut": without(Takeovers, "claimed"),
+    "gossip-cut": without(Takeovers, "handle_mine"),
     "kill-and-back": without(Takeovers, "_kernel_of", Kernel.SILENT),
-    "link-returns": without(Contact, "carrier_returned"),
+    "link-returns": without(Contact, "handle_carrier_return"),
     "machine-dies-later": without(Takeovers, "_kernel_of", Kernel.ANSWERS),
-    "owner-heard-again": without(Succession, "dead_heard"),
+    "owner-heard-again": without(Succession, "handle_sign_of_life"),
     "partition-heals": stops_at_once,
     "plan-edit": without(Election, "elsewhere"),
     "plan-edit-after-a-loss": believes_it_owned_before,
@@ -109,12 +111,12 @@ BROKEN: dict[str, Break] = {
     "quiet-heir-stopped": without(Takeovers, "quiet_from", frozenset()),
     "shared-ip": without(Holds, "take_back", False),
     "stall": with_value("ownership.contact.LONGEST_GAP", 60.0),
-    "start-alone": without(Succession, "unconfirmed"),
-    "start-beside-a-stranger": without(Takeovers, "answered"),
+    "start-alone": without(Succession, "verify"),
+    "start-beside-a-stranger": without(Takeovers, "handle_answer"),
     "start-in-a-ring": content_with_any_exchange,
     "stop": without(Announcer, "hush"),
-    "stop-heir": without(Takeovers, "granted", []),
-    "winner-dies": without(Succession, "moved"),
+    "stop-heir": without(Takeovers, "handle_grant", []),
+    "winner-dies": without(Succession, "note_move"),
 }
 
 

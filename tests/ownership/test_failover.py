@@ -27,7 +27,7 @@ from ownership.letters import letters
 from ownership.letters.courier import MAX_PAYLOAD
 from ownership.letters.letters import Hello, Kind, PeerLink
 from ownership.letters.mark import Flags
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.own_flags import BLIP, INTERVAL
 from ownership.liveness.roster import Peer
 from ownership.liveness.verdicts import Subject
@@ -43,7 +43,7 @@ def test_a_node_without_carrier_says_so_and_bars_itself() -> None:
     assert not node.core.flags
     node.run(BLIP)
     assert node.core.flags is Flags.NO_LINK
-    assert node.core.bars() == Bars(frozenset("a"), frozenset(), frozenset("ab"))
+    assert node.core.bars() == Barred(frozenset("a"), frozenset(), frozenset("ab"))
 
 
 def test_a_link_that_no_service_needs_is_no_link() -> None:
@@ -118,7 +118,7 @@ def test_all_but_who_follows_one_that_parted_or_is_no_clarion_ask_the_wire_first
     node.run(1.0)
     if previous is not None:
         node.peers(*(peer for peer in (B, C) if peer.name != previous.name), previous)
-    node.core.won("ns/a", VIP, None, None if previous is None else previous.name, node.now)
+    node.core.win("ns/a", VIP, None, None if previous is None else previous.name, node.now)
     assert node.answers() is at_once
     assert [ask.ip for _, ask in node.core.asks()] == ([] if at_once else [VIP])
 
@@ -135,7 +135,7 @@ def test_an_owner_gone_by_the_fast_verdict_is_inherited_from_by_asking() -> None
     assert node.core.bars().links == frozenset()
     node.letter(Kind.GONE, "c", b"ens1", about="b")
     assert node.core.bars().links == {Subject("b", "ens1")}
-    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
     assert [ask.ip for _, ask in node.core.asks()] == [VIP]
     assert not node.answers()
     node.run(0.1)
@@ -149,7 +149,7 @@ def test_a_beat_and_no_announcement_proves_that_a_process_runs() -> None:
     node.meet()
     node.letter(Kind.GONE, "c", about="b")
     assert node.core.bars().named == {"b"}
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert node.core.bars().named == {"b"}
     node.letter(Kind.BEAT, "b")
     assert node.core.bars().named == frozenset()
@@ -166,7 +166,7 @@ def test_who_announces_though_it_is_judged_gone_is_asked_and_its_answer_counts()
     node.letter(Kind.GONE, "c", b"ens1", about="b")
     node.run(0.5)
     assert node.core.deadline() > node.now
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert node.core.deadline() <= node.now
     assert node.core.bars().named == {"b"}
     node.answering.update(LINK_B.ips)
@@ -180,14 +180,14 @@ def test_who_learns_of_its_cut_after_it_answers_for_nothing_it_lost(deaf: bool) 
     node = Node()
     node.meet()
     node.run(1.0)
-    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     node.run(0.1)
     assert node.answers()
     if deaf:
         node.answering.clear()
         node.run(0.4)
     node.letter(Kind.GONE, "b", b"eth0", about="a")
-    node.core.lost("ns/a", VIP, "b", node.now)
+    node.core.lose("ns/a", VIP, "b", node.now)
     assert node.answers() is not deaf
 
 
@@ -196,7 +196,7 @@ def test_a_new_life_voids_the_verdict_on_the_last() -> None:
     node.peers(B, C)
     node.letter(Kind.GONE, "c", b"ens1", about="b")
     node.peers(replace(B, start_id=9), C)
-    assert node.core.bars() == Bars(clarion=frozenset("abc"))
+    assert node.core.bars() == Barred(clarion=frozenset("abc"))
 
 
 # ---- when gossip believes everybody else dead
@@ -208,11 +208,11 @@ def test_in_a_cut_of_gossip_who_answers_keeps_its_ip() -> None:
     node.meet()
     node.run(1.0)
     node.peers(DEAD_B, DEAD_C)
-    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
     for _ in range(500):
         node.run(0.01)
         for ip in node.asked:
-            node.core.announced(ip, ETH0.index, LINK_C.mac, node.now)
+            node.core.handle_announcement(ip, ETH0.index, LINK_C.mac, node.now)
         node.asked.clear()
         assert not node.answers()
     assert node.core.stats().contested == 1
@@ -224,14 +224,14 @@ def test_a_machine_is_watched_though_gossip_believes_everybody_else_dead() -> No
     node.meet()
     node.run(1.0)
     node.peers(DEAD_B, DEAD_C)
-    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
     node.run(1.0)
     assert node.answers()
     assert node.announcer.transmits() == []
     node.answering.difference_update(LINK_B.ips)
     # A client's question proves our own link.
     for _ in range(10):
-        node.core.frames(ETH0.index, node.now)
+        node.core.handle_frames(ETH0.index, node.now)
         node.run(0.1)
     assert [sent.ip for sent in node.announcer.transmits()] == [VIP] * 3
 
@@ -249,7 +249,7 @@ def test_an_heir_stays_quiet_when_the_owner_dies_again_within_two_seconds(
     node.meet()
     node.run(1.0)
     node.letter(Kind.GONE, "c", about="b")
-    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
     node.run(1.0)
     assert node.answers()
     end = node.now + lived
@@ -280,7 +280,7 @@ def test_an_heir_stays_quiet_when_the_owner_dies_again_within_two_seconds(
         (Kind.MISSING, b"n" * 16, LetterRefusal.MALFORMED),
         (Kind.GONE, b"\xff", LetterRefusal.MALFORMED),
         (Kind.YOURS, b"\x05", LetterRefusal.MALFORMED),
-        (Kind.CLAIM, b"\x00", LetterRefusal.MALFORMED),
+        (Kind.MINE, b"\x00", LetterRefusal.MALFORMED),
         (Kind.DENY, b"\x00", LetterRefusal.MALFORMED),
         (Kind.ASK, b"\x04", LetterRefusal.MALFORMED),
         (Kind.QUIET, b"", LetterRefusal.MALFORMED),
@@ -293,7 +293,7 @@ def test_what_makes_no_sense_is_refused_and_counted(
     node.peers(B, C)
     node.letter(kind, "b", payload, about="c")
     assert node.core.stats().refused == {reason: 1}
-    assert node.core.bars() == Bars(clarion=frozenset("abc"))
+    assert node.core.bars() == Barred(clarion=frozenset("abc"))
 
 
 @settings(deadline=None, max_examples=60)
@@ -314,7 +314,7 @@ def test_what_makes_no_sense_is_refused_and_counted(
 def test_no_letter_ever_raises(story: list[tuple[int, str, str, bytes]]) -> None:
     node = Node()
     node.meet()
-    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     for kind, sender, about, payload in story:
         node.letter(kind, sender, payload, about)
         node.run(0.05)
@@ -386,7 +386,7 @@ def test_a_link_that_heard_nobody_for_long_is_held_until_contact() -> None:
     answering, node.answering = node.answering, set()
     node.run(1.0)
     assert node.contact.open(ETH0.index)
-    node.core.frames(ETH0.index, node.now)
+    node.core.handle_frames(ETH0.index, node.now)
     assert not node.contact.open(ETH0.index)
     node.answering = answering
     node.run(1.5)
@@ -410,13 +410,13 @@ def test_a_link_that_was_quiet_for_a_moment_is_not_held() -> None:
 def test_what_is_being_handed_over_is_counted_and_asked_for() -> None:
     node = Node()
     node.meet()
-    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     node.run(1.0)
-    node.core.lost("ns/a", VIP, "b", node.now)
+    node.core.lose("ns/a", VIP, "b", node.now)
     assert node.core.handing_over(foreign=False) == 1
     assert [letter.to for letter in of_kind(node.run(0.05), Kind.YOURS)] == [("b",)]
     [claim] = letters.encode_ips([VIP])
-    node.letter(Kind.CLAIM, "b", claim)
+    node.letter(Kind.MINE, "b", claim)
     assert node.core.handing_over(foreign=True) == 0
     assert not node.answers()
 
@@ -424,9 +424,9 @@ def test_what_is_being_handed_over_is_counted_and_asked_for() -> None:
 def test_a_winner_is_heard_on_the_wire() -> None:
     node = Node()
     node.meet()
-    node.core.won("ns/a", VIP, None, None, node.now)
-    node.core.lost("ns/a", VIP, "b", node.now)
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
+    node.core.lose("ns/a", VIP, "b", node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert not node.answers()
 
 

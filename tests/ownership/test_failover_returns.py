@@ -64,7 +64,7 @@ def test_one_held_dead_that_is_heard_is_called(how: str, forgotten: bool) -> Non
             node.answering.update(LINK_B.ips)
             node.run(0.2)
         case "announcement":
-            node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+            node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
         case _:
             node.letter(Kind.BEAT, "b")
     assert node.core.calling
@@ -79,7 +79,7 @@ def test_nobody_else_is_called(peer: Peer) -> None:
     node = settled()
     node.peers(peer, C)
     node.run(1.0)
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     node.letter(Kind.BEAT, "b")
     assert node.core.calls() == []
 
@@ -105,7 +105,7 @@ def test_who_is_called_is_asked_for_its_address_so_that_our_kernel_learns_its_ma
     node.peers(DEAD_B, C)
     node.run(5.0)
     node.core.asks()
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert [(ask.ip, ask.mac) for _, ask in node.core.asks()] == [(LINK_B.ips[0], LINK_B.mac)]
 
 
@@ -113,11 +113,11 @@ def test_who_lived_meanwhile_is_called_at_once_when_it_is_held_dead_again() -> N
     node = held_dead()
     node.run(20.0)
     node.core.calls()
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert node.core.calls() == []
     node.peers(B, C)
     node.peers(DEAD_B, C)
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert node.core.calls() == [B.address]
 
 
@@ -158,11 +158,11 @@ def test_in_a_cut_of_gossip_that_outlasts_its_memory_who_answers_keeps_its_ip() 
     """Nothing is known of b and c by gossip; their machines answer all the same."""
     node = held_dead(DEAD_B, DEAD_C, forgotten=True)
     assert node.core.kernel("b", [ETH0.index], node.now) is Kernel.ANSWERS
-    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
     for _ in range(300):
         node.run(0.01)
         for ip in node.asked:
-            node.core.announced(ip, ETH0.index, LINK_B.mac, node.now)
+            node.core.handle_announcement(ip, ETH0.index, LINK_B.mac, node.now)
         node.asked.clear()
     assert not node.answers()
     assert node.core.stats().contested == 1
@@ -185,13 +185,13 @@ def test_the_forgotten_are_remembered_as_long_as_their_machines_answer(answers: 
     node.core.calls()
     node.now += TIDY
     # An announcement by its MAC tells whose it is, or that nobody knows.
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert bool(node.core.calls()) is answers
 
 
 def test_one_from_whom_we_have_an_ip_quietly_is_not_forgotten() -> None:
     node = held_dead(DEAD_B, DEAD_C, forgotten=True)
-    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
     node.run(1.0)
     assert node.answers()
     assert node.announcer.transmits() == []
@@ -214,7 +214,7 @@ def test_an_ip_handed_over_by_a_quiet_heir_is_taken_quietly_though_its_owner_was
     node.answering.update((*LINK_C.ips, *LINK_B.ips))
     node.run(1.0)
     node.letter(Kind.QUIET, "c", quiet_letter("b", LINK_B))
-    node.core.won("ns/a", VIP, None, "c", node.now)
+    node.core.win("ns/a", VIP, None, "c", node.now)
     node.run(5.0)
     assert node.answers()
     assert node.announcer.transmits() == []
@@ -228,7 +228,7 @@ def test_an_ip_handed_over_by_a_quiet_heir_is_taken_quietly_though_its_owner_was
 def test_a_quiet_letter_about_one_that_lives_or_left_is_a_plain_one(owner: Peer) -> None:
     node = settled()
     node.peers(owner, C)
-    node.core.won("ns/a", VIP, None, "c", node.now)
+    node.core.win("ns/a", VIP, None, "c", node.now)
     node.letter(Kind.QUIET, "c", quiet_letter("b", LINK_B))
     assert node.answers()
     assert node.announcer.transmits()
@@ -240,7 +240,7 @@ def test_a_quiet_letter_changes_nothing_that_we_know_better() -> None:
     forged = replace(LINK_B, mac=b"\x02\0\0\0\0\x66")
     node.letter(Kind.QUIET, "c", quiet_letter("b", forged))
     node.peers(DEAD_B, C)
-    node.core.announced(VIP, ETH0.index, forged.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, forged.mac, node.now)
     assert node.core.calls() == []
 
 
@@ -263,7 +263,7 @@ def test_only_a_letter_that_answers_us_is_a_sign_of_life_of_the_link(kind: Kind)
     assert node.core.stats().missing == 1
     payload = letters.encode_hello(Hello((LINK_B,))) if kind is Kind.HELLO else b""
     node.letter(kind, "b", payload, about="c")
-    answer = kind in (Kind.HEARD, Kind.CLAIM, Kind.DENY)
+    answer = kind in (Kind.HEARD, Kind.MINE, Kind.DENY)
     assert node.core.stats().missing == (0 if answer else 1)
 
 
@@ -324,7 +324,7 @@ def test_who_hears_nobody_since_it_won_takes_nothing_over_and_asks_everybody() -
     node.answering.clear()
     node.peers(DEAD_B, C)
     node.core.requests()
-    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
     node.core.handle_timeout(node.now)
     assert {request.ip for request in node.core.requests()} == {*LINK_B.ips, *LINK_C.ips}
     node.run(10.0)
@@ -339,7 +339,7 @@ def test_who_hears_nobody_since_it_won_takes_nothing_over_and_asks_everybody() -
 
 def test_who_hears_nobody_announces_nothing() -> None:
     node = settled()
-    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     node.run(0.1)
     assert node.announcer.transmits()
     node.answering.clear()
@@ -373,7 +373,7 @@ def test_many_ips_won_at_one_time_ask_everybody_once() -> None:
     node.core.handle_timeout(node.now)
     node.core.requests()
     for number in range(2 * ASKS_AT_ONCE):
-        node.core.won("ns/a", IPv4Address(0xC6336500 + number), None, "b", node.now)
+        node.core.win("ns/a", IPv4Address(0xC6336500 + number), None, "b", node.now)
         node.core.handle_timeout(node.now)
     assert len(node.core.requests()) == len({LINK_B, LINK_C})
 
@@ -385,10 +385,10 @@ def test_a_client_that_asked_lately_and_answers_echo_requests_bears_witness() ->
     node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
     node.answering.update((*LINK_B.ips, client))
     node.run(1.0)
-    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     node.run(1.0)
     assert node.core.unwitnessed() == ["eth0"]
-    node.clients.heard(VIP, ETH0, client, b"\x02\0\0\0\0\x77", node.now)
+    node.clients.note(VIP, ETH0, client, b"\x02\0\0\0\0\x77", node.now)
     node.run(TIDY + 1.0)
     assert node.core.unwitnessed() == []
     node.answering.difference_update(LINK_B.ips)
@@ -424,8 +424,8 @@ def test_a_kernel_that_answers_for_an_ip_of_ours_without_its_speaker_is_named() 
     node = held_dead()
     node.answering.difference_update(LINK_B.ips)
     node.run(1.0)
-    node.core.won("ns/a", VIP, None, "b", node.now)
-    node.core.announced(VIP, ETH0.index, LINK_C.mac, node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_C.mac, node.now)
     [ask] = [letter for letter in of_kind(node.core.letters(), Kind.ASK) if letter.to == ("c",)]
     node.letter(Kind.DENY, "c", ask.payload)
     [foreign] = node.happened(ForeignAnswer)
@@ -438,12 +438,12 @@ def test_a_kernel_that_answers_for_an_ip_of_ours_without_its_speaker_is_named() 
 def test_who_is_asked_by_letter_says_whether_it_answers_for_an_ip(ours: bool) -> None:
     node = settled()
     if ours:
-        node.core.won("ns/a", VIP, None, None, node.now)
+        node.core.win("ns/a", VIP, None, None, node.now)
         node.run(0.1)
     [payload] = letters.encode_ips([VIP])
     node.core.letters()
     node.letter(Kind.ASK, "c", payload)
-    kind = Kind.CLAIM if ours else Kind.DENY
+    kind = Kind.MINE if ours else Kind.DENY
     assert node.core.letters() == [Send(kind, "a", payload, ("c",))]
 
 
@@ -451,9 +451,9 @@ def test_who_is_asked_by_letter_says_whether_it_answers_for_an_ip(ours: bool) ->
 def test_what_our_own_plan_takes_from_us_is_answered_for_some_seconds_at_most(surely: bool) -> None:
     """The winner may not have read the plan yet."""
     node = settled()
-    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     node.run(0.1)
-    node.core.lost("ns/a", VIP, "b", node.now, surely=surely)
+    node.core.lose("ns/a", VIP, "b", node.now, surely=surely)
     node.run(PLAN_GRACE - 0.1)
     assert node.answers()
     node.run(0.2)
@@ -463,13 +463,13 @@ def test_what_our_own_plan_takes_from_us_is_answered_for_some_seconds_at_most(su
 def test_a_foreign_winner_is_asked_on_the_wire() -> None:
     node = settled()
     node.peers(B, C, FOREIGN)
-    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     node.run(0.5)
     node.asked.clear()
-    node.core.lost("ns/a", VIP, "m", node.now)
+    node.core.lose("ns/a", VIP, "m", node.now)
     node.run(0.1)
     assert set(node.asked) == {VIP}
-    node.core.announced(VIP, ETH0.index, b"\x02\0\0\0\0\x77", node.now)
+    node.core.handle_announcement(VIP, ETH0.index, b"\x02\0\0\0\0\x77", node.now)
     assert not node.answers()
 
 
@@ -480,11 +480,11 @@ def unconfirmed(ifindex: int | None = None) -> Node:
     """It answers for the IP on behalf of two services, and a hold has just ended by silence."""
     node = settled()
     for service in ("ns/a", "ns/b"):
-        node.core.won(service, VIP, None, None, node.now)
+        node.core.win(service, VIP, None, None, node.now)
     node.run(0.1)
     node.core.events()
     node.asked.clear()
-    node.core.unconfirmed(ifindex, node.now)
+    node.core.verify(ifindex, node.now)
     return node
 
 
@@ -495,7 +495,7 @@ def test_what_silence_gives_back_is_asked_for_first() -> None:
     for _ in range(500):
         node.run(0.01)
         if node.asked:
-            node.core.announced(node.asked.pop(), ETH0.index, LINK_C.mac, node.now)
+            node.core.handle_announcement(node.asked.pop(), ETH0.index, LINK_C.mac, node.now)
     assert not node.answers()
     assert node.core.stats().contested == 1
 
@@ -513,7 +513,7 @@ def test_what_nobody_answers_for_is_announced_again_for_all_its_services() -> No
 def test_what_is_taken_from_us_while_we_ask_is_not_taken_up_again() -> None:
     node = unconfirmed()
     for service in ("ns/a", "ns/b"):
-        node.core.lost(service, VIP, "c", node.now)
+        node.core.lose(service, VIP, "c", node.now)
     node.run(1.0)
     assert not node.answers()
 
@@ -527,10 +527,10 @@ def test_on_another_link_nothing_changes() -> None:
 
 def test_what_is_being_handed_over_stays_with_its_loser() -> None:
     node = settled()
-    node.core.won("ns/a", VIP, None, None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     node.run(0.1)
-    node.core.lost("ns/a", VIP, "c", node.now)
-    node.core.unconfirmed(None, node.now)
+    node.core.lose("ns/a", VIP, "c", node.now)
+    node.core.verify(None, node.now)
     assert node.answers()
 
 
@@ -547,9 +547,9 @@ def test_frames_with_the_mac_of_the_dead_hold_nothing_up(echo: bool) -> None:
     node.run(2.0)
     node.answering.difference_update(LINK_B.ips)
     node.peers(DEAD_B, C)
-    node.core.won("ns/a", VIP, None, "b", node.now)
+    node.core.win("ns/a", VIP, None, "b", node.now)
     for _ in range(20):
-        node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+        node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
         node.run(0.1)
     assert node.answers()
     assert node.announcer.transmits()
@@ -559,8 +559,8 @@ def lone(silence: bool = True) -> Node:
     """It has just started, has found nobody, and owns the IP by its own election."""
     node = Node()
     if silence:
-        node.core.unconfirmed(None, node.now)
-    node.core.won("ns/a", VIP, None, None, node.now)
+        node.core.verify(None, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
     return node
 
 
@@ -570,7 +570,7 @@ def test_who_starts_alone_asks_the_wire_and_yields_to_a_ring_that_it_cannot_reac
     for _ in range(400):
         node.run(0.01)
         if node.asked:
-            node.core.announced(node.asked.pop(), ETH0.index, FOREIGN_MAC, node.now)
+            node.core.handle_announcement(node.asked.pop(), ETH0.index, FOREIGN_MAC, node.now)
         assert not node.answers()
     (contest,) = {contested.node for contested in node.happened(Contested)}
     assert contest == FOREIGN_MAC.hex(":")
@@ -591,7 +591,7 @@ def test_once_others_are_known_a_strangers_answer_holds_nothing_up() -> None:
     node.meet()
     node.core.withdraw("ns/a", VIP)
     node.run(1.0)
-    node.core.won("ns/a", VIP, None, None, node.now)
-    node.core.announced(VIP, ETH0.index, FOREIGN_MAC, node.now)
+    node.core.win("ns/a", VIP, None, None, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, FOREIGN_MAC, node.now)
     node.run(0.1)
     assert node.answers()

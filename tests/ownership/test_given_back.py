@@ -13,7 +13,7 @@ def taken_over(ips: int = 1) -> Node:
     node.peers(DEAD_B, C)
     node.run(1.0)
     for number in range(ips):
-        node.core.won(f"ns/{number}", VIP + number, None, "b", node.now)
+        node.core.win(f"ns/{number}", VIP + number, None, "b", node.now)
     node.run(1.0)
     assert node.answers()
     node.asked.clear()
@@ -27,12 +27,12 @@ def test_what_was_taken_over_aloud_is_asked_for_when_its_owners_machine_answers_
     node.run(1.5)
     assert VIP in node.asked
     assert node.answers(), "nobody has answered for it"
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert not node.answers()
     for _ in range(300):
         node.run(0.01)
         if node.asked:
-            node.core.announced(node.asked.pop(), ETH0.index, LINK_B.mac, node.now)
+            node.core.handle_announcement(node.asked.pop(), ETH0.index, LINK_B.mac, node.now)
     assert not node.answers()
     assert node.core.stats().contested == 1
 
@@ -42,7 +42,7 @@ def test_if_it_answers_for_one_of_its_ips_none_is_kept_without_a_question() -> N
     node.answering.update(LINK_B.ips)
     node.run(1.5)
     node.asked.clear()
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert [node.announcer.wants(VIP + number) for number in range(10)] == [False] * 10
     node.run(0.2)
     assert set(node.asked) >= {VIP + number for number in range(10)}
@@ -54,10 +54,10 @@ def test_an_owner_that_got_its_ips_back_is_told_to_announce_them_when_gossip_is_
     node = taken_over()
     node.answering.update(LINK_B.ips)
     node.run(1.5)
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     node.run(0.1)
     node.peers(B, C)
-    node.core.lost("ns/0", VIP, "b", node.now)
+    node.core.lose("ns/0", VIP, "b", node.now)
     [told, *_] = of_kind(node.run(0.5), Kind.YOURS)
     assert told.to == ("b",)
     assert letters.decode_ips(told.payload) == {VIP}
@@ -68,11 +68,11 @@ def test_an_owner_that_answered_by_letter_is_told_to_announce_its_ips_all_the_sa
     node = taken_over()
     node.answering.update(LINK_B.ips)
     node.run(1.5)
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     for payload in letters.encode_ips([VIP]):
-        node.letter(Kind.CLAIM, "b", payload)
+        node.letter(Kind.MINE, "b", payload)
     node.peers(B, C)
-    node.core.lost("ns/0", VIP, "b", node.now)
+    node.core.lose("ns/0", VIP, "b", node.now)
     [told, *_] = of_kind(node.run(0.5), Kind.YOURS)
     assert told.to == ("b",)
 
@@ -80,7 +80,7 @@ def test_an_owner_that_answered_by_letter_is_told_to_announce_its_ips_all_the_sa
 def test_a_frame_with_the_mac_of_a_silent_machine_takes_nothing_back() -> None:
     """Anybody on the segment can send it."""
     node = taken_over()
-    node.core.announced(VIP, ETH0.index, LINK_B.mac, node.now)
+    node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert node.answers()
 
 

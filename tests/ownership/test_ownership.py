@@ -15,7 +15,7 @@ from gossip.io import Address, Exchanged, Gone, MemberView
 from gossip.wire.messages import CURRENT_VSN, State
 from ownership.contact import START_SILENCE, Contact
 from ownership.election.election import order
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.failover import Failover
 from ownership.io import (
     BarsChanged,
@@ -58,7 +58,7 @@ def plan_of(number: int) -> ServicePlan:
 class Heart(Node):
     """Node a with everything that owning takes; b and c live, and the link works."""
 
-    def __init__(self, mode: Mode = Mode.OFF) -> None:
+    def __init__(self, mode: QuorumMode = QuorumMode.OFF) -> None:
         super().__init__()
         quorum = Quorum(mode)
         self.heart = Ownership("a", self.contact, self.announcer, self.core, quorum)
@@ -106,7 +106,7 @@ def test_bites_end_where_one_settle_does() -> None:
     assert apart == together
     assert max(at_a_time) == 1
     assert turns >= MANY
-    assert set(whole.heart.announced()) == set(bitten.heart.announced()) == whole.mine()
+    assert set(whole.heart.services()) == set(bitten.heart.services()) == whole.mine()
 
 
 def test_nothing_new_is_taken_up_before_all_is_elected() -> None:
@@ -118,7 +118,7 @@ def test_nothing_new_is_taken_up_before_all_is_elected() -> None:
     assert heart.heart.electing
     events = heart.settle(at_once)
     assert [type(event) for event in events] == [Moved, Lost]
-    assert gone not in heart.heart.announced()
+    assert gone not in heart.heart.services()
     assert heart.heart.electing
 
 
@@ -127,7 +127,7 @@ def test_answers_flow_again_only_when_everything_is_in_line() -> None:
     heart = known("a", "b", "c")
     heart.settle()
     held = heart.mine()
-    heart.contact.link_returned(ETH0.index, 5.0, heart.now)
+    heart.contact.handle_link_return(ETH0.index, 5.0, heart.now)
     assert [type(event) for event in heart.settle()] == [Held]
     for service in held:
         number = int(service[-2:])
@@ -139,7 +139,7 @@ def test_answers_flow_again_only_when_everything_is_in_line() -> None:
         events = heart.settle(at_once)
     assert isinstance(events[-1], Released)
     assert heart.contact.open(ETH0.index)
-    assert not heart.heart.announced()
+    assert not heart.heart.services()
 
 
 # ---- who is held
@@ -157,7 +157,7 @@ def test_who_is_held_takes_nothing_up_and_gives_up_what_it_lost() -> None:
     events = heart.settle()
     assert any(isinstance(event, Lost) for event in events)
     assert not any(isinstance(event, Won) for event in events)
-    assert set(heart.heart.announced()) == before - {min(before)}
+    assert set(heart.heart.services()) == before - {min(before)}
     assert heart.heart.unfinished
     assert not heart.heart.busy
 
@@ -169,8 +169,8 @@ def test_what_silence_gives_is_asked_for_before_it_is_answered_for() -> None:
     heart.announcer._contact = contact
     core = Failover("a", None, heart.announcer, contact, random.Random(1), heart.now)
     core.set_interfaces({ETH0.index: ETH0}, heart.now)
-    lone = Ownership("a", contact, heart.announcer, core, Quorum(Mode.OFF))
-    lone.seeking(heart.now)
+    lone = Ownership("a", contact, heart.announcer, core, Quorum(QuorumMode.OFF))
+    lone.note_seeking(heart.now)
     lone.set_plan("ns/s00", plan_of(0), "configuration")
     lone.set_living(frozenset("a"))
     end = heart.now + START_SILENCE
@@ -193,14 +193,14 @@ def test_one_service_that_fails_costs_no_other_and_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heart = known("a", "b", "c")
-    bad, real = min(heart.mine()), Failover.won
+    bad, real = min(heart.mine()), Failover.win
 
     def won(self: Failover, service: str, *about: Any) -> None:
         if service == bad:
             raise LookupError("injected")
         real(self, service, *about)
 
-    monkeypatch.setattr(Failover, "won", won)
+    monkeypatch.setattr(Failover, "win", won)
     failed = [event for event in heart.settle() if isinstance(event, Failed)]
     assert [(event.service, str(event.error)) for event in failed] == [(bad, "injected")]
     assert not heart.heart.busy
@@ -233,16 +233,16 @@ def test_a_death_moves_only_what_the_dead_owned_and_says_why() -> None:
 
 
 def test_without_a_majority_nothing_is_announced_and_it_is_told_once() -> None:
-    heart = Heart(Mode.MAJORITY)
+    heart = Heart(QuorumMode.MAJORITY)
     heart.plan()
     heart.live("a", "b", "c")
     assert heart.settle()[0] == QuorumChanged(MANY, 0)
-    assert set(heart.heart.announced()) == heart.mine()
+    assert set(heart.heart.services()) == heart.mine()
     heart.live("a")
     events = heart.settle()
     assert events[0] == QuorumChanged(MANY, MANY)
     assert heart.heart.lacking() == MANY
-    assert not heart.heart.announced()
+    assert not heart.heart.services()
     assert {event.action.reason for event in events if isinstance(event, Lost)} == {Withheld.QUORUM}
 
 
@@ -266,7 +266,7 @@ def test_news_of_contact_and_of_who_may_own_are_due_until_they_are_settled() -> 
     heart = known("a", "b", "c")
     heart.settle()
     assert not heart.heart.disturbed
-    heart.contact.link_returned(ETH0.index, 5.0, heart.now)
+    heart.contact.handle_link_return(ETH0.index, 5.0, heart.now)
     assert heart.heart.disturbed
     assert heart.heart.is_due(heart.now)
     heart.settle()
@@ -325,8 +325,8 @@ def test_a_client_that_follows_confirms_a_move_once() -> None:
     heart.run(0.3)
     ip = FIRST + int(min(heart.mine())[-2:])
     client = IPv4Address("192.0.2.77")
-    heart.clients.heard(ip, ETH0, client, b"\2\0\0\0\0\x77", heart.now)
-    heart.announcer.loud(ip, heart.now)
+    heart.clients.note(ip, ETH0, client, b"\2\0\0\0\0\x77", heart.now)
+    heart.announcer.speak_up(ip, heart.now)
     for _ in range(100):
         heart.now += 0.01
         heart.announcer.handle_timeout(heart.now)

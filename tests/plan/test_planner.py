@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kube.config import Config, judge
+from kube.config import PoolConfig, judge
 from kube.objects.core import Endpoint, EndpointSlice, Node, Service
 from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.selector import LabelSelector
@@ -26,7 +26,7 @@ def _selectors(side: str | None) -> tuple[LabelSelector, ...]:
     return (LabelSelector({"side": side}),) if side else ()
 
 
-def _config(pools: list[str], node_side: str | None, service_side: str | None) -> Config:
+def _config(pools: list[str], node_side: str | None, service_side: str | None) -> PoolConfig:
     ad = L2Advertisement(
         "m", "ad", (), (), _selectors(node_side), _selectors(service_side), ("eth0",)
     )

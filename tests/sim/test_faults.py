@@ -73,7 +73,7 @@ def test_a_filter_of_echoes_is_of_all_nodes_where_none_is_named_and_ends() -> No
 
 def test_who_loses_its_echo_replies_answers_requests() -> None:
     world = struck(Fault(AT, Kind.ECHO_REPLIES_LOST, ("n2",), 60.0))
-    echoed, sources = Cores.echoed, dict[str, set[IPv4Address]]()
+    echoed, sources = Cores.handle_echo, dict[str, set[IPv4Address]]()
     names = {process_of(m).cores: name for name, m in world.machines.items()}
 
     def note(cores: Cores, ip: IPv4Address, token: bytes, now: float) -> None:
@@ -81,7 +81,7 @@ def test_who_loses_its_echo_replies_answers_requests() -> None:
         echoed(cores, ip, token, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Cores, "echoed", note)
+        patch.setattr(Cores, "handle_echo", note)
         world.run(AT + 1.0)
     assert sources.keys() == {"n1", "n3"}
     assert all(IPv4Address(world.machines["n2"].identity.ip) in ips for ips in sources.values())
@@ -192,7 +192,7 @@ def test_a_silent_link_is_held_no_longer_than_its_silence() -> None:
     world = struck(nodes=2, until=ROUNDS_END)
     world.machines["n1"].kill(power=True)
     process = process_of(world.machines["n2"])
-    process.cores.contact.carrier_returned(LINK, 2.0, world.now)
+    process.cores.contact.handle_carrier_return(LINK, 2.0, world.now)
     process.start(world.now)
     assert not process.cores.contact.open(LINK)
     world.run(ROUNDS_END + SILENCE + HEARTBEAT)

@@ -24,10 +24,10 @@ from ownership.letters import letters
 from ownership.letters.letters import Kind
 from ownership.liveness.calls import Calls
 from ownership.liveness.damping import Damping
-from ownership.liveness.kernels import Watch
+from ownership.liveness.kernels import Kernels
 from ownership.liveness.roster import Roster
 from ownership.liveness.verdicts import Subject
-from ownership.liveness.witness import Liveness
+from ownership.liveness.witness import Witness
 from ownership.ownership import Ownership
 from sim.failover import play
 from sim.failover_scenarios import SCENARIOS
@@ -50,13 +50,13 @@ def one_witness(patch: pytest.MonkeyPatch) -> None:
 
 def no_hold(patch: pytest.MonkeyPatch) -> None:
     """Let a link that comes back be trusted at once."""
-    patch.setattr(Contact, "link_returned", nothing)
+    patch.setattr(Contact, "handle_link_return", nothing)
 
 
 def late_rejoin(patch: pytest.MonkeyPatch) -> None:
     """Let groups that were parted find together when MetalLB's would."""
     patch.setattr("sim.failover.LAN", replace(LAN, rejoin_interval=60.0))
-    patch.setattr(Calls, "heard", nothing)
+    patch.setattr(Calls, "handle_sign_of_life", nothing)
 
 
 def late_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -75,12 +75,12 @@ def late_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def dead_left_alone(patch: pytest.MonkeyPatch) -> None:
     """Do not ask those that gossip holds dead for their addresses."""
-    patch.setattr(Liveness, "knock", nothing)
+    patch.setattr(Witness, "knock", nothing)
 
 
 def silence_is_consent(patch: pytest.MonkeyPatch) -> None:
     """Let a node that came back answer again as soon as nobody has spoken for a while."""
-    patch.setattr(Succession, "unconfirmed", nothing)
+    patch.setattr(Succession, "verify", nothing)
 
 
 def quiet_for_one_heir(patch: pytest.MonkeyPatch) -> None:
@@ -91,9 +91,11 @@ def quiet_for_one_heir(patch: pytest.MonkeyPatch) -> None:
 
 def any_exchange_is_contact(patch: pytest.MonkeyPatch) -> None:
     """Let a node be content with an answer, whatever it says of it."""
-    exchanged = Contact.exchanged
+    exchanged = Contact.handle_exchange
     patch.setattr(
-        Contact, "exchanged", lambda self, began, known, now: exchanged(self, began, True, now)
+        Contact,
+        "handle_exchange",
+        lambda self, began, known, now: exchanged(self, began, True, now),
     )
 
 
@@ -116,13 +118,13 @@ def contact_not_sought(patch: pytest.MonkeyPatch) -> None:
 
 def grants_unheeded(patch: pytest.MonkeyPatch) -> None:
     """Let a winner wait for as long as the loser answers, which waits for the winner."""
-    patch.setattr(Takeovers, "granted", always([]))
+    patch.setattr(Takeovers, "handle_grant", always([]))
 
 
 def deaf_takes_over(patch: pytest.MonkeyPatch) -> None:
     """Let a node that hears nobody take over, and announce."""
-    patch.setattr(Liveness, "heard_since", always(True))
-    patch.setattr(Liveness, "hears", always(True))
+    patch.setattr(Witness, "heard_since", always(True))
+    patch.setattr(Witness, "hears", always(True))
     patch.setattr(Announcer, "_take_frames", _without_ears(Announcer._take_frames))
 
 
@@ -136,19 +138,19 @@ def _without_ears(take_frames: Callable[..., Any]) -> Callable[..., Any]:
 
 def accused_takes_over(patch: pytest.MonkeyPatch) -> None:
     """Let a node that others miss believe that it is heard."""
-    patch.setattr(Liveness, "_unheard", always(False))
-    patch.setattr(Watch, "_proof_without", lambda self, key, target: self._proof[key.ifindex])
+    patch.setattr(Witness, "_unheard", always(False))
+    patch.setattr(Kernels, "_proof_without", lambda self, key, target: self._proof[key.ifindex])
 
 
 def echo_alone(patch: pytest.MonkeyPatch) -> None:
     """Let letters prove nothing."""
-    patch.setattr(Watch, "spoke", always([]))
-    patch.setattr(Takeovers, "claimed", nothing)
+    patch.setattr(Kernels, "handle_answer", always([]))
+    patch.setattr(Takeovers, "handle_mine", nothing)
 
 
 def no_damping(patch: pytest.MonkeyPatch) -> None:
     """Let a node that flaps own its IPs each time that it is there."""
-    patch.setattr(Damping, "told", nothing)
+    patch.setattr(Damping, "handle_back", nothing)
 
 
 def told_once_that_it_is_back(patch: pytest.MonkeyPatch) -> None:
@@ -158,13 +160,15 @@ def told_once_that_it_is_back(patch: pytest.MonkeyPatch) -> None:
         payload = letters.encode_link_name(subject.link)
         self._letters.append(Send(Kind.BACK, subject.node, payload, (subject.node,)))
 
-    patch.setattr(Liveness, "_tell_back", tell_back)
+    patch.setattr(Witness, "_tell_back", tell_back)
 
 
 def lone_teller(patch: pytest.MonkeyPatch) -> None:
     """Count each telling of one other node as a judgement."""
-    told = Damping.told
-    patch.setattr(Damping, "told", lambda self, sender, _others, now: told(self, sender, 1, now))
+    told = Damping.handle_back
+    patch.setattr(
+        Damping, "handle_back", lambda self, sender, _others, now: told(self, sender, 1, now)
+    )
 
 
 def lowest_address(patch: pytest.MonkeyPatch) -> None:
@@ -182,7 +186,7 @@ def lowest_address(patch: pytest.MonkeyPatch) -> None:
 
 def kernels_own(patch: pytest.MonkeyPatch) -> None:
     """Let whoever answers for an IP own it, though its speaker denies it."""
-    patch.setattr(Takeovers, "denied", always(False))
+    patch.setattr(Takeovers, "handle_denial", always(False))
 
 
 def loser_by_plan_stops(patch: pytest.MonkeyPatch) -> None:
@@ -197,7 +201,7 @@ def winner_does_not_ask(patch: pytest.MonkeyPatch) -> None:
 
 def the_dead_keep_silent(patch: pytest.MonkeyPatch) -> None:
     """Do not ask for what was taken over aloud from a node that is held dead and answers again."""
-    patch.setattr(Succession, "dead_heard", nothing)
+    patch.setattr(Succession, "handle_sign_of_life", nothing)
 
 
 def alone(mutation: Mutation) -> Mutation:
@@ -222,7 +226,7 @@ def loser_does_not_wait(patch: pytest.MonkeyPatch) -> None:
     """Let a node stop answering in the moment in which it loses."""
     patch.setattr(
         Failover,
-        "lost",
+        "lose",
         lambda self, service, ip, *_rest, **_named: self.withdraw(service, ip),
     )
 
@@ -251,12 +255,12 @@ def believes_it_owned_before(patch: pytest.MonkeyPatch) -> None:
 
 def answers_are_announcements(patch: pytest.MonkeyPatch) -> None:
     """Let a loser be content where its winner answered a question of the loser's own."""
-    heard = Succession.heard
+    heard = Succession.handle_announcement
 
     def heard_by_all(self: Succession, *frame: Any) -> None:
         heard(self, *frame[:4])
 
-    patch.setattr(Succession, "heard", heard_by_all)
+    patch.setattr(Succession, "handle_announcement", heard_by_all)
 
 
 def told_to_nobody(patch: pytest.MonkeyPatch) -> None:

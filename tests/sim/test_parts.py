@@ -234,7 +234,7 @@ def test_percentile_of_few() -> None:
 def test_who_watches_nobody_owns_an_ip_or_has_nothing_of_it() -> None:
     handing = Unwatched(Announcer(Contact(0.0, alone=True)))
     assert handing.state(VIP) is HoldState.NONE
-    handing.won("ns/a", VIP, None, None, 1.0)
+    handing.win("ns/a", VIP, None, None, 1.0)
     assert handing.state(VIP) is HoldState.OWNED
-    handing.lost("ns/a", VIP, "n2", 2.0)
+    handing.lose("ns/a", VIP, "n2", 2.0)
     assert handing.state(VIP) is HoldState.NONE

@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from ownership.election.quorum import Mode
+from ownership.election.quorum import QuorumMode
 from sim.world.faults import Fault, Kind
 from sim.world.world import Setup, World
 
@@ -33,7 +33,7 @@ def owners(world: World, ip: IPv4Address) -> set[str]:
 def test_only_a_majority_announces_while_the_cluster_is_parted(
     nodes: int, island: str, side: str, failover_after: float | None
 ) -> None:
-    setup = Setup(nodes=nodes, seed=1, quorum=Mode.MAJORITY, failover_after=failover_after)
+    setup = Setup(nodes=nodes, seed=1, quorum=QuorumMode.MAJORITY, failover_after=failover_after)
     world = World(setup)
     world.start([Fault(PARTED, Kind.PARTITION, tuple(f"n{n}" for n in island), FOR)])
     majority = {f"n{n}" for n in side}

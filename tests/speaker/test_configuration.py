@@ -17,7 +17,7 @@ from kube.snapshot import Snapshot
 from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients
 from ownership.contact import Contact
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.ownership import Ownership
 from plan.layer2 import Rules
 from plan.planner import Planner
@@ -61,7 +61,7 @@ class Rig:
         announcer = Announcer(contact, clients, 0, 0)
         self.layer2 = Layer2(announcer, clients, time.monotonic, lambda now: None, self.log)
         nobody: Any = None
-        self.ownership = Ownership("n1", contact, announcer, nobody, Quorum(Mode.OFF))
+        self.ownership = Ownership("n1", contact, announcer, nobody, Quorum(QuorumMode.OFF))
         self.figures = Figures("n1", self.layer2.stats, {}, lambda ip, service: False, dict)
         planner = Planner(Options(own_node="n1"))
         self.configuration = Configuration(

@@ -85,7 +85,7 @@ async def running(daemon: Daemon) -> AsyncIterator[Daemon]:
     reading = asyncio.create_task(folder.run())
     await daemon._configuration.planned.wait()
     await daemon._peers.start()
-    daemon.core.seeking(daemon.driver._clock())
+    daemon.core.note_seeking(daemon.driver._clock())
     daemon.driver.wake()
     try:
         yield daemon
@@ -104,7 +104,7 @@ def test_a_lone_speaker_reads_elects_is_ready_and_leaves(source: Path) -> None:
             await log.wait_for("leader", ip=VIP, owner="node-1", service=SERVICE)
             await log.wait_for("ready")
             assert one._health.unready() is None
-            assert set(one.core.announced()) == {SERVICE}
+            assert set(one.core.services()) == {SERVICE}
             await one._leaving.run()
             assert [line["reason"] for line in log.of("withdraw")] == ["leaving"]
             assert not log.of("survived")
@@ -119,7 +119,7 @@ def test_nothing_is_taken_up_before_contact(source: Path) -> None:
         async with asyncio.timeout(HANG), running(Daemon(flags, log)) as one:
             one.driver.settle()
             assert one.core.held is HoldReason.START
-            assert not one.core.announced()
+            assert not one.core.services()
             assert "no contact" in (one._health.unready() or "")
 
     asyncio.run(course())
@@ -139,12 +139,12 @@ def test_two_speakers_meet_and_the_one_that_leaves_hands_over(source: Path) -> N
             for log in logs.values():
                 await log.wait_for("contact", state="made", by="exchange")
                 await log.wait_for("ready")
-            first, second = (one, two) if SERVICE in one.core.announced() else (two, one)
+            first, second = (one, two) if SERVICE in one.core.services() else (two, one)
             heir = second.core.node
-            assert SERVICE not in second.core.announced()
+            assert SERVICE not in second.core.services()
             await first._leaving.run()
             await logs[heir].wait_for("leader", ip=VIP, owner=heir, previous=first.core.node)
-            assert set(second.core.announced()) == {SERVICE}
+            assert set(second.core.services()) == {SERVICE}
             assert logs[first.core.node].of("withdraw", ip=VIP)
 
     asyncio.run(course())

@@ -18,7 +18,7 @@ from ownership.announcing.announcer import Announcer
 from ownership.announcing.clients import Clients
 from ownership.contact import Contact
 from ownership.election.election import order
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.failover import Failover
 from ownership.handover.heir import ASKS_AT_ONCE
 from ownership.handover.succession import Succession
@@ -107,17 +107,17 @@ class Gossip:
 def make_driver(clock: Callable[[], float] = lambda: NOW, wire: Wire | None = None) -> Driver:
     """Node `a`, which knows `b` and `c`; the parts are real but for both networks."""
     contact = Contact(NOW)
-    contact.exchanged(NOW, True, NOW)
+    contact.handle_exchange(NOW, True, NOW)
     contact.events()
     announcer = Announcer(contact, Clients())
     failover = Failover("a", Timing.of(0.35), announcer, contact, random.Random(1), NOW)
-    core = Ownership("a", contact, announcer, failover, Quorum(Mode.OFF))
+    core = Ownership("a", contact, announcer, failover, Quorum(QuorumMode.OFF))
     layer2, peers, log = cast(Any, wire or Wire()), cast(Any, Gossip()), structlog.get_logger()
     announcer.set_interfaces(layer2.usable(), NOW)
     core.set_interfaces(layer2.usable(), NOW)
     core.set_peers(peers.others(), NOW)
     core.handle_letter(Letter(Kind.HELLO, "b", "b", 1, letters.encode_hello(Hello((LINK_B,)))), NOW)
-    figures = Figures("a", layer2.stats, core.announced(), core.serves, core.owners)
+    figures = Figures("a", layer2.stats, core.services(), core.serves, core.owners)
     _, instruments = make_registry(figures)
     planner = Planner(Options(own_node="a"))
     configuration = Configuration(
@@ -192,7 +192,7 @@ def test_an_announcement_alone_voids_no_verdict() -> None:
     async def overhear() -> frozenset[str]:
         driver = make_driver()
         driver.handle_letter(Letter(Kind.GONE, "c", "b", 1, b"ens1"))
-        driver.announced(VIP, ETH0.index, LINK_B.mac, NOW)
+        driver.handle_announcement(VIP, ETH0.index, LINK_B.mac, NOW)
         driver.core.handle_timeout(NOW)
         asked = [request.ip for request in driver.core.echo_requests()]
         assert asked == list(LINK_B.ips)
@@ -336,7 +336,7 @@ def test_ips_that_are_put_off_are_told_once(monkeypatch: pytest.MonkeyPatch) -> 
     async def course() -> list[OwnershipEvent]:
         driver = make_driver()
         waiting = [frozenset({VIP}), frozenset()]
-        monkeypatch.setattr(Succession, "put_off", lambda self: waiting.pop(0))
+        monkeypatch.setattr(Succession, "postponements", lambda self: waiting.pop(0))
         told: list[OwnershipEvent] = []
         monkeypatch.setattr(driver._telling, "tell", lambda event, now: told.append(event))
         driver._heed()
@@ -356,7 +356,7 @@ def test_questions_that_wait_for_the_next_turn_leave_whoever_settles_between() -
         begun, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
         driver = make_driver(lambda: NOW + loop.time() - begun, wire)
         for ip in ips:
-            driver.core._handing.won("ns/a", ip, None, "b", NOW)
+            driver.core._handing.win("ns/a", ip, None, "b", NOW)
         driver._heed()
         driver._heed_echoes()
         driver._heed_echoes()

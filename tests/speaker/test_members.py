@@ -9,7 +9,7 @@ from gossip.io import Address, Event, Exchanged, ExchangeFailed, MemberView, Nam
 from gossip.wire.messages import CURRENT_VSN, State
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.ownership import Ownership
 from process.logs import INTERVAL, MOST_SUBJECTS
 from speaker.members import MOST_PEERS, Members
@@ -31,7 +31,7 @@ class Rig:
         nobody: Any = None
         waker: Any = SimpleNamespace(wake=lambda: None)
         contact = Contact(self.now)
-        ownership = Ownership("n1", contact, Announcer(contact), nobody, Quorum(Mode.OFF))
+        ownership = Ownership("n1", contact, Announcer(contact), nobody, Quorum(QuorumMode.OFF))
         self.members = Members(nobody, ownership, waker, lambda: self.now, self.log)
 
     def take(self, *events: Event) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.io import (
     Announce,
     BarsChanged,
@@ -30,7 +30,7 @@ from ownership.io import (
     Withdraw,
     Won,
 )
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.verdicts import Subject
 from ownership.ownership import Ownership
 from speaker.metrics.collector import Figures, make_registry
@@ -39,7 +39,7 @@ from speaker.wire.layer2 import Layer2Stats
 
 VIP = IPv4Address("198.51.100.1")
 SUBJECT = Subject("b", "eth0")
-BARRED = Bars(frozenset({"c"}), frozenset({SUBJECT}))
+BARRED = Barred(frozenset({"c"}), frozenset({SUBJECT}))
 
 Line = tuple[str, str, dict[str, Any]]
 
@@ -52,13 +52,13 @@ class Rig:
         self.published: list[str] = []
         self.now = 100.0
         contact, nobody = Contact(0.0, alone=True), cast(Any, None)
-        core = Ownership("a", contact, Announcer(contact), nobody, Quorum(Mode.OFF))
+        core = Ownership("a", contact, Announcer(contact), nobody, Quorum(QuorumMode.OFF))
         figures = Figures("a", Layer2Stats(), {}, core.serves, dict)
         self.registry, instruments = make_registry(figures)
         self.moves = figures.moves
         cluster = SimpleNamespace(
-            changed=lambda service, interfaces: self.published.append(service),
-            assigned=lambda service: None,
+            note_change=lambda service, interfaces: self.published.append(service),
+            note_assignment=lambda service: None,
         )
         self.telling = Telling(
             core,
@@ -118,12 +118,12 @@ def test_an_event_is_one_line(
 
 
 def test_verdicts_and_bars_are_told_when_they_come_and_when_they_go() -> None:
-    came = Rig().tell(BarsChanged(Bars(), BARRED))
+    came = Rig().tell(BarsChanged(Barred(), BARRED))
     assert came == [
         ("warning", "verdict", {"node": "b", "link": "eth0", "state": "gone"}),
         ("warning", "barred", {"node": "c"}),
     ]
-    went = Rig().tell(BarsChanged(BARRED, Bars()))
+    went = Rig().tell(BarsChanged(BARRED, Barred()))
     assert went == [
         ("info", "verdict", {"node": "b", "link": "eth0", "state": "void"}),
         ("info", "not_barred", {"node": "c"}),
@@ -134,18 +134,18 @@ def test_what_is_won_is_announced_when_its_first_frame_leaves() -> None:
     rig = Rig()
     assert rig.tell(WON) == []
     rig.now += 0.25
-    rig.telling.first_frame(VIP)
+    rig.telling.note_first_frame(VIP)
     [(_, name, about)] = rig.lines
     assert (name, about["reason"]) == ("announce", "member_dead")
     assert rig.took() == pytest.approx(0.25)
-    rig.telling.first_frame(VIP)
+    rig.telling.note_first_frame(VIP)
     assert len(rig.lines) == 1
 
 
 def test_what_was_put_off_meanwhile_took_no_time_that_counts() -> None:
     rig = Rig()
     rig.tell(WON, PutOff(frozenset({VIP})))
-    rig.telling.first_frame(VIP)
+    rig.telling.note_first_frame(VIP)
     assert [name for _, name, _ in rig.lines] == ["announce"]
     assert rig.took() == 0.0
 

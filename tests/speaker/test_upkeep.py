@@ -86,7 +86,7 @@ def test_callbacks_and_forgotten_tasks_are_heard_of() -> None:
 
 def test_a_thread_that_ends_by_an_error_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(rig: Rig) -> None:
-        monkeypatch.setattr(threading, "excepthook", rig.upkeep.thread_raised)
+        monkeypatch.setattr(threading, "excepthook", rig.upkeep.handle_thread_error)
 
         def work() -> None:
             raise LookupError("thread")
@@ -118,10 +118,10 @@ def test_a_group_is_named_by_its_first_error() -> None:
 
 def test_an_end_is_fatal_but_at_the_end() -> None:
     rig = Rig()
-    rig.upkeep.fatal(Part.SOURCE, None)
-    rig.upkeep.fatal(Part.GOSSIP, LookupError("why"))
+    rig.upkeep.fail(Part.SOURCE, None)
+    rig.upkeep.fail(Part.GOSSIP, LookupError("why"))
     rig.upkeep.close()
-    rig.upkeep.fatal(Part.GOSSIP, None)
+    rig.upkeep.fail(Part.GOSSIP, None)
     assert rig.fatal == ["source: ended", "gossip: LookupError: why"]
 
 

@@ -126,7 +126,7 @@ def _member(stage: Stage, name: str, state: str) -> None:
 def _flag(stage: Stage, name: str, what: str) -> None:
     other = stage.others[name]
     other.flags = Flags.LEAVING if what == "leaves" else Flags.NONE
-    stage.ownership.members_changed()
+    stage.ownership.review_members()
     stage.turn()
 
 
@@ -199,7 +199,7 @@ def _leave(stage: Stage) -> None:
 
 
 def _seek(stage: Stage) -> None:
-    stage.ownership.seeking(stage.now)
+    stage.ownership.note_seeking(stage.now)
     stage.turn()
 
 
@@ -210,7 +210,7 @@ def _ips(text: str) -> tuple[IPAddress, ...]:
 _KINDS = {
     "yours is": Kind.YOURS,
     "do you answer for": Kind.ASK,
-    "I answer for": Kind.CLAIM,
+    "I answer for": Kind.MINE,
     "I do not answer for": Kind.DENY,
 }
 _NODE, _LINK, _IP = r"(node-\d)", r"(eth\d)", r"(\d+\.\d+\.\d+\.\d+)"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from ownership.liveness.kernels import TargetKey, Timing, Watch
+from ownership.liveness.kernels import Kernels, TargetKey, Timing
 
 TIMING = Timing.of(0.35)
 ETH0 = 2
@@ -39,7 +39,7 @@ class Wire:
     filtered: list[tuple[float, TargetKey]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.watch = Watch(TIMING, random.Random(7), 0.0)
+        self.watch = Kernels(TIMING, random.Random(7), 0.0)
         self.watch.set_targets(
             {key: IPS[key] for key in self.nodes}, {key: IPS[key] for key in self.gateways}, 0.0
         )
@@ -51,15 +51,15 @@ class Wire:
             key = next(key for key, ip in IPS.items() if ip == request.ip)
             self.sent.append((now, key))
             if self.answers(key, now):
-                self.watch.echoed(ETH0, request.ip, request.token, now)
+                self.watch.handle_echo(ETH0, request.ip, request.token, now)
         known = {key for _, key in self.missed}
         self.missed += [(now, key) for key in sorted(self.watch.missing()) if key not in known]
-        for name in self.watch.doubted():
+        for name in self.watch.doubts():
             key = TargetKey(name, ETH0)
             self.asked.append((now, key))
             if self.writes(key, now):
-                self.watch.spoke(name, IPS[key], now)
-        self.filtered += [(now, key) for key in self.watch.filtered()]
+                self.watch.handle_answer(name, IPS[key], now)
+        self.filtered += [(now, key) for key in self.watch.filtered_kernels()]
 
     def run(self, until: float) -> None:
         while self.watch.deadline() < until:

@@ -53,7 +53,7 @@ class Node:
 
     def __post_init__(self) -> None:
         self.contact = Contact(self.now)
-        self.contact.exchanged(self.now, True, self.now)
+        self.contact.handle_exchange(self.now, True, self.now)
         self.contact.events()
         self.clients = Clients()
         self.announcer = Announcer(self.contact, clients=self.clients)
@@ -81,7 +81,7 @@ class Node:
             self.answering.update(link.ips)
 
     def letter(self, kind: int, sender: str, payload: bytes = b"", about: str = "") -> None:
-        self.core.letter(Letter(kind, sender, about or sender, 1, payload), self.now)
+        self.core.handle_letter(Letter(kind, sender, about or sender, 1, payload), self.now)
 
     def run(self, seconds: float) -> list[Send]:
         """Return what was told meanwhile."""
@@ -93,7 +93,7 @@ class Node:
             self.core.handle_timeout(self.now)
             for request in self.core.requests():
                 if request.ip in self.answering:
-                    self.core.echoed(request.ifindex, request.ip, request.token, self.now)
+                    self.core.handle_echo(request.ifindex, request.ip, request.token, self.now)
             told += self.core.letters()
             self.asked += [ask.ip for _, ask in self.core.asks()]
         self.now = end

@@ -88,7 +88,7 @@ def _half_announced_once() -> None:
     from speaker import driver
 
     driver.SERVICE_RETRY = 0.1
-    _nth(Failover, "won")
+    _nth(Failover, "win")
 
 
 def _datagram_once() -> None:

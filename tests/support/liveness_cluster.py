@@ -12,7 +12,7 @@ from ownership.letters.mark import Flags
 from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer, Roster
 from ownership.liveness.verdicts import PROCESS, Subject
-from ownership.liveness.witness import Liveness
+from ownership.liveness.witness import Witness
 
 TIMING = Timing.of(0.35)
 ETH0 = 5
@@ -38,7 +38,7 @@ class Node:
 
     def __init__(self, name: str, names: list[str]) -> None:
         self.name, self.roster = name, Roster(name)
-        self.core = Liveness(self.roster, name, TIMING, random.Random(name), 0.0)
+        self.core = Witness(self.roster, name, TIMING, random.Random(name), 0.0)
         self.kernel = self.process = self.running = True
         self.filtered = False
         """Whether its kernel answers no echo request though it lives."""
@@ -77,11 +77,11 @@ class Cluster:
             return
         for request in node.core.requests():
             if request.ip in self.clients:
-                node.core.echoed(ETH0, request.ip, request.token, self.now)
+                node.core.handle_echo(ETH0, request.ip, request.token, self.now)
                 continue
             asked = next(each for each in self.nodes.values() if ip_of(each.name) == request.ip)
             if node.kernel and asked.kernel and not asked.filtered:
-                node.core.echoed(ETH0, request.ip, request.token, self.now)
+                node.core.handle_echo(ETH0, request.ip, request.token, self.now)
         for letter in node.core.letters():
             node.told.append((self.now, letter))
             for other in self.nodes.values():
@@ -93,14 +93,16 @@ class Cluster:
             return
         match letter.kind:
             case Kind.BEAT:
-                to.core.beat(sender.name, self.now)
+                to.core.handle_beat(sender.name, self.now)
             case Kind.MISSING:
                 subject = Subject(letter.about, decode_link_name(letter.payload))
-                to.core.missed(subject, sender.name, self.now)
+                to.core.handle_missing(subject, sender.name, self.now)
             case Kind.GONE:
-                to.core.gone(Subject(letter.about, decode_link_name(letter.payload)), self.now)
+                to.core.handle_gone(
+                    Subject(letter.about, decode_link_name(letter.payload)), self.now
+                )
             case Kind.HEAR if to.process:
-                sender.core.spoke(to.name, ip_of(to.name), self.now)
+                sender.core.handle_answer(to.name, ip_of(to.name), self.now)
 
     def cut(self, *names: str) -> None:
         """Power off."""
@@ -131,5 +133,5 @@ def held_dead(cluster: Cluster, by: str, *names: str) -> None:
         for peer in node.roster.peers()
     ]
     for name in node.roster.set_peers(peers, cluster.now):
-        node.core.new_life(name)
+        node.core.forget(name)
     node.core.retarget((), {}, cluster.now)

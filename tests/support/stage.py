@@ -15,7 +15,7 @@ from link.address import IPAddress
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
-from ownership.election.quorum import Mode, Quorum
+from ownership.election.quorum import Quorum, QuorumMode
 from ownership.failover import Failover
 from ownership.handover.states import HoldState
 from ownership.io import (
@@ -119,7 +119,7 @@ class Stage:
         self.announcer = Announcer(self.contact)
         timing, rng = Timing.of(0.35), random.Random(1)
         self.failover = Failover(OURS, timing, self.announcer, self.contact, rng, self.now)
-        quorum = Quorum(Mode.OFF)
+        quorum = Quorum(QuorumMode.OFF)
         self.ownership = Ownership(OURS, self.contact, self.announcer, self.failover, quorum)
         self.links = {"eth0": interface("eth0")}
         self._beat_at = self.now
@@ -172,14 +172,14 @@ class Stage:
 
     def announced(self, mac: bytes, ip: IPAddress, link: str) -> None:
         """Have somebody be heard on the wire."""
-        self.failover.frames(INDEXES[link], self.now)
-        self.failover.announced(ip, INDEXES[link], mac, self.now)
+        self.failover.handle_frames(INDEXES[link], self.now)
+        self.failover.handle_announcement(ip, INDEXES[link], mac, self.now)
         self.ownership.stir()
         self.turn()
 
     def asked(self, ip: IPAddress, link: str) -> None:
         """Have a client ask for a service IP."""
-        self.failover.frames(INDEXES[link], self.now)
+        self.failover.handle_frames(INDEXES[link], self.now)
         self.turn()
         why = self.announcer.answers(ip, INDEXES[link])
         answer = f"answer for {ip}" if why is None else f"keep silent ({_words(why)})"
@@ -320,7 +320,7 @@ class Stage:
         }
         for request in self.failover.requests():
             if request.ip in answering and self.links[answering[request.ip]].carrier:
-                self.failover.echoed(request.ifindex, request.ip, request.token, self.now)
+                self.failover.handle_echo(request.ifindex, request.ip, request.token, self.now)
 
     def _write(self, sent: Iterable[Send]) -> None:
         for letter in sorted(sent, key=repr):
@@ -354,7 +354,7 @@ def _read(letter: Send) -> str:
 _ABOUT_IPS = {
     Kind.YOURS: "yours is",
     Kind.ASK: "do you answer for",
-    Kind.CLAIM: "I answer for",
+    Kind.MINE: "I answer for",
     Kind.DENY: "I do not answer for",
 }
 

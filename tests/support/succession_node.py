@@ -94,17 +94,17 @@ class Node:
         self.asked += [(self.now, ask) for _, ask in self.core.asks()]
         self.announced += [self.now for item in self.announcer.transmits() if item.ip == VIP]
 
-    def won(
+    def win(
         self, heir_of: str | None = None, service: str = "ns/a", after: str | None = None
     ) -> None:
         """Own VIP: inherit it from one that is gone, or have it `after` a living one."""
         if heir_of is not None:
             self.gone.add(heir_of)
-        self.core.won(service, VIP, None, heir_of or after, self.now)
+        self.core.win(service, VIP, None, heir_of or after, self.now)
 
-    def lost(self, winner: str | None, service: str = "ns/a") -> None:
+    def lose(self, winner: str | None, service: str = "ns/a") -> None:
         self.gone.discard(winner or "")
-        self.core.lost(service, VIP, winner, self.now)
+        self.core.lose(service, VIP, winner, self.now)
 
     def told(self, kind: Kind) -> list[Send]:
         """What was written, of one kind."""
@@ -117,9 +117,9 @@ class Node:
 def owning(links: int = 1) -> Node:
     """It has owned VIP for ten seconds."""
     node = Node(links)
-    node.won()
+    node.win()
     node.run(10.0)
-    node.core.changed()
+    node.core.changed_services()
     node.announced.clear()
     node.asked.clear()
     return node
@@ -128,6 +128,6 @@ def owning(links: int = 1) -> Node:
 def quiet_heir() -> Node:
     """It has had VIP for a second, as b's speaker died on a machine that lives."""
     node = Node(machine=Kernel.ANSWERS)
-    node.won(heir_of="b")
+    node.win(heir_of="b")
     node.run(1.0)
     return node

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from kube.api import client as client_module
-from kube.api.client import ApiError, Client, TooLongError, _Lines
+from kube.api.client import ApiClient, ApiError, TooLongError, _Lines
 
 HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
 MIB = 1024 * 1024
@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 Serve = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
-def _ask(folder: Path, serve: Serve, ask: Callable[[Client], Awaitable[Any]]) -> Any:
+def _ask(folder: Path, serve: Serve, ask: Callable[[ApiClient], Awaitable[Any]]) -> Any:
     """Return what `ask` returns, of a server that does `serve` after a request."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,7 +44,7 @@ def _ask(folder: Path, serve: Serve, ask: Callable[[Client], Awaitable[Any]]) ->
             "current-context": "x",
         }
         (folder / "kubeconfig").write_text(yaml.safe_dump(document))
-        client = Client(str(folder / "kubeconfig"))
+        client = ApiClient(str(folder / "kubeconfig"))
         await client.open()
         try:
             async with asyncio.timeout(60.0):
@@ -56,11 +56,11 @@ def _ask(folder: Path, serve: Serve, ask: Callable[[Client], Awaitable[Any]]) ->
     return asyncio.run(whole())
 
 
-async def _get(client: Client) -> bytearray:
+async def _get(client: ApiClient) -> bytearray:
     return await client.get("/api/v1/services")
 
 
-async def _first_lines(client: Client) -> list[bytes]:
+async def _first_lines(client: ApiClient) -> list[bytes]:
     async for lines in client.watch("/api/v1/services", {}, 30.0):
         if lines:
             return lines
@@ -90,7 +90,7 @@ def _silent(status: bytes) -> Serve:
 
 @pytest.mark.parametrize("ask", [_get, _first_lines], ids=["list", "watch"])
 def test_a_response_that_is_too_long_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Client], Awaitable[Any]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[ApiClient], Awaitable[Any]]
 ) -> None:
     monkeypatch.setattr(client_module, "MAX_BODY", MIB)
     monkeypatch.setattr(client_module, "MAX_LINE", MIB)
@@ -105,7 +105,7 @@ def test_a_list_of_5000_services_in_one_piece_is_none_of_those(tmp_path: Path) -
 
 def test_a_response_is_not_held_twice(tmp_path: Path) -> None:
 
-    async def ask(client: Client) -> tuple[int, int]:
+    async def ask(client: ApiClient) -> tuple[int, int]:
         tracemalloc.start()
         try:
             length = len(await client.get("/api/v1/services"))

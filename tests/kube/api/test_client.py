@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from apiserver import certificates
-from kube.api.client import Client
+from kube.api.client import ApiClient
 
 
 class Silent:
@@ -68,7 +68,7 @@ def test_a_request_that_is_given_up_leaves_no_connection(silent: Silent) -> None
     """Else its socket is open until it is collected, some time, with a warning."""
 
     async def scenario() -> None:
-        client = Client(str(silent.kubeconfig))
+        client = ApiClient(str(silent.kubeconfig))
         await client.open()
         asking = asyncio.create_task(client.get("/version"))
         assert await asyncio.to_thread(silent.asked.wait, 5.0)

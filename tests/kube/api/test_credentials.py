@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from apiserver import certificates
-from kube.api.client import ApiError, Client
+from kube.api.client import ApiClient, ApiError
 from kube.api.credentials import AFTER_TLS_ERROR, LOOK_INTERVAL
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
@@ -153,7 +153,7 @@ class Outspoken:
         self._listening.close()
 
 
-Scenario = Callable[[World, Client], Awaitable[None]]
+Scenario = Callable[[World, ApiClient], Awaitable[None]]
 
 
 def _run(folder: Path, scenario: Scenario, *, inline: bool = False, pod: bool = False) -> World:
@@ -164,7 +164,7 @@ def _run(folder: Path, scenario: Scenario, *, inline: bool = False, pod: bool = 
         world.write(inline=inline)
         if pod:
             os.environ["KUBERNETES_SERVICE_PORT"] = str(world.port)
-        client = Client(
+        client = ApiClient(
             "" if pod else str(world.kubeconfig), lambda: world.now, cast(Any, world.log)
         )
         await client.open()
@@ -179,7 +179,7 @@ def _run(folder: Path, scenario: Scenario, *, inline: bool = False, pod: bool = 
     return asyncio.run(whole())
 
 
-async def _fails(client: Client) -> bool:
+async def _fails(client: ApiClient) -> bool:
     try:
         await client.get("/version")
     except ApiError as error:
@@ -193,7 +193,7 @@ async def _fails(client: Client) -> bool:
 def test_new_certificates_are_used_before_anything_fails(
     tmp_path: Path, part: str, inline: bool
 ) -> None:
-    async def scenario(world: World, client: Client) -> None:
+    async def scenario(world: World, client: ApiClient) -> None:
         world.replace(getattr(world, part))
         world.write(inline=inline)
         await world.serve()
@@ -204,7 +204,7 @@ def test_new_certificates_are_used_before_anything_fails(
 
 
 def test_a_tls_error_looks_at_once(tmp_path: Path) -> None:
-    async def scenario(world: World, client: Client) -> None:
+    async def scenario(world: World, client: ApiClient) -> None:
         world.replace(world.server)
         await world.serve()
         assert await _fails(client)
@@ -216,7 +216,7 @@ def test_a_tls_error_looks_at_once(tmp_path: Path) -> None:
 def test_so_does_what_the_server_says_of_our_certificate(tmp_path: Path) -> None:
     """After the handshake, with TLS 1.3; asyncio's own server hangs up without a word."""
 
-    async def scenario(world: World, client: Client) -> None:
+    async def scenario(world: World, client: ApiClient) -> None:
         world.replace(world.client)
         await world.stop()
         server = Outspoken(world.port, world.context())
@@ -242,7 +242,7 @@ def test_in_a_pod_the_mounted_ca_is_followed(
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "set later")
 
-    async def scenario(world: World, client: Client) -> None:
+    async def scenario(world: World, client: ApiClient) -> None:
         other = tmp_path / "other"
         other.mkdir()
         world.replace(other)
@@ -257,7 +257,7 @@ def test_in_a_pod_the_mounted_ca_is_followed(
 
 
 def test_half_a_file_keeps_the_last_good_one_and_is_told_once(tmp_path: Path) -> None:
-    async def scenario(world: World, client: Client) -> None:
+    async def scenario(world: World, client: ApiClient) -> None:
         for name in ("certificate-authority", "client-certificate", "client-key"):
             file = world.files[name]
             whole = file.read_bytes()
@@ -284,7 +284,7 @@ def test_half_a_file_keeps_the_last_good_one_and_is_told_once(tmp_path: Path) ->
 
 
 def test_half_a_kubeconfig_keeps_the_last_good_one(tmp_path: Path) -> None:
-    async def scenario(world: World, client: Client) -> None:
+    async def scenario(world: World, client: ApiClient) -> None:
         whole = world.kubeconfig.read_bytes()
         for length in range(0, len(whole), 40):
             world.kubeconfig.write_bytes(whole[:length])
@@ -301,7 +301,7 @@ def test_where_no_file_has_changed_a_tls_error_reads_once_a_minute(
     reads: list[str] = []
     monkeypatch.setattr("kube.api.credentials._load", _counted(reads))
 
-    async def scenario(world: World, client: Client) -> None:
+    async def scenario(world: World, client: ApiClient) -> None:
         ca = world.files["certificate-authority"]
         good, seen = ca.read_bytes(), ca.stat()
         world.replace(world.server)
@@ -334,7 +334,7 @@ def test_where_nothing_changes_nothing_is_read(
     reads: list[str] = []
     monkeypatch.setattr("kube.api.credentials._load", _counted(reads))
 
-    async def scenario(world: World, client: Client) -> None:
+    async def scenario(world: World, client: ApiClient) -> None:
         for _ in range(20):
             world.now += LOOK_INTERVAL
             assert not await _fails(client)

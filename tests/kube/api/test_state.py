@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kube.api import state
-from kube.api.client import Client
+from kube.api.client import ApiClient
 from kube.api.reflector import Failure, Reflector
 from kube.api.state import KubernetesSource, Scope, _all
 from kube.objects.core import Pod, Service
@@ -30,7 +30,7 @@ class Fed:
     def __init__(self) -> None:
         scope = Scope(node=NODE, namespace="m", labels="app=metallb")
         log = structlog.get_logger()
-        self.source = KubernetesSource(Client(), scope, time.monotonic, self._take, log)
+        self.source = KubernetesSource(ApiClient(), scope, time.monotonic, self._take, log)
         self.source.on_pods = self._pods
         self.planner = Planner(OPTIONS)
         self.snapshot = Snapshot()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kube.api import watch as watch_module
-from kube.api.client import Client
+from kube.api.client import ApiClient
 from kube.api.reflector import Reflector, Resource
 from kube.api.watch import Watcher
 
@@ -79,7 +79,7 @@ async def _watching(
 ) -> None:
     listening = await asyncio.start_server(server.answer, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    client, log = Client(_kubeconfig(folder, f"http://127.0.0.1:{port}")), Log()
+    client, log = ApiClient(_kubeconfig(folder, f"http://127.0.0.1:{port}")), Log()
     await client.open()
     reflector = Reflector(Resource("Node", "/api/v1/nodes"), random.Random(1))
     watcher = Watcher(client, reflector, time.monotonic, lambda _, changed: None, cast(Any, log))

@@ -110,7 +110,7 @@ def test_two_services_on_one_ip_add_up_and_the_last_one_ends_it() -> None:
     assert core.interface_names(VIP) == ("eth1",)
     core.withdraw(VIP, "ns/b")
     core.withdraw(VIP, "ns/b")
-    assert core.announced() == frozenset()
+    assert core.ips() == frozenset()
 
 
 def test_withdrawal_ends_the_rounds_and_sends_nothing() -> None:
@@ -128,10 +128,10 @@ def test_nothing_is_answered_or_sent_before_contact_and_all_at_its_release() -> 
     core.announce(VIP, "ns/a", None, 0.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert drain(core) == []
-    contact.exchanged(0.5, True, 1.0)
+    contact.handle_exchange(0.5, True, 1.0)
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     contact.events()
-    core.released(None, 1.0)
+    core.speak_again(None, 1.0)
     assert core.answers(VIP, 0) is None
     assert names(drain(core)) == ["192.0.2.100@eth0"]
 
@@ -149,7 +149,7 @@ def test_no_carrier_no_answer_and_a_short_outage_ends_with_an_announcement() -> 
 
 def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     contact = Contact(0.0)
-    contact.exchanged(0.0, True, 0.0)
+    contact.handle_exchange(0.0, True, 0.0)
     contact.events()
     core = Announcer(contact)
     core.set_interfaces({0: ETH0, 1: ETH1}, 0.0)
@@ -160,9 +160,9 @@ def test_a_long_outage_of_the_link_waits_for_contact_on_that_link() -> None:
     assert core.answers(VIP, 0) is DropReason.NO_CONTACT
     assert core.answers(VIP, 1) is None
     assert drain(core) == []
-    contact.exchanged(5.0, True, 5.1)
+    contact.handle_exchange(5.0, True, 5.1)
     contact.events()
-    core.released(0, 5.1)
+    core.speak_again(0, 5.1)
     assert names(drain(core)) == ["192.0.2.100@eth0"]
 
 
@@ -190,7 +190,7 @@ def test_an_ip_is_answered_exactly_while_somebody_wants_it(
         else:
             core.withdraw(ip, service)
             wanted.discard((service, ip))
-        assert core.announced() == {ip for _, ip in wanted}
+        assert core.ips() == {ip for _, ip in wanted}
 
 
 V6 = IPv6Address("2001:db8::64")
@@ -225,14 +225,14 @@ def test_known_clients_and_gateways_are_told_by_name_until_they_answer() -> None
     gateway = IPv4Address("192.0.2.254")
     link = replace(DUAL, gateways=frozenset({gateway, IPv6Address("fe80::1")}))
     clients = Clients()
-    clients.heard(VIP, link, CLIENT, CLIENT_MAC, 0.0)
+    clients.note(VIP, link, CLIENT, CLIENT_MAC, 0.0)
     core = Announcer(Contact(0.0, alone=True), clients)
     core.set_interfaces({0: link}, 0.0)
     core.announce(VIP, "ns/a", None, 0.0)
     first = [item.client for item in drain(core) if item.form is Form.TO_CLIENT]
     assert first == [Client(CLIENT, CLIENT_MAC), Client(gateway, None)]
-    assert core.confirmed(VIP, 0, CLIENT, 0.004) == pytest.approx(0.004)
-    assert core.confirmed(VIP, 0, CLIENT, 0.005) is None
+    assert core.confirm(VIP, 0, CLIENT, 0.004) == pytest.approx(0.004)
+    assert core.confirm(VIP, 0, CLIENT, 0.005) is None
     again = [item.client for _, item in frames(core, until=60.0) if item.form is Form.TO_CLIENT]
     assert again == [Client(gateway, None)] * (TRIES - 1)
 
@@ -240,19 +240,19 @@ def test_known_clients_and_gateways_are_told_by_name_until_they_answer() -> None
 def test_who_is_asked_to_announce_again_addresses_clients_once_a_second() -> None:
     """Where three groups of nodes meet, two of them ask."""
     clients = Clients()
-    clients.heard(VIP, DUAL, CLIENT, CLIENT_MAC, 0.0)
+    clients.note(VIP, DUAL, CLIENT, CLIENT_MAC, 0.0)
     core = Announcer(Contact(0.0, alone=True), clients)
     core.set_interfaces({0: DUAL}, 0.0)
     core.announce(VIP, "ns/a", None, 0.0)
     drain(core)
-    assert core.confirmed(VIP, 0, CLIENT, 0.001) is not None
+    assert core.confirm(VIP, 0, CLIENT, 0.001) is not None
     for now in (0.1, 0.3, CLIENTS_EVERY - 0.1):
-        core.loud(VIP, now)
+        core.speak_up(VIP, now)
         again = [item.form for item in drain(core)]
         # Everybody is told at once all the same.
         assert again[0] is Form.REQUEST
         assert Form.TO_CLIENT not in again
-    core.loud(VIP, CLIENTS_EVERY)
+    core.speak_up(VIP, CLIENTS_EVERY)
     assert Form.TO_CLIENT in [item.form for item in drain(core)]
 
 
@@ -262,7 +262,7 @@ def many(count: int) -> list[IPv4Address]:
 
 def test_first_frames_of_all_ips_leave_before_the_second_of_any_and_asked_ones_before_all() -> None:
     clients = Clients()
-    clients.heard(many(300)[-1], DUAL, CLIENT, CLIENT_MAC, 0.0)
+    clients.note(many(300)[-1], DUAL, CLIENT, CLIENT_MAC, 0.0)
     core = Announcer(Contact(0.0, alone=True), clients)
     core.set_interfaces({0: DUAL}, 0.0)
     for ip in many(300):
@@ -313,7 +313,7 @@ def test_refresh_goes_on_until_the_withdrawal() -> None:
 @pytest.mark.parametrize(("outage", "held"), [(0.5, False), (5.0, True)])
 def test_a_link_that_was_down_counts_as_without_carrier(outage: float, held: bool) -> None:
     contact = Contact(0.0)
-    contact.exchanged(0.0, True, 0.0)
+    contact.handle_exchange(0.0, True, 0.0)
     contact.events()
     core = Announcer(contact)
     core.set_interfaces({0: ETH0}, 0.0)
@@ -402,9 +402,9 @@ def test_a_quiet_ip_is_answered_and_announced_by_nothing_but_loud() -> None:
     assert core.answers(VIP, ETH0.index) is None
     core.set_interfaces({0: link(0, carrier=False)}, 1.0)
     core.set_interfaces({0: ETH0}, 1.5)
-    core.released(None, 2.0)
+    core.speak_again(None, 2.0)
     assert frames(core, until=10.0) == []
-    core.loud(VIP, 10.0)
+    core.speak_up(VIP, 10.0)
     assert rounds(core, until=30.0)[1:] == pytest.approx(
         [10 + n * ROUND_INTERVAL for n in (1, 2, 3, 4)]
     )
@@ -414,9 +414,9 @@ def test_loud_begins_from_the_first_round_and_says_nothing_of_other_ips() -> Non
     core = announcer(ETH0)
     core.announce(VIP, "ns/a", None, 0.0)
     frames(core, until=2.0)
-    core.loud(OTHER, 2.0)
+    core.speak_up(OTHER, 2.0)
     assert drain(core) == []
-    core.loud(VIP, 2.0)
+    core.speak_up(VIP, 2.0)
     assert names(drain(core)) == ["192.0.2.100@eth0"]
     assert len(rounds(core, until=60.0)) == ROUNDS - 1
 
@@ -463,7 +463,7 @@ def test_a_released_link_is_silent_until_the_ip_is_ours_again() -> None:
     core.announce(VIP, "ns/a", None, 0.0)
     assert core.indexes(VIP) == (0, 1)
     changes = core.changes
-    core.release(VIP, ETH0.index)
+    core.fall_silent(VIP, ETH0.index)
     assert core.changes != changes
     assert core.answers(VIP, ETH0.index) is DropReason.HANDED_OVER
     assert core.answers(VIP, ETH1.index) is None
@@ -491,6 +491,6 @@ def test_clients_that_ask_only_after_the_start_are_told_too() -> None:
     core = Announcer(Contact(0.0, alone=True), clients)
     near = replace(ETH0, addresses=frozenset({ip_interface("192.0.2.1/24")}))
     core.set_interfaces({0: near}, 0.0)
-    clients.heard(VIP, near, OTHER, b"\x02\0\0\0\0\x09", 1.0)
+    clients.note(VIP, near, OTHER, b"\x02\0\0\0\0\x09", 1.0)
     core.announce(VIP, "ns/a", None, 2.0)
     assert Form.TO_CLIENT in {item.form for item in drain(core)}

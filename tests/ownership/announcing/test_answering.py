@@ -89,11 +89,13 @@ class Rig:
     def is_node(self, mac: bytes) -> bool:
         return mac == NODE
 
-    def announced(self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool) -> None:
+    def handle_announcement(
+        self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool
+    ) -> None:
         self.announced_to_us.append((ip, ifindex, mac, now))
         self.told_alone.append(alone)
 
-    def client_answered(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
+    def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         self.confirmed.append((ip, ifindex, client, now))
 
     def get(
@@ -357,7 +359,7 @@ def test_after_that_while_the_client_is_heard_again() -> None:
 def test_nothing_is_remembered_past_a_change_of_what_is_answered(ip: IPAddress) -> None:
     rig, data = Rig(), ask(ip)
     assert isinstance(rig.get(data), Answer)
-    rig.announcer.release(ip, ETH0)
+    rig.announcer.fall_silent(ip, ETH0)
     assert rig.get(data) is DropReason.HANDED_OVER
     rig.announcer.withdraw(ip, "a/service")
     assert rig.get(data) is DropReason.NOT_ANNOUNCED
@@ -369,10 +371,10 @@ def test_the_next_frame_already_gets_what_follows_from_the_one_before() -> None:
     rig = Rig()
 
     class Loser(Rig):
-        def announced(
+        def handle_announcement(
             self, ip: IPAddress, ifindex: int, mac: bytes, now: float, alone: bool
         ) -> None:
-            rig.announcer.release(ip, ifindex)
+            rig.announcer.fall_silent(ip, ifindex)
 
     rig.answering.overhearer = Loser()
     assert isinstance(rig.get(ask()), Answer)

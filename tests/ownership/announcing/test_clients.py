@@ -33,10 +33,10 @@ def client(number: int) -> IPv4Address:
 
 def test_the_latest_asker_comes_first_with_its_latest_mac() -> None:
     clients = Clients()
-    clients.heard(VIP, ETH0, client(1), MAC, 0.0)
-    clients.heard(VIP, ETH0, client(2), MAC, 1.0)
+    clients.note(VIP, ETH0, client(1), MAC, 0.0)
+    clients.note(VIP, ETH0, client(2), MAC, 1.0)
     moved = MAC[:5] + b"\x0d"
-    clients.heard(VIP, ETH0, client(1), moved, 2.0)
+    clients.note(VIP, ETH0, client(1), moved, 2.0)
     assert clients.of(VIP, ETH0, 3.0) == [Client(client(1), moved), Client(client(2), MAC)]
     assert clients.of(VIP, ETH1, 3.0) == []
     assert clients.of(OTHER, ETH0, 3.0) == []
@@ -45,9 +45,9 @@ def test_the_latest_asker_comes_first_with_its_latest_mac() -> None:
 def test_the_few_that_asked_last_on_a_link_are_those_to_bear_witness() -> None:
     clients = Clients()
     for number in range(2 * FEW):
-        clients.heard(VIP, ETH0, client(number), MAC, float(number))
-        clients.heard(OTHER, ETH0, client(number), MAC, float(number))
-    clients.heard(VIP, ETH1, client(99), MAC, 10.0)
+        clients.note(VIP, ETH0, client(number), MAC, float(number))
+        clients.note(OTHER, ETH0, client(number), MAC, float(number))
+    clients.note(VIP, ETH1, client(99), MAC, 10.0)
     latest = [client(number) for number in range(2 * FEW - 1, FEW - 1, -1)]
     assert clients.lately(ETH0.index, 10.0) == latest
     assert clients.lately(ETH1.index, 10.0) == [client(99)]
@@ -59,9 +59,9 @@ def test_the_few_that_asked_last_on_a_link_are_those_to_bear_witness() -> None:
 def test_witnesses_are_looked_for_among_the_latest_questions_alone() -> None:
     """It is asked often, and there may be thousands of clients on other links."""
     clients = Clients()
-    clients.heard(VIP, ETH1, client(99), MAC, 0.0)
+    clients.note(VIP, ETH1, client(99), MAC, 0.0)
     for number in range(MOST_LOOKED_AT):
-        clients.heard(VIP, ETH0, client(number), MAC, 1.0)
+        clients.note(VIP, ETH0, client(number), MAC, 1.0)
     assert clients.lately(ETH1.index, 1.0) == []
 
 
@@ -81,28 +81,28 @@ def test_witnesses_are_looked_for_among_the_latest_questions_alone() -> None:
 )
 def test_who_is_no_client(asker: IPv4Address | IPv6Address, mac: bytes) -> None:
     clients = Clients()
-    clients.heard(VIP, ETH0, asker, mac, 0.0)
+    clients.note(VIP, ETH0, asker, mac, 0.0)
     assert len(clients) == 0
     assert not clients.any_of(VIP, 0.0)
 
 
 def test_a_known_client_does_not_turn_into_a_group() -> None:
     clients = Clients()
-    clients.heard(VIP, ETH0, client(1), MAC, 0.0)
-    clients.heard(VIP, ETH0, client(1), b"\xff" * 6, 1.0)
+    clients.note(VIP, ETH0, client(1), MAC, 0.0)
+    clients.note(VIP, ETH0, client(1), b"\xff" * 6, 1.0)
     assert clients.of(VIP, ETH0, 1.0) == [Client(client(1), MAC)]
 
 
 def test_link_local_neighbours_are_clients() -> None:
     clients, ip = Clients(), IPv6Address("2001:db8::64")
-    clients.heard(ip, ETH0, IPv6Address("fe80::c"), MAC, 0.0)
+    clients.note(ip, ETH0, IPv6Address("fe80::c"), MAC, 0.0)
     assert clients.of(ip, ETH0, 0.0) == [Client(IPv6Address("fe80::c"), MAC)]
 
 
 def test_silence_is_forgotten() -> None:
     clients = Clients()
-    clients.heard(VIP, ETH0, client(1), MAC, 0.0)
-    clients.heard(VIP, ETH0, client(2), MAC, 100.0)
+    clients.note(VIP, ETH0, client(1), MAC, 0.0)
+    clients.note(VIP, ETH0, client(2), MAC, 100.0)
     assert clients.any_of(VIP, KEPT)
     assert [found.ip for found in clients.of(VIP, ETH0, KEPT + 1.0)] == [client(2)]
     assert not clients.any_of(VIP, KEPT + 101.0)
@@ -112,20 +112,20 @@ def test_silence_is_forgotten() -> None:
 def test_one_ip_and_all_of_them_are_bounded_and_the_latest_stay() -> None:
     clients = Clients()
     for number in range(MOST_OF_ONE_IP + 10):
-        clients.heard(VIP, ETH0, client(number), MAC, float(number))
+        clients.note(VIP, ETH0, client(number), MAC, float(number))
     found = [item.ip for item in clients.of(VIP, ETH0, 100.0)]
     assert found == [client(MOST_OF_ONE_IP + 9 - number) for number in range(MOST_OF_ONE_IP)]
     for number in range(MOST):
         ip = IPv4Address(0x0A01_0000 + number)
-        clients.heard(ip, ETH0, client(0), MAC, 200.0)
+        clients.note(ip, ETH0, client(0), MAC, 200.0)
     assert len(clients) == MOST
     assert not clients.any_of(VIP, 200.0)
 
 
 def test_clients_of_ips_without_a_service_go() -> None:
     clients = Clients()
-    clients.heard(VIP, ETH0, client(1), MAC, 0.0)
-    clients.heard(OTHER, ETH0, client(1), MAC, 0.0)
+    clients.note(VIP, ETH0, client(1), MAC, 0.0)
+    clients.note(OTHER, ETH0, client(1), MAC, 0.0)
     clients.keep_only(frozenset({OTHER}))
     assert not clients.any_of(VIP, 0.0)
     assert clients.any_of(OTHER, 0.0)
@@ -135,7 +135,7 @@ def test_gateways_always_belong_to_them() -> None:
     clients, gateway = Clients(), client(99)
     link = replace(ETH0, gateways=frozenset({gateway, IPv6Address("fe80::1")}))
     assert clients.of(VIP, link, 0.0) == [Client(gateway, None)]
-    clients.heard(VIP, link, gateway, MAC, 0.0)
+    clients.note(VIP, link, gateway, MAC, 0.0)
     assert clients.of(VIP, link, 0.0) == [Client(gateway, MAC)]
 
 
@@ -150,7 +150,7 @@ def test_the_two_tables_agree(steps: list[tuple[int, int, float]]) -> None:
     ips = [IPv4Address(0x0A02_0000 + number) for number in range(4)]
     for ip, asker, passed in steps:
         now += passed
-        clients.heard(ips[ip], ETH0, client(asker), MAC, now)
+        clients.note(ips[ip], ETH0, client(asker), MAC, now)
         assert client(asker) in [item.ip for item in clients.of(ips[ip], ETH0, now)]
     found = sum(len(clients.of(ip, ETH0, now)) for ip in ips)
     assert found == len(clients)

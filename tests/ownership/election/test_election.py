@@ -13,7 +13,7 @@ from kube.address import parse_ip
 from ownership.election import election
 from ownership.election.election import HASHES_A_SERVICE, Election, order
 from ownership.io import Move
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from plan.service import ServicePlan, Withheld
 
 VECTORS: list[dict[str, Any]] = json.loads(
@@ -232,7 +232,7 @@ def test_a_service_withheld_from_this_node_alone_has_an_owner_elsewhere(reason: 
     state = withheld(reason)
     first, second = order("bc", "192.0.2.1", {})
     assert state.elsewhere("a/b") == first
-    state.set_bars(Bars(nodes=frozenset({first}), clarion=frozenset("bc")), "barred")
+    state.set_bars(Barred(nodes=frozenset({first}), clarion=frozenset("bc")), "barred")
     assert state.elsewhere("a/b") == second
     state.set_members(frozenset("a"), "leave")
     assert state.elsewhere("a/b") is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ownership.election.quorum import Mode, Quorum, has_majority
+from ownership.election.quorum import Quorum, QuorumMode, has_majority
 from plan.service import ServicePlan, Withheld
 
 NODES = [f"n{number}" for number in range(1, 7)]
@@ -80,7 +80,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_step_by_step_is_the_same_as_all_anew(steps: list[object]) -> None:
-    quorum, living = Quorum(Mode.MAJORITY), frozenset[str]()
+    quorum, living = Quorum(QuorumMode.MAJORITY), frozenset[str]()
     planned: dict[str, ServicePlan] = {}
     told: dict[str, ServicePlan] = {}
     for step in steps:
@@ -109,7 +109,7 @@ def test_step_by_step_is_the_same_as_all_anew(steps: list[object]) -> None:
 
 
 def test_off_it_touches_nothing() -> None:
-    quorum, alone = Quorum(Mode.OFF), plan(frozenset(NODES))
+    quorum, alone = Quorum(QuorumMode.OFF), plan(frozenset(NODES))
     assert quorum.set_plan("a/one", alone) is alone
     assert quorum.set_members(frozenset({"n1"})) == {}
     assert quorum.lacking == 0

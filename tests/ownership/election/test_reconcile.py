@@ -28,7 +28,7 @@ def test_a_lost_election_withdraws_once() -> None:
     expected = [Withdraw("ns/a", (A,), Withheld.NOT_OWNER)]
     assert reconciler.reconcile("ns/a", PLAN, False, "member_joined") == expected
     assert reconciler.reconcile("ns/a", PLAN, False, "member_joined") == []
-    assert not reconciler.announced()
+    assert not reconciler.services()
 
 
 def test_each_reason_to_withdraw_is_metallbs_own() -> None:
@@ -66,7 +66,7 @@ def test_a_changed_choice_of_interfaces_is_announced_again() -> None:
 def test_what_was_done_in_part_is_done_again() -> None:
     reconciler = Reconciler()
     (announce,) = reconciler.reconcile("ns/a", PLAN, True, "start")
-    reconciler.unfinished("ns/a", None)
+    reconciler.note_unfinished("ns/a", None)
     assert reconciler.reconcile("ns/a", PLAN, True, "start") == [announce]
     assert reconciler.reconcile("ns/a", PLAN, True, "start") == []
 
@@ -74,7 +74,7 @@ def test_what_was_done_in_part_is_done_again() -> None:
 def test_what_was_announced_in_part_is_withdrawn() -> None:
     reconciler = Reconciler()
     reconciler.reconcile("ns/a", PLAN, True, "start")
-    reconciler.unfinished("ns/a", None)
+    reconciler.note_unfinished("ns/a", None)
     gone = reconciler.reconcile("ns/a", None, False, "configuration")
     assert gone == [Withdraw("ns/a", (A,), "serviceDeleted")]
     assert reconciler.reconcile("ns/a", None, False, "configuration") == []
@@ -82,17 +82,17 @@ def test_what_was_announced_in_part_is_withdrawn() -> None:
 
 def test_what_was_withdrawn_in_part_is_withdrawn_again() -> None:
     reconciler = announced()
-    before = reconciler.announced()["ns/a"]
+    before = reconciler.services()["ns/a"]
     expected = reconciler.reconcile("ns/a", PLAN, False, "member_joined")
-    reconciler.unfinished("ns/a", before)
+    reconciler.note_unfinished("ns/a", before)
     assert reconciler.reconcile("ns/a", PLAN, False, "member_joined") == expected
 
 
 def test_an_exchange_of_ips_done_in_part_withdraws_the_old_ones_again() -> None:
     reconciler = announced()
-    before = reconciler.announced()["ns/a"]
+    before = reconciler.services()["ns/a"]
     other = replace(PLAN, ips=(B,))
     expected = reconciler.reconcile("ns/a", other, True, "x")
-    reconciler.unfinished("ns/a", before)
+    reconciler.note_unfinished("ns/a", before)
     assert reconciler.reconcile("ns/a", other, True, "x") == expected
     assert reconciler.reconcile("ns/a", other, True, "x") == []

@@ -13,8 +13,8 @@ from ownership.handover.heir import (
     ASKS_A_SECOND,
     ASKS_AT_ONCE,
     BACK_GRACE,
-    CLAIM_COUNTS,
     KNOWN_WITHIN,
+    MINE_COUNTS,
     UNHEARD_RETRY,
     Mode,
     Take,
@@ -90,7 +90,7 @@ def asked(kernel: Kernel, **kernels: Kernel) -> World:
 def contested(by: str = "owner", **kernels: Kernel) -> World:
     """`by` has answered the first question, and its kernel answers."""
     world = asked(Kernel.ANSWERS, **kernels)
-    world.heir.answered(VIP, by)
+    world.heir.handle_answer(VIP, by)
     assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
     assert world.heir.contested == 1
     return world
@@ -98,7 +98,7 @@ def contested(by: str = "owner", **kernels: Kernel) -> World:
 
 def keep_answering(world: World, name: str, since: float, until: float) -> None:
     for tick in range(round((until - since) * 100)):
-        world.heir.answered(VIP, name)
+        world.heir.handle_answer(VIP, name)
         assert world.run(BEGUN + since + tick / 100)[0] == []
 
 
@@ -128,7 +128,7 @@ def test_what_an_heir_decides_within_twenty_milliseconds(
 ) -> None:
     world = asked(kernel)
     if answered:
-        world.heir.answered(VIP, "owner")
+        world.heir.handle_answer(VIP, "owner")
     assert world.heir.deadline() == pytest.approx(BEGUN + 0.02)
     assert world.heir.handle_timeout(BEGUN + 0.02) == takes
     assert world.asked_about[0] == ("owner", [ETH0, ETH1])
@@ -146,7 +146,7 @@ def test_a_slow_process_is_asked_three_times_before_somebody_answers_in_its_plac
     assert world.heir.quiet(VIP)
     late = begun(Kernel.ANSWERS)
     late.run(BEGUN + 0.09)
-    late.heir.answered(VIP, "owner")
+    late.heir.handle_answer(VIP, "owner")
     assert late.run(BEGUN + 0.11) == ([], [])
     assert late.heir.contested == 1
 
@@ -154,8 +154,8 @@ def test_a_slow_process_is_asked_three_times_before_somebody_answers_in_its_plac
 def test_the_answer_of_a_dead_machine_or_for_another_ip_contests_nothing() -> None:
     world = begun(Kernel.ANSWERS)
     world.kernels["hanging"] = Kernel.SILENT
-    world.heir.answered(VIP, "hanging")
-    world.heir.answered(IPv4Address("192.0.2.1"), "owner")
+    world.heir.handle_answer(VIP, "hanging")
+    world.heir.handle_answer(IPv4Address("192.0.2.1"), "owner")
     assert world.run(BEGUN + 0.2)[0] == QUIET
 
 
@@ -177,12 +177,12 @@ def test_a_kernel_that_stays_unknown_holds_nothing_up_for_long() -> None:
 
 def test_a_contested_ip_is_asked_for_every_second_and_taken_when_the_process_ends() -> None:
     world = begun(Kernel.ANSWERS)
-    world.heir.answered(VIP, "owner")
+    world.heir.handle_answer(VIP, "owner")
     world.heir.handle_timeout(BEGUN + ANSWER_WITHIN)
     takes, asked = world.run(BEGUN + ANSWER_WITHIN + ASK_AGAIN)
     assert takes == []
     assert asked == pytest.approx([BEGUN + ANSWER_WITHIN + ASK_AGAIN])
-    world.heir.answered(VIP, "owner")
+    world.heir.handle_answer(VIP, "owner")
     assert world.run(BEGUN + 2.0) == ([], [])
     assert world.heir.contested == 1
     # This time it does not answer.
@@ -193,7 +193,7 @@ def test_a_contested_ip_is_asked_for_every_second_and_taken_when_the_process_end
 
 def test_a_contested_ip_is_taken_aloud_when_the_machine_dies() -> None:
     world = begun(Kernel.ANSWERS)
-    world.heir.answered(VIP, "owner")
+    world.heir.handle_answer(VIP, "owner")
     world.heir.handle_timeout(BEGUN + ANSWER_WITHIN)
     world.kernel = Kernel.SILENT
     assert world.run(BEGUN + 2.0) == (LOUD, [])
@@ -205,7 +205,7 @@ def test_contested_ips_are_asked_for_no_more_than_five_times_a_second() -> None:
     ips = [IPv4Address(f"192.0.2.{index}") for index in range(20)]
     for ip in ips:
         heir.begin(ip, OWNER, None, (ETH0,), BEGUN)
-        heir.answered(ip, "owner")
+        heir.handle_answer(ip, "owner")
     heir.asks(BEGUN)
     heir.handle_timeout(BEGUN + ANSWER_WITHIN)
     times: list[float] = []
@@ -213,7 +213,7 @@ def test_contested_ips_are_asked_for_no_more_than_five_times_a_second() -> None:
         assert heir.handle_timeout(now) == []
         for ask in heir.asks(now):
             times.append(now)
-            heir.answered(ask.ip, "owner")
+            heir.handle_answer(ask.ip, "owner")
     assert len(times) >= 2 * len(ips)
     for start in times:
         assert sum(start <= at < start + 0.999 for at in times) <= ASKS_A_SECOND
@@ -236,10 +236,10 @@ def test_a_quiet_ip_that_stays_ours_is_announced_some_seconds_after_its_owner_is
     """By then the election has given it back, if it is to."""
     world = begun(Kernel.ANSWERS)
     world.run(BEGUN + 0.2)
-    world.heir.owner_back("third", BEGUN + 5.0)
+    world.heir.handle_owner_back("third", BEGUN + 5.0)
     assert world.heir.deadline() == float("inf")
     for beat in range(4):
-        world.heir.owner_back("owner", BEGUN + 6.0 + beat / 4)
+        world.heir.handle_owner_back("owner", BEGUN + 6.0 + beat / 4)
     assert world.heir.deadline() == BEGUN + 6.0 + BACK_GRACE
     assert world.run(BEGUN + 20.0) == (LOUD, [])
 
@@ -247,10 +247,10 @@ def test_a_quiet_ip_that_stays_ours_is_announced_some_seconds_after_its_owner_is
 def test_a_quiet_ip_stays_so_when_its_owner_dies_once_more_soon_after_it_was_back() -> None:
     world = begun(Kernel.ANSWERS)
     world.run(BEGUN + 0.2)
-    world.heir.owner_back("owner", BEGUN + 5.0)
-    world.heir.owner_gone("third")
+    world.heir.handle_owner_back("owner", BEGUN + 5.0)
+    world.heir.handle_owner_gone("third")
     assert world.heir.deadline() < float("inf")
-    world.heir.owner_gone("owner")
+    world.heir.handle_owner_gone("owner")
     assert world.run(BEGUN + 30.0) == ([], [])
     assert world.heir.quiet(VIP)
 
@@ -258,7 +258,7 @@ def test_a_quiet_ip_stays_so_when_its_owner_dies_once_more_soon_after_it_was_bac
 def test_a_quiet_ip_given_back_and_taken_again_before_its_owner_was_heard_stays_quiet() -> None:
     world = begun(Kernel.ANSWERS)
     world.run(BEGUN + 0.2)
-    world.heir.owner_back("owner", BEGUN + 5.0)
+    world.heir.handle_owner_back("owner", BEGUN + 5.0)
     world.lose()
     assert not world.heir.quiet(VIP)
     assert world.heir.owners() == frozenset()
@@ -283,7 +283,7 @@ def test_a_quiet_ip_given_back_that_comes_from_somebody_else_is_quiet_no_more(
 def test_a_third_node_that_answers_contests_too() -> None:
     """It took over from the same owner, as it knew better."""
     world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
-    world.heir.answered(VIP, "third")
+    world.heir.handle_answer(VIP, "third")
     assert world.heir.handle_timeout(BEGUN + ANSWER_WITHIN) == []
     assert world.heir.handle_timeout(BEGUN + 0.1) == []
     assert world.heir.contested == 1
@@ -293,7 +293,7 @@ def test_who_answers_keeps_its_ip_though_nothing_is_known_of_the_heir_before_us(
     """Gossip declared an heir dead that never took over: its machine does not matter."""
     world = World(Kernel.UNKNOWN, kernels={"third": Kernel.ANSWERS})
     world.begin()
-    world.heir.answered(VIP, "third")
+    world.heir.handle_answer(VIP, "third")
     assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
     assert world.heir.contested == 1
     assert world.run(BEGUN + ANSWER_WITHIN + KNOWN_WITHIN) == ([], [])
@@ -313,7 +313,7 @@ def test_when_who_answers_falls_silent_its_machine_matters_and_that_of_the_owner
     before: Kernel, becomes: Kernel, takes: list[Take]
 ) -> None:
     world = asked(before, third=Kernel.ANSWERS)
-    world.heir.answered(VIP, "third")
+    world.heir.handle_answer(VIP, "third")
     assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
     assert world.heir.owners() == {"owner", "third"}
     world.kernels["third"] = becomes
@@ -338,17 +338,17 @@ def test_who_answers_and_says_that_the_ip_is_ours_is_relieved(
 ) -> None:
     world = asked(kernel)
     if answered_by is not None:
-        world.heir.answered(VIP, answered_by)
-    assert world.heir.granted(VIP, granted_by, frozenset()) == takes
+        world.heir.handle_answer(VIP, answered_by)
+    assert world.heir.handle_grant(VIP, granted_by, frozenset()) == takes
     assert world.heir.waits(VIP) is not bool(takes)
     assert world.heir.quiet(VIP) is (takes == QUIET)
-    assert world.heir.granted(IPv4Address("192.0.2.1"), granted_by, frozenset()) == []
+    assert world.heir.handle_grant(IPv4Address("192.0.2.1"), granted_by, frozenset()) == []
 
 
 def test_what_was_taken_over_quietly_is_granted_so() -> None:
     """By one whose word we have that the first owner's machine lives, however little we know."""
     world = asked(Kernel.SILENT, first=Kernel.UNKNOWN)
-    assert world.heir.granted(VIP, "third", frozenset({"first"})) == QUIET
+    assert world.heir.handle_grant(VIP, "third", frozenset({"first"})) == QUIET
     assert world.heir.quiet_from(VIP) == {"owner", "first"}
     assert world.heir.handle_timeout(BEGUN + 100.0) == []
     world.kernels["first"] = Kernel.SILENT
@@ -372,18 +372,18 @@ def test_what_is_contested_or_taken_without_a_word_is_put_off_and_what_is_taken_
 ):
     world = begun(Kernel.SILENT)
     assert world.run(until=60.0)[0] == LOUD
-    assert world.heir.put_off() == frozenset()
+    assert world.heir.postponements() == frozenset()
 
     world = begun(Kernel.ANSWERS)
-    world.heir.answered(VIP, "owner")
+    world.heir.handle_answer(VIP, "owner")
     assert world.run(until=BEGUN + ANSWER_WITHIN)[0] == []
-    assert world.heir.put_off() == {VIP}
-    assert world.heir.put_off() == frozenset()
+    assert world.heir.postponements() == {VIP}
+    assert world.heir.postponements() == frozenset()
     assert world.run(until=60.0)[0] == QUIET
-    assert world.heir.put_off() == {VIP}
+    assert world.heir.postponements() == {VIP}
     # Won for another service too.
     assert world.heir.stays_quiet(VIP)
-    assert world.heir.put_off() == {VIP}
+    assert world.heir.postponements() == {VIP}
 
 
 # ---- a living owner, and what it writes
@@ -400,9 +400,9 @@ def living(kernel: Kernel) -> World:
 def test_a_living_owner_is_asked_too_and_keeps_its_ip_until_it_grants_it() -> None:
     world = living(Kernel.ANSWERS)
     assert world.heir.questions() == {"owner": [VIP]}
-    world.heir.answered(VIP, "owner")
+    world.heir.handle_answer(VIP, "owner")
     assert world.run(BEGUN + 0.5) == ([], [])
-    assert world.heir.granted(VIP, "owner", frozenset()) == LOUD
+    assert world.heir.handle_grant(VIP, "owner", frozenset()) == LOUD
 
 
 def test_a_living_owner_that_answers_no_more_is_succeeded_aloud() -> None:
@@ -413,25 +413,25 @@ def test_a_living_owner_that_answers_no_more_is_succeeded_aloud() -> None:
 def test_a_claim_by_letter_is_as_good_as_an_answer_for_a_while(kernel: Kernel) -> None:
     """A firewall may drop echo requests, and ARP be lost."""
     world = asked(Kernel.SILENT, third=kernel)
-    world.heir.claimed(VIP, "third", BEGUN + 0.01)
-    world.heir.claimed(IPv4Address("192.0.2.1"), "third", BEGUN + 0.01)
-    assert world.run(BEGUN + CLAIM_COUNTS)[0] == []
+    world.heir.handle_mine(VIP, "third", BEGUN + 0.01)
+    world.heir.handle_mine(IPv4Address("192.0.2.1"), "third", BEGUN + 0.01)
+    assert world.run(BEGUN + MINE_COUNTS)[0] == []
     assert world.heir.contested == 1
     if kernel is not Kernel.ANSWERS:
-        assert world.run(BEGUN + CLAIM_COUNTS + 2.0)[0] == LOUD
+        assert world.run(BEGUN + MINE_COUNTS + 2.0)[0] == LOUD
 
 
 def test_who_contests_is_asked_by_letter_once_a_second_and_its_claims_hold_us_up_for_ever() -> None:
     world, letters = contested(), 0
     world.heir.questions()
     world.kernel = Kernel.SILENT
-    world.heir.claimed(VIP, "owner", BEGUN)
+    world.heir.handle_mine(VIP, "owner", BEGUN)
     for tick in range(1, 100):
         now = BEGUN + tick / 10
         assert world.run(now)[0] == []
         for name, ips in world.heir.questions().items():
             assert (name, ips) == ("owner", [VIP])
-            world.heir.claimed(VIP, name, now)
+            world.heir.handle_mine(VIP, name, now)
             letters += 1
     assert letters == pytest.approx(9, abs=1)
     assert world.run(BEGUN + 15.0)[0] == LOUD
@@ -441,17 +441,17 @@ def test_whose_kernel_answers_without_its_speaker_holds_nothing_up() -> None:
     """IPVS without strictARP, or an address left behind: the speaker says that it does not."""
     world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
     world.heir.questions()
-    world.heir.answered(VIP, "third")
+    world.heir.handle_answer(VIP, "third")
     assert world.heir.questions() == {"third": [VIP]}
-    assert world.heir.denied(VIP, "third", BEGUN + 0.01)
-    assert not world.heir.denied(VIP, "third", BEGUN + 0.01)
-    world.heir.answered(VIP, "third")
+    assert world.heir.handle_denial(VIP, "third", BEGUN + 0.01)
+    assert not world.heir.handle_denial(VIP, "third", BEGUN + 0.01)
+    world.heir.handle_answer(VIP, "third")
     assert world.run(BEGUN + 0.1)[0] == LOUD
 
 
 def test_a_contest_ends_at_once_when_the_speaker_says_that_it_is_not_its_own() -> None:
     world = contested("third", third=Kernel.ANSWERS, owner=Kernel.SILENT)
-    assert world.heir.denied(VIP, "third", BEGUN + 0.5)
+    assert world.heir.handle_denial(VIP, "third", BEGUN + 0.5)
     assert world.heir.deadline() == BEGUN + 0.5
     assert world.heir.handle_timeout(BEGUN + 0.5) == LOUD
     assert world.heir.contested == 0
@@ -459,22 +459,22 @@ def test_a_contest_ends_at_once_when_the_speaker_says_that_it_is_not_its_own() -
 
 def test_a_denial_of_one_that_answered_nothing_is_no_foreign_answer() -> None:
     world = asked(Kernel.SILENT)
-    assert not world.heir.denied(VIP, "third", BEGUN)
-    assert not world.heir.denied(IPv4Address("192.0.2.1"), "third", BEGUN)
+    assert not world.heir.handle_denial(VIP, "third", BEGUN)
+    assert not world.heir.handle_denial(IPv4Address("192.0.2.1"), "third", BEGUN)
 
 
 def test_who_denied_and_claims_later_is_believed() -> None:
     """It took the IP over meanwhile."""
     world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
-    world.heir.denied(VIP, "third", BEGUN)
-    world.heir.claimed(VIP, "third", BEGUN + 0.01)
-    keep_answering(world, "third", 0.1, 2 * CLAIM_COUNTS)
+    world.heir.handle_denial(VIP, "third", BEGUN)
+    world.heir.handle_mine(VIP, "third", BEGUN + 0.01)
+    keep_answering(world, "third", 0.1, 2 * MINE_COUNTS)
     assert world.heir.contested == 1
 
 
 def test_a_dead_owner_that_denies_lives_and_its_machine_matters_no_more() -> None:
     world = asked(Kernel.ANSWERS)
-    world.heir.denied(VIP, "owner", BEGUN)
+    world.heir.handle_denial(VIP, "owner", BEGUN)
     assert world.run(BEGUN + 0.1) == (LOUD, [])
 
 
@@ -490,7 +490,7 @@ def test_each_contest_is_told_once_with_who_it_is() -> None:
 
 def test_where_no_echo_gets_through_at_all_the_answer_on_the_wire_is_the_best_there_is() -> None:
     world = asked(Kernel.SILENT, third=Kernel.UNKNOWN)
-    world.heir.answered(VIP, "third")
+    world.heir.handle_answer(VIP, "third")
     assert world.run(BEGUN + KNOWN_WITHIN + 2 * ANSWER_WITHIN) == ([], [])
     assert world.heir.contested == 1
 
@@ -572,7 +572,7 @@ def test_who_hears_somebody_again_asks_anew_what_it_was_about_to_take() -> None:
     world.heir.restart(now)
     assert world.heir.asks(now) == [Ask(VIP, ETH0), Ask(VIP, ETH1)]
     assert world.heir.handle_timeout(now) == []
-    world.heir.answered(VIP, "third")
+    world.heir.handle_answer(VIP, "third")
     assert world.heir.handle_timeout(now + ANSWER_WITHIN) == []
     assert world.heir.contested == 1
 

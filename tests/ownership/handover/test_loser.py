@@ -41,7 +41,7 @@ def test_the_loser_of_an_ip_asks_for_it_until_it_is_released() -> None:
         times += [now for ask in state.asks(now) if ask == Yours("winner", frozenset({VIP}))]
     assert times == pytest.approx([1.0, 1.1, 1.2, 1.3])
     assert pytest.approx(0.1) == ASK_INTERVAL
-    assert state.claimed([VIP]) == [Yielded("ns/a", VIP)]
+    assert state.handle_mine([VIP]) == [Yielded("ns/a", VIP)]
     assert state.deadline() == float("inf")
 
 
@@ -59,23 +59,23 @@ def test_one_question_names_all_the_ips_of_a_winner() -> None:
 
 def test_each_link_is_given_up_when_the_winner_is_heard_there() -> None:
     state = yielding(ETH0, ETH1)
-    assert state.heard(VIP, ETH0, "winner") == []
+    assert state.handle_announcement(VIP, ETH0, "winner") == []
     assert not state.open(VIP, ETH0)
     assert state.open(VIP, ETH1)
-    assert state.heard(VIP, ETH1, "winner") == [Yielded("ns/a", VIP)]
+    assert state.handle_announcement(VIP, ETH1, "winner") == [Yielded("ns/a", VIP)]
     assert not state.yielding(VIP)
 
 
 def test_any_clarion_that_is_heard_ends_it() -> None:
     """It answers now, and hands over itself if it is not the winner."""
-    assert yielding().heard(VIP, ETH0, "third") == [Yielded("ns/a", VIP)]
+    assert yielding().handle_announcement(VIP, ETH0, "third") == [Yielded("ns/a", VIP)]
 
 
 def test_a_stranger_does_not_end_it() -> None:
     state = yielding()
-    assert state.heard(VIP, ETH0, None) == []
+    assert state.handle_announcement(VIP, ETH0, None) == []
     assert state.open(VIP, ETH0)
-    assert state.claimed([OTHER]) == []
+    assert state.handle_mine([OTHER]) == []
     assert state.yielding(VIP)
 
 
@@ -86,7 +86,7 @@ def test_time_alone_ends_nothing_between_clarions() -> None:
 
 
 def test_a_claim_ends_it_on_all_links() -> None:
-    assert yielding(ETH0, ETH1).claimed([OTHER, VIP]) == [Yielded("ns/a", VIP)]
+    assert yielding(ETH0, ETH1).handle_mine([OTHER, VIP]) == [Yielded("ns/a", VIP)]
 
 
 def test_a_foreign_winner_gets_two_seconds_and_no_letters() -> None:
@@ -109,9 +109,9 @@ def test_a_foreign_winner_is_asked_on_the_wire_until_it_answers() -> None:
         times.append(now)
     assert times == pytest.approx([1.0, 1.05, 1.1, 1.15])
     assert pytest.approx(0.05) == FOREIGN_ASK
-    assert state.heard(VIP, ETH0, None) == []
+    assert state.handle_announcement(VIP, ETH0, None) == []
     assert state.wire_asks(1.21) == [Ask(VIP, ETH1)]
-    assert state.heard(VIP, ETH1, None) == [Yielded("ns/a", VIP)]
+    assert state.handle_announcement(VIP, ETH1, None) == [Yielded("ns/a", VIP)]
     assert state.wire_asks(1.3) == []
 
 
@@ -136,35 +136,38 @@ def test_services_that_lose_an_ip_together_are_named() -> None:
     state.begin("ns/b", VIP, "winner", (ETH0,), 1.05, foreign=False)
     assert [state.yielding(VIP, name) for name in ("ns/a", "ns/b", "ns/c")] == [True, True, False]
     assert not state.yielding(OTHER)
-    assert state.claimed([VIP]) == [Yielded("ns/a", VIP), Yielded("ns/b", VIP)]
+    assert state.handle_mine([VIP]) == [Yielded("ns/a", VIP), Yielded("ns/b", VIP)]
 
 
 @pytest.mark.parametrize("who", [None, "winner"])
 def test_a_foreign_winner_is_heard_as_somebody_unknown(who: str | None) -> None:
     """Nobody knows its MAC."""
-    assert yielding(foreign=True).heard(VIP, ETH0, who) == [Yielded("ns/a", VIP)]
+    assert yielding(foreign=True).handle_announcement(VIP, ETH0, who) == [Yielded("ns/a", VIP)]
 
 
 def test_an_ip_of_two_services_is_released_for_both() -> None:
     state = yielding()
     state.begin("ns/b", VIP, "winner", (ETH0,), 1.05, foreign=False)
-    assert state.heard(VIP, ETH0, "winner") == [Yielded("ns/a", VIP), Yielded("ns/b", VIP)]
+    assert state.handle_announcement(VIP, ETH0, "winner") == [
+        Yielded("ns/a", VIP),
+        Yielded("ns/b", VIP),
+    ]
 
 
 def test_another_winner_has_to_be_heard_on_the_links_that_are_left() -> None:
     state = yielding(ETH0, ETH1)
-    state.heard(VIP, ETH0, "winner")
+    state.handle_announcement(VIP, ETH0, "winner")
     state.begin("ns/a", VIP, "third", (ETH0, ETH1), 1.2, foreign=False)
     assert not state.open(VIP, ETH0)
     assert state.asks(1.2) == [Yours("third", frozenset({VIP}))]
-    assert state.heard(VIP, ETH1, "third") == [Yielded("ns/a", VIP)]
+    assert state.handle_announcement(VIP, ETH1, "third") == [Yielded("ns/a", VIP)]
 
 
 def test_the_same_winner_again_changes_nothing_that_was_heard() -> None:
     state = yielding(ETH0, ETH1)
-    state.heard(VIP, ETH0, "winner")
+    state.handle_announcement(VIP, ETH0, "winner")
     state.begin("ns/a", VIP, "winner", (ETH0, ETH1), 1.2, foreign=False)
-    assert state.heard(VIP, ETH1, "winner") == [Yielded("ns/a", VIP)]
+    assert state.handle_announcement(VIP, ETH1, "winner") == [Yielded("ns/a", VIP)]
 
 
 def test_an_ip_that_comes_back_is_no_longer_handed_over() -> None:
@@ -178,7 +181,7 @@ def test_an_ip_that_comes_back_is_no_longer_handed_over() -> None:
     assert state.holds.take_back("ns/b", VIP, ())
     assert not state.yielding(VIP)
     assert not state.holds.take_back("ns/b", VIP, ())
-    assert state.heard(VIP, ETH0, "winner") == []
+    assert state.handle_announcement(VIP, ETH0, "winner") == []
 
 
 def test_what_stays_ours_is_open_everywhere() -> None:

@@ -224,30 +224,30 @@ class Walk(Node):
 def _happens(node: Walk, name: str, gone: bool) -> None:
     (node.gone.add if gone else node.gone.discard)(name)
     if gone:
-        node.core.owner_gone(name)
+        node.core.handle_owner_gone(name)
     else:
-        node.core.owner_back(name, node.now)
+        node.core.handle_owner_back(name, node.now)
 
 
 _THINGS: dict[str, Callable[[Walk, str, str, str], Any]] = {
-    "won": lambda n, s, b, c: n.core.won(s, VIP, None, b, n.now),
-    "won after nobody": lambda n, s, b, c: n.core.won(s, VIP, None, None, n.now),
-    "lost": lambda n, s, b, c: n.core.lost(s, VIP, b, n.now),
-    "lost to MetalLB": lambda n, s, b, c: n.core.lost(s, VIP, "m", n.now),
-    "lost to nobody": lambda n, s, b, c: n.core.lost(s, VIP, None, n.now),
-    "lost by plan": lambda n, s, b, c: n.core.lost(s, VIP, b, n.now, 0.1),
-    "moved": lambda n, s, b, c: n.core.moved(s, VIP, b, c, n.now),
+    "won": lambda n, s, b, c: n.core.win(s, VIP, None, b, n.now),
+    "won after nobody": lambda n, s, b, c: n.core.win(s, VIP, None, None, n.now),
+    "lost": lambda n, s, b, c: n.core.lose(s, VIP, b, n.now),
+    "lost to MetalLB": lambda n, s, b, c: n.core.lose(s, VIP, "m", n.now),
+    "lost to nobody": lambda n, s, b, c: n.core.lose(s, VIP, None, n.now),
+    "lost by plan": lambda n, s, b, c: n.core.lose(s, VIP, b, n.now, 0.1),
+    "moved": lambda n, s, b, c: n.core.note_move(s, VIP, b, c, n.now),
     "withdrawn": lambda n, s, b, c: n.core.withdraw(s, VIP),
-    "heard": lambda n, s, b, c: n.core.heard(VIP, ETH0, MACS[b], n.now),
-    "a stranger is heard": lambda n, s, b, c: n.core.heard(VIP, ETH0, MAC_M, n.now),
-    "yours": lambda n, s, b, c: n.core.asked([VIP], b, n.now),
-    "yours, quietly": lambda n, s, b, c: n.core.asked([VIP], b, n.now, frozenset({c})),
-    "asked": lambda n, s, b, c: n.core.questioned([VIP], b),
-    "claimed": lambda n, s, b, c: n.core.claimed([VIP], b, n.now),
-    "denied": lambda n, s, b, c: n.core.denied([VIP], b, n.now),
-    "link returned": lambda n, s, b, c: n.core.link_returned(n.now),
-    "unconfirmed": lambda n, s, b, c: n.core.unconfirmed(None, n.now),
-    "dead heard": lambda n, s, b, c: n.core.dead_heard(b, n.now),
+    "heard": lambda n, s, b, c: n.core.handle_announcement(VIP, ETH0, MACS[b], n.now),
+    "a stranger is heard": lambda n, s, b, c: n.core.handle_announcement(VIP, ETH0, MAC_M, n.now),
+    "yours": lambda n, s, b, c: n.core.handle_yours([VIP], b, n.now),
+    "yours, quietly": lambda n, s, b, c: n.core.handle_yours([VIP], b, n.now, frozenset({c})),
+    "asked": lambda n, s, b, c: n.core.handle_ask([VIP], b),
+    "claimed": lambda n, s, b, c: n.core.handle_mine([VIP], b, n.now),
+    "denied": lambda n, s, b, c: n.core.handle_denial([VIP], b, n.now),
+    "link returned": lambda n, s, b, c: n.core.handle_link_return(n.now),
+    "unconfirmed": lambda n, s, b, c: n.core.verify(None, n.now),
+    "dead heard": lambda n, s, b, c: n.core.handle_sign_of_life(b, n.now),
     "gone": lambda n, s, b, c: _happens(n, b, True),
     "back": lambda n, s, b, c: _happens(n, b, False),
     "machines silent": lambda n, s, b, c: n.kernels(Kernel.SILENT),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ownership.election.election import Election, order
 from ownership.io import Move
-from ownership.liveness.barred import Bars
+from ownership.liveness.barred import Barred
 from ownership.liveness.verdicts import Subject
 from plan.service import ServicePlan
 
@@ -34,16 +34,16 @@ ALL = frozenset("abcd")
 def test_a_barred_node_is_passed_over_only_if_the_next_is_clarion(
     barred: str, clarion: str, owner: str
 ) -> None:
-    bars = Bars(nodes=frozenset(barred), clarion=frozenset(clarion))
+    bars = Barred(nodes=frozenset(barred), clarion=frozenset(clarion))
     assert bars.first(list("abcd"), None)[0] == owner
 
 
 def test_nobody_owns_where_nobody_lives() -> None:
-    assert Bars().first([], None) == (None, ())
+    assert Barred().first([], None) == (None, ())
 
 
 def test_a_choice_depends_on_those_passed_over_the_owner_and_the_next() -> None:
-    bars = Bars(nodes=frozenset("a"), clarion=ALL)
+    bars = Barred(nodes=frozenset("a"), clarion=ALL)
     assert bars.first(list("abcd"), None) == ("b", ("a", "b", "c"))
 
 
@@ -60,7 +60,7 @@ def test_a_choice_depends_on_those_passed_over_the_owner_and_the_next() -> None:
 def test_a_link_bars_from_what_is_announced_on_it(
     interfaces: frozenset[str] | None, barred: bool
 ) -> None:
-    bars = Bars(links=frozenset({Subject("a", "eth0")}), clarion=ALL)
+    bars = Barred(links=frozenset({Subject("a", "eth0")}), clarion=ALL)
     assert bars.bar("a", interfaces) is barred
     assert not bars.bar("b", interfaces)
     assert bars.named == {"a"}
@@ -70,7 +70,7 @@ NODES = [f"node-{index}" for index in range(5)]
 SOME = st.frozensets(st.sampled_from(NODES))
 INTERFACES = st.one_of(st.none(), st.frozensets(st.sampled_from(["eth0", "eth1"]), min_size=1))
 BARS = st.builds(
-    Bars,
+    Barred,
     SOME,
     st.frozensets(st.builds(Subject, st.sampled_from(NODES), st.sampled_from(["eth0", "eth1"]))),
     SOME,
@@ -89,7 +89,7 @@ STEPS = st.one_of(
 )
 
 
-def brute_force(plan: ServicePlan, members: frozenset[str], bars: Bars) -> str | None:
+def brute_force(plan: ServicePlan, members: frozenset[str], bars: Barred) -> str | None:
     """The rule of the issue, from the back: who is asked after all that are better."""
     alive = members if plan.candidates is None else members & plan.candidates
     ranking = order(alive, plan.hash_ip)
@@ -112,13 +112,13 @@ def brute_force(plan: ServicePlan, members: frozenset[str], bars: Bars) -> str |
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, max_size=25), st.integers(1, 40))
 def test_the_election_with_bars_equals_the_brute_force(
-    steps: list[tuple[str, frozenset[str] | Bars | ServicePlan | None]], limit: int
+    steps: list[tuple[str, frozenset[str] | Barred | ServicePlan | None]], limit: int
 ) -> None:
     state, plans = Election(), dict[str, ServicePlan]()
-    members, bars = frozenset(NODES[:3]), Bars()
+    members, bars = frozenset(NODES[:3]), Barred()
     state.set_members(members, "start")
     for name, value in steps:
-        if isinstance(value, Bars):
+        if isinstance(value, Barred):
             bars = value
             state.set_bars(bars, "barred")
         elif isinstance(value, frozenset):
@@ -147,7 +147,7 @@ def test_a_bar_moves_only_what_its_node_owns_and_gives_its_reason() -> None:
     while state.pending:
         state.advance()
     before, hashes = dict(state.owners()), state.hashes
-    state.set_bars(Bars(nodes=frozenset({NODES[0]}), clarion=frozenset(NODES)), "barred")
+    state.set_bars(Barred(nodes=frozenset({NODES[0]}), clarion=frozenset(NODES)), "barred")
     moves: list[Move] = []
     while state.pending:
         moves += state.advance()
@@ -166,7 +166,7 @@ def test_the_word_of_a_foreign_next_candidate_appearing_brings_the_ip_back() -> 
     state.set_members(frozenset(NODES), "start")
     ranking = order(NODES, "192.0.2.1")
     for clarion, owner in ((frozenset(NODES), ranking[1]), (frozenset({ranking[0]}), ranking[0])):
-        state.set_bars(Bars(nodes=frozenset({ranking[0]}), clarion=clarion), "barred")
+        state.set_bars(Barred(nodes=frozenset({ranking[0]}), clarion=clarion), "barred")
         while state.pending:
             state.advance()
         assert state.owner("ns/a") == owner

@@ -15,7 +15,7 @@ def heard_all_the_time(calls: Calls, start: float, end: float) -> list[float]:
     times = []
     for tick in range(round((end - start) * 10)):
         now = start + tick / 10
-        calls.heard("b", B, now)
+        calls.handle_sign_of_life("b", B, now)
         times += [now for address in calls.drain() if address == B]
     return times
 
@@ -23,8 +23,8 @@ def heard_all_the_time(calls: Calls, start: float, end: float) -> list[float]:
 def test_who_is_heard_is_called_at_once() -> None:
     calls = Calls()
     assert not calls.waiting
-    calls.heard("b", B, 1.0)
-    calls.heard("c", C, 1.0)
+    calls.handle_sign_of_life("b", B, 1.0)
+    calls.handle_sign_of_life("c", C, 1.0)
     assert calls.waiting
     assert calls.drain() == [B, C]
     assert not calls.waiting
@@ -33,7 +33,7 @@ def test_who_is_heard_is_called_at_once() -> None:
 
 def test_one_whose_address_is_not_known_cannot_be_called() -> None:
     calls = Calls()
-    calls.heard("b", None, 1.0)
+    calls.handle_sign_of_life("b", None, 1.0)
     assert calls.drain() == []
 
 
@@ -49,9 +49,9 @@ def test_a_machine_without_its_speaker_is_called_ever_less() -> None:
 def test_one_that_is_heard_again_after_a_silence_is_called_anew() -> None:
     calls = Calls()
     heard_all_the_time(calls, 0.0, 10.0)
-    calls.heard("b", B, 10.0 + ANEW / 2)
+    calls.handle_sign_of_life("b", B, 10.0 + ANEW / 2)
     assert not calls.waiting
-    calls.heard("b", B, 10.0 + 2 * ANEW)
+    calls.handle_sign_of_life("b", B, 10.0 + 2 * ANEW)
     assert calls.drain() == [B]
     assert heard_all_the_time(calls, 10.1 + 2 * ANEW, 11.0 + 2 * ANEW)
 
@@ -59,25 +59,25 @@ def test_one_that_is_heard_again_after_a_silence_is_called_anew() -> None:
 def test_one_that_lived_meanwhile_is_called_at_once_when_it_is_dead_again() -> None:
     calls = Calls()
     heard_all_the_time(calls, 0.0, 10.0)
-    calls.living("b")
-    calls.living("nobody")
-    calls.heard("b", B, 10.1)
+    calls.forget("b")
+    calls.forget("nobody")
+    calls.handle_sign_of_life("b", B, 10.1)
     assert calls.drain() == [B]
 
 
 def test_each_is_called_in_its_own_time() -> None:
     calls = Calls()
     heard_all_the_time(calls, 0.0, 10.0)
-    calls.heard("c", C, 10.0)
+    calls.handle_sign_of_life("c", C, 10.0)
     assert calls.drain() == [C]
 
 
 def test_no_more_than_so_many_are_remembered_the_oldest_go_first() -> None:
     calls = Calls()
     for number in range(MOST + 1):
-        calls.heard(f"n{number}", B, 1.0)
+        calls.handle_sign_of_life(f"n{number}", B, 1.0)
     calls.drain()
-    calls.heard("n1", B, 1.1)
+    calls.handle_sign_of_life("n1", B, 1.1)
     assert not calls.waiting
-    calls.heard("n0", B, 1.1)
+    calls.handle_sign_of_life("n0", B, 1.1)
     assert calls.waiting

@@ -8,7 +8,7 @@ from ownership.liveness.damping import FIRST, LONGEST, SAME, WINDOW, Damping
 def struck(*times: float) -> Damping:
     damping = Damping()
     for now in times:
-        damping.told("b", 1, now)
+        damping.handle_back("b", 1, now)
     return damping
 
 
@@ -53,7 +53,7 @@ def test_the_time_begins_anew_while_it_goes_on() -> None:
 def test_each_time_that_it_happens_soon_after_the_last_bar_it_is_for_twice_as_long() -> None:
     damping, now, found = struck(100.0), 103.0, []
     for _ in range(8):
-        damping.told("b", 1, now)
+        damping.handle_back("b", 1, now)
         found.append(lasts(damping, now))
         now += found[-1] + WINDOW - 1.0
     assert found == [10.0, 20.0, 40.0, 80.0, 160.0, LONGEST, LONGEST, LONGEST]
@@ -63,17 +63,17 @@ def test_after_a_quiet_time_it_begins_as_the_first_time() -> None:
     damping = struck(100.0, 103.0, 120.0)
     assert lasts(damping, 120.0) == 2 * FIRST
     later = 120.0 + 2 * FIRST + WINDOW + 1.0
-    damping.told("b", 1, later)
+    damping.handle_back("b", 1, later)
     assert not damping.barred(later)
-    damping.told("b", 1, later + 5.0)
+    damping.handle_back("b", 1, later + 5.0)
     assert lasts(damping, later + 5.0) == FIRST
 
 
 def test_what_several_witnesses_tell_of_one_judgement_is_one() -> None:
     damping = struck(100.0, 100.1, 100.3)
     assert not damping.barred(100.3)
-    damping.told("b", 1, 130.0)
-    damping.told("b", 1, 130.2)
+    damping.handle_back("b", 1, 130.0)
+    damping.handle_back("b", 1, 130.2)
     assert lasts(damping, 130.2) == pytest.approx(FIRST - 0.2)
 
 
@@ -81,17 +81,17 @@ def test_one_of_several_others_bars_nobody() -> None:
     """Whoever has the key could else bar a node for good."""
     damping = Damping()
     for now in (100.0, 103.0, 106.0, 109.0):
-        damping.told("b", 2, now)
+        damping.handle_back("b", 2, now)
         assert not damping.barred(now)
     for now in (112.0, 115.0):
-        damping.told("b", 2, now)
-        damping.told("c", 2, now + 0.3)
+        damping.handle_back("b", 2, now)
+        damping.handle_back("c", 2, now + 0.3)
     assert damping.barred(115.3)
 
 
 def test_two_that_speak_of_different_times_are_two_single_ones() -> None:
     damping = Damping()
     for now in (100.0, 110.0, 120.0):
-        damping.told("b", 2, now)
-        damping.told("c", 2, now + SAME + 0.1)
+        damping.handle_back("b", 2, now)
+        damping.handle_back("c", 2, now + SAME + 0.1)
     assert not damping.barred(122.0)

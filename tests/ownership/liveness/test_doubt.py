@@ -31,7 +31,7 @@ def test_a_node_that_answers_no_echo_any_more_is_asked_by_letter_and_never_judge
     for name, node in cluster.nodes.items():
         assert cluster.gone(name) == frozenset()
         assert node.core.verdicts == {}
-        found = [key.who for key in node.core.filtered()]
+        found = [key.who for key in node.core.filtered_kernels()]
         assert found == (["node-0"] if "node-0" in node.roster.watched() else [])
     assert {letter.to for _, letter in cluster.told(Kind.HEAR)} == {("node-0",)}
     assert cluster.told(Kind.MISSING) == []
@@ -120,7 +120,7 @@ def test_who_was_cut_off_itself_misses_nobodys_beats(back: float) -> None:
     own.kernel = False
     cluster.run(back)
     own.kernel = True
-    while not own.core.returned(cluster.now):
+    while not own.core.link_returns(cluster.now):
         cluster.run(cluster.now + 0.005)
         assert cluster.now < back + 0.5
     own.told.clear()
@@ -138,14 +138,14 @@ def test_who_is_missed_and_heard_by_nobody_has_heard_nobody_whatever_comes_in() 
     own = cluster.nodes["node-1"]
     cluster.cut("node-0")
     cluster.run(5.05)
-    own.core.heard(ETH0, cluster.now)
+    own.core.handle_frames(ETH0, cluster.now)
     assert own.core.heard_since(ETH0, 5.0)
-    own.core.missed(eth0("node-1"), "node-0", cluster.now)
-    own.core.heard(ETH0, cluster.now)
+    own.core.handle_missing(eth0("node-1"), "node-0", cluster.now)
+    own.core.handle_frames(ETH0, cluster.now)
     assert own.core.heard_since(ETH0, 5.0) is True
     cluster.run(5.4)
-    own.core.missed(eth0("node-1"), "node-0", cluster.now)
-    own.core.heard(ETH0, cluster.now)
+    own.core.handle_missing(eth0("node-1"), "node-0", cluster.now)
+    own.core.handle_frames(ETH0, cluster.now)
     assert not own.core.heard_since(ETH0, 5.0)
     # Somebody answers.
     cluster.nodes["node-0"].kernel = True
@@ -161,8 +161,8 @@ def test_who_is_accused_judges_nobody_by_itself() -> None:
     while cluster.now < 10.0:
         cluster.run(cluster.now + 0.05)
         own = cluster.nodes["node-1"].core
-        own.heard(ETH0, cluster.now)
-        own.missed(eth0("node-1"), "node-0", cluster.now)
+        own.handle_frames(ETH0, cluster.now)
+        own.handle_missing(eth0("node-1"), "node-0", cluster.now)
     assert own.missing() == 1
     assert cluster.gone("node-1") == frozenset()
 
@@ -175,18 +175,18 @@ def test_who_hears_all_the_time_learns_from_accusers_that_it_was_cut_off() -> No
     cluster.cut("node-0")
     while cluster.now < 9.0:
         cluster.run(cluster.now + 0.05)
-        own.heard(ETH0, cluster.now)
+        own.handle_frames(ETH0, cluster.now)
         if cluster.now < 6.0:
-            own.missed(eth0("node-1"), "node-0", cluster.now)
-        assert own.returned(cluster.now) == []
+            own.handle_missing(eth0("node-1"), "node-0", cluster.now)
+        assert own.link_returns(cluster.now) == []
     cluster.nodes["node-0"].kernel = True
     cluster.run(9.2)
-    [returned] = own.returned(cluster.now)
+    [returned] = own.link_returns(cluster.now)
     assert returned.ifindex == ETH0
     # From the last word of that.
     assert returned.gap == pytest.approx(3.0, abs=0.25)
     cluster.run(12.0)
-    assert own.returned(cluster.now) == []
+    assert own.link_returns(cluster.now) == []
 
 
 def test_an_accusation_of_a_link_that_is_not_ours_or_of_our_process_is_none() -> None:
@@ -196,8 +196,8 @@ def test_an_accusation_of_a_link_that_is_not_ours_or_of_our_process_is_none() ->
     cluster.run(5.4)
     own = cluster.nodes["node-1"].core
     for link in ("eth9", PROCESS):
-        own.missed(Subject("node-1", link), "node-0", cluster.now)
-    own.heard(ETH0, cluster.now)
+        own.handle_missing(Subject("node-1", link), "node-0", cluster.now)
+    own.handle_frames(ETH0, cluster.now)
     assert own.heard_since(ETH0, 5.0)
 
 
@@ -348,6 +348,6 @@ def test_one_that_is_back_is_knocked_at_until_its_kernel_answers_some_times_at_m
         cluster.nodes["node-0"].kernel = False
         cluster.run(6.0)
     cluster.nodes["node-1"].core.knocks()
-    cluster.nodes["node-1"].core.came_back("node-0", cluster.now)
+    cluster.nodes["node-1"].core.handle_return("node-0", cluster.now)
     found = knocks(cluster, "node-1", 5.0)
     assert [ask for _, ask in found] == ([] if answers else [knock_at("node-0")] * KNOCKS)

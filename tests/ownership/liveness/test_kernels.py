@@ -14,9 +14,9 @@ from ownership.liveness.kernels import (
     MOST_CHECKS,
     SLOWEST,
     Kernel,
+    Kernels,
     LinkReturned,
     TargetKey,
-    Watch,
 )
 
 # ---- how often, and how long
@@ -102,7 +102,7 @@ def test_one_that_writes_but_never_answers_an_echo_is_not_missed() -> None:
     """The same: what its speaker says tells nothing about its firewall."""
     wire = Wire(silent_from(0.0, B))
     wire.run(1.0)
-    assert wire.watch.spoke("b", IPS[B], 1.0) == [B]
+    assert wire.watch.handle_answer("b", IPS[B], 1.0) == [B]
     assert wire.watch.kernel("b", ETH0, 1.1) is Kernel.ANSWERS
     wire.run(10.0)
     assert wire.missed == []
@@ -144,7 +144,7 @@ def test_one_other_answer_on_the_link_is_proof_enough(proof: str) -> None:
 def run_with_frames(wire: Wire, end: float) -> None:
     """Let others' frames come in all the time, whatever becomes of ours."""
     while (now := wire.watch.deadline()) < end:
-        wire.watch.heard(ETH0, now)
+        wire.watch.handle_frames(ETH0, now)
         wire.step(now)
 
 
@@ -174,7 +174,7 @@ def test_a_voice_from_before_the_first_miss_proves_nothing() -> None:
     wire = Wire(silent_from(5.0, B, C, D))
     while (now := wire.watch.deadline()) < 20.0:
         if now < 5.0:
-            wire.watch.heard(ETH0, now)
+            wire.watch.handle_frames(ETH0, now)
         wire.step(now)
     assert wire.missed == []
 
@@ -182,7 +182,7 @@ def test_a_voice_from_before_the_first_miss_proves_nothing() -> None:
 def test_voices_on_another_link_prove_nothing() -> None:
     wire = Wire(silent_from(5.0, B, C, D))
     while (now := wire.watch.deadline()) < 8.0:
-        wire.watch.heard(ETH0 + 1, now)
+        wire.watch.handle_frames(ETH0 + 1, now)
         wire.step(now)
     assert wire.missed == []
 
@@ -205,10 +205,10 @@ def test_after_a_gap_everybody_starts_afresh_and_the_gap_is_told() -> None:
     wire = Wire(lambda key, now: not 5.0 <= now < (5.5 if key == C else 5.7))
     wire.run(8.0)
     assert wire.missed == []
-    [returned] = wire.watch.returned()
+    [returned] = wire.watch.link_returns()
     assert returned == LinkReturned(ETH0, returned.gap)
     assert returned.gap == pytest.approx(0.5, abs=0.15)
-    assert wire.watch.returned() == []
+    assert wire.watch.link_returns() == []
 
 
 def test_of_two_nodes_the_one_that_was_cut_off_learns_it_by_the_first_answer() -> None:
@@ -216,7 +216,7 @@ def test_of_two_nodes_the_one_that_was_cut_off_learns_it_by_the_first_answer() -
     wire = Wire(silent_from(5.0, B, until=13.0), nodes=(B,))
     wire.run(13.5)
     assert wire.missed == []
-    [returned] = wire.watch.returned()
+    [returned] = wire.watch.link_returns()
     assert returned.gap == pytest.approx(8.0, abs=0.15)
 
 
@@ -227,10 +227,10 @@ def test_a_gap_in_which_nobody_was_asked_is_none_whoever_answers_after_it() -> N
     wire.run(15.0)
     wire.watch.check("d", 15.0)
     wire.watch.handle_timeout(15.0)
-    wire.watch.heard(ETH0, 15.01)
+    wire.watch.handle_frames(ETH0, 15.01)
     [request] = wire.watch.requests()
-    wire.watch.echoed(ETH0, request.ip, request.token, 15.02)
-    assert wire.watch.returned() == []
+    wire.watch.handle_echo(ETH0, request.ip, request.token, 15.02)
+    assert wire.watch.link_returns() == []
 
 
 def test_of_a_gap_only_the_time_in_which_somebody_was_asked_counts() -> None:
@@ -240,8 +240,8 @@ def test_of_a_gap_only_the_time_in_which_somebody_was_asked_counts() -> None:
     wire.run(15.0)
     wire.watch.check("d", 15.0)
     wire.run(16.0)
-    wire.watch.heard(ETH0, 16.0)
-    [returned] = wire.watch.returned()
+    wire.watch.handle_frames(ETH0, 16.0)
+    [returned] = wire.watch.link_returns()
     assert returned.gap == pytest.approx(1.0, abs=0.05)
 
 
@@ -250,8 +250,8 @@ def test_a_gap_in_which_nobody_owed_us_anything_is_none() -> None:
     wire = Wire()
     wire.watch.watch(frozenset())
     wire.run(5.0)
-    wire.watch.heard(ETH0, 5.0)
-    assert wire.watch.returned() == []
+    wire.watch.handle_frames(ETH0, 5.0)
+    assert wire.watch.link_returns() == []
 
 
 def test_who_died_in_a_gap_is_missed_after_it() -> None:
@@ -270,7 +270,7 @@ def test_what_was_missed_while_we_stood_still_does_not_count(stall: float) -> No
     """B's answers to what was asked before the stall were lost with it; C was read."""
     wire = Wire(silent_from(4.9, B, until=5.0 + stall))
     wire.run(5.0)
-    wire.watch.heard(ETH0, 5.0 + stall)
+    wire.watch.handle_frames(ETH0, 5.0 + stall)
     wire.step(5.0 + stall)
     wire.run(7.0 + stall)
     assert wire.missed == []
@@ -293,9 +293,9 @@ def test_an_answer_read_after_a_stall_leaves_no_silence_from_before_it() -> None
     wire.watch.handle_timeout(due)
     late = next(item for item in wire.watch.requests() if item.ip == IPS[B])
     wire.run(5.0)
-    wire.watch.heard(ETH0, 8.0)
+    wire.watch.handle_frames(ETH0, 8.0)
     wire.step(8.0)
-    wire.watch.echoed(ETH0, late.ip, late.token, 8.0)
+    wire.watch.handle_echo(ETH0, late.ip, late.token, 8.0)
     wire.run(9.0)
     assert wire.missed == []
 
@@ -315,7 +315,7 @@ def test_an_answer_counts_from_when_it_was_asked_for() -> None:
     due = wire.watch.deadline()
     wire.watch.handle_timeout(due)
     request = next(item for item in wire.watch.requests() if item.ip == IPS[B])
-    assert wire.watch.echoed(ETH0, request.ip, request.token, due + 0.2) == (B, due)
+    assert wire.watch.handle_echo(ETH0, request.ip, request.token, due + 0.2) == (B, due)
 
 
 @pytest.mark.parametrize(
@@ -335,10 +335,10 @@ def test_an_answer_nobody_can_give_but_who_was_asked(
     wire.watch.handle_timeout(wire.watch.deadline())
     request = next(item for item in wire.watch.requests() if item.ip == IPS[B])
     sent = request.token if token is None else token
-    assert wire.watch.echoed(ifindex, ip, sent, 1.0) is None
-    assert wire.watch.echoed(ETH0, IPS[B], request.token, 1.0) is not None
+    assert wire.watch.handle_echo(ifindex, ip, sent, 1.0) is None
+    assert wire.watch.handle_echo(ETH0, IPS[B], request.token, 1.0) is not None
     # And only once.
-    assert wire.watch.echoed(ETH0, IPS[B], request.token, 1.0) is None
+    assert wire.watch.handle_echo(ETH0, IPS[B], request.token, 1.0) is None
 
 
 def test_tokens_do_not_repeat() -> None:
@@ -347,7 +347,7 @@ def test_tokens_do_not_repeat() -> None:
         watch.handle_timeout(now)
         for request in watch.requests():
             tokens.append(request.token)
-            watch.echoed(ETH0, request.ip, request.token, now)
+            watch.handle_echo(ETH0, request.ip, request.token, now)
     assert len(set(tokens)) == len(tokens) > 100
 
 
@@ -361,7 +361,7 @@ def test_a_link_reaches_somebody_as_long_as_an_answer_comes() -> None:
     run_with_frames(wire, 6.0)
     assert wire.watch.hears(ETH0, 6.0)
     assert not wire.watch.reaches(ETH0, 6.0)
-    assert wire.watch.reached(ETH0) == pytest.approx(5.0, abs=TIMING.interval)
+    assert wire.watch.reached_at(ETH0) == pytest.approx(5.0, abs=TIMING.interval)
     assert not wire.watch.reaches(ETH0 + 1, 5.0)
 
 
@@ -369,11 +369,11 @@ def test_that_we_were_not_heard_is_taken_from_others_and_told_once() -> None:
     """A mute node hears everybody: it learns of it by their letters alone."""
     wire = Wire(silent_from(5.0, B, C, D, until=7.0))
     run_with_frames(wire, 8.0)
-    assert wire.watch.returned() == []
+    assert wire.watch.link_returns() == []
     for _ in range(2):
-        wire.watch.cut_off(ETH0, 1.5)
-    assert wire.watch.returned() == [LinkReturned(ETH0, 1.5)]
-    assert wire.watch.returned() == []
+        wire.watch.note_cut(ETH0, 1.5)
+    assert wire.watch.link_returns() == [LinkReturned(ETH0, 1.5)]
+    assert wire.watch.link_returns() == []
 
 
 def test_somebody_is_heard_on_a_link_after_a_moment_if_a_frame_or_an_answer_comes() -> None:
@@ -381,7 +381,7 @@ def test_somebody_is_heard_on_a_link_after_a_moment_if_a_frame_or_an_answer_come
     wire.run(6.0)
     assert wire.watch.heard_since(ETH0, 4.5)
     assert not wire.watch.heard_since(ETH0, 5.5)
-    wire.watch.heard(ETH0, 6.0)
+    wire.watch.handle_frames(ETH0, 6.0)
     assert wire.watch.heard_since(ETH0, 5.5)
     assert not wire.watch.heard_since(ETH0 + 1, 0.0)
 
@@ -451,7 +451,7 @@ def test_who_is_lonely_asks_its_gateways_all_the_time_and_finds_itself_cut_off()
     wire.run(5.9)
     assert not wire.watch.hears(ETH0, 5.9)
     wire.run(7.0)
-    [returned] = wire.watch.returned()
+    [returned] = wire.watch.link_returns()
     assert returned.gap == pytest.approx(1.0, abs=0.15)
     assert wire.missed == []
 
@@ -497,11 +497,11 @@ def test_a_checked_node_that_is_silent_is_missed() -> None:
 
 def test_checking_all_of_many_is_spread_over_turns() -> None:
     keys = [TargetKey(f"n{index}", ETH0) for index in range(3 * MOST_CHECKS)]
-    watch = Watch(TIMING, random.Random(1), 0.0)
+    watch = Kernels(TIMING, random.Random(1), 0.0)
     watch.set_targets({key: IPv4Address(index) for index, key in enumerate(keys, 1)}, {}, 0.0)
     watch.handle_timeout(1.0)
     for request in watch.requests():
-        watch.echoed(ETH0, request.ip, request.token, 1.0)
+        watch.handle_echo(ETH0, request.ip, request.token, 1.0)
     watch.check_all(1.5)
     asked = []
     while (now := watch.deadline()) < 2.0:
@@ -509,7 +509,7 @@ def test_checking_all_of_many_is_spread_over_turns() -> None:
         turn = watch.requests()
         assert len(turn) <= MOST_CHECKS
         for request in turn:
-            watch.echoed(ETH0, request.ip, request.token, now)
+            watch.handle_echo(ETH0, request.ip, request.token, now)
         asked += [request.ip for request in turn]
     assert len(asked) == len(set(asked)) == len(keys)
 
@@ -566,4 +566,4 @@ def test_without_targets_there_is_nothing_to_wait_for() -> None:
     wire.watch.set_targets({}, {}, 6.0)
     assert wire.watch.deadline() == float("inf")
     assert wire.watch.missing() == frozenset()
-    wire.watch.heard(ETH0, 6.0)
+    wire.watch.handle_frames(ETH0, 6.0)

@@ -44,7 +44,7 @@ def test_a_letter_is_a_sign_of_life() -> None:
     wire = Wire(silent_from(5.0, B))
     wire.run(6.0)
     assert wire.watch.missing() == {B}
-    assert wire.watch.spoke("b", IPS[B], 6.0) == [B]
+    assert wire.watch.handle_answer("b", IPS[B], 6.0) == [B]
     assert wire.watch.missing() == frozenset()
     assert wire.watch.kernel("b", ETH0, 6.0) is Kernel.ANSWERS
 
@@ -53,7 +53,7 @@ def test_after_a_letter_earlier_silence_counts_no_more() -> None:
     """Else it would be missed again before it could answer the next request."""
     wire = Wire(silent_from(5.0, B, until=6.0))
     wire.run(6.0)
-    wire.watch.spoke("b", IPS[B], 6.0)
+    wire.watch.handle_answer("b", IPS[B], 6.0)
     wire.watch.handle_timeout(wire.watch.deadline())
     assert wire.watch.missing() == frozenset()
 
@@ -66,7 +66,7 @@ def test_after_a_letter_earlier_silence_counts_no_more() -> None:
 def test_a_letter_from_elsewhere_proves_nothing_of_this_link(name: str, ip: IPv4Address) -> None:
     wire = Wire(silent_from(5.0, B))
     wire.run(6.0)
-    assert wire.watch.spoke(name, ip, 6.0) == []
+    assert wire.watch.handle_answer(name, ip, 6.0) == []
     assert wire.watch.missing() == {B}
 
 
@@ -100,7 +100,7 @@ def test_one_that_answers_echoes_between_its_letters_is_not_filtered(times: int)
 def test_a_letter_that_nobody_had_to_ask_for_is_none_of_the_two() -> None:
     wire = filtering(5.0)
     wire.run(5.0)
-    wire.watch.spoke("b", IPS[B], 5.0)
+    wire.watch.handle_answer("b", IPS[B], 5.0)
     wire.run(6.0)
     assert len(wire.asked) == 2
 
@@ -109,7 +109,7 @@ def test_a_letter_out_of_doubt_says_nothing_of_a_filter() -> None:
     wire = Wire()
     wire.run(5.0)
     for turn in range(10):
-        wire.watch.spoke("b", IPS[B], 5.0 + turn / 10)
+        wire.watch.handle_answer("b", IPS[B], 5.0 + turn / 10)
         wire.run(5.0 + (turn + 1) / 10)
     assert wire.filtered == []
     wire.answers = silent_from(6.0, B)
@@ -120,7 +120,7 @@ def test_a_letter_out_of_doubt_says_nothing_of_a_filter() -> None:
 def test_a_missed_one_that_writes_is_filtered_if_it_writes_once_more_without_an_echo() -> None:
     wire = Wire(silent_from(5.0, B))
     wire.run(6.0)
-    wire.watch.spoke("b", IPS[B], 6.0)
+    wire.watch.handle_answer("b", IPS[B], 6.0)
     assert wire.filtered == []
     before = len(wire.asked)
     wire.writes = always
@@ -134,7 +134,7 @@ def test_two_letters_that_come_together_are_one() -> None:
     wire = Wire(silent_from(5.0, B))
     wire.run(6.0)
     for _ in range(3):
-        wire.watch.spoke("b", IPS[B], 6.0)
+        wire.watch.handle_answer("b", IPS[B], 6.0)
     wire.step(6.02)
     assert wire.filtered == []
 
@@ -142,10 +142,10 @@ def test_two_letters_that_come_together_are_one() -> None:
 def test_a_new_life_is_not_found_filtered_for_the_old_one() -> None:
     wire = Wire(silent_from(5.0, B))
     wire.run(6.0)
-    wire.watch.spoke("b", IPS[B], 6.0)
+    wire.watch.handle_answer("b", IPS[B], 6.0)
     wire.watch.recheck("b")
     wire.run(6.0 + 0.6 * TIMING.patience + TIMING.interval)
-    wire.watch.spoke("b", IPS[B], 6.3)
+    wire.watch.handle_answer("b", IPS[B], 6.3)
     wire.step(6.4)
     assert wire.filtered == []
 

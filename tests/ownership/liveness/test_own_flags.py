@@ -140,9 +140,9 @@ DAMPED = Flags.DAMPED | Flags.NOT_SYNCED
 def struck_twice() -> OwnFlags:
     own = OwnFlags(0.0)
     own.set_links(links(ETH0), None, 0.0)
-    own.was_gone("b", 1, 20.0)
+    own.handle_back("b", 1, 20.0)
     assert not own.published
-    own.was_gone("b", 1, 23.0)
+    own.handle_back("b", 1, 23.0)
     return own
 
 

@@ -21,7 +21,7 @@ def reached() -> Verdicts:
     state.report(LINK, "me", 1.0)
     state.report(LINK, "b", 1.0)
     assert state.judge(OTHERS, 1.0) == [Reached(LINK)]
-    assert state.changed()
+    assert state.news()
     return state
 
 
@@ -85,10 +85,10 @@ def test_a_witness_that_withdraws_counts_no_more() -> None:
     state = verdicts()
     state.report(LINK, "b", 1.0)
     state.report(LINK, "c", 1.0)
-    state.withdraw(LINK, "b")
+    state.retract(LINK, "b")
     assert state.judge(OTHERS, 1.0) == []
-    state.withdraw(LINK, "c")
-    state.withdraw(LINK, "c")
+    state.retract(LINK, "c")
+    state.retract(LINK, "c")
     assert state.judge(frozenset(), 1.0) == []
 
 
@@ -106,7 +106,7 @@ def test_a_verdict_is_told_once_and_then_stands() -> None:
     assert state.judge(OTHERS, 1.1) == []
     assert state.judge(OTHERS, 9.0) == []
     assert state.gone() == {LINK}
-    assert not state.changed()
+    assert not state.news()
 
 
 def test_a_verdict_that_is_heard_is_news_once() -> None:
@@ -119,9 +119,9 @@ def test_a_verdict_that_is_heard_is_news_once() -> None:
 
 def test_any_sign_of_life_voids_the_verdict_and_its_reports() -> None:
     state = reached()
-    assert state.alive(LINK, 1.1)
+    assert state.acquit(LINK, 1.1)
     assert state.gone() == frozenset()
-    assert state.changed()
+    assert state.news()
     assert state.judge(frozenset(), 1.1) == []
     assert dict(state.counts) == {"reached": 1, "voided": 1}
 
@@ -129,14 +129,14 @@ def test_any_sign_of_life_voids_the_verdict_and_its_reports() -> None:
 def test_life_of_before_the_verdict_does_not_void_it() -> None:
     """An answer counts from when it was asked for: one that comes late tells of the past."""
     state = reached()
-    assert not state.alive(LINK, 0.99)
+    assert not state.acquit(LINK, 0.99)
     assert state.gone() == {LINK}
 
 
 def test_life_on_one_link_voids_no_other_subject() -> None:
     state = reached()
-    assert not state.alive(HUNG, 2.0)
-    assert not state.alive(Subject("dead", "eth1"), 2.0)
+    assert not state.acquit(HUNG, 2.0)
+    assert not state.acquit(Subject("dead", "eth1"), 2.0)
     assert state.gone() == {LINK}
 
 
@@ -144,11 +144,11 @@ def test_a_new_life_begins_without_reports_and_verdicts() -> None:
     state = reached()
     state.report(HUNG, "b", 1.0)
     state.hear(Subject("other", "eth0"), 1.0)
-    state.changed()
+    state.news()
     state.forget("dead")
     assert state.gone() == {Subject("other", "eth0")}
     assert state.judge(frozenset(), 1.0) == []
-    assert state.changed()
+    assert state.news()
 
 
 def test_more_links_than_a_node_has_are_no_subjects() -> None:

@@ -19,7 +19,7 @@ def run_with_client(cluster: Cluster, watcher: str, until: float) -> None:
     """A client's frames come in by the watcher's link all the time."""
     while cluster.now < until:
         cluster.run(cluster.now + 0.05)
-        cluster.nodes[watcher].core.heard(ETH0, cluster.now)
+        cluster.nodes[watcher].core.handle_frames(ETH0, cluster.now)
 
 
 @pytest.mark.parametrize("size", [3, 4])
@@ -74,7 +74,7 @@ def test_one_witness_alone_makes_no_verdict_where_others_can_say() -> None:
     liar, target = cluster.nodes["node-1"], eth0("node-0")
     while cluster.now < 7.0:
         for other in ("node-2", "node-3"):
-            cluster.nodes[other].core.missed(target, liar.name, cluster.now)
+            cluster.nodes[other].core.handle_missing(target, liar.name, cluster.now)
         cluster.run(cluster.now + 0.1)
     assert cluster.gone("node-2") == cluster.gone("node-3") == frozenset()
 
@@ -83,7 +83,7 @@ def test_a_verdict_of_somebody_who_is_wrong_is_contradicted_by_who_knows_better(
     cluster = Cluster()
     cluster.run(5.0)
     watcher = next(node for node in cluster.nodes.values() if "node-0" in node.roster.watched())
-    watcher.core.gone(eth0("node-0"), cluster.now)
+    watcher.core.handle_gone(eth0("node-0"), cluster.now)
     assert cluster.gone(watcher.name) == frozenset()
 
 
@@ -108,9 +108,9 @@ def test_an_answer_that_was_asked_for_before_the_verdict_does_not_void_it() -> N
     while not (requests := node.core.requests()):
         due = node.core.deadline()
         node.core.handle_timeout(due)
-    node.core.gone(eth0("node-0"), due + 1.0)
+    node.core.handle_gone(eth0("node-0"), due + 1.0)
     assert cluster.gone("node-1") == {eth0("node-0")}
-    node.core.echoed(ETH0, requests[0].ip, requests[0].token, due + 1.1)
+    node.core.handle_echo(ETH0, requests[0].ip, requests[0].token, due + 1.1)
     assert cluster.gone("node-1") == {eth0("node-0")}
 
 
@@ -121,7 +121,7 @@ def test_gone_of_ourselves_is_believed_of_our_link_until_somebody_answers() -> N
     own = cluster.nodes["node-0"]
     own.kernel = False
     cluster.run(5.35)
-    own.core.gone(eth0("node-0"), cluster.now)
+    own.core.handle_gone(eth0("node-0"), cluster.now)
     assert cluster.gone("node-0") == {eth0("node-0")}
     own.kernel = True
     cluster.run(5.6)
@@ -134,7 +134,7 @@ def test_gone_of_ourselves_is_not_believed_while_others_answer_us() -> None:
     cluster = Cluster()
     cluster.run(5.0)
     own = cluster.nodes["node-0"].core
-    own.gone(eth0("node-0"), cluster.now)
+    own.handle_gone(eth0("node-0"), cluster.now)
     assert cluster.gone("node-0") == frozenset()
     assert own.heard_since(ETH0, 4.9)
 
@@ -144,9 +144,9 @@ def test_our_own_process_being_missed_is_answered_to_everybody() -> None:
     cluster.run(5.0)
     own = cluster.nodes["node-0"].core
     own.letters()
-    own.missed(Subject("node-0", PROCESS), "node-1", cluster.now)
+    own.handle_missing(Subject("node-0", PROCESS), "node-1", cluster.now)
     assert own.letters() == [Send(Kind.BEAT, "node-0")]
-    own.gone(Subject("node-0", PROCESS), cluster.now)
+    own.handle_gone(Subject("node-0", PROCESS), cluster.now)
     assert own.letters() == [Send(Kind.BEAT, "node-0")]
     assert cluster.gone("node-0") == frozenset()
 
@@ -284,7 +284,7 @@ def test_a_new_life_is_not_barred_by_the_verdict_on_the_last() -> None:
     reborn = [replace(peer, start_id=2) for peer in node.roster.peers() if peer.name == "node-0"]
     rest = [peer for peer in node.roster.peers() if peer.name != "node-0"]
     for name in node.roster.set_peers(reborn + rest, cluster.now):
-        node.core.new_life(name)
+        node.core.forget(name)
     assert cluster.gone("node-1") == frozenset()
     assert node.core.missing() == 0
 

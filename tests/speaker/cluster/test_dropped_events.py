@@ -6,8 +6,8 @@ import time
 import pytest
 import structlog
 
-from kube.api.client import Client
-from kube.api.events import Subject, node_assigned
+from kube.api.client import ApiClient
+from kube.api.events import Involved, node_assigned
 from kube.api.state import KubernetesSource, Scope
 from speaker.cluster import publisher
 from speaker.cluster.publisher import Publisher
@@ -20,11 +20,11 @@ def test_those_that_do_not_fit_and_those_that_fail(monkeypatch: pytest.MonkeyPat
     async def scenario() -> tuple[int, int, int]:
         scope, log = Scope(node="n1", namespace="m"), structlog.get_logger()
         # Never opened: every request fails.
-        client = Client()
+        client = ApiClient()
         source = KubernetesSource(client, scope, time.monotonic, lambda *_: None, log)
         made = Publisher(client, source, scope, lambda service: None, time.monotonic, log)
         for number in range(8):
-            made.event(node_assigned(Subject("v1", "Service", "shop", f"web{number}"), "n1"))
+            made.event(node_assigned(Involved("v1", "Service", "shop", f"web{number}"), "n1"))
         waiting = made.dropped_events
         assert made._sender is not None
         await made._sender

@@ -9,8 +9,8 @@ from kube.api.events import (
     MAX_REMEMBERED,
     REPEAT,
     Event,
-    Recorder,
-    Subject,
+    EventRecorder,
+    Involved,
     invalid_configuration,
     node_assigned,
 )
@@ -120,7 +120,7 @@ def test_all_interfaces_are_no_field() -> None:
     assert status_of("a", WEB, ("eth0",))["status"]["interfaces"] == [{"name": "eth0"}]
 
 
-SUBJECT = Subject("v1", "Service", "shop", "web", "uid-1")
+SUBJECT = Involved("v1", "Service", "shop", "web", "uid-1")
 
 
 def test_the_text_of_node_assigned_is_metallb_s() -> None:
@@ -130,7 +130,7 @@ def test_the_text_of_node_assigned_is_metallb_s() -> None:
 
 
 def test_an_event_again_is_counted_up_for_an_hour() -> None:
-    recorder, event = Recorder("a"), node_assigned(SUBJECT, "a")
+    recorder, event = EventRecorder("a"), node_assigned(SUBJECT, "a")
     name, body, new = recorder.record(event, 0.0, "t0")
     assert new
     assert body["involvedObject"]["uid"] == "uid-1"
@@ -143,21 +143,21 @@ def test_an_event_again_is_counted_up_for_an_hour() -> None:
 
 
 def test_an_event_that_was_lost_is_new_again() -> None:
-    recorder, event = Recorder("a"), node_assigned(SUBJECT, "a")
+    recorder, event = EventRecorder("a"), node_assigned(SUBJECT, "a")
     recorder.record(event, 0.0, "t0")
     recorder.forget(event)
     assert recorder.record(event, 1.0, "t1")[2]
 
 
 def test_all_speakers_name_a_fault_of_the_configuration_alike() -> None:
-    pool = Subject("metallb.io/v1beta1", "IPAddressPool", "metallb-system", "pool")
+    pool = Involved("metallb.io/v1beta1", "IPAddressPool", "metallb-system", "pool")
     event = invalid_configuration(pool, "spec.addresses[0]: is reversed")
-    names = {Recorder(node).record(event, 0.0, f"t{node}")[0] for node in "abc"}
+    names = {EventRecorder(node).record(event, 0.0, f"t{node}")[0] for node in "abc"}
     assert len(names) == 1
 
 
 def test_the_memory_of_events_is_bounded() -> None:
-    recorder = Recorder("a")
+    recorder = EventRecorder("a")
     first = Event(SUBJECT, "Normal", "r", "first")
     recorder.record(first, 0.0, "t")
     for number in range(MAX_REMEMBERED):

@@ -12,11 +12,11 @@ import structlog
 
 from speaker.ring import debug_socket
 from speaker.ring.debug_socket import DebugServer, UntrustedError, address, ask, show
-from speaker.ring.member_table import LONGEST_ANSWER, Row, TableError
+from speaker.ring.member_table import LONGEST_ANSWER, MemberRow, TableError
 
 WITHIN = 20.0
 """Seconds after which a test hangs."""
-ROWS = [Row("\x1b[2J", "10.0.0.1:7946", "alive", 7, 0)]
+ROWS = [MemberRow("\x1b[2J", "10.0.0.1:7946", "alive", 7, 0)]
 
 
 @pytest.fixture

@@ -7,14 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker.ring.member_table import LONGEST_CELL, Row, TableError, decode, encode, lines, visible
+from speaker.ring.member_table import (
+    LONGEST_CELL,
+    MemberRow,
+    TableError,
+    decode,
+    encode,
+    lines,
+    visible,
+)
 
-ROW = Row("node-1", "10.0.0.1:7946", "alive", 7, 0)
+ROW = MemberRow("node-1", "10.0.0.1:7946", "alive", 7, 0)
 FIELDS: dict[str, Any] = json.loads(encode([ROW]))[0]
 
 
 def test_the_table_comes_back_as_it_was_written() -> None:
-    rows = [ROW, Row("node-2", "[fd00::2]:7946", "dead", 2**32 - 1, None)]
+    rows = [ROW, MemberRow("node-2", "[fd00::2]:7946", "dead", 2**32 - 1, None)]
     assert decode(encode(rows)) == rows
     assert lines(rows)[2].split() == ["node-2", "[fd00::2]:7946", "dead", "4294967295", "-"]
 
@@ -60,7 +68,7 @@ def test_what_is_not_visible_is_shown_as_what_it_is(name: str, shown: str) -> No
 
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters()))
 def test_a_line_is_visible_ascii(name: str, address: str) -> None:
-    for line in lines([ROW, Row(name, address, "dead", 1)]):
+    for line in lines([ROW, MemberRow(name, address, "dead", 1)]):
         assert line.isascii()
         assert line.isprintable()
 
