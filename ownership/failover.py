@@ -36,9 +36,9 @@ from ownership.letters.letters import Hello, Kind, LetterError, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.calls import Calls
-from ownership.liveness.kernels import Kernel, Timing
 from ownership.liveness.own_flags import OwnFlags
 from ownership.liveness.roster import Peer, Roster, own_links
+from ownership.liveness.targets import Kernel, Timing
 from ownership.liveness.verdicts import Subject
 from ownership.liveness.witness import Witness
 

@@ -8,7 +8,7 @@ from ownership.announcing.clients import Clients
 from ownership.contact import Contact
 from ownership.election.quorum import Quorum
 from ownership.failover import Failover
-from ownership.liveness.kernels import Timing
+from ownership.liveness.targets import Timing
 from ownership.ownership import Ownership
 from speaker.settings import Settings
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from link.address import IPAddress
 from ownership.handover.states import UNSAID, Hold, Holds, HoldState, Taking
 from ownership.io import Ask, Contest
-from ownership.liveness.kernels import Kernel
+from ownership.liveness.targets import Kernel
 
 ANSWER_WITHIN = 0.02
 """Seconds in which an owner that is alive answers for its IP."""

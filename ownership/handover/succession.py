@@ -18,8 +18,8 @@ from ownership.handover.states import ANSWERED, LOSING, OPEN, SETTLED, Hold, Hol
 from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters import letters
 from ownership.letters.letters import Kind, Quiet
-from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import Roster
+from ownership.liveness.targets import Kernel
 
 ASKED_OF_THE_DEAD = 2
 """For how many IPs the wire is asked when a node is heard which gossip holds dead."""

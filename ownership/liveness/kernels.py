@@ -19,14 +19,12 @@ Times are those of sending: an answer read late still proves that its sender liv
 and a process that stood still asked nobody, so that time does not count.
 """
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from link.address import IPAddress
 from ownership.io import EchoRequest
+from ownership.liveness.targets import Kernel, LinkReturned, Target, TargetKey, Timing
 
 if TYPE_CHECKING:
     from random import Random
@@ -35,7 +33,6 @@ FEWEST_REQUESTS = 5
 """How many requests must have gone unanswered, however long it took."""
 TOKEN = 8
 """Random bytes in each request: nobody off the path can answer."""
-MOST_OUTSTANDING = 32
 FEWEST_IN_VAIN = 2
 """Requests after which a kernel that never answered any is taken for one that does not."""
 SLOWEST = 60.0
@@ -49,94 +46,13 @@ MOST_CHECKS = 64
 _NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """The numbers that follow from `--failover-after`, in seconds."""
-
-    interval: float
-    patience: float
-    retry: float
-    isolated: float
-    mourning: float
-    """Between requests to those that gossip holds dead: a partition may heal."""
-
-    @classmethod
-    def of(cls, failover_after: float) -> "Timing":
-        """A node dies half an `interval` before the next request on average, then it takes
-        `patience`: together that is `failover_after`."""
-        return cls(
-            interval=failover_after * 2 / 7,
-            patience=failover_after * 6 / 7,
-            retry=failover_after / 14,
-            # Less than the shortest time in which others can have missed us.
-            isolated=failover_after * 5 / 7,
-            mourning=failover_after * 2 / 7,
-        )
-
-
-class Kernel(Enum):
-    """What we know of another node's kernel on one link."""
-
-    ANSWERS = auto()
-    SILENT = auto()
-    """Missing, or it never answered, although it was asked."""
-    UNKNOWN = auto()
-    """Not asked lately, or we do not know where it is."""
-
-
-class TargetKey(NamedTuple):
-    """Somebody's address on one of our links: a node by name, or a gateway by its address."""
-
-    who: str
-    ifindex: int
-
-
-@dataclass(frozen=True, slots=True)
-class LinkReturned:
-    """We were heard by nobody on the link for `gap` seconds, and now somebody answers again."""
-
-    ifindex: int
-    gap: float
-
-
-@dataclass(slots=True)
-class _Target:
-    ip: IPAddress
-    gateway: bool = False
-    armed: bool = False
-    """Whether it ever answered an echo request: else it may never do so."""
-    heard: float = float("-inf")
-    """When the latest request was sent that was answered, or when it spoke otherwise."""
-    echoed: float = float("-inf")
-    """The former alone."""
-    spoke_unanswered: bool = False
-    """Whether it spoke while it left requests unanswered, and has answered none since."""
-    filtered: int = 0
-    """How often it was found so."""
-    disarmed_until: float = float("-inf")
-    since: float | None = None
-    """When the run of unanswered requests began."""
-    asked: float = float("-inf")
-    unanswered: int = 0
-    missing: bool = False
-    check: bool = False
-    outstanding: deque[tuple[float, bytes]] = field(
-        default_factory=lambda: deque(maxlen=MOST_OUTSTANDING)
-    )
-
-    @property
-    def owes(self) -> bool:
-        """Whether it should have answered by now, as far as anybody knows."""
-        return self.armed and not self.missing and self.since is not None
-
-
 class Kernels:
     """Asks, counts what is not answered, and knows whether our own links work."""
 
     def __init__(self, timing: Timing, rng: "Random", now: float) -> None:
         self._timing = timing
         self._rng = rng
-        self._targets: dict[TargetKey, _Target] = {}
+        self._targets: dict[TargetKey, Target] = {}
         self._at: dict[tuple[int, IPAddress], list[TargetKey]] = {}
         """Who is at an address: a gateway may be a node."""
         self._watched: frozenset[str] = frozenset()
@@ -169,7 +85,7 @@ class Kernels:
             if known is None or known.ip != ip:
                 # Who may bear witness is asked once, to know whether it would.
                 gateway = key not in nodes
-                self._targets[key] = _Target(ip, gateway=gateway, check=gateway)
+                self._targets[key] = Target(ip, gateway=gateway, check=gateway)
         self._at = {}
         for key, ip in wanted.items():
             self._at.setdefault((key.ifindex, ip), []).append(key)
@@ -357,7 +273,7 @@ class Kernels:
     # ---- inside
 
     def _note_life(
-        self, key: TargetKey, target: _Target, at: float, now: float, since: float
+        self, key: TargetKey, target: Target, at: float, now: float, since: float
     ) -> None:
         target.heard = max(target.heard, at)
         target.check = False
@@ -402,10 +318,10 @@ class Kernels:
             target.since is not None and self._owes(target) for target in self._targets.values()
         )
 
-    def _owes(self, target: _Target) -> bool:
+    def _owes(self, target: Target) -> bool:
         return target.owes and (self._lonely or not target.gateway)
 
-    def _owing_since(self, target: _Target) -> float:
+    def _owing_since(self, target: Target) -> float:
         return target.since if target.since is not None and self._owes(target) else _NEVER
 
     def _asking_since(self, ifindex: int) -> float:
@@ -443,7 +359,7 @@ class Kernels:
             elif not target.gateway and self._doubted_for_long(target, now):
                 self._doubted.add(key.who)
 
-    def _proof_without(self, key: TargetKey, target: _Target) -> float:
+    def _proof_without(self, key: TargetKey, target: Target) -> float:
         """Return when the link last proved to work, by others than this target."""
         others = any(
             other.armed and known.ifindex == key.ifindex and other.ip != target.ip
@@ -451,13 +367,13 @@ class Kernels:
         )
         return self._reached[key.ifindex] if others else self._proof[key.ifindex]
 
-    def _doubted_for_long(self, target: _Target, now: float) -> bool:
+    def _doubted_for_long(self, target: Target, now: float) -> bool:
         """Tell whether a letter is worth while: half of the time is over."""
         if target.since is None or target.unanswered < FEWEST_REQUESTS - 1:
             return False
         return now - target.since >= self._timing.patience / 2
 
-    def _disarm(self, key: TargetKey, target: _Target, now: float) -> None:
+    def _disarm(self, key: TargetKey, target: Target, now: float) -> None:
         """It lives, but answers no echo requests any more."""
         lasts = min(DISARMED * 2**target.filtered, LONGEST_DISARMED)
         target.armed, target.disarmed_until = False, now + lasts
@@ -488,12 +404,12 @@ class Kernels:
                     continue
             self._request(key, target, now)
 
-    def _wanted(self, key: TargetKey, target: _Target) -> bool:
+    def _wanted(self, key: TargetKey, target: Target) -> bool:
         if key.who in self._watched or key.who in self._mourned or target.check:
             return True
         return target.missing or not target.armed
 
-    def _pace(self, key: TargetKey, target: _Target, now: float) -> float:
+    def _pace(self, key: TargetKey, target: Target, now: float) -> float:
         timing = self._timing
         if not target.armed:
             # Everybody asks it: with a thousand nodes that is a million requests a round.
@@ -505,13 +421,13 @@ class Kernels:
             return timing.mourning
         return timing.retry if self._doubtful(target, now) else timing.interval
 
-    def _doubtful(self, target: _Target, now: float) -> bool:
+    def _doubtful(self, target: Target, now: float) -> bool:
         if not self._owes(target) or target.since is None:
             return False
         timing, silent = self._timing, now - target.since
         return timing.retry * 0.999 <= silent < LONG_DOUBT * timing.patience
 
-    def _request(self, key: TargetKey, target: _Target, now: float) -> None:
+    def _request(self, key: TargetKey, target: Target, now: float) -> None:
         token = self._rng.getrandbits(8 * TOKEN).to_bytes(TOKEN, "big")
         target.outstanding.append((now, token))
         target.asked = now
@@ -537,14 +453,14 @@ class Kernels:
         ]
         return max(now + timing.retry, min([*rounds, now + timing.interval]))
 
-    def _hurried(self, target: _Target, now: float) -> bool:
+    def _hurried(self, target: Target, now: float) -> bool:
         """Tell whether its next request, or the verdict on it, may be due soon."""
         if not self._owes(target) or target.since is None:
             return False
         return now - target.since < LONG_DOUBT * self._timing.patience
 
 
-def _take(target: _Target, token: bytes, awake: float) -> float | None:
+def _take(target: Target, token: bytes, awake: float) -> float | None:
     """Find the request that a reply belongs to; forget it and those before it.
 
     A run of unanswered requests that then remains counts from `awake`, the end of our last stall.
@@ -559,6 +475,6 @@ def _take(target: _Target, token: bytes, awake: float) -> float | None:
     return at
 
 
-def _forget_run(target: _Target) -> None:
+def _forget_run(target: Target) -> None:
     target.outstanding.clear()
     target.since, target.unanswered = None, 0

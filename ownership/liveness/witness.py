@@ -16,8 +16,9 @@ from ownership.io import Ask, EchoRequest, Send
 from ownership.letters import letters
 from ownership.letters.letters import Kind
 from ownership.liveness.barred import BARRING, Barred
-from ownership.liveness.kernels import Kernel, Kernels, LinkReturned, TargetKey, Timing
+from ownership.liveness.kernels import Kernels
 from ownership.liveness.roster import MOST_MOURNED, Roster
+from ownership.liveness.targets import Kernel, LinkReturned, TargetKey, Timing
 from ownership.liveness.verdicts import PROCESS, Subject, Verdicts
 
 if TYPE_CHECKING:

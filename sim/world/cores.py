@@ -10,7 +10,7 @@ from ownership.contact import LONGEST_GAP, Contact
 from ownership.election.quorum import Quorum
 from ownership.failover import Failover
 from ownership.handing import Handing
-from ownership.liveness.kernels import Timing
+from ownership.liveness.targets import Timing
 from ownership.ownership import Ownership
 from plan.service import Withheld
 from sim.world.responder import Responder

@@ -19,7 +19,7 @@ from ownership.handover.heir import Takeovers
 from ownership.handover.states import Holds
 from ownership.handover.succession import Succession
 from ownership.io import Announce
-from ownership.liveness.kernels import Kernel
+from ownership.liveness.targets import Kernel
 from ownership.liveness.witness import Witness
 from ownership.ownership import Ownership
 

@@ -27,8 +27,8 @@ from ownership.letters import letters
 from ownership.letters.letters import Hello, Kind, PeerLink, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.damping import FIRST
-from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import REMEMBERED, Peer
+from ownership.liveness.targets import Kernel
 from ownership.liveness.verdicts import Subject
 
 FOREIGN_MAC = b"\x02\0\0\0\0\xff"

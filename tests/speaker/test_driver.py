@@ -27,8 +27,8 @@ from ownership.letters import letters
 from ownership.letters.courier import Letter
 from ownership.letters.letters import Hello, Kind, PeerLink
 from ownership.letters.mark import Flags
-from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer
+from ownership.liveness.targets import Timing
 from ownership.ownership import Ownership
 from plan.planner import Planner
 from plan.release import Options

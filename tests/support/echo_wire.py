@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from ownership.liveness.kernels import Kernels, TargetKey, Timing
+from ownership.liveness.kernels import Kernels
+from ownership.liveness.targets import TargetKey, Timing
 
 TIMING = Timing.of(0.35)
 ETH0 = 2

@@ -17,8 +17,8 @@ from ownership.letters import letters
 from ownership.letters.courier import Letter
 from ownership.letters.letters import Hello, Kind, PeerLink
 from ownership.letters.mark import Flags
-from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer
+from ownership.liveness.targets import Timing
 
 Happened = TypeVar("Happened")
 VIP = IPv4Address("198.51.100.1")

@@ -9,8 +9,8 @@ from link.interface import Interface
 from ownership.io import Send
 from ownership.letters.letters import Kind, PeerLink, decode_link_name
 from ownership.letters.mark import Flags
-from ownership.liveness.kernels import Timing
 from ownership.liveness.roster import Peer, Roster
+from ownership.liveness.targets import Timing
 from ownership.liveness.verdicts import PROCESS, Subject
 from ownership.liveness.witness import Witness
 

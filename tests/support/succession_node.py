@@ -12,8 +12,8 @@ from ownership.handover.succession import Succession
 from ownership.io import Ask, Send
 from ownership.letters.letters import Kind, PeerLink
 from ownership.letters.mark import Flags
-from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import Peer, Roster
+from ownership.liveness.targets import Kernel
 
 VIP, OTHER = IPv4Address("198.51.100.1"), IPv4Address("198.51.100.2")
 MAC_B, MAC_C, MAC_M = (b"\x02\0\0\0\0" + bytes([last]) for last in b"\x0b\x0c\x0d")

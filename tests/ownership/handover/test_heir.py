@@ -22,7 +22,7 @@ from ownership.handover.heir import (
 )
 from ownership.handover.states import Holds, HoldState, Yielding
 from ownership.io import Ask, Contest
-from ownership.liveness.kernels import Kernel
+from ownership.liveness.targets import Kernel
 
 VIP = IPv4Address("192.0.2.100")
 ETH0, ETH1 = 2, 3

@@ -24,7 +24,7 @@ from ownership.handover.states import (
     Taking,
     Yielding,
 )
-from ownership.liveness.kernels import Kernel
+from ownership.liveness.targets import Kernel
 from succession_node import ETH0, FOREIGN, MAC_B, MAC_C, MAC_M, VIP, B, C, Node
 
 TABLE = """

@@ -11,7 +11,7 @@ from ownership.handover.heir import ANSWER_WITHIN, BACK_GRACE
 from ownership.handover.loser import FOREIGN_GRACE
 from ownership.handover.succession import CONFLICT_EVERY, SETTLED_AFTER, SIGHTING_KEPT
 from ownership.letters.letters import Kind, PeerLink, decode_ips
-from ownership.liveness.kernels import Kernel
+from ownership.liveness.targets import Kernel
 from succession_node import (
     ETH0,
     ETH1,

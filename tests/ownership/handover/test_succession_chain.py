@@ -9,7 +9,7 @@ from ownership.handover.loser import FOREIGN_ASK
 from ownership.handover.succession import GRANT_KEPT, REMINDERS
 from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters.letters import Kind, PeerLink, Quiet, decode_ips, decode_quiet, encode_ips
-from ownership.liveness.kernels import Kernel
+from ownership.liveness.targets import Kernel
 from succession_node import (
     ETH0,
     ETH1,

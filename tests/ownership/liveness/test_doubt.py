@@ -7,8 +7,8 @@ import pytest
 from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, eth0, held_dead, interface_of, ip_of
 from ownership.io import Ask, Send
 from ownership.letters.letters import Kind
-from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import WITNESSES
+from ownership.liveness.targets import Kernel
 from ownership.liveness.verdicts import PROCESS, Subject
 from ownership.liveness.witness import (
     BEAT_PATIENCE,

@@ -13,11 +13,9 @@ from ownership.liveness.kernels import (
     LONG_DOUBT,
     MOST_CHECKS,
     SLOWEST,
-    Kernel,
     Kernels,
-    LinkReturned,
-    TargetKey,
 )
+from ownership.liveness.targets import Kernel, LinkReturned, TargetKey
 
 # ---- how often, and how long
 

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from echo_wire import ETH0, IPS, TIMING, B, C, Wire, silent_from
-from ownership.liveness.kernels import DISARMED, LONGEST_DISARMED, SLOWEST, Kernel, TargetKey
+from ownership.liveness.kernels import DISARMED, LONGEST_DISARMED, SLOWEST
+from ownership.liveness.targets import Kernel, TargetKey
 
 
 def always(key: TargetKey, now: float) -> bool:

@@ -9,8 +9,8 @@ from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, Node, eth0
 from ownership.io import Send
 from ownership.letters.letters import Kind
 from ownership.letters.mark import Flags
-from ownership.liveness.kernels import Kernel
 from ownership.liveness.roster import Peer
+from ownership.liveness.targets import Kernel
 from ownership.liveness.verdicts import PROCESS, Subject
 from ownership.liveness.witness import BEAT_INTERVAL, BEAT_PATIENCE, REPEATS
 
