@@ -7,8 +7,6 @@ deadline, what is to be sent is drained.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -23,60 +21,37 @@ from ownership.io import (
     Ask,
     Contested,
     EchoRequest,
+    FailoverStats,
     Filtered,
     HandedOver,
     HandingEvent,
+    LetterRefusal,
     PutOff,
     Send,
     TookQuietly,
 )
 from ownership.letters import letters
 from ownership.letters.courier import Letter
+from ownership.letters.greeting import Greeting
 from ownership.letters.letters import Hello, Kind, LetterError, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.calls import Calls
 from ownership.liveness.own_flags import OwnFlags
 from ownership.liveness.roster import Peer, Roster, own_links
-from ownership.liveness.targets import Kernel, Timing
+from ownership.liveness.targets import FAILOVER_AFTER, Kernel, Timing
 from ownership.liveness.verdicts import Subject
 from ownership.liveness.witness import Witness
 
 if TYPE_CHECKING:
     from random import Random
 
-HELLO_REFRESH = 60.0
-"""A node tells its links to all so often, and whenever they change; one lost is asked for."""
-HELLO_RETRY = 1.0
-HELLO_REPEAT = 0.3
 TIDY = 10.0
 """Seconds between looks at whom to forget."""
 PLAN_GRACE = 5.0
 """Seconds for which an IP that our own plan takes from us is answered for, until the winner has the
 same plan."""
 _NEVER = float("inf")
-
-
-class LetterRefusal(StrEnum):
-    """Why a letter was not taken."""
-
-    MALFORMED = "malformed"
-    UNKNOWN_KIND = "unknown_kind"
-
-
-@dataclass(slots=True)
-class FailoverStats:
-    """Figures for the metrics."""
-
-    verdicts: Mapping[str, int] = field(default_factory=dict)
-    missing: int = 0
-    contested: int = 0
-    yielding: int = 0
-    conflicts: int = 0
-    filtered: int = 0
-    """How often a node was found to answer no echo request though it lives."""
-    refused: Mapping[LetterRefusal, int] = field(default_factory=dict)
-    """Letters."""
 
 
 class Failover:
@@ -98,7 +73,9 @@ class Failover:
         self._announcer = announcer
         self._roster = Roster(node)
         self._flags = OwnFlags(now)
-        self._witness = Witness(self._roster, node, timing or Timing.of(_SLOW), rng, now)
+        # Without fast verdicts kernels are watched all the same, for the quiet takeover.
+        timing = timing or Timing.of(FAILOVER_AFTER)
+        self._witness = Witness(self._roster, node, timing, rng, now)
         self._succession = Succession(node, self._roster, announcer, self, now)
         announcer.hears = self._witness.hears
         self._calls = Calls()
@@ -109,11 +86,7 @@ class Failover:
         self._needed: frozenset[str] | None = None
         self._worked: frozenset[int] = frozenset()
         """Those of the links in need that have had carrier, by index."""
-        self._hello = Hello(())
-        self._hello_at = _NEVER
-        self._hello_left = 0
-        self._ask_at = now
-        self._strangers: frozenset[str] = frozenset()
+        self._greeting = Greeting(node, now)
         self._letters: list[Send] = []
         self._inherited: frozenset[str] = frozenset()
         self._published = Flags.NONE
@@ -150,10 +123,7 @@ class Failover:
             self._succession.handle_owner_gone(name)
         if self._roster.others_live:
             self._succession.note_others()
-        strangers = frozenset(self._roster.strangers())
-        if strangers - self._strangers:
-            self._ask_at = min(self._ask_at, now)
-        self._strangers = strangers
+        self._greeting.set_strangers(self._roster.strangers(), now)
         self._retarget(now)
 
     # ---- what the election says
@@ -253,7 +223,7 @@ class Failover:
 
     def bars(self) -> Barred:
         """Return who is barred from owning, this node by its own word among them."""
-        bars = self._witness.bars() if self._fast else self._said()
+        bars = self._witness.bars() if self._fast else self._witness.own_words()
         if not self._flags.published:
             return bars
         return Barred(bars.nodes | {self._node}, bars.links, bars.clarion)
@@ -362,8 +332,7 @@ class Failover:
             self._witness.deadline() if self._watches else _NEVER,
             self._succession.deadline(),
             self._flags.deadline(),
-            self._hello_at,
-            self._ask_at,
+            self._greeting.deadline(),
             self._tidy_at if self._watches else _NEVER,
         )
 
@@ -381,7 +350,8 @@ class Failover:
         self._tidy(now)
         if self._inherited != self._succession.inherited_from():
             self._retarget(now)
-        self._greet(now)
+        if now >= self._greeting.deadline():
+            self._letters += self._greeting.handle_timeout(self._roster.strangers(), now)
 
     # ---- inside
 
@@ -404,10 +374,7 @@ class Failover:
         # A link that lost its carrier is told still: its witnesses are to miss us there, as our
         # flags may not change yet, or bar us from other links too.
         self._worked = (self._worked & needed.keys()) | usable.keys()
-        links = own_links({index: needed[index] for index in self._worked})
-        if links != self._hello.links:
-            self._hello = Hello(links)
-            self._hello_at, self._hello_left = now, 3
+        self._greeting.set_links(own_links({index: needed[index] for index in self._worked}), now)
         self._retarget(now)
 
     def _retarget(self, now: float) -> None:
@@ -451,12 +418,6 @@ class Failover:
 
         if self._roster.forget_late(matters, now):
             self._retarget(now)
-
-    def _said(self) -> Barred:
-        """Without the fast verdict only nodes' own words bar."""
-        bars = self._witness.bars()
-        said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
-        return Barred(frozenset(said), frozenset(), bars.clarion)
 
     def _take_link_returns(self, now: float) -> None:
         for link in self._witness.link_returns(now):
@@ -526,35 +487,14 @@ class Failover:
         if dead:
             self._retarget(now)
 
-    # ---- telling our links
-
     def _take_hello(self, name: str, hello: Hello, now: float) -> None:
         changed = hello.links != self._roster.links(name)
         self._roster.set_links(name, hello.links)
-        self._strangers -= {name}
         if changed:
             self._retarget(now)
-        if hello.asks:
-            self._tell_links((name,))
-
-    def _tell_links(self, to: tuple[str, ...] | None, asks: bool = False) -> None:
-        payload = letters.encode_hello(Hello(self._hello.links, asks))
-        self._letters.append(Send(Kind.HELLO, self._node, payload, to))
-
-    def _greet(self, now: float) -> None:
-        if now >= self._ask_at:
-            strangers = self._roster.strangers()
-            if strangers:
-                self._tell_links(strangers, asks=True)
-            self._ask_at = now + HELLO_RETRY if strangers else _NEVER
-        if now >= self._hello_at:
-            self._tell_links(None)
-            self._hello_left = max(0, self._hello_left - 1)
-            self._hello_at = now + (HELLO_REPEAT if self._hello_left else HELLO_REFRESH)
+        self._letters += self._greeting.handle_hello(name, hello)
 
 
 _ABOUT_IPS = frozenset({Kind.YOURS, Kind.QUIET, Kind.ASK, Kind.MINE, Kind.DENY})
 _ANSWERS = frozenset({Kind.HEARD, Kind.MINE, Kind.DENY})
 """Letters that are sent only to who has asked for them."""
-_SLOW = 0.35
-"""Without fast verdicts kernels are watched all the same, for the quiet takeover."""

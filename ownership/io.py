@@ -3,7 +3,8 @@
 Nothing else crosses the door outwards. Every part of the heart may use these; they use none of it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -264,3 +265,27 @@ OwnershipEvent = (
     | HandingEvent
 )
 """What `Ownership.events` gives out."""
+
+# ---- what metrics show
+
+
+class LetterRefusal(StrEnum):
+    """Why a letter was not taken."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_KIND = "unknown_kind"
+
+
+@dataclass(slots=True)
+class FailoverStats:
+    """Figures for the metrics."""
+
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    missing: int = 0
+    contested: int = 0
+    yielding: int = 0
+    conflicts: int = 0
+    filtered: int = 0
+    """How often a node was found to answer no echo request though it lives."""
+    refused: Mapping[LetterRefusal, int] = field(default_factory=dict)
+    """Letters."""

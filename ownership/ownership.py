@@ -195,10 +195,8 @@ class Ownership:
     # ---- what follows
 
     def handle_timeout(self, now: float) -> bool:
-        """Let watches, verdicts and takeovers do what is due; true where something was.
-
-        What members there are matters to them, so `set_peers` comes first where those have changed.
-        """
+        """Let watches, verdicts and takeovers do what is due; true where something was. Members
+        matter to them, so `set_peers` comes first where those have changed."""
         if self._members_changed or self._handing.deadline() > now:
             return False
         self._handing.handle_timeout(now)
@@ -247,8 +245,7 @@ class Ownership:
     # ---- what is asked
 
     def deadline(self) -> float:
-        """When the driver is to come next: with `tick` first, then `seeks` and `handle_timeout`,
-        and with `settle` where that `is_due`."""
+        """When to come next: by `tick`, `seeks`, `handle_timeout`, and `settle` if it `is_due`."""
         return min(self._contact.deadline(), self.due())
 
     def due(self) -> float:
@@ -256,8 +253,7 @@ class Ownership:
         return min(self._announcing_at(), self._handing.deadline())
 
     def is_due(self, now: float) -> bool:
-        """Tell whether `settle` is to be called now: contact, or who may own, has changed without
-        its having been looked at, or announcements are due."""
+        """Tell whether `settle` is to be called now: it has news to look at, or announcements."""
         return self.disturbed or self._announcing_at() <= now
 
     @property
@@ -324,8 +320,7 @@ class Ownership:
 
     @property
     def voided(self) -> bool:
-        """Whether what came in has changed who may own: a question that waits behind it may be for
-        somebody else to answer, so settle before it is read."""
+        """Whether who may own has changed: then settle before the next question is read."""
         bars = self._handing.bars()
         return bars is not self._bars and bars != self._bars
 

@@ -14,7 +14,7 @@ from math import ceil
 import click
 
 from gossip.config import LAN
-from sim.failover import FAILOVER_AFTER
+from ownership.liveness.targets import FAILOVER_AFTER
 from sim.run import quiet_collector
 from sim.world.machine import Machine
 from sim.world.world import Setup, World

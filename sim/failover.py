@@ -24,13 +24,13 @@ from rich.progress import (
 from gossip.config import LAN, RECLAIM_AFTER
 from gossip.wire.packet import WireConfig
 from ownership.election.election import order
+from ownership.liveness.targets import FAILOVER_AFTER
 from sim.chance import make_rng
 from sim.failover_scenarios import BEGIN, DRAWS, SCENARIOS, Cast
 from sim.judge import Judge
 from sim.record import Outcome, Record, RecordError, code_digest, table
 from sim.world.world import Setup, World
 
-FAILOVER_AFTER = 0.35
 ASK_INTERVAL = 0.05
 MANY = 100_000
 """From so many IPs those of a run are drawn, so that each seed has owners and heirs of its own."""

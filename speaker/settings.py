@@ -15,6 +15,7 @@ from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
 from ownership.announcing.pace import RATE
 from ownership.election.quorum import QuorumMode
+from ownership.liveness.targets import FAILOVER_AFTER
 from plan.release import Release
 from process.durations import parse_duration
 from process.settings_error import SettingsError
@@ -26,7 +27,6 @@ GOSSIP_PORT = 7946
 SHORT_SECRET = 16
 """Bytes: a shorter secret can be guessed. It is warned of at the start, as MetalLB takes any, and
 refused where it would replace another: then it is most likely a file half written."""
-FAILOVER_AFTER = 0.35
 SHORTEST_FAILOVER, LONGEST_FAILOVER = 0.1, 5.0
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from link.address import IPAddress
 
+FAILOVER_AFTER = 0.35
+"""Seconds from the death of a machine to the first announcement of its heir, as a rule."""
 MOST_OUTSTANDING = 32
 """Requests to one target of which an answer is waited for."""
 

@@ -262,12 +262,19 @@ class Witness:
             self._bars, self._bars_of = self._work_out_bars(), self._roster.version
         return self._bars
 
+    def own_words(self) -> Barred:
+        """Return who is barred by own word alone, as without the fast verdict."""
+        return Barred(self._said(), frozenset(), self._roster.clarions)
+
+    def _said(self) -> frozenset[str]:
+        peers = self._roster.peers()
+        return frozenset(peer.name for peer in peers if peer.living and peer.flags & BARRING)
+
     def _work_out_bars(self) -> Barred:
         gone = self._verdicts.gone()
-        said = {peer.name for peer in self._roster.peers() if peer.living and peer.flags & BARRING}
         silent = {subject.node for subject in gone if subject.link == PROCESS}
         return Barred(
-            nodes=frozenset(said | silent),
+            nodes=self._said() | silent,
             links=frozenset(subject for subject in gone if subject.link != PROCESS),
             clarion=self._roster.clarions,
         )

@@ -26,8 +26,7 @@ from prometheus_client.registry import Collector
 
 from gossip.stats import Stats, StreamStats
 from link.address import IPAddress
-from ownership.failover import FailoverStats
-from ownership.io import Announce
+from ownership.io import Announce, FailoverStats
 from plan.service import ServicePlan
 from speaker.metrics.families import counter, gauge, total
 from speaker.metrics.traffic import traffic

@@ -19,7 +19,7 @@ from prometheus_client import generate_latest
 
 from gossip.stats import Stats, StreamStats
 from ownership.announcing.answering import IPStats
-from ownership.failover import FailoverStats
+from ownership.io import FailoverStats
 from speaker.metrics.collector import Figures, make_registry
 from speaker.wire.layer2 import Layer2Stats
 from speaker.wire.links import LinkStats

@@ -21,10 +21,10 @@ from failover_node import (
     of_kind,
 )
 from gossip.wire.messages import State
-from ownership.failover import HELLO_REFRESH, HELLO_RETRY, LetterRefusal
-from ownership.io import HandedOver, Send
+from ownership.io import HandedOver, LetterRefusal, Send
 from ownership.letters import letters
 from ownership.letters.courier import MAX_PAYLOAD
+from ownership.letters.greeting import REFRESH, RETRY
 from ownership.letters.letters import Hello, Kind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import Barred
@@ -74,7 +74,7 @@ def test_a_link_that_lost_its_carrier_is_told_still() -> None:
     never = replace(fallen, index=9, name="eth2")
     node.core.set_needed(frozenset({"eth0", "eth2"}), node.now)
     node.links(fallen, gossip, never)
-    hello = of_kind(node.run(HELLO_REFRESH + 1.0), Kind.HELLO)[-1]
+    hello = of_kind(node.run(REFRESH + 1.0), Kind.HELLO)[-1]
     assert [link.name for link in letters.decode_hello(hello.payload).links] == ["eth0"]
     node.links(gossip, never)
     hello = of_kind(node.run(1.0), Kind.HELLO)[-1]
@@ -342,7 +342,7 @@ def test_our_links_are_told_at_once_repeated_and_refreshed() -> None:
     ours = letters.encode_hello(Hello((PeerLink("eth0", ETH0.mac, (IPv4Address("192.0.2.1"),)),)))
     told = of_kind(node.run(5.0), Kind.HELLO)
     assert [letter for letter in told if letter.to is None] == [Send(Kind.HELLO, "a", ours)] * 3
-    assert len(of_kind(node.run(HELLO_REFRESH), Kind.HELLO)) == 1
+    assert len(of_kind(node.run(REFRESH), Kind.HELLO)) == 1
 
 
 def test_a_link_that_changes_is_told_at_once() -> None:
@@ -358,12 +358,12 @@ def test_a_link_that_changes_is_told_at_once() -> None:
 def test_who_has_not_told_its_links_is_asked_every_second_until_it_has() -> None:
     node = Node()
     node.peers(B, FOREIGN)
-    told = of_kind(node.run(5 * HELLO_RETRY), Kind.HELLO)
+    told = of_kind(node.run(5 * RETRY), Kind.HELLO)
     asked = [letter for letter in told if letters.decode_hello(letter.payload).asks]
     assert {letter.to for letter in asked} == {("b",)}
     assert len(asked) == pytest.approx(6, abs=1)
     node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
-    node.run(HELLO_RETRY)
+    node.run(RETRY)
     assert of_kind(node.run(20.0), Kind.HELLO) == []
 
 
