@@ -5,12 +5,15 @@ IP until it has heard the winner announce it, on each link by itself, or by a cl
 that every ASK_INTERVAL. A winner that is no Clarion understands no question: it gets FOREIGN_GRACE.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from link.address import IPAddress
 from ownership.handover.states import LOSING, Hold, Holds, Yielding
-from ownership.io import Ask
+from ownership.io import Ask, Send
+from ownership.letters import letters
+from ownership.letters.letters import Kind, PeerLink, Quiet
 
 ASK_INTERVAL = 0.1
 FOREIGN_GRACE = 2.0
@@ -156,3 +159,22 @@ class Handover:
 
     def _finish(self, hold: Hold) -> list[Yielded]:
         return [Yielded(service, hold.ip) for service in self.holds.hand_over(hold)]
+
+
+def letters_to_winner(
+    node: str,
+    yours: Yours,
+    quiet_from: Callable[[IPAddress], frozenset[str]],
+    links: Callable[[str], tuple[PeerLink, ...]],
+) -> Iterator[Send]:
+    """Write to a winner; of what was taken over quietly, from whom, and by which links."""
+    by_owner = defaultdict[str, set[IPAddress]](set)
+    for ip in sorted(yours.ips, key=lambda ip: ip.packed):
+        for owner in sorted(quiet_from(ip) - {yours.winner}):
+            by_owner[owner].add(ip)
+    plain = yours.ips.difference(*by_owner.values())
+    for payload in letters.encode_ips(sorted(plain, key=lambda ip: ip.packed)):
+        yield Send(Kind.YOURS, node, payload, (yours.winner,))
+    for owner, ips in by_owner.items():
+        for payload in letters.encode_quiet(Quiet(owner, links(owner), frozenset(ips))):
+            yield Send(Kind.QUIET, node, payload, (yours.winner,))

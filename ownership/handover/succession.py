@@ -4,98 +4,37 @@ The election says who should own. `Succession` says when this node begins (`take
 stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, MINE and DENY.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 from link.address import IPAddress
 from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.handover.heir import ASKS_AT_ONCE, Mode, Take, Takeovers
-from ownership.handover.loser import ASK_INTERVAL, Handover, Yielded, Yours
+from ownership.handover.loser import Handover, Yielded, letters_to_winner
+from ownership.handover.memory import Predecessors, Reminders, Sighting, Sightings, keep
+from ownership.handover.outlook import Grant, Outlook
 from ownership.handover.states import ANSWERED, LOSING, OPEN, SETTLED, Hold, Holds, HoldState
 from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters import letters
-from ownership.letters.letters import Kind, Quiet
+from ownership.letters.letters import Kind
 from ownership.liveness.roster import Roster
 from ownership.liveness.targets import Kernel
 
 ASKED_OF_THE_DEAD = 2
 """For how many IPs the wire is asked when a node is heard which gossip holds dead."""
-ASK_THE_DEAD, ASK_THE_DEAD_SLOWLY = 0.25, 5.0
-"""Seconds until it is asked again: doubled each time, and anew when an IP is taken over from it."""
-SIGHTING_KEPT = 1.0
-"""Seconds for which an announcement that was heard answers the question who owns the IP."""
 GRANT_KEPT = 1.0
-"""The same of a loser's letter: it may come before our own election has seen that we won."""
+"""Seconds for which a loser's letter grants: it may come before our own election."""
 SETTLED_AFTER = 0.1
 """Seconds after which a winner that is asked announces again: where a partition heals, it may learn
 within a moment of a better one, and clients were told twice."""
-REMINDERS = 20
-"""How often the next owner of what we stopped is told so, ASK_INTERVAL apart."""
-MOST_SIGHTINGS = 8_192
-CONFLICT_EVERY = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """Somebody announced an IP, or answered for it, with this MAC."""
-
-    mac: bytes
-    at: float
-    alone: bool
-    """Whether it told nobody but us, who had asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Grant:
-    sender: str
-    dead: frozenset[str]
-    at: float
-
-
-@dataclass(slots=True)
-class _Reminder:
-    """Who owns now what we stopped, and how often it is to be told still."""
-
-    winner: str
-    at: float
-    left: int = REMINDERS
-
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
 _FOREVER = float("inf")
-
-
-class Outlook(Protocol):
-    """What `Succession` asks of the watch on other nodes."""
-
-    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
-        """Tell what another node's machine does on links of ours."""
-
-    def hears(self, ifindex: int, now: float) -> bool:
-        """Tell whether this node would have heard an announcement."""
-
-    def heard_since(self, ifindexes: Collection[int], at: float) -> bool:
-        """Tell whether anybody was heard there, as far as there is anybody."""
-
-    def lost_its_owner(self, name: str) -> bool:
-        """Tell whether a node is gone without a word."""
 
 
 class Succession:
     """Takeovers and hand-overs of one node."""
 
     def __init__(
-        self,
-        node: str,
-        roster: Roster,
-        announcer: Announcer,
-        world: Outlook,
-        now: float,
+        self, node: str, roster: Roster, announcer: Announcer, world: Outlook, now: float
     ) -> None:
         """`world` tells what is known of other nodes and of our own links."""
         self._node = node
@@ -104,22 +43,17 @@ class Succession:
         self._now = now
         self._world = world
         self._holds = Holds()
-        self._takeovers = Takeovers(self._kernel_of, self._heard_since, self._holds)
+        self._takeovers = Takeovers(self._kernel_of, world.heard_since, self._holds)
         self._handover = Handover(self._holds)
         self._interfaces: Mapping[int, Interface] = {}
-        self._sightings: dict[tuple[IPAddress, int], Sighting] = {}
-        self._grants: dict[IPAddress, _Grant] = {}
-        self._dead: dict[IPAddress, frozenset[str]] = {}
-        """Who owned an IP and died: connections may go through their machines still."""
-        self._stopped: dict[IPAddress, None] = {}
-        """What we answered for and stopped, and nobody we told so has claimed since."""
-        self._reminders: dict[IPAddress, _Reminder] = {}
+        self._sightings = Sightings()
+        self._grants: dict[IPAddress, Grant] = {}
+        self._predecessors = Predecessors(node, world.lost_its_owner)
+        self._reminders = Reminders()
         self._announce_again_at: dict[IPAddress, float] = {}
         self._letters: list[Send] = []
         self._asks: list[Ask] = []
         """For IPs that we answer for, and that somebody who is held dead may own."""
-        self._ask_the_dead_at: dict[str, tuple[float, float]] = {}
-        """By node: when, and how long to wait after that."""
         self._changed: set[str] = set()
         self._foreign: list[ForeignAnswer] = []
         self._quiet_takes: list[IPAddress] = []
@@ -145,8 +79,8 @@ class Succession:
         """Own an IP; `previous` is who did, as far as this node knew."""
         self._now = now
         if previous is not None:
-            self._note_owner(ip, previous)
-        dead = self._dead_owners(ip)
+            self._predecessors.note_owner(ip, previous)
+        dead = self._predecessors.dead(ip)
         self._holds.take_back(service, ip, dead)
         hold = self._holds.get(ip)
         if hold is not None and hold.state in OPEN:
@@ -194,8 +128,8 @@ class Succession:
         links = tuple(ifindex for ifindex in links if ifindex not in deaf)
         self._handover.begin(service, ip, peer.name, links, now, foreign=foreign, within=within)
         for ifindex in links:
-            sighting = self._sightings.get((ip, ifindex))
-            if sighting is not None and now - sighting.at <= SIGHTING_KEPT:
+            sighting = self._sightings.lately(ip, ifindex, now)
+            if sighting is not None:
                 self._hear(ip, ifindex, self._roster.owner_of(sighting.mac), sighting)
 
     def note_move(
@@ -203,7 +137,7 @@ class Succession:
     ) -> None:
         """The owner has changed among others, perhaps while this node is handing over."""
         if before is not None:
-            self._note_owner(ip, before)
+            self._predecessors.note_owner(ip, before)
         self._tell_stopped(ip, winner)
         if winner == self._node or not self._handover.yielding(ip, service):
             return
@@ -220,7 +154,7 @@ class Succession:
         if hold.state not in OPEN:
             self._announcer.withdraw(ip, service)
             if len(hold.services) == 1:
-                self._keep(self._stopped, ip, None)
+                self._reminders.note_stop(ip)
                 self._remember_quiet(ip)
         self._holds.give_up(hold, service)
 
@@ -243,7 +177,7 @@ class Succession:
         self._unconfirmed = False
 
     def _ask_anew(self, ip: IPAddress, links: Collection[int], now: float) -> None:
-        dead = self._dead_owners(ip) | self._takeovers.quiet_from(ip)
+        dead = self._predecessors.dead(ip) | self._takeovers.quiet_from(ip)
         for service in self._holds.record(ip).services:
             self._changed.add(service)
             self._announcer.withdraw(ip, service)
@@ -261,17 +195,15 @@ class Succession:
         """A node that gossip holds dead was heard: it may own still what we took over from it, when
         its machine was slow to answer. So the wire is asked while we answer on, for a few of these
         IPs, each time for others: if it answers for one, all are asked for."""
-        due, wait = self._ask_the_dead_at.get(name, (now, ASK_THE_DEAD))
-        if now < due or not self._dead:
+        if not self._predecessors.wants_asking(name, now):
             return
-        self._keep(self._ask_the_dead_at, name, (now + wait, min(2 * wait, ASK_THE_DEAD_SLOWLY)))
         for ip in self._taken_from(name)[:ASKED_OF_THE_DEAD]:
-            self._dead[ip] = self._dead.pop(ip)
+            self._predecessors.note_question(ip)
             self._asks.extend(Ask(ip, ifindex) for ifindex in self._announcer.indexes(ip))
 
     def _taken_from(self, name: str) -> list[IPAddress]:
         """Return the IPs that we took over from a dead node, aloud or quietly."""
-        return [ip for ip, dead in self._dead.items() if name in dead and self._mine(ip)]
+        return [ip for ip in self._predecessors.ips(name) if self._mine(ip)]
 
     # ---- what is heard
 
@@ -292,10 +224,10 @@ class Succession:
         if state in LOSING:
             self._hear(ip, ifindex, name, sighting)
         elif state in SETTLED:
-            self._note_conflict(ip, ifindex, mac, now)
+            self.conflicts += self._sightings.is_news(ip, ifindex, mac, now)
             if name is not None and self._answered_by_its_owner(ip, name, ifindex):
                 self._give_back(ip, name, now)
-        self._keep(self._sightings, (ip, ifindex), sighting)
+        self._sightings.note(ip, ifindex, sighting)
 
     def handle_yours(
         self, ips: Iterable[IPAddress], sender: str, now: float, dead: frozenset[str] = frozenset()
@@ -306,11 +238,11 @@ class Succession:
         ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
             if dead:
-                self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
+                self._predecessors.note(ip, dead)
             takes = self._takeovers.handle_grant(ip, sender, dead)
             self._apply(takes, now)
             if not takes and self._holds.state(ip) not in ANSWERED:
-                self._keep(self._grants, ip, _Grant(sender, dead, now))
+                keep(self._grants, ip, Grant(sender, dead, now))
         mine = [ip for ip in ips if self._mine(ip)]
         for ip in mine:
             # What was taken over quietly stays so: the letter below says it as well.
@@ -335,10 +267,7 @@ class Succession:
         ips = sorted(ips, key=lambda ip: ip.packed)
         for ip in ips:
             self._takeovers.handle_mine(ip, sender, now)
-            # Who was not told so may answer a question of ours, and announces nothing for that.
-            told = self._reminders.get(ip)
-            if told is not None and told.left < REMINDERS:
-                self._stopped.pop(ip, None)
+            self._reminders.handle_mine(ip)
         self._give_up(self._handover.handle_mine(ips))
 
     def handle_denial(self, ips: Iterable[IPAddress], sender: str, now: float) -> None:
@@ -412,7 +341,9 @@ class Succession:
 
     def contests(self) -> list[tuple[Contest, bytes | None]]:
         """Drain who keeps us from what is ours, with the MAC that answers, if one was heard."""
-        return [(contest, self._mac_for(contest.ip)) for contest in self._takeovers.contests()]
+        links = tuple(self._interfaces)
+        contests = self._takeovers.contests()
+        return [(contest, self._sightings.mac(contest.ip, links)) for contest in contests]
 
     def foreign_answers(self) -> list[ForeignAnswer]:
         """Drain which kernels answer for IPs of ours without their speakers."""
@@ -426,7 +357,7 @@ class Succession:
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
         again = min(self._announce_again_at.values(), default=_FOREVER)
-        remind = min((item.at for item in self._reminders.values()), default=_FOREVER)
+        remind = self._reminders.deadline()
         asks = float("-inf") if self._asks else _FOREVER
         return min(self._takeovers.deadline(), self._handover.deadline(), again, remind, asks)
 
@@ -436,33 +367,22 @@ class Succession:
         self._apply(self._takeovers.handle_timeout(now), now)
         self._give_up(self._handover.handle_timeout(now))
         self._announce_again(now)
-        self._remind(now)
-        for ask in self._handover.asks(now):
-            self._tell_winner(ask)
+        for yours in (*self._reminders.due(now), *self._handover.asks(now)):
+            self._letters += letters_to_winner(
+                self._node, yours, self._takeovers.quiet_from, self._roster.links
+            )
 
     # ---- inside
 
     def _tell_stopped(self, ip: IPAddress, winner: str | None) -> None:
         """We answered for the IP until nobody was to, and our clients may believe us still: have
         its next owner announce itself."""
-        if winner is None or winner == self._node or ip not in self._stopped:
+        if winner is None or winner == self._node:
             return
         peer = self._roster.peer(winner)
         # One of MetalLB's reads no letters.
         if peer is None or peer.start_id is not None:
-            self._reminders[ip] = _Reminder(winner, self._now)
-
-    def _remind(self, now: float) -> None:
-        """Tell owners of what we stopped, until they claim it or have heard it often enough."""
-        by_winner = defaultdict[str, set[IPAddress]](set)
-        for ip, item in list(self._reminders.items()):
-            if ip not in self._stopped or not item.left:
-                del self._reminders[ip]
-            elif now >= item.at:
-                item.at, item.left = now + ASK_INTERVAL, item.left - 1
-                by_winner[item.winner].add(ip)
-        for winner, ips in by_winner.items():
-            self._tell_winner(Yours(winner, frozenset(ips)))
+            self._reminders.begin(ip, winner, self._now)
 
     def _announce_again(self, now: float) -> None:
         """Announce what others asked us to, and let a while pass before the next time."""
@@ -477,56 +397,26 @@ class Succession:
         """Tell whether we answer for the IP now, and go on to."""
         return self._holds.state(ip) in SETTLED and bool(self._announcer.interface_names(ip))
 
-    def _tell_winner(self, yours: Yours) -> None:
-        """Remind a winner; of what was taken over quietly, from whom."""
-        by_owner = defaultdict[str, set[IPAddress]](set)
-        for ip in sorted(yours.ips, key=lambda ip: ip.packed):
-            for owner in sorted(self._takeovers.quiet_from(ip) - {yours.winner}):
-                by_owner[owner].add(ip)
-        plain = yours.ips.difference(*by_owner.values())
-        for payload in letters.encode_ips(sorted(plain, key=lambda ip: ip.packed)):
-            self._letters.append(Send(Kind.YOURS, self._node, payload, (yours.winner,)))
-        for owner, ips in by_owner.items():
-            quiet = Quiet(owner, self._roster.links(owner), frozenset(ips))
-            for payload in letters.encode_quiet(quiet):
-                self._letters.append(Send(Kind.QUIET, self._node, payload, (yours.winner,)))
-
     def _give_back(self, ip: IPAddress, name: str, now: float) -> None:
         """The owner lives that we took an IP over from: answer for none of its IPs before the wire
         was asked for them again."""
         for taken in self._taken_from(name):
             self._ask_anew(taken, self._announcer.indexes(taken), now)
             # Clients believe us still: when gossip is back its owner is told to announce itself.
-            self._keep(self._stopped, taken, None)
+            self._reminders.note_stop(taken)
         self._takeovers.handle_answer(ip, name)
 
     def _answered_by_its_owner(self, ip: IPAddress, name: str, ifindex: int) -> bool:
         """Tell whether we took the IP over from that node as from a dead one, and it is none. A
         frame can be forged: the node's kernel has answered an echo of ours, too."""
-        if name not in self._dead.get(ip, ()) or self._takeovers.waits(ip):
+        if name not in self._predecessors.named(ip) or self._takeovers.waits(ip):
             return False
         return self._kernel_of(name, (ifindex,)) is Kernel.ANSWERS
-
-    def _note_owner(self, ip: IPAddress, name: str) -> None:
-        if name != self._node and self._world.lost_its_owner(name):
-            self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | {name})
-
-    def _dead_owners(self, ip: IPAddress) -> frozenset[str]:
-        """Name those who owned the IP and are dead, as far as they still are."""
-        known = self._dead.get(ip) if self._dead else None
-        if known is None:
-            return frozenset()
-        dead = frozenset(name for name in known if self._world.lost_its_owner(name))
-        if dead:
-            self._dead[ip] = dead
-        else:
-            del self._dead[ip]
-        return dead
 
     def _remember_quiet(self, ip: IPAddress) -> None:
         """Who owns it next, and we once more, asks the same kernels."""
         if dead := self._takeovers.quiet_from(ip):
-            self._keep(self._dead, ip, self._dead.get(ip, frozenset()) | dead)
+            self._predecessors.note(ip, dead)
 
     def _living(self, name: str | None) -> str | None:
         """Return the name if it is that of a living Clarion, which hands over what it lost."""
@@ -539,14 +429,6 @@ class Succession:
         grant = self._grants.pop(ip, None) if self._grants else None
         if grant is not None and now - grant.at <= GRANT_KEPT:
             self._apply(self._takeovers.handle_grant(ip, grant.sender, grant.dead), now)
-
-    def _heard_since(self, links: Collection[int], at: float) -> bool:
-        return self._world.heard_since(links, at)
-
-    def _mac_for(self, ip: IPAddress) -> bytes | None:
-        found = [self._sightings.get((ip, ifindex)) for ifindex in self._interfaces]
-        latest = max((one for one in found if one), key=lambda one: one.at, default=None)
-        return None if latest is None else latest.mac
 
     def _kernel_of(self, node: str, links: Collection[int]) -> Kernel:
         """Ask only where we are neighbours: who answers may share fewer links than the owner."""
@@ -588,12 +470,11 @@ class Succession:
             quiet = take.mode is Mode.QUIET
             if quiet:
                 self._quiet_takes.append(take.ip)
-            for name in self._dead.get(take.ip, ()):
-                self._ask_the_dead_at.pop(name, None)
+            self._predecessors.note_takeover(take.ip)
             if not self._announcer.wants(take.ip):
                 self._answer(take.ip, quiet, now)
             if not quiet:
-                self._stopped.pop(take.ip, None)
+                self._reminders.forget(take.ip)
                 self._announcer.speak_up(take.ip, now)
 
     def _answer(self, ip: IPAddress, quiet: bool, now: float) -> None:
@@ -610,23 +491,10 @@ class Succession:
         if yielded and sighting.alone and not self._announcer.wants(ip):
             # Who answered us has told nobody else, and may be no more than another heir: our
             # clients believe us still.
-            self._keep(self._stopped, ip, None)
+            self._reminders.note_stop(ip)
             self._tell_stopped(ip, winner)
 
     def _give_up(self, yielded: Iterable[Yielded]) -> None:
         for item in yielded:
             self._changed.add(item.service)
             self._announcer.withdraw(item.ip, item.service)
-
-    def _note_conflict(self, ip: IPAddress, ifindex: int, mac: bytes, now: float) -> None:
-        known = self._sightings.get((ip, ifindex))
-        if known is None or known.mac != mac or now - known.at > CONFLICT_EVERY:
-            self.conflicts += 1
-
-    @staticmethod
-    def _keep(table: dict[Key, Value], key: Key, value: Value) -> None:
-        """Put a value into a table that forgets the oldest."""
-        table.pop(key, None)
-        table[key] = value
-        if len(table) > MOST_SIGHTINGS:
-            del table[next(iter(table))]

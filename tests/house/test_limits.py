@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 700
+SHORTER = {"ownership": 500, "speaker": 500}
+"""Folders at the root that are read most, and most by newcomers."""
 LONGEST_FUNCTION = 70
 FOLDERS = (
     "speaker",
@@ -43,7 +45,8 @@ def lines(node: Function) -> int:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_file_and_functions_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    most = SHORTER.get(path.relative_to(ROOT).parts[0], LONGEST_FILE)
+    assert len(path.read_text().splitlines()) <= most
     long = {node.name: lines(node) for node in functions(path) if lines(node) > LONGEST_FUNCTION}
     assert not long
 

@@ -1,7 +1,8 @@
 """A machine that was silent for a moment, and is held dead by gossip, gets its IPs back."""
 
 from failover_node import DEAD_B, ETH0, LINK_B, VIP, B, C, Node, of_kind, settled
-from ownership.handover.succession import ASK_THE_DEAD_SLOWLY, ASKED_OF_THE_DEAD
+from ownership.handover.memory import ASK_THE_DEAD_SLOWLY
+from ownership.handover.succession import ASKED_OF_THE_DEAD
 from ownership.letters import letters
 from ownership.letters.letters import Kind
 

@@ -9,7 +9,8 @@ from gossip.wire.messages import State
 from link.drop import DropReason
 from ownership.handover.heir import ANSWER_WITHIN, BACK_GRACE
 from ownership.handover.loser import FOREIGN_GRACE
-from ownership.handover.succession import CONFLICT_EVERY, SETTLED_AFTER, SIGHTING_KEPT
+from ownership.handover.memory import CONFLICT_EVERY, SIGHTING_KEPT
+from ownership.handover.succession import SETTLED_AFTER
 from ownership.letters.letters import Kind, PeerLink, decode_ips
 from ownership.liveness.targets import Kernel
 from succession_node import (

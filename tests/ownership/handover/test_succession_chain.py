@@ -6,7 +6,8 @@ import pytest
 
 from ownership.handover.heir import ANSWER_WITHIN
 from ownership.handover.loser import FOREIGN_ASK
-from ownership.handover.succession import GRANT_KEPT, REMINDERS
+from ownership.handover.memory import REMINDERS
+from ownership.handover.succession import GRANT_KEPT
 from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters.letters import Kind, PeerLink, Quiet, decode_ips, decode_quiet, encode_ips
 from ownership.liveness.targets import Kernel
