@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from kube.problem import Problem, Severity, fault
 from kube.snapshot import Snapshot
@@ -39,7 +40,7 @@ class Configuration:
         layer2: Layer2,
         figures: Figures,
         on_needed: OnNeeded,
-        log: Any,
+        log: Log,
     ) -> None:
         """`on_needed` is told on which links the services are announced; None: on all."""
         self.snapshot: Snapshot | None = None

@@ -8,7 +8,8 @@ import time
 from collections.abc import Container, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from gossip.io import Event
 from kube.files.directory import SourceError
@@ -43,7 +44,7 @@ def clock() -> float:
 class Daemon:
     """One speaker. `run` returns the exit status."""
 
-    def __init__(self, settings: Settings, log: Any) -> None:
+    def __init__(self, settings: Settings, log: Log) -> None:
         """Make every part; none of them opens anything yet."""
         self._settings, self._log = settings, log
         self._retries, self._running = Retries(), False

@@ -10,7 +10,8 @@ nothing that has arrived is overtaken, and nothing calls back into a core at wor
 import asyncio
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from link.address import IPAddress
 from link.interface import Interface
@@ -54,7 +55,7 @@ class Driver:
         core: Ownership,
         parts: Parts,
         clock: Callable[[], float],
-        log: Any,
+        log: Log,
     ) -> None:
         self.core = core
         # See `layer2.Listener`: no methods, as an answer is to cost no call more.

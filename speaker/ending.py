@@ -4,7 +4,8 @@ import asyncio
 import os
 import threading
 from contextlib import suppress
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from process import logs
 
@@ -16,7 +17,7 @@ EXIT_FAILURE = 1
 class Ending:
     """`stop` is set when the end has begun; `failure` is the first reason that was none of ours."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Log) -> None:
         self.stop = asyncio.Event()
         self.failure: str | None = None
         self._signalled = False

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from gossip.io import (
     Event,
     Exchanged,
@@ -38,7 +40,7 @@ class Members:
         ownership: Ownership,
         driver: Driver,
         clock: Callable[[], float],
-        log: Any,
+        log: Log,
     ) -> None:
         self._peers = peers
         self._ownership = ownership

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from kube.files.directory import DirectorySource
 from kube.problem import Problem
@@ -31,7 +33,7 @@ def make_folder(settings: Settings, take: Take) -> DirectorySource:
 
 
 def make_cluster(
-    settings: Settings, take: Take, listen: Listen, clock: Callable[[], float], log: Any
+    settings: Settings, take: Take, listen: Listen, clock: Callable[[], float], log: Log
 ) -> "Cluster":
     """Watch the cluster that this process runs in, or that $KUBECONFIG names."""
     # Imported late: without Kubernetes none of it need be installed.

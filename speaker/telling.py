@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from link.address import IPAddress
 from ownership.announcing.decisions import Decisions
 from ownership.io import (
@@ -55,7 +57,7 @@ class Telling:
         instruments: Instruments,
         cluster: "Cluster | None",
         clock: Callable[[], float],
-        log: Any,
+        log: Log,
     ) -> None:
         self._node = core.node
         self._clock = clock

@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from process import survival
 from process.logs import Sparing
 from process.survival import survive as survive
@@ -74,7 +76,7 @@ class Upkeep:
     """Is told what ended or raised, by loops and threads; `survived` counts what did no harm."""
 
     def __init__(
-        self, on_fatal: OnFatal, log: Any, clock: Callable[[], float] = time.monotonic
+        self, on_fatal: OnFatal, log: Log, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`on_fatal` gets one line and the error; it is called in the loop that `listen` got."""
         self.survived: Counter[Part] = Counter()

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
 
 from prometheus_client import CollectorRegistry
+from structlog.typing import FilteringBoundLogger as Log
 
 from ownership.contact import HEARTBEAT
 from ownership.io import HoldReason
@@ -36,7 +36,7 @@ class Vitals:
         health: Health,
         figures: Figures,
         instruments: Instruments,
-        log: Any,
+        log: Log,
     ) -> None:
         self.beats_at = float("-inf")
         """When `beat` wants to be called next."""
@@ -92,7 +92,7 @@ def serve(
     registry: CollectorRegistry,
     health: Health,
     upkeep: Upkeep,
-    log: Any,
+    log: Log,
 ) -> None:
     """Serve the pages until `parts` is closed."""
     tls = Certificates(settings.tls, log).context if settings.tls else None

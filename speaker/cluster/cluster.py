@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from kube.api import events
 from kube.api.client import ApiClient, ConfigError
 from kube.api.events import Event, Involved
@@ -34,7 +36,7 @@ class Cluster:
         scope: Scope,
         clock: Callable[[], float],
         on_change: OnChange,
-        log: Any,
+        log: Log,
         listen: Callable[[asyncio.AbstractEventLoop], None],
     ) -> None:
         """`listen` has the loop of the thread report what fails in it."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from kube.api.client import ApiClient, ApiError
 from kube.api.events import Event, EventRecorder
 from kube.api.state import METALLB, KubernetesSource, Scope
@@ -41,7 +43,7 @@ class Publisher:
         scope: Scope,
         wanted: Wanted,
         clock: Callable[[], float],
-        log: Any,
+        log: Log,
     ) -> None:
         self.active = False
         """Whether elections are done, so that what is not announced is not ours."""

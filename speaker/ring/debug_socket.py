@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from structlog.typing import FilteringBoundLogger as Log
 
 from speaker.ring.member_table import LONGEST_ANSWER, MemberRow, TableError, decode, encode, lines
 
@@ -51,7 +52,7 @@ def address(node: str) -> str:
 class DebugServer:
     """Answers each connection with the table as JSON, and closes it."""
 
-    def __init__(self, node: str, rows: Callable[[], list[MemberRow]], log: Any) -> None:
+    def __init__(self, node: str, rows: Callable[[], list[MemberRow]], log: Log) -> None:
         self._node = node
         self._rows = rows
         self._log = log

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from gossip.agent import Agent
 from gossip.hooks import Hooks
 from gossip.io import Address, Event, MemberView
@@ -49,7 +51,7 @@ class Peers:
         settings: Settings,
         clock: Callable[[], float],
         on_event: Callable[[Event], None],
-        log: Any,
+        log: Log,
         upkeep: Upkeep,
     ) -> None:
         self._settings = settings

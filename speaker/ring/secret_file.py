@@ -3,7 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from process.settings_error import SettingsError
 from speaker.ring.rekeying import Look, Rekeying, SecretRefusal
@@ -21,7 +22,7 @@ class SecretFile:
     """
 
     def __init__(
-        self, path: str, current: Secret, on_change: Callable[[bytes], None], log: Any
+        self, path: str, current: Secret, on_change: Callable[[bytes], None], log: Log
     ) -> None:
         self.refused: Counter[SecretRefusal] = Counter()
         self._path = path

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from ipaddress import ip_address
-from typing import Any
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from link.address import IPAddress
 from link.echo_socket import EchoSocket
@@ -29,7 +30,7 @@ class Echoes:
         take: Take,
         heed: Callable[[], None],
         clock: Callable[[], float],
-        log: Any,
+        log: Log,
     ) -> None:
         """`take(ifindex, ip, payload, now)` gets each reply; `heed` is called when the loop has
         read some, and not by `read_dry`, after which the caller goes on by itself."""

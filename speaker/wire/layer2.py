@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger as Log
 
 from link.address import IPAddress
 from link.drop import DropReason
@@ -61,7 +63,7 @@ class Layer2:
         clients: Clients,
         clock: Callable[[], float],
         on_frames: Callable[[float], None],
-        log: Any,
+        log: Log,
     ) -> None:
         """`on_frames(now)` is called before waiting frames are read: it may call `discard`."""
         self._announcer = announcer

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger as Log
+
 from link.address import IPAddress
 from link.filter import Program, ProgramTooLongError, level
 from link.interface import Interface
@@ -74,7 +76,7 @@ class Links:
     """What each eligible interface is heard and spoken through."""
 
     def __init__(
-        self, read: Callable[[Link, Side], None], again: Callable[[], None], log: Any
+        self, read: Callable[[Link, Side], None], again: Callable[[], None], log: Log
     ) -> None:
         """`read` is called where a socket has frames, and `again` to be told all interfaces anew,
         a moment after one of them could not be used."""

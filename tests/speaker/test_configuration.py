@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -59,7 +59,9 @@ class Rig:
         clients = Clients()
         contact = Contact(0.0, alone=True)
         announcer = Announcer(contact, clients, 0, 0)
-        self.layer2 = Layer2(announcer, clients, time.monotonic, lambda now: None, self.log)
+        self.layer2 = Layer2(
+            announcer, clients, time.monotonic, lambda now: None, cast(Any, self.log)
+        )
         nobody: Any = None
         self.ownership = Ownership("n1", contact, announcer, nobody, Quorum(QuorumMode.OFF))
         self.figures = Figures("n1", self.layer2.stats, {}, lambda ip, service: False, dict)
@@ -71,7 +73,7 @@ class Rig:
             self.layer2,
             self.figures,
             lambda links: None,
-            self.log,
+            cast(Any, self.log),
         )
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: self.heard.append(context))

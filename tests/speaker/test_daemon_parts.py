@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -100,7 +100,10 @@ async def running(daemon: Daemon) -> AsyncIterator[Daemon]:
 def test_a_lone_speaker_reads_elects_is_ready_and_leaves(source: Path) -> None:
     async def course() -> None:
         log = Log()
-        async with asyncio.timeout(HANG), running(Daemon(settings("node-1", source), log)) as one:
+        async with (
+            asyncio.timeout(HANG),
+            running(Daemon(settings("node-1", source), cast(Any, log))) as one,
+        ):
             await log.wait_for("leader", ip=VIP, owner="node-1", service=SERVICE)
             await log.wait_for("ready")
             assert one._health.unready() is None
@@ -116,7 +119,7 @@ def test_nothing_is_taken_up_before_contact(source: Path) -> None:
     async def course() -> None:
         log, port = Log(), free_port()
         flags = settings("node-1", source, "127.0.0.1", port, f"127.0.0.2:{port}")
-        async with asyncio.timeout(HANG), running(Daemon(flags, log)) as one:
+        async with asyncio.timeout(HANG), running(Daemon(flags, cast(Any, log))) as one:
             one.driver.settle()
             assert one.core.held is HoldReason.START
             assert not one.core.services()
@@ -132,7 +135,7 @@ def test_two_speakers_meet_and_the_one_that_leaves_hands_over(source: Path) -> N
         seeds = [f"{ip}:{port}" for ip in names.values()]
         logs = {name: Log() for name in names}
         one, two = (
-            Daemon(settings(name, source, ip, port, *seeds), logs[name])
+            Daemon(settings(name, source, ip, port, *seeds), cast(Any, logs[name]))
             for name, ip in names.items()
         )
         async with asyncio.timeout(HANG), running(one), running(two):
@@ -155,7 +158,7 @@ def test_a_speaker_without_the_right_to_a_link_says_so_and_ends(
 ) -> None:
     async def course() -> None:
         log = Log()
-        daemon = Daemon(settings("node-1", source), log)
+        daemon = Daemon(settings("node-1", source), cast(Any, log))
 
         def refuse(*_: Any) -> None:
             raise PermissionError

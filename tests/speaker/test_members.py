@@ -1,7 +1,7 @@
 """What is said of peers: once, and never more than a bounded number of lines a minute."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -32,7 +32,7 @@ class Rig:
         waker: Any = SimpleNamespace(wake=lambda: None)
         contact = Contact(self.now)
         ownership = Ownership("n1", contact, Announcer(contact), nobody, Quorum(QuorumMode.OFF))
-        self.members = Members(nobody, ownership, waker, lambda: self.now, self.log)
+        self.members = Members(nobody, ownership, waker, lambda: self.now, cast(Any, self.log))
 
     def take(self, *events: Event) -> list[dict[str, Any]]:
         """What is said of these events."""

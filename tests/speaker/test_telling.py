@@ -67,7 +67,7 @@ class Rig:
             instruments,
             cast(Any, cluster),
             lambda: self.now,
-            self,
+            cast(Any, self),
         )
 
     def info(self, event: str, **fields: Any) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,7 @@ class Rig:
     def __init__(self) -> None:
         self.now, self.log = 1_000.0, Log()
         self.fatal: list[str] = []
-        self.upkeep = Upkeep(self._on_fatal, self.log, lambda: self.now)
+        self.upkeep = Upkeep(self._on_fatal, cast(Any, self.log), lambda: self.now)
 
     def _on_fatal(self, reason: str, error: BaseException | None) -> None:
         self.fatal.append(reason)

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from gossip.agent import Agent
 from gossip.config import PRESETS, Config
@@ -161,7 +161,7 @@ class Peer:
             self.agent.poke()
 
         if self._secret_file:
-            await SecretFile(self._secret_file, self._secret, rotate, _Log()).run()
+            await SecretFile(self._secret_file, self._secret, rotate, cast(Any, _Log())).run()
 
     async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out one order; the answer's own fields. Raises ValueError."""

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -79,7 +80,7 @@ def test_an_address_that_is_taken_is_said_once_and_listened_on_when_it_is_free(
 
     async def run() -> None:
         log = Log()
-        server = DebugServer(node, lambda: ROWS, log)
+        server = DebugServer(node, lambda: ROWS, cast(Any, log))
         with socket.socket(socket.AF_UNIX) as held:
             held.bind(address(node))
             serving = asyncio.create_task(server.run())

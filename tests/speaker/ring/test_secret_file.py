@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -24,7 +24,7 @@ class Watched:
         self.keys: list[bytes] = []
         self.lines: list[dict[str, Any]] = []
         current = read_secret(str(self.file), "")
-        self.watch = SecretFile(str(self.file), current, self.keys.append, self)
+        self.watch = SecretFile(str(self.file), current, self.keys.append, cast(Any, self))
 
     def warning(self, event: str, **fields: Any) -> None:
         self.lines.append({"event": event} | fields)
@@ -63,7 +63,7 @@ def test_a_swapped_folder_takes_one_look_more(tmp_path: Path) -> None:
     (tmp_path / "secretkey").symlink_to("..data/secretkey")
     keys: list[bytes] = []
     current = read_secret(str(tmp_path), "")
-    watch = SecretFile(str(tmp_path), current, keys.append, None)
+    watch = SecretFile(str(tmp_path), current, keys.append, cast(Any, None))
     asyncio.run(watch.look())
     (tmp_path / "..data_tmp").symlink_to("two")
     (tmp_path / "..data_tmp").replace(tmp_path / "..data")
