@@ -16,6 +16,7 @@ from ownership.contact import Contact
 from ownership.election.election import Election
 from ownership.failover import Failover
 from ownership.handover.heir import Takeovers
+from ownership.handover.memory import Reminders
 from ownership.handover.states import Holds
 from ownership.handover.succession import Succession
 from ownership.io import Announce
@@ -104,6 +105,7 @@ BROKEN: dict[str, Break] = {
     "machine-dies-later": without(Takeovers, "_kernel_of", Kernel.ANSWERS),
     "owner-heard-again": without(Succession, "handle_sign_of_life"),
     "partition-heals": stops_at_once,
+    "partition-heals-asked": without(Reminders, "note_stop"),
     "plan-edit": without(Election, "elsewhere"),
     "plan-edit-after-a-loss": believes_it_owned_before,
     "power-off": with_value("ownership.liveness.verdicts.NEEDED", 1),

@@ -156,9 +156,9 @@ def _quietly(stage: Stage, sender: str, ips: str, owner: str) -> None:
         stage.letter(Kind.QUIET, sender, payload)
 
 
-def _announces(stage: Stage, who: str, ip: str, link: str) -> None:
+def _announces(stage: Stage, who: str, how: str, ip: str, link: str) -> None:
     mac = STRANGER if who == "a stranger" else stage.others[who].mac()
-    stage.announced(mac, ip_address(ip), link)
+    stage.announced(mac, ip_address(ip), link, alone=how == "tells us alone that it has")
 
 
 def _carrier(stage: Stage, link: str, what: str) -> None:
@@ -231,7 +231,7 @@ _INPUTS: dict[str, Callable[..., None]] = {
         _about_ips
     ),
     rf"{_NODE} writes: yours is {_IPS}, quietly from {_NODE}": _quietly,
-    rf"(a stranger|node-\d) announces {_IP} on {_LINK}": _announces,
+    rf"(a stranger|node-\d) (announces|tells us alone that it has) {_IP} on {_LINK}": _announces,
     rf"a client asks for {_IP} on {_LINK}": (
         lambda stage, ip, link: stage.asked(ip_address(ip), link)
     ),

@@ -170,10 +170,10 @@ class Stage:
         self.ownership.handle_letter(letter, self.now)
         self.turn()
 
-    def announced(self, mac: bytes, ip: IPAddress, link: str) -> None:
-        """Have somebody be heard on the wire."""
+    def announced(self, mac: bytes, ip: IPAddress, link: str, *, alone: bool = False) -> None:
+        """Have somebody be heard on the wire, by all or by this node alone."""
         self.failover.handle_frames(INDEXES[link], self.now)
-        self.failover.handle_announcement(ip, INDEXES[link], mac, self.now)
+        self.failover.handle_announcement(ip, INDEXES[link], mac, self.now, alone)
         self.ownership.stir()
         self.turn()
 
