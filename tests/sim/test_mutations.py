@@ -19,6 +19,7 @@ from ownership.election.election import Election
 from ownership.failover import Failover
 from ownership.handover.heir import Takeovers
 from ownership.handover.loser import Handover
+from ownership.handover.memory import Predecessors
 from ownership.handover.succession import Succession
 from ownership.io import Send
 from ownership.letters import letters
@@ -87,7 +88,7 @@ def silence_is_consent(patch: pytest.MonkeyPatch) -> None:
 def quiet_for_one_heir(patch: pytest.MonkeyPatch) -> None:
     """Do not tell the next heir that an IP was taken over quietly, nor remember it."""
     patch.setattr(Takeovers, "quiet_from", always(frozenset()))
-    patch.setattr(Succession, "_note_owner", nothing)
+    patch.setattr(Predecessors, "note_owner", nothing)
 
 
 def any_exchange_is_contact(patch: pytest.MonkeyPatch) -> None:
