@@ -214,18 +214,18 @@ class Exchanges:
         lonely = not self._core.table.living_peers
         # A lonely node gives up a silent seed early: what matters is who answers first.
         timeout = config.tcp_timeout / _LONELY_SHARE if lonely else config.tcp_timeout
-        known = {member.address for member in self._core.table if self._may_be_seed(member)}
+        # The raw bytes first: of a large table only the seeds need their text.
+        known = {
+            member.address
+            for member in self._core.table
+            if (member.addr in self._seed_addrs or len(member.addr) != IPV4_BYTES) and member.living
+        }
         busy = Counter(dialled.to for dialled in self._dialled.values())
         most = _MOST_AGAIN if again else 1
         for seed in self._seeds:
             if busy[seed] < most and (again or seed not in known):
                 self._dial(seed, timeout, now, join=True)
         self._retry = self._next_retry(now)
-
-    def _may_be_seed(self, member: Member) -> bool:
-        """A look at the raw bytes first: of a large table only the seeds need their text."""
-        mapped = len(member.addr) != IPV4_BYTES
-        return member.living and (mapped or member.addr in self._seed_addrs)
 
     def _next_retry(self, now: float) -> float | None:
         if not self._seeds:

@@ -120,6 +120,7 @@ class Process:
         self._outside = outside
         self._wake_at = float("inf")
         self._gossip_due = self._due = float("inf")
+        self._own_due = float("-inf")
 
     # ---- in
 
@@ -267,7 +268,7 @@ class Process:
         self.offset += seconds
         self.cores.tick(now + self.offset)
         self._wake_at = float("inf")
-        self._schedule(now)
+        self._schedule(now, self.cores.ownership.due())
 
     # ---- out
 
@@ -296,11 +297,15 @@ class Process:
         ownership = self.cores.ownership
         if ownership.handle_timeout(clock):
             self._send(clock)
-        if ownership.due() <= clock or self.cores.stirred:
+        # Where nobody is watched nothing is due earlier than before unless the core was stirred.
+        due = ownership.due() if self.cores.watched else self._own_due
+        if due <= clock or self.cores.stirred:
             self._settle(clock)
+            due = ownership.due()
+        self._own_due = due
         deadline = self.swim.deadline()
         self._gossip_due = float("inf") if deadline is None else deadline
-        self._schedule(now)
+        self._schedule(now, due)
 
     def _drain_gossip(self, clock: float) -> None:
         for transmit in self.swim.transmits():
@@ -370,8 +375,8 @@ class Process:
                 found.append(Peer(member.name, start_id, flags, member.state, member.address))
         return found
 
-    def _schedule(self, now: float) -> None:
-        own = min(self.cores.ownership.due(), self.cores.restless_at)
+    def _schedule(self, now: float, due: float) -> None:
+        own = min(due, self.cores.restless_at)
         at = min(own, self._gossip_due)
         # A jumped clock rounds: never ask for the very instant in which nothing was due yet.
         self._due = max(at - self.offset, now + _SOON)
