@@ -1,7 +1,7 @@
 """How IPs change hands: from the election's word to what is answered and announced. Pure.
 
-The election says who should own. `Succession` says when this node begins (`takeover`) and when it
-stops (`handover`), and tells the announcer. Its letters are YOURS, QUIET, ASK, MINE and DENY.
+The election says who should own. `Succession` says when this node begins (`heir`) and when it
+stops (`loser`), and tells the announcer. Its letters are YOURS, QUIET, ASK, MINE and DENY.
 """
 
 from collections.abc import Collection, Iterable, Mapping
