@@ -71,7 +71,8 @@ class Driver:
         self._retries = Retries()
         """By the name of a service."""
         self._flags = Flags.NONE
-        self._waking = self._heeding = False
+        self._waking: asyncio.Handle | None = None
+        self._heeding = False
         """What the loop has been asked to call, once."""
         self._released = False
         """Whether answers flow again somewhere, and what waited is not thrown away yet."""
@@ -178,13 +179,15 @@ class Driver:
 
     def wake(self) -> None:
         """Have all that is known brought in line, once in this turn of the loop."""
-        if not self._waking:
-            self._waking = True
-            asyncio.get_running_loop().call_soon(self.settle)
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().call_soon(self.settle)
 
     def settle(self) -> None:
         """Do it now, or as much of it as one bite takes."""
-        self._waking = False
+        if self._waking is not None:
+            # It may be called out of turn: two chains would make two bites of one turn.
+            self._waking.cancel()
+            self._waking = None
         if self._left or self._closed:
             return
         self._undone = False
@@ -343,7 +346,7 @@ class Driver:
         self.tick(now)
         self._seek(now)
         self._guard(self._handle_due)
-        if self._wants_a_turn(self._clock()):
+        if self._waking is None and self._wants_a_turn(self._clock()):
             self.settle()
         else:
             self._schedule()

@@ -11,9 +11,10 @@ A node that hears nobody takes nothing over: it is the one that is cut off.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 
 from link.address import IPAddress
 from ownership.handover.states import UNSAID, Hold, Holds, HoldState, Taking
@@ -36,6 +37,9 @@ BACK_GRACE = 4.0
 one that dies once more within 2 s is found out before: until then it beats 1.6 s too late."""
 ASKS_AT_ONCE = 64
 """How many frames with questions leave in one turn of the loop: a millisecond or two."""
+DECISIONS_AT_ONCE = 64
+"""How many takeovers one call decides: about a millisecond. Where a node comes back and is alone,
+the time of all its IPs is up at one moment."""
 ASK_AGAIN = 1.0
 ASKS_A_SECOND = 5
 """Switches that inspect ARP shut a port at 15 a second; these repeats can wait."""
@@ -76,6 +80,8 @@ class Takeovers:
     _contests: list[Contest] = field(default_factory=list)
     _may_ask: float = _NEVER
     _unheard: bool = False
+    _more: bool = False
+    """Whether the last bite may have left something."""
 
     def begin(
         self,
@@ -203,22 +209,27 @@ class Takeovers:
     # ---- what follows
 
     def handle_timeout(self, now: float) -> list[Take]:
-        """Decide what is due."""
-        takes: list[Take] = []
+        """Decide what is due, or as much of it as one bite takes: then `deadline` has passed."""
+        self._more = False
         if self.idle:
             self.contested = 0
-            return takes
+            return []
+        bite = list(islice(self._decisions(now), DECISIONS_AT_ONCE))
+        self._more = len(bite) == DECISIONS_AT_ONCE
+        self.contested = sum(hold.state is HoldState.CONTESTED for hold in self.holds.open.values())
+        return [take for takes in bite for take in takes]
+
+    def _decisions(self, now: float) -> Iterator[list[Take]]:
+        """Decide one after the other, as long as somebody asks for the next."""
         for hold in list(self.holds.open.values()):
             contested = hold.state is HoldState.CONTESTED
             if contested and self._let_go(hold, now):
-                takes += self._decide(hold, now)
+                yield self._decide(hold, now)
             elif now >= hold.taking.decide_at and not hold.taking.unsent:
-                takes += self._repeat(hold, now) if contested else self._decide(hold, now)
+                yield self._repeat(hold, now) if contested else self._decide(hold, now)
         for hold in list(self.holds.quiet.values()):
             if now >= hold.taking.loud_at or self._kernel_of(hold.taking) is Kernel.SILENT:
-                takes += self._take(hold, quiet=False)
-        self.contested = sum(hold.state is HoldState.CONTESTED for hold in self.holds.open.values())
-        return takes
+                yield self._take(hold, quiet=False)
 
     def postponements(self) -> frozenset[IPAddress]:
         """Drain the IPs found to be contested, or taken over without a word, since the last call:
@@ -259,7 +270,7 @@ class Takeovers:
             return float("inf")
         times = [hold.taking.decide_at for hold in self.holds.open.values()]
         times += [hold.taking.loud_at for hold in self.holds.quiet.values()]
-        return _NEVER if self._asks else min(times, default=float("inf"))
+        return _NEVER if self._asks or self._more else min(times, default=float("inf"))
 
     # ---- inside
 

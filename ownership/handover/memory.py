@@ -13,6 +13,12 @@ ASK_THE_DEAD, ASK_THE_DEAD_SLOWLY = 0.25, 5.0
 time, and anew when an IP is taken over from it."""
 REMINDERS = 20
 """How often the next owner of what we stopped is told so, ASK_INTERVAL apart."""
+SETTLED_AFTER = 0.1
+"""Seconds after which a winner that is asked announces again: where a partition heals, it may learn
+within a moment of a better one, and clients were told twice."""
+ANNOUNCE_EVERY = 0.2
+"""Seconds between two such announcements. They add to the rounds of an IP, and to the questions to
+its clients that do not answer: switches that inspect ARP shut a port at 15 frames a second."""
 SIGHTING_KEPT = 1.0
 """Seconds for which an announcement that was heard answers the question who owns the IP."""
 CONFLICT_EVERY = 10.0
@@ -179,3 +185,28 @@ class Reminders:
     def deadline(self) -> float:
         """When `due` has something next."""
         return min((item.at for item in self._due.values()), default=float("inf"))
+
+
+class Requests:
+    """What others asked us to announce, as we own it: once in a while for each IP."""
+
+    def __init__(self) -> None:
+        self._due: dict[IPAddress, float] = {}
+        self._announced: dict[IPAddress, float] = {}
+        """When each IP may be announced the next time."""
+
+    def note(self, ip: IPAddress, now: float) -> None:
+        """Somebody asks, perhaps not for the first time."""
+        self._due.setdefault(ip, max(now + SETTLED_AFTER, self._announced.get(ip, now)))
+
+    def due(self, now: float) -> list[IPAddress]:
+        """Drain what is to be announced now."""
+        ips = [ip for ip, at in self._due.items() if now >= at]
+        for ip in ips:
+            del self._due[ip]
+            keep(self._announced, ip, now + ANNOUNCE_EVERY)
+        return ips
+
+    def deadline(self) -> float:
+        """When `due` has something next."""
+        return min(self._due.values(), default=float("inf"))

@@ -11,7 +11,7 @@ from link.interface import Interface
 from ownership.announcing.announcer import Announcer
 from ownership.handover.heir import ASKS_AT_ONCE, Mode, Take, Takeovers
 from ownership.handover.loser import Handover, Yielded, letters_to_winner
-from ownership.handover.memory import Predecessors, Reminders, Sighting, Sightings, keep
+from ownership.handover.memory import Predecessors, Reminders, Requests, Sighting, Sightings, keep
 from ownership.handover.outlook import Grant, Outlook
 from ownership.handover.states import ANSWERED, LOSING, OPEN, SETTLED, Hold, Holds, HoldState
 from ownership.io import Ask, Contest, ForeignAnswer, Send
@@ -24,9 +24,6 @@ ASKED_OF_THE_DEAD = 2
 """For how many IPs the wire is asked when a node is heard which gossip holds dead."""
 GRANT_KEPT = 1.0
 """Seconds for which a loser's letter grants: it may come before our own election."""
-SETTLED_AFTER = 0.1
-"""Seconds after which a winner that is asked announces again: where a partition heals, it may learn
-within a moment of a better one, and clients were told twice."""
 _FOREVER = float("inf")
 
 
@@ -50,7 +47,7 @@ class Succession:
         self._grants: dict[IPAddress, Grant] = {}
         self._predecessors = Predecessors(node, world.lost_its_owner)
         self._reminders = Reminders()
-        self._announce_again_at: dict[IPAddress, float] = {}
+        self._requests = Requests()
         self._letters: list[Send] = []
         self._asks: list[Ask] = []
         """For IPs that we answer for, and that somebody who is held dead may own."""
@@ -247,7 +244,7 @@ class Succession:
         for ip in mine:
             # What was taken over quietly stays so: the letter below says it as well.
             if not self._takeovers.quiet(ip):
-                self._announce_again_at.setdefault(ip, now + SETTLED_AFTER)
+                self._requests.note(ip, now)
         for payload in letters.encode_ips(mine):
             self._letters.append(Send(Kind.MINE, self._node, payload, (sender,)))
 
@@ -356,8 +353,7 @@ class Succession:
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
-        again = min(self._announce_again_at.values(), default=_FOREVER)
-        remind = self._reminders.deadline()
+        again, remind = self._requests.deadline(), self._reminders.deadline()
         asks = float("-inf") if self._asks else _FOREVER
         return min(self._takeovers.deadline(), self._handover.deadline(), again, remind, asks)
 
@@ -385,11 +381,8 @@ class Succession:
             self._reminders.begin(ip, winner, self._now)
 
     def _announce_again(self, now: float) -> None:
-        """Announce what others asked us to, and let a while pass before the next time."""
-        for ip, at in list(self._announce_again_at.items()):
-            if now < at:
-                continue
-            del self._announce_again_at[ip]
+        """Announce what others asked us to, if it is ours still."""
+        for ip in self._requests.due(now):
             if self._mine(ip) and not self._takeovers.quiet(ip):
                 self._announcer.speak_up(ip, now)
 

@@ -314,6 +314,35 @@ def test_a_turn_that_failed_comes_again_and_holds_up_no_watch(
     assert asyncio.run(course()) == ["turn"]
 
 
+def test_work_of_many_bites_takes_one_bite_a_turn_whoever_else_calls() -> None:
+    """Two chains of turns once went on with the same work, and the timer with a third."""
+
+    async def course() -> list[int]:
+        driver = make_driver()
+        turns, left = list[int](), 5
+
+        def turn(now: float) -> None:
+            nonlocal left
+            turns[-1] += 1
+            left -= 1
+            if left > 0:
+                driver.wake()
+
+        driver._turn = turn  # type: ignore[method-assign]
+        driver.core.is_due = lambda now: True  # type: ignore[method-assign]
+        driver.wake()
+        turns.append(0)
+        driver.settle()
+        while left > 0:
+            turns.append(0)
+            driver._on_timer()
+            await asyncio.sleep(0)
+        driver.close()
+        return turns
+
+    assert asyncio.run(course()) == [1] * 5
+
+
 def test_a_reply_that_raises_costs_itself_only() -> None:
     async def course() -> list[object]:
         heard = failures()

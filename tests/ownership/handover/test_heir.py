@@ -13,6 +13,7 @@ from ownership.handover.heir import (
     ASKS_A_SECOND,
     ASKS_AT_ONCE,
     BACK_GRACE,
+    DECISIONS_AT_ONCE,
     KNOWN_WITHIN,
     MINE_COUNTS,
     UNHEARD_RETRY,
@@ -217,6 +218,32 @@ def test_contested_ips_are_asked_for_no_more_than_five_times_a_second() -> None:
     assert len(times) >= 2 * len(ips)
     for start in times:
         assert sum(start <= at < start + 0.999 for at in times) <= ASKS_A_SECOND
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_many_whose_time_is_up_are_taken_in_bites_that_follow_at_once(quiet: bool) -> None:
+    kernel = Kernel.ANSWERS if quiet else Kernel.SILENT
+    heir = Takeovers(lambda owner, links: kernel, lambda links, since: True)
+    ips = [IPv4Address("10.0.0.0") + n for n in range(2 * DECISIONS_AT_ONCE + 1)]
+    for ip in ips:
+        heir.begin(ip, OWNER, None, (ETH0,), BEGUN)
+    now = BEGUN
+    taken = list[Take]()
+    while len(taken) < len(ips):
+        while heir.asks(now):
+            pass
+        now = max(now, heir.deadline())
+        bite = heir.handle_timeout(now)
+        assert len(bite) <= DECISIONS_AT_ONCE
+        taken += bite
+    assert [take.ip for take in taken] == ips
+    assert heir.deadline() == float("inf") or quiet
+    if quiet:
+        kernel = Kernel.SILENT
+        bites = [len(heir.handle_timeout(now))]
+        while heir.deadline() <= now:
+            bites.append(len(heir.handle_timeout(now)))
+        assert bites == [DECISIONS_AT_ONCE, DECISIONS_AT_ONCE, 1]
 
 
 def test_a_quiet_ip_is_announced_when_the_machine_is_gone_too() -> None:

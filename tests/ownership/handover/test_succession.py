@@ -9,8 +9,7 @@ from gossip.wire.messages import State
 from link.drop import DropReason
 from ownership.handover.heir import ANSWER_WITHIN, BACK_GRACE
 from ownership.handover.loser import FOREIGN_GRACE
-from ownership.handover.memory import CONFLICT_EVERY, SIGHTING_KEPT
-from ownership.handover.succession import SETTLED_AFTER
+from ownership.handover.memory import ANNOUNCE_EVERY, CONFLICT_EVERY, SETTLED_AFTER, SIGHTING_KEPT
 from ownership.letters.letters import Kind, PeerLink, decode_ips
 from ownership.liveness.targets import Kernel
 from succession_node import (
@@ -374,16 +373,16 @@ def test_a_winner_that_is_one_no_more_a_moment_later_announces_nothing() -> None
     assert node.announced == []
 
 
-def test_a_winner_that_is_asked_all_the_time_announces_ten_times_a_second() -> None:
+def test_a_winner_that_is_asked_all_the_time_announces_five_times_a_second() -> None:
     node = owning()
     node.core.handle_yours([VIP], "b", node.now)
     node.run(0.5)
     once = len(node.announced)
     node.announced.clear()
-    for _ in range(100):
+    for _ in range(200):
         node.core.handle_yours([VIP], "b", node.now)
         node.run(0.01)
-    assert len(node.announced) / once == pytest.approx(1.0 / SETTLED_AFTER, abs=1.5)
+    assert len(node.announced) / once == pytest.approx(2.0 / ANNOUNCE_EVERY, abs=1.5)
 
 
 def test_a_quiet_heir_that_is_asked_claims_by_letter_alone() -> None:
