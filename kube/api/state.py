@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import msgspec
 from structlog.typing import FilteringBoundLogger as Log
 
 from kube.api.client import ApiClient
 from kube.api.reflector import Failure, Key, Reflector, Resource
 from kube.api.watch import Watcher
 from kube.config import PoolConfig, judge
-from kube.objects.core import SERVICE_NAME_LABEL, EndpointSlice, Node, Pod, Service
+from kube.objects.core import NO_DEMAND, SERVICE_NAME_LABEL, EndpointSlice, Node, Pod, Service
 from kube.objects.metallb import ConfigurationState, IPAddressPool, L2Advertisement, L2Status
 from kube.objects.reading import View
 from kube.problem import Problem, Severity, worst_first
@@ -291,7 +292,7 @@ class KubernetesSource:
             return None
         if view.type != "LoadBalancer":
             return Service(view.namespace, view.name, view.type)
-        return view
+        return msgspec.structs.replace(view, demand=NO_DEMAND)
 
 
 _View = TypeVar("_View")

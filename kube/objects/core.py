@@ -21,6 +21,31 @@ INGRESS: Path = ("status", "loadBalancer", "ingress")
 LOAD_BALANCER_IP: Path = ("spec", "loadBalancerIP")
 
 
+class Port(msgspec.Struct, gc=False, frozen=True):
+    """One port of a service: `TCP`, `UDP` or `SCTP`, and the number that clients use."""
+
+    protocol: str = "TCP"
+    port: int = 0
+
+
+class Demand(msgspec.Struct, gc=False, frozen=True):
+    """What matters of a service to who gives it addresses, and to nobody else.
+
+    `version` is its resourceVersion: a write that was decided on this state names it.
+    """
+
+    cluster_ips: tuple[str, ...] = ()
+    ip_families: tuple[str, ...] = ()
+    ip_family_policy: str = ""
+    """`SingleStack`, `PreferDualStack`, `RequireDualStack`; empty where nobody filled it in."""
+    ports: tuple[Port, ...] = ()
+    selector: dict[str, str] = {}
+    version: str = ""
+
+
+NO_DEMAND = Demand()
+
+
 class Service(msgspec.Struct, gc=False, frozen=True):
     """A v1 Service. `ingress` is the IP text of each entry, empty for a hostname."""
 
@@ -35,6 +60,7 @@ class Service(msgspec.Struct, gc=False, frozen=True):
     ingress: tuple[str, ...] = ()
     uid: str = ""
     origin: Origin = Origin()
+    demand: Demand = NO_DEMAND
 
     @property
     def key(self) -> str:
@@ -98,6 +124,12 @@ class _ServiceSpec(msgspec.Struct, gc=False, rename="camel"):
     load_balancer_class: str | None = None
     load_balancer_ip: str = msgspec.field(default="", name="loadBalancerIP")
     external_traffic_policy: str = "Cluster"
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
+    ip_families: tuple[str, ...] = ()
+    ip_family_policy: str = ""
+    ports: tuple[Port, ...] = ()
+    selector: dict[str, str] = {}
 
 
 class _Ingress(msgspec.Struct, gc=False):
@@ -189,6 +221,19 @@ def _service(raw: _Service, origin: Origin) -> Service:
         ingress=tuple(entry.ip for entry in raw.status.load_balancer.ingress),
         uid=raw.metadata.uid,
         origin=origin.only(*lines),
+        demand=_demand(raw),
+    )
+
+
+def _demand(raw: _Service) -> Demand:
+    spec = raw.spec
+    return Demand(
+        spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ()),
+        spec.ip_families,
+        spec.ip_family_policy,
+        spec.ports,
+        spec.selector,
+        raw.metadata.resource_version,
     )
 
 

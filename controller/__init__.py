@@ -1,0 +1,1 @@
+"""Gives services of type LoadBalancer their addresses."""

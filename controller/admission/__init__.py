@@ -1,0 +1,1 @@
+"""Which objects of the configuration are let in, by MetalLB's rules. Pure."""

@@ -1,0 +1,1 @@
+"""Which addresses each service gets, by MetalLB's rules. Pure."""

@@ -1,0 +1,1 @@
+"""Serves admission and conversion to the API server, with certificates of its own making."""
