@@ -41,6 +41,8 @@ class Demand(msgspec.Struct, gc=False, frozen=True):
     ports: tuple[Port, ...] = ()
     selector: dict[str, str] = {}
     version: str = ""
+    created: str = ""
+    """RFC 3339, so that texts compare as times."""
 
 
 NO_DEMAND = Demand()
@@ -234,6 +236,7 @@ def _demand(raw: _Service) -> Demand:
         spec.ports,
         spec.selector,
         raw.metadata.resource_version,
+        raw.metadata.creation_timestamp or "",
     )
 
 
