@@ -17,12 +17,12 @@ from link.interface import Interface, may_answer
 from link.netlink.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
 from process import interpreter, logs, time_slice
+from process.ending import EXIT_FAILURE, Ending, first_of
 from process.health import Health
 from process.later import Later
 from speaker import sources
 from speaker.configuration import Configuration, make_planner
 from speaker.driver import Driver, Parts
-from speaker.ending import EXIT_FAILURE, Ending, first_of
 from speaker.heart import make_heart
 from speaker.leaving import Leaving
 from speaker.members import Members

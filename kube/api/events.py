@@ -68,8 +68,9 @@ def invalid_configuration(subject: Involved, message: str) -> Event:
 class EventRecorder:
     """Gives events their names and counts."""
 
-    def __init__(self, node: str) -> None:
-        self._node = node
+    def __init__(self, node: str, component: str = COMPONENT) -> None:
+        """`node` names whoever reports: a node, or a pod."""
+        self._node, self._component = node, component
         self._known: OrderedDict[Event, tuple[str, int, float]] = OrderedDict()
 
     def record(self, event: Event, now: float, wall: str) -> tuple[str, dict[str, Any], bool]:
@@ -116,8 +117,8 @@ class EventRecorder:
             "type": event.type,
             "reason": event.reason,
             "message": event.message,
-            "source": {"component": COMPONENT, "host": self._node},
-            "reportingComponent": COMPONENT,
+            "source": {"component": self._component, "host": self._node},
+            "reportingComponent": self._component,
             "reportingInstance": self._node,
             "firstTimestamp": wall,
             "lastTimestamp": wall,

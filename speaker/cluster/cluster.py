@@ -84,7 +84,7 @@ class Cluster:
 
     def dropped_events(self) -> int:
         """Count the Events that were not published: too many waited, or the request failed."""
-        return self._publisher.dropped_events
+        return self._publisher.sender.dropped
 
     def relists(self) -> Mapping[str, int]:
         """Count by kind how often everything was listed again, as a watch could not go on."""

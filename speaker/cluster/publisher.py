@@ -6,23 +6,21 @@ written in a steady state, and what was lost on the way is written again.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger as Log
 
 from kube.api.client import ApiClient, ApiError
+from kube.api.event_sender import EventSender, wall_clock
 from kube.api.events import Event, EventRecorder
 from kube.api.state import METALLB, KubernetesSource, Scope
 from kube.api.turns import Turns
+from kube.api.verdict import new_state, state_status, verdict_of
 from kube.api.writes import KeyedQueue, unless
 from speaker.cluster import status
 from speaker.upkeep import Part, survive
 
-MAX_EVENTS = 2_000
-EVENT_INTERVAL = 0.02
 REQUEST_INTERVAL = 0.005
 """Seconds between two requests: one costs a millisecond, and hundreds of services move at once."""
 STATE = "#state"
@@ -47,10 +45,9 @@ class Publisher:
     ) -> None:
         self.active = False
         """Whether elections are done, so that what is not announced is not ours."""
-        self.dropped_events = 0
         self.failures = 0
         self._client, self._source, self._scope = client, source, scope
-        self._wanted, self._clock, self._log = wanted, clock, log
+        self._wanted, self._log = wanted, log
         self._collection = f"{METALLB}/namespaces/{scope.namespace}/servicel2statuses"
         self._requests = Turns(REQUEST_INTERVAL)
         self._queue = KeyedQueue(self._write, self._on_failure)
@@ -60,9 +57,8 @@ class Publisher:
         """What is to be deleted later, if nobody else does it."""
         self._doomed: set[str] = set()
         """Objects whose deletion is on its way."""
-        self._recorder = EventRecorder(scope.node)
-        self._events: deque[Event] = deque()
-        self._sender: asyncio.Task[None] | None = None
+        recorder = EventRecorder(scope.node)
+        self.sender = EventSender(client, recorder, clock, self._on_failure)
         self._verdict: tuple[str, str] | None = None
         self._early: set[str] = set()
         source.on_status = self._status_changed
@@ -87,7 +83,7 @@ class Publisher:
 
     def judge(self, errors: list[str]) -> None:
         """Publish whether the configuration is valid; `errors` says what is wrong with it."""
-        verdict = ("Invalid", "\n".join(errors)[:30_000]) if errors else ("Valid", "")
+        verdict = verdict_of(errors)
         if verdict != self._verdict:
             self._verdict = verdict
             self._queue.add(STATE)
@@ -98,12 +94,7 @@ class Publisher:
 
     def event(self, event: Event) -> None:
         """Send an event soon; the oldest are dropped where too many wait."""
-        if len(self._events) >= MAX_EVENTS:
-            self._events.popleft()
-            self.dropped_events += 1
-        self._events.append(event)
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_events())
+        self.sender.add(event)
 
     def close(self) -> None:
         """Stop writing."""
@@ -111,8 +102,7 @@ class Publisher:
         self._deletions.close()
         for timer in self._left_over.values():
             timer.cancel()
-        if self._sender is not None:
-            self._sender.cancel()
+        self.sender.close()
 
     # ---- ServiceL2Status
 
@@ -204,63 +194,16 @@ class Publisher:
         if now is None:
             body = self._new_state(name)
             await unless(_ALREADY_THERE, self._client.post(collection, body))
-        patch = {"status": _verdict_status(*self._verdict)}
+        patch = state_status("configReconcilerValid", self._verdict, wall_clock())
         await unless(_NOT_FOUND, self._client.merge(f"{collection}/{name}/status", patch))
         return True
 
     def _new_state(self, name: str) -> dict[str, Any]:
-        labels = {
-            "metallb.io/component-type": "speaker",
-            "metallb.io/node-name": self._scope.node,
-        }
-        metadata = {"name": name, "labels": labels, "ownerReferences": self._owners()}
-        return {
-            "apiVersion": status.API_VERSION,
-            "kind": "ConfigurationState",
-            "metadata": metadata,
-        }
-
-    # ---- Events
-
-    async def _send_events(self) -> None:
-        while self._events:
-            event = self._events.popleft()
-            try:
-                await self._send(event)
-            except Exception as error:
-                # An event is news: what cannot be told now is in the log.
-                self.dropped_events += 1
-                self._recorder.forget(event)
-                self._on_failure("events", error)
-            await asyncio.sleep(EVENT_INTERVAL)
-
-    async def _send(self, event: Event) -> None:
-        wall = _wall()
-        name, body, new = self._recorder.record(event, self._clock(), wall)
-        collection = f"/api/v1/namespaces/{event.subject.namespace}/events"
-        if new:
-            await unless(_ALREADY_THERE, self._client.post(collection, body))
-        else:
-            await self._client.merge(f"{collection}/{name}", body)
+        labels = {"component-type": "speaker", "node-name": self._scope.node}
+        return new_state(name, labels, self._owners())
 
     def _on_failure(self, key: str, error: Exception) -> None:
         self.failures += 1
         if not isinstance(error, ApiError):
             survive(Part.API, error)
         self._log.info("publish", key=key, error=str(error))
-
-
-def _verdict_status(result: str, summary: str) -> dict[str, Any]:
-    valid = result == "Valid"
-    condition = {
-        "type": "configReconcilerValid",
-        "status": "True" if valid else "False",
-        "reason": "Reconciled" if valid else "ConfigurationError",
-        "message": summary,
-        "lastTransitionTime": _wall(),
-    }
-    return {"result": result, "errorSummary": summary or None, "conditions": [condition]}
-
-
-def _wall() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

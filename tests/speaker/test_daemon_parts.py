@@ -17,7 +17,8 @@ import pytest
 from gossip.config import LOCAL
 from link.packet_socket import NO_RIGHT
 from ownership.io import HoldReason
-from speaker import ending, sources
+from process import ending
+from speaker import sources
 from speaker.daemon import Daemon
 from speaker.settings import Secret, Settings
 from speakers import MANIFEST, VIP

@@ -6,16 +6,15 @@ import time
 import pytest
 import structlog
 
+from kube.api import event_sender
 from kube.api.client import ApiClient
 from kube.api.events import Involved, node_assigned
 from kube.api.state import KubernetesSource, Scope
-from speaker.cluster import publisher
 from speaker.cluster.publisher import Publisher
 
 
 def test_those_that_do_not_fit_and_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher, "MAX_EVENTS", 5)
-    monkeypatch.setattr(publisher, "EVENT_INTERVAL", 0.0)
+    monkeypatch.setattr(event_sender, "MAX_EVENTS", 5)
 
     async def scenario() -> tuple[int, int, int]:
         scope, log = Scope(node="n1", namespace="m"), structlog.get_logger()
@@ -25,10 +24,10 @@ def test_those_that_do_not_fit_and_those_that_fail(monkeypatch: pytest.MonkeyPat
         made = Publisher(client, source, scope, lambda service: None, time.monotonic, log)
         for number in range(8):
             made.event(node_assigned(Involved("v1", "Service", "shop", f"web{number}"), "n1"))
-        waiting = made.dropped_events
-        assert made._sender is not None
-        await made._sender
+        waiting = made.sender.dropped
+        assert made.sender._sender is not None
+        await made.sender._sender
         made.close()
-        return waiting, made.dropped_events, made.failures
+        return waiting, made.sender.dropped, made.failures
 
     assert asyncio.run(scenario()) == (3, 8, 5)

@@ -1,4 +1,4 @@
-"""How a speaker comes to its end: by a signal or a fault, at leisure or at once, but always."""
+"""How a process comes to its end: by a signal or a fault, at leisure or at once, but always."""
 
 import asyncio
 import os
