@@ -15,13 +15,13 @@ from ownership.election.quorum import QuorumMode
 from plan.release import RELEASES, Release
 from process import logs
 from process.durations import parse_duration
+from process.pod import WAYS_TO_KUBERNETES, default_namespace
 from process.settings_error import SettingsError
 from process.tls import read_tls
 from speaker.settings import (
     GOSSIP_PORT,
     GossipTuning,
     Settings,
-    default_namespace,
     delegate_version,
     exclude_pattern,
     failover_after,
@@ -31,7 +31,6 @@ from speaker.settings import (
 )
 
 EXIT_USAGE = 2
-_WAYS_TO_KUBERNETES = ("KUBERNETES_SERVICE_HOST", "KUBECONFIG")
 METALLB_FILES = Path("/etc/metallb")
 
 
@@ -196,8 +195,8 @@ def _say_what_is_ignored(flags: dict[str, Any]) -> None:
 def read_settings(flags: dict[str, Any]) -> Settings:
     """Check the values of all flags together; raise SettingsError naming the one that is wrong."""
     source = flags["source"]
-    if source is None and not any(name in os.environ for name in _WAYS_TO_KUBERNETES):
-        ways = " or ".join(f"${name}" for name in _WAYS_TO_KUBERNETES)
+    if source is None and not any(name in os.environ for name in WAYS_TO_KUBERNETES):
+        ways = " or ".join(f"${name}" for name in WAYS_TO_KUBERNETES)
         raise SettingsError(f"--source: not set, and neither is {ways}: no cluster to read")
     files = flags["metallb_files"]
     join = tuple(part.strip() for part in flags["join"].split(",") if part.strip())

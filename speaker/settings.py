@@ -28,7 +28,6 @@ SHORT_SECRET = 16
 """Bytes: a shorter secret can be guessed. It is warned of at the start, as MetalLB takes any, and
 refused where it would replace another: then it is most likely a file half written."""
 SHORTEST_FAILOVER, LONGEST_FAILOVER = 0.1, 5.0
-_SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +160,6 @@ def failover_after(text: str) -> float:
     if not SHORTEST_FAILOVER <= seconds <= LONGEST_FAILOVER:
         raise SettingsError(f"--failover-after: must be off or 100ms to 5s, not {text!r}")
     return seconds
-
-
-def default_namespace() -> str:
-    """Return the namespace of the pod's service account, or MetalLB's usual one outside a pod."""
-    try:
-        return _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
-    except OSError:
-        return "metallb-system"
 
 
 def gossip_config(wan: bool, tuning: GossipTuning, file: Path) -> Config:

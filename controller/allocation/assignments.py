@@ -64,8 +64,6 @@ class Assignments:
     _namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     _pools: Pools | None = None
     _pending: dict[str, _Pending] = field(default_factory=dict)
-    _written: dict[str, str] = field(default_factory=dict)
-    """The version of our last write by service, until a watch shows it or a later one."""
     _dirty: set[str] = field(default_factory=set)
     _queue: list[tuple[int, str, int, str]] = field(default_factory=list)
     """A heap of them: holders first, then the oldest."""
@@ -76,6 +74,11 @@ class Assignments:
     _events: list[Told] = field(default_factory=list)
     _due: dict[str, None] = field(default_factory=dict)
     _number: int = 0
+
+    @property
+    def pools(self) -> Pools | None:
+        """The pools of the last valid configuration."""
+        return self._pools
 
     # ---- what comes in
 
@@ -119,9 +122,9 @@ class Assignments:
             return
         if known is None and (view.load_balancer_class or None) != (self.lb_class or None):
             return
-        if _is_older(view.demand.version, self._written.get(key, "")):
+        if known is not None and _is_older(view.demand.version, known.view.demand.version):
+            # The answer to our own write came before what a watch tells of the time before it.
             return
-        self._written.pop(key, None)
         if known is None:
             self._number += 1
             self._services[key] = _Known(view, self._number)
@@ -135,9 +138,7 @@ class Assignments:
         if pending is not None:
             self._events += pending.write.events
         if key in self._services:
-            self._services[key].view = view
-            self._written[key] = view.demand.version
-            self._look_at(key)
+            self.handle_service(key, view)
 
     # ---- what follows
 
@@ -278,7 +279,7 @@ class Assignments:
     def _forget(self, key: str) -> None:
         self._services.pop(key, None)
         self._allocator.release(key)
-        for table in (self._pending, self._due, self._waiting, self._written):
+        for table in (self._pending, self._due, self._waiting):
             table.pop(key, None)
         if self._allocator.freed and not self._queue:
             self._allocator.freed = False

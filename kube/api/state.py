@@ -97,7 +97,7 @@ class KubernetesSource:
             ("labelSelector", SERVICE_NAME_LABEL),
         )
         self.nodes = reflector("Node", "/api/v1/nodes")
-        self.pools = reflector("IPAddressPool", f"{own}/ipaddresspools")
+        self.pools = reflector("IPAddressPool", f"{own}/ipaddresspools", keep=without_status)
         self.advertisements = reflector("L2Advertisement", f"{own}/l2advertisements")
         self.statuses = reflector("ServiceL2Status", f"{own}/servicel2statuses")
         self.state = reflector(
@@ -296,6 +296,11 @@ class KubernetesSource:
 
 
 _View = TypeVar("_View")
+
+
+def without_status(view: View) -> View | None:
+    """Drop what changes with every address that is given: it would count as a change of pools."""
+    return msgspec.structs.replace(view, status=None) if isinstance(view, IPAddressPool) else view
 
 
 def _all(reflector: Reflector, kind: type[_View]) -> Iterator[_View]:

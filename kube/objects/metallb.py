@@ -25,6 +25,15 @@ class ServiceAllocation(msgspec.Struct, gc=False, frozen=True, rename="camel"):
     service_selectors: tuple[LabelSelector, ...] = ()
 
 
+class PoolStatus(msgspec.Struct, gc=False, frozen=True):
+    """How full a pool is, as its controller wrote it last."""
+
+    assigned_ipv4: int = msgspec.field(default=0, name="assignedIPv4")
+    assigned_ipv6: int = msgspec.field(default=0, name="assignedIPv6")
+    available_ipv4: int = msgspec.field(default=0, name="availableIPv4")
+    available_ipv6: int = msgspec.field(default=0, name="availableIPv6")
+
+
 class IPAddressPool(msgspec.Struct, gc=False, frozen=True):
     """A metallb.io/v1beta1 IPAddressPool, its addresses not yet judged."""
 
@@ -36,6 +45,8 @@ class IPAddressPool(msgspec.Struct, gc=False, frozen=True):
     avoid_buggy_ips: bool = False
     service_allocation: ServiceAllocation | None = None
     origin: Origin = Origin()
+    status: PoolStatus | None = None
+    """None where nobody has written it; speakers do not keep it."""
 
 
 class PreferredNodes(msgspec.Struct, gc=False, frozen=True):
@@ -97,6 +108,7 @@ class _PoolSpec(msgspec.Struct, gc=False, rename="camel"):
 class _Pool(msgspec.Struct, gc=False):
     metadata: Metadata
     spec: _PoolSpec
+    status: PoolStatus | None = None
 
 
 class _AdvertisementSpec(msgspec.Struct, gc=False, rename="camel"):
@@ -153,6 +165,7 @@ def _pool(raw: _Pool, origin: Origin) -> IPAddressPool:
         avoid_buggy_ips=raw.spec.avoid_buggy_ips,
         service_allocation=raw.spec.service_allocation,
         origin=origin,
+        status=raw.status,
     )
 
 

@@ -1,0 +1,5 @@
+"""Lets `python -m controller` run it."""
+
+from controller.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Reads services and pools from the API server, and writes what was decided."""

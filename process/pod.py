@@ -1,0 +1,15 @@
+"""What a pod knows of itself."""
+
+from pathlib import Path
+
+WAYS_TO_KUBERNETES = ("KUBERNETES_SERVICE_HOST", "KUBECONFIG")
+"""Variables of which one names an API server: in a pod, or anywhere else."""
+_SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def default_namespace() -> str:
+    """Return the namespace of the pod's service account, or MetalLB's usual one outside a pod."""
+    try:
+        return _SERVICE_ACCOUNT_NAMESPACE.read_text().strip()
+    except OSError:
+        return "metallb-system"
