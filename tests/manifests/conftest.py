@@ -163,6 +163,18 @@ def daemonset(base: list[Object]) -> Object:
 
 
 @pytest.fixture(scope="session")
+def deployment(base: list[Object]) -> Object:
+    """Our controller's Deployment."""
+    return next(entry for entry in base if entry["kind"] == "Deployment")
+
+
+@pytest.fixture(scope="session")
+def guide_deployment() -> Object:
+    """The guide's, which runs MetalLB's controller."""
+    return load(GUIDE / "metallb-ha-controller.yaml")[0]
+
+
+@pytest.fixture(scope="session")
 def guide_daemonset() -> Object:
     """The guide's complete DaemonSet."""
     return load(GUIDE / "metallb-ha-speaker.yaml")[0]

@@ -6,12 +6,16 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 LINES = [
     shlex.split(line)
     for line in (ROOT / "Containerfile").read_text().replace("\\\n", " ").splitlines()
     if line and not line.startswith("#")
 ]
+PROGRAMS = ("speaker", "controller")
+WORKLOADS = ("DaemonSet", "Deployment")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -74,9 +78,10 @@ def test_what_installs_is_not_in_the_image() -> None:
     ]
 
 
-def test_metallbs_entry_point_and_no_other_host() -> None:
+def test_metallbs_entry_points_and_no_other_host() -> None:
     assert LINES[-1] == ["ENTRYPOINT", "[/speaker]"]
-    assert ["RUN", "ln", "-s", "/opt/clarion/bin/speaker", "/speaker"] in LINES
+    links = [["ln", "-s", f"/opt/clarion/bin/{name}", f"/{name}"] for name in PROGRAMS]
+    assert ["RUN", *links[0], "&&", *links[1]] in LINES
     assert {line[1] for line in LINES if line[0] == "FROM"} == {"${BASE}"}
     assert "://" not in (ROOT / "Containerfile").read_text()
 
@@ -89,6 +94,21 @@ def test_the_base_is_pinned_by_digest_and_its_python_is_one_that_we_support() ->
     assert tuple(map(int, found.groups())) >= tuple(map(int, required))
 
 
-def test_the_daemonset_runs_the_image_of_this_version(daemonset: dict[str, Any]) -> None:
-    (container,) = daemonset["spec"]["template"]["spec"]["containers"]
+def test_the_ports_of_the_pods_are_the_images(base: list[dict[str, Any]]) -> None:
+    (exposed,) = [set(line[1:]) for line in LINES if line[0] == "EXPOSE"]
+    ports = {
+        f"{port['containerPort']}/{port.get('protocol', 'TCP').lower()}"
+        for entry in base
+        if entry["kind"] in WORKLOADS
+        for port in entry["spec"]["template"]["spec"]["containers"][0]["ports"]
+    }
+    assert ports == exposed
+
+
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_each_workload_runs_the_image_of_this_version(
+    base: list[dict[str, Any]], kind: str
+) -> None:
+    (workload,) = [entry for entry in base if entry["kind"] == kind]
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"clarion/speaker:{PROJECT['project']['version']}"

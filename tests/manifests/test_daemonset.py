@@ -19,6 +19,7 @@ FIELDS = {
     "status.podIP": "192.0.2.11",
 }
 """What the kubelet would fill in."""
+GENERATION = "deprecated.daemonset.template.generation"
 
 
 def _pod(daemonset: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +96,9 @@ def test_it_is_the_guides_but_for_what_is_named_here(
     for part in ("labels", "annotations"):
         template = daemonset["spec"]["template"]["metadata"]
         assert template[part] == guide_daemonset["spec"]["template"]["metadata"][part]
-    assert daemonset["metadata"] == guide_daemonset["metadata"]
+    assert _without(daemonset["metadata"], "annotations") == guide_daemonset["metadata"]
+    # So that pods of a DaemonSet before it are replaced: tests/manifests/test_server.py.
+    assert daemonset["metadata"]["annotations"].keys() == {GENERATION}
     assert {key for key in theirs if ours.get(key) != theirs[key]} == {"containers", "volumes"}
     assert {key for key in its if mine.get(key) != its[key]} == {
         "image", "env", "livenessProbe", "readinessProbe", "resources", "securityContext",
@@ -171,7 +174,7 @@ ROLES = [
 def test_the_speaker_may_do_this_and_no_more(
     base: list[dict[str, Any]], kind: str, expected: list[tuple[str, str, list[str]]]
 ) -> None:
-    (role,) = (entry for entry in base if entry["kind"] == kind)
+    role = _only(base, kind)
     found = []
     for rule in role["rules"]:
         assert rule.keys() == {"apiGroups", "resources", "verbs"}
@@ -180,17 +183,24 @@ def test_the_speaker_may_do_this_and_no_more(
     assert found == expected
 
 
+def _only(base: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The speaker's object of a kind that the controller has one of as well."""
+    (found,) = (
+        entry
+        for entry in base
+        if entry["kind"] == kind and entry["metadata"]["labels"].get("component") == "speaker"
+    )
+    return found
+
+
 def test_the_bindings_bind_the_daemonsets_account(
     base: list[dict[str, Any]], daemonset: dict[str, Any]
 ) -> None:
     account = _pod(daemonset)["serviceAccountName"]
     subject = {"kind": "ServiceAccount", "name": account, "namespace": "metallb-system"}
-    assert [entry["metadata"]["name"] for entry in base if entry["kind"] == "ServiceAccount"] == [
-        account
-    ]
+    assert _only(base, "ServiceAccount")["metadata"]["name"] == account
     for kind in ("ClusterRole", "Role"):
-        (role,) = (entry for entry in base if entry["kind"] == kind)
-        (binding,) = (entry for entry in base if entry["kind"] == f"{kind}Binding")
+        role, binding = _only(base, kind), _only(base, f"{kind}Binding")
         assert binding["subjects"] == [subject]
         assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (
             kind,
@@ -202,7 +212,7 @@ def test_the_guides_service_monitor_finds_every_speaker(
     base: list[dict[str, Any]], guide: list[dict[str, Any]], daemonset: dict[str, Any]
 ) -> None:
     (monitor,) = (entry["spec"] for entry in guide if entry["kind"] == "ServiceMonitor")
-    (service,) = (entry for entry in base if entry["kind"] == "Service")
+    service = _only(base, "Service")
     assert service["metadata"]["namespace"] in monitor["namespaceSelector"]["matchNames"]
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     # Alerts name the job by this label.

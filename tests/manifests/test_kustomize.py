@@ -1,5 +1,7 @@
 """The folders: nothing forgotten, nothing twice, and what each way of installing brings."""
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.name != "kustomizat
 
 def _listed(kustomization: Path) -> list[Path]:
     content = yaml.safe_load(kustomization.read_text())
-    assert content.keys() == {"apiVersion", "kind", "resources"}
+    assert content.keys() - {"patches"} == {"apiVersion", "kind", "resources"}
     return [(kustomization.parent / entry).resolve() for entry in content["resources"]]
 
 
@@ -37,8 +39,10 @@ def test_what_is_listed_exists(path: Path) -> None:
 
 def test_base_brings_everything_once(base: list[dict[str, Any]]) -> None:
     assert sorted(entry["kind"] for entry in base if entry["apiVersion"] != _CRD) == [
-        "ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet", "Namespace", "Role",
-        "RoleBinding", "Service", "ServiceAccount",
+        "ClusterRole", "ClusterRole", "ClusterRoleBinding", "ClusterRoleBinding", "ConfigMap",
+        "DaemonSet", "Deployment", "Namespace", "PodDisruptionBudget", "PodDisruptionBudget",
+        "Role", "Role", "RoleBinding", "RoleBinding", "Service", "Service", "Service",
+        "ServiceAccount", "ServiceAccount", "ValidatingWebhookConfiguration",
     ]  # fmt: skip
     names = [_identity(entry) for entry in base]
     assert len(set(names)) == len(names)
@@ -47,17 +51,27 @@ def test_base_brings_everything_once(base: list[dict[str, Any]]) -> None:
 _CRD = "apiextensions.k8s.io/v1"
 
 
+def _component(entry: dict[str, Any]) -> str:
+    return str(entry["metadata"].get("labels", {}).get("component", ""))
+
+
 def test_the_overlay_brings_all_but_what_metallb_has(
     base: list[dict[str, Any]], overlay: list[dict[str, Any]]
 ) -> None:
     rest = [entry for entry in base if entry not in overlay]
-    assert {entry["kind"] for entry in rest} == {"CustomResourceDefinition", "ConfigMap"}
+    controllers = [entry for entry in rest if _component(entry) == "controller"]
+    others = {entry["kind"] for entry in rest if entry not in controllers}
+    assert others == {"CustomResourceDefinition", "ConfigMap"}
+    assert not any(_component(entry) == "controller" for entry in overlay)
     assert [entry for entry in base if entry in overlay] == overlay
     assert len(rest) + len(overlay) == len(base)
 
 
 def test_namespaced_objects_are_in_the_namespace(base: list[dict[str, Any]]) -> None:
-    wide = {"CustomResourceDefinition", "Namespace", "ClusterRole", "ClusterRoleBinding"}
+    wide = {
+        "CustomResourceDefinition", "Namespace", "ClusterRole", "ClusterRoleBinding",
+        "ValidatingWebhookConfiguration",
+    }  # fmt: skip
     for entry in base:
         expected = None if entry["kind"] in wide else "metallb-system"
         assert entry["metadata"].get("namespace") == expected, _identity(entry)
@@ -71,3 +85,35 @@ def test_the_namespace_is_the_guides(
         for entries in (base, guide)
     )
     assert ours == theirs
+
+
+def test_the_strict_overlay_makes_every_webhook_fail_and_changes_nothing_else(
+    base: list[dict[str, Any]],
+) -> None:
+    folder = ROOT / "overlays" / "webhook-fail"
+    content = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    assert content["resources"] == ["../../base"]
+    (patch,) = content["patches"]
+    (hooks,) = (entry for entry in base if entry["kind"] == patch["target"]["kind"])
+    assert hooks["metadata"]["name"] == patch["target"]["name"]
+    assert yaml.safe_load(patch["patch"]) == [
+        {"op": "replace", "path": f"/webhooks/{number}/failurePolicy", "value": "Fail"}
+        for number in range(len(hooks["webhooks"]))
+    ]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+@pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
+def test_kubectl_renders_it(path: Path) -> None:
+    run = subprocess.run(
+        ["kubectl", "kustomize", str(path.parent)], capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    rendered = list(yaml.safe_load_all(run.stdout))
+    hooks = [
+        hook["failurePolicy"]
+        for entry in rendered
+        if entry["kind"] == "ValidatingWebhookConfiguration"
+        for hook in entry["webhooks"]
+    ]
+    assert set(hooks) <= {"Fail" if path.parent.name == "webhook-fail" else "Ignore"}

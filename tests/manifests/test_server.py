@@ -9,10 +9,13 @@ import yaml
 
 from apiserver import ApiServer, object_path, running
 from gobuild import BuildError
+from speakers import wait_until
 
 CRDS = sorted((Path(__file__).parents[2] / "manifests" / "crds").glob("*.yaml"))
 SPACE = "/apis/metallb.io/v1beta1/namespaces/metallb-system"
+MERGE = "application/merge-patch+json"
 STRICT = "&fieldValidation=Strict"
+PEER = "myASN: 1, peerASN: 2, peerAddress: 192.0.2.1"
 THIRD_PARTY = {"ServiceMonitor", "PrometheusRule"}
 FRAGMENTS = {
     # No selector, and a container without an image.
@@ -30,12 +33,43 @@ def server(
     try:
         with running(tmp_path_factory.mktemp("apiserver")) as started:
             # A namespace before what is in it, as kubectl sorts them.
-            for entry in sorted(base, key=lambda entry: entry["kind"] != "Namespace"):
-                started.apply(entry, STRICT)
+            for entry in base:
+                if entry["kind"] == "Namespace":
+                    started.apply(entry, STRICT)
             started.install_crds(CRDS)
+            # While there is no Service to call, which is told at once. Later on nobody converts:
+            # the tests judge the schemas, and nothing here could call a Service.
+            _without_controller(started)
+            _convert_by_name(started)
+            for entry in base:
+                if entry["kind"] != "CustomResourceDefinition":
+                    started.apply(entry, STRICT)
+                # It is taken; and where packets to a Service are lost, each edit would wait for it.
+                if entry["kind"] == "ValidatingWebhookConfiguration":
+                    started.delete(object_path(entry))
             yield started
     except BuildError as error:
         pytest.skip(f"no kube-apiserver: {error}")
+
+
+def _without_controller(server: ApiServer) -> None:
+    """Hold what is told of a cluster without a controller: the stored version works, alone."""
+    peer = _object("BGPPeer", f"{{{PEER}}}", "v1beta2")
+    path = object_path(peer)
+    server.must("POST", path.rpartition("/")[0], peer)
+    assert server.get(path.rpartition("/")[0])["items"][0]["spec"]["peerPort"] == 179
+    server.merge(path, {"spec": {"peerPort": 1179}})
+    code, reply = server.request("GET", path.replace("v1beta2", "v1beta1"))
+    assert (code, "conversion webhook for metallb.io/v1beta2" in reply["message"]) == (500, True)
+    server.delete(path)
+
+
+def _convert_by_name(server: ApiServer) -> None:
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io"
+    server.merge(path, {"spec": {"conversion": {"strategy": "None", "webhook": None}}})
+    old = _object("BGPPeer", f"{{{PEER}}}")
+    where = f"{object_path(old).rpartition('/')[0]}?dryRun=All"
+    wait_until(lambda: server.request("POST", where, old)[0] == 201, "no webhook converts", 20)
 
 
 def _refusal(server: ApiServer, body: dict[str, Any]) -> str:
@@ -86,7 +120,7 @@ def test_each_complete_manifest_of_the_guide_applies_unchanged(server: ApiServer
         for document in yaml.safe_load_all(path.read_text()):
             if "kind" not in document or document["kind"] in THIRD_PARTY:
                 continue
-            if document["kind"] == "DaemonSet":
+            if document["kind"] in ("DaemonSet", "Deployment"):
                 # On its own; under its own name it would be merged with ours.
                 document["metadata"]["name"] = path.stem
             if message := _apply(server, document):
@@ -103,8 +137,6 @@ def test_each_complete_manifest_of_the_guide_applies_unchanged(server: ApiServer
         "Service",
     ]  # fmt: skip
 
-
-PEER = "myASN: 1, peerASN: 2, peerAddress: 192.0.2.1"
 
 GOOD = [
     ("IPAddressPool", "{addresses: [192.0.2.0/24, '2001:db8::/64', ' 10.0.0.1 - 10.0.0.9 ']}"),
@@ -279,3 +311,57 @@ def test_the_policy_of_the_security_page_is_taken(server: ApiServer) -> None:
     shop = {"name": policy["metadata"]["namespace"]}
     server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": shop}, STRICT)
     assert server.apply(policy, STRICT)["spec"] == policy["spec"]
+
+
+def _account_of(server: ApiServer, document: dict[str, Any]) -> tuple[str, int]:
+    """Uid and generation of what a manifest names."""
+    metadata = server.get(object_path(document))["metadata"]
+    return metadata["uid"], metadata["generation"]
+
+
+def test_our_deployment_goes_over_metallbs_and_back(
+    server: ApiServer, deployment: dict[str, Any], guide_deployment: dict[str, Any]
+) -> None:
+    """A selector cannot be changed, and the Secret `memberlist` goes with the Deployment's uid."""
+    server.delete(object_path(deployment))
+    server.apply(guide_deployment)
+    before = _account_of(server, guide_deployment)
+    scale = {"spec": {"replicas": 0}}
+    for document in (deployment, guide_deployment):
+        server.merge(f"{object_path(document)}/scale", scale)
+        server.apply(document, STRICT)
+        uid, generation = _account_of(server, document)
+        assert uid == before[0]
+        assert generation > before[1]
+        assert server.get(object_path(document))["spec"]["replicas"] == 3
+    server.apply(deployment)
+
+
+def test_our_daemonset_begins_where_metallbs_pods_are_not(
+    server: ApiServer, daemonset: dict[str, Any]
+) -> None:
+    """The server counts templates from the annotation on, and nobody can set the count back."""
+    name = "deprecated.daemonset.template.generation"
+    path = object_path(daemonset)
+
+    def generation() -> str:
+        return str(server.get(path)["metadata"]["annotations"][name])
+
+    server.delete(path)
+    server.apply(daemonset)
+    assert generation() == daemonset["metadata"]["annotations"][name] == "7946"
+    change = {"metadata": {"annotations": {"restarted": "now"}}}
+    server.merge(path, {"spec": {"template": change}})
+    assert generation() == "7947"
+    server.apply(daemonset)
+    assert int(generation()) >= 7947
+
+
+def test_a_bgp_status_keeps_its_node(server: ApiServer) -> None:
+    status = {"node": "n1", "serviceName": "web", "serviceNamespace": "default", "peers": ["a"]}
+    body = {**_object("ServiceBGPStatus", "{}"), "status": status}
+    server.apply(body)
+    path = f"{object_path(body)}/status"
+    assert server.get(object_path(body))["status"] == status
+    code, reply = server.request("PATCH", path, {"status": {"node": "n2"}}, MERGE)
+    assert (code, "node cannot be changed" in reply["message"]) == (422, True)

@@ -342,6 +342,7 @@ _PLURALS = {
     "BGPPeer": "bgppeers",
     "Community": "communities",
     "NetworkPolicy": "networkpolicies",
+    "ServiceBGPStatus": "servicebgpstatuses",
     "ServiceL2Status": "servicel2statuses",
 }
 _CLUSTER_SCOPED = (
@@ -350,6 +351,7 @@ _CLUSTER_SCOPED = (
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "ValidatingWebhookConfiguration",
 )
 
 

@@ -3,47 +3,17 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cluster as clusters
 from cluster import Cluster
 from gobuild import BuildError, build_once
-from speakers import Speaker, wait_until
+from speakers import Speaker
 
 SOURCES = Path(__file__).parents[1] / "apiserver" / "metallb"
 """Its release is the one that go.mod names."""
 BUILD_TIMEOUT = 1800.0
 """Seconds; most of it is Kubernetes' client, on one slow core."""
 PACKAGE = "go.universe.tf/metallb/speaker"
-# It ends at its start where this kind is missing. Layer 2 has no use for it.
-_BGP_STATUS: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "servicebgpstatuses.metallb.io"},
-    "spec": {
-        "group": "metallb.io",
-        "scope": "Namespaced",
-        "names": {
-            "kind": "ServiceBGPStatus",
-            "listKind": "ServiceBGPStatusList",
-            "plural": "servicebgpstatuses",
-            "singular": "servicebgpstatus",
-        },
-        "versions": [
-            {
-                "name": "v1beta1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "x-kubernetes-preserve-unknown-fields": True,
-                    }
-                },
-            }
-        ],
-    },
-}
 
 
 def build() -> Path:
@@ -56,9 +26,6 @@ def build() -> Path:
 def start(cluster: Cluster, node: str) -> Speaker:
     """Start MetalLB's speaker on a node, in the place of ours; whoever starts it ends it."""
     program, host = build(), cluster.hosts[node]
-    cluster.server.apply(_BGP_STATUS)
-    path = f"/apis/metallb.io/v1beta1/namespaces/{clusters.NAMESPACE}/servicebgpstatuses"
-    wait_until(lambda: cluster.server.request("GET", path)[0] == 200, "the kind is served")
     labels = ",".join(f"{key}={value}" for key, value in clusters.LABELS.items())
     variables = {
         "KUBECONFIG": str(cluster.server.kubeconfig(f"metallb-{node}")),
