@@ -384,6 +384,8 @@ class World:
         self.watch_at = dict.fromkeys(self.names, 0.0)
         self.troubled_until = 0.0
         self.terms = 0
+        self.lives = 0
+        self._make = make
         self.most = 0
         self.all = {
             name: make(name, self.timing, random.Random(seed + number), self.local(name))
@@ -408,9 +410,9 @@ class World:
             self.most = max(self.most, len(leading))
 
     def _trouble(self) -> None:
-        """Stop one, have one's watch go silent, or have the network lose a lot, for a while."""
+        """Stop one, make a watch silent, have the network lose a lot; or one lets go."""
         name, length = self.rng.choice(self.names), self.rng.uniform(1.0, 25.0)
-        kind = self.rng.randrange(4)
+        kind = self.rng.randrange(5)
         if kind == 0:
             self.stopped_until[name] = self.now + length
         elif kind == 1:
@@ -418,10 +420,10 @@ class World:
             self.at(self.now + length + 0.1, lambda: self._tell(name))
         elif kind == 2:
             self.troubled_until = self.now + length
+        elif kind == 3 and self.stored.holder:
+            self.stopped_until[self.stored.holder[0]] = self.now + length
         else:
-            holder = self.all.get(self.stored.holder)
-            if holder is not None:
-                self.stopped_until[holder._identity] = self.now + length
+            self._input(name, lambda now: self.all[name].release(now))
         self.at(self.now + self.rng.uniform(3.0, 30.0), self._trouble)
 
     def _input(self, name: str, what: Callable[[float], None]) -> None:
@@ -438,6 +440,9 @@ class World:
         self.terms += one.changes().count(True)
         for request in one.requests(WALL + timedelta(seconds=self.now)):
             self._send(name, request)
+        if one.released:
+            self._restart(name)
+            return
         due = one.deadline()
         if due is None:
             return
@@ -448,6 +453,14 @@ class World:
                 self._input(name, one.handle_timeout)
 
         self.at(real, tick)
+
+    def _restart(self, name: str) -> None:
+        """After one that has let go comes another, who knows nothing of its life."""
+        self.lives += 1
+        rng = random.Random(self.rng.random())
+        self.all[name] = self._make(f"{name}{self.lives}", self.timing, rng, self.local(name))
+        self._tell(name)
+        self._settle(name)
 
     def _send(self, name: str, request: Request) -> None:
         trouble = self.now < self.troubled_until
