@@ -67,7 +67,7 @@ class Daemon:
             api_conflicts=lambda: writer.conflicts,
             api_writes=lambda: writer.writes,
             api_dropped_events=lambda: writer.sender.dropped,
-            http_refused=lambda: self._health.refused.counts,
+            http_refused=self._health.refused.counts,
             log_lines_dropped=logs.dropped,
             survived=lambda: self._survived,
         )
