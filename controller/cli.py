@@ -10,8 +10,7 @@ import click
 
 from controller.settings import METRICS_PORT, WEBHOOK_PORT, Settings, WebhookMode
 from process import logs
-from process.pod import WAYS_TO_KUBERNETES, default_namespace
-from process.settings_error import SettingsError
+from process.settings import WAYS_TO_KUBERNETES, SettingsError, default_namespace
 from process.tls import read_tls
 
 EXIT_USAGE = 2

@@ -14,7 +14,7 @@ from threading import Lock
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from process.settings_error import SettingsError
+from process.settings import SettingsError
 
 POLL = 2.0
 """Seconds between two looks at the files, where connections come at all."""

@@ -15,8 +15,7 @@ from ownership.election.quorum import QuorumMode
 from plan.release import RELEASES, Release
 from process import logs
 from process.durations import parse_duration
-from process.pod import WAYS_TO_KUBERNETES, default_namespace
-from process.settings_error import SettingsError
+from process.settings import WAYS_TO_KUBERNETES, SettingsError, default_namespace
 from process.tls import read_tls
 from speaker.settings import (
     GOSSIP_PORT,

@@ -18,7 +18,7 @@ from ownership.election.quorum import QuorumMode
 from ownership.liveness.targets import FAILOVER_AFTER
 from plan.release import Release
 from process.durations import parse_duration
-from process.settings_error import SettingsError
+from process.settings import SettingsError
 
 if TYPE_CHECKING:
     from process.tls import Tls

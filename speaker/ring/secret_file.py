@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from process.settings_error import SettingsError
+from process.settings import SettingsError
 from speaker.ring.rekeying import Look, Rekeying, SecretRefusal
 from speaker.settings import SHORT_SECRET, Secret, read_secret
 

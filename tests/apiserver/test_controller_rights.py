@@ -115,7 +115,7 @@ NEEDED = [
     Ask(OURS, "configurationstates/status", "patch", "controller", body=VALID),
     # Who leads.
     Ask(LEASES, "leases", "create", body=_named(LEASES, "Lease", LEASE)),
-    *_read(LEASES, "leases", "get watch update", name=LEASE, bound=True),
+    *_read(LEASES, "leases", "get list watch", name=LEASE, bound=True),
     Ask(LEASES, "leases", "patch", LEASE, body={"spec": {"holderIdentity": "a"}}, bound=True),
     # The gossip key and the certificate.
     Ask(CORE, "secrets", "create", body=_named(CORE, "Secret", KEY)),

@@ -47,7 +47,7 @@ from ownership.letters import letters, mark
 from ownership.letters.courier import MAX_PAYLOAD
 from process import http_request as http
 from process.durations import parse_duration
-from process.settings_error import SettingsError
+from process.settings import SettingsError
 from speaker.ring import member_table
 from speaker.ring.member_table import TableError
 from speaker.settings import Secret, read_secret, split_seed

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 from prometheus_client import generate_latest
 
+from controller import metrics
 from gossip.stats import Stats, StreamStats
 from ownership.announcing.answering import IPStats
 from ownership.io import FailoverStats
@@ -136,7 +137,9 @@ def test_every_dataclass_of_counters_is_looked_at() -> None:
 READ = {
     "Agent.outgoing_dropped": "clarion_dropped_total",
     "BroadcastQueue.dropped": "clarion_gossip_broadcasts_dropped_total",
+    "Cluster.updates": "metallb_k8s_client_updates_total",
     "Courier.refused": "clarion_dropped_total",
+    "Daemon._survived": "clarion_survived_total",
     "EventSender.dropped": "clarion_api_events_dropped_total",
     "Failover._filtered": "clarion_echo_filtered_total",
     "Failover._refused": "clarion_letters_refused_total",
@@ -154,6 +157,9 @@ READ = {
     "Succession.conflicts": "clarion_conflicts_total",
     "Upkeep.survived": "clarion_survived_total",
     "Verdicts.counts": "clarion_verdicts_total",
+    "Writer.conflicts": "clarion_api_write_conflicts_total",
+    "Writer.failures": "clarion_api_failed_writes_total",
+    "Writer.writes": "clarion_api_writes_total",
 }
 """By class and attribute: the metric that shows it."""
 
@@ -245,4 +251,5 @@ def test_every_attribute_that_only_grows_is_a_metric_or_explained() -> None:
 
 @pytest.mark.parametrize("metric", sorted(set(READ.values())))
 def test_the_metric_of_a_counter_exists(metric: str) -> None:
-    assert f"\n# TYPE {metric} counter\n" in page()
+    pages = page() + generate_latest(metrics.make_registry(metrics.Figures())).decode()
+    assert f"\n# TYPE {metric} counter\n" in pages

@@ -18,7 +18,7 @@ from http_clients import WITHIN, ask, connect, rest
 from process import health, http_server
 from process.health import Health, HttpServer
 from process.http_request import HttpRefusal
-from process.settings_error import SettingsError
+from process.settings import SettingsError
 from process.tls import POLL, Certificates, Tls, load, read_tls
 from speakers import wait_until
 

@@ -13,7 +13,7 @@ import pytest
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from plan.release import RELEASES, Release
 from process.durations import parse_duration
-from process.settings_error import SettingsError
+from process.settings import SettingsError
 from speaker.settings import (
     GossipTuning,
     Secret,

@@ -1,10 +1,14 @@
-"""What a pod knows of itself."""
+"""What every program needs to read its settings."""
 
 from pathlib import Path
 
 WAYS_TO_KUBERNETES = ("KUBERNETES_SERVICE_HOST", "KUBECONFIG")
 """Variables of which one names an API server: in a pod, or anywhere else."""
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text names it."""
 
 
 def default_namespace() -> str:
