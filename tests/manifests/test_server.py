@@ -142,7 +142,7 @@ BAD = [
     ("L2Advertisement", "{nodeSelectors: [{matchExpressions: [{key: a, operator: Like}]}]}",
      "spec.nodeSelectors[0].matchExpressions[0].operator: Unsupported value"),
     ("BGPAdvertisement", "{serviceSelectors: [{}], aggregationLength: 24}", "mutually exclusive"),
-    ("BGPAdvertisement", "{serviceSelectors: [{}], aggregationLengthV6: 64}", "cannot be aggregat"),
+    ("BGPAdvertisement", "{serviceSelectors: [{}], aggregationLengthV6: 64}", "mutually exclusive"),
     ("BGPAdvertisement", "{aggregationLength: 33}", "at most 32"),
     ("BGPAdvertisement", "{aggregationLengthV6: 129}", "at most 128"),
     ("BGPPeer/v1beta2", "{myASN: 0, peerASN: 2, peerAddress: 192.0.2.1}", "myASN must not be 0"),
