@@ -20,6 +20,7 @@ import yaml
 import apiserver as api
 import cluster
 from admission import CASES, EMPTY, FIELDS, PATHS, world_with
+from controller.admission.conversion import convert
 from controller.admission.review import answer
 from controller.admission.world import World
 
@@ -31,6 +32,7 @@ PLURALS = {
     "BFDProfile": "bfdprofiles",
     "Community": "communities",
 }
+CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/clarion"
 THEIR_RULES = ("serviceSelectors", "oldSelf", "getSeconds() >= 1", "getMilliseconds")
 """Parts of the rules that MetalLB's own schemas have; all others of ours are for its code."""
 NOT_CHECKED = (
@@ -60,7 +62,8 @@ def _serving(server: api.ApiServer) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            reply = answer(self.path.partition("?")[0], body, _world(server))
+            path = self.path.partition("?")[0]
+            reply = convert(body) if path == "/convert" else answer(path, body, _world(server))
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(reply)))
@@ -161,8 +164,7 @@ def _register(server: api.ApiServer, port: int) -> None:
         "metadata": {"name": "clarion"},
         "webhooks": [_webhook(kind, port, bundle) for kind in PATHS],
     }
-    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-    server.must("POST", path, configuration)
+    server.must("POST", CONFIGURATION.rpartition("/")[0], configuration)
     _until_asked(server)
 
 
@@ -231,3 +233,58 @@ def test_the_server_answers_as_with_metallb(
             assert (code, message) == (expected["code"], text)
         else:
             assert (code, message) == (expected["code"], expected["message"])
+
+
+CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io"
+PEER: dict[str, Any] = {
+    "apiVersion": "metallb.io/v1beta2",
+    "kind": "BGPPeer",
+    "metadata": {"name": "q", "namespace": cluster.NAMESPACE},
+    "spec": {"myASN": 1, "peerASN": 2, "peerAddress": "192.0.2.1", "holdTime": "90s"},
+}
+
+
+def _convert_by(server: api.ApiServer, conversion: dict[str, Any]) -> None:
+    server.merge(CRD, {"spec": {"conversion": conversion}})
+
+
+def _spec(server: api.ApiServer, version: str, name: str) -> dict[str, Any]:
+    found = server.get(_path("BGPPeer", name).replace("v1beta2", version))
+    assert found["apiVersion"] == f"metallb.io/{version}"
+    spec: dict[str, Any] = found["spec"]
+    return spec
+
+
+def test_the_server_converts_peers_by_our_webhook(empty: tuple[api.ApiServer, bool]) -> None:
+    server, _ = empty
+    hooks = server.get(CONFIGURATION)["webhooks"]
+    client = {**hooks[0]["clientConfig"]}
+    client["url"] = client["url"].partition("/validate")[0] + "/convert"
+    webhook = {"clientConfig": client, "conversionReviewVersions": ["v1"]}
+    _convert_by(server, {"strategy": "Webhook", "webhook": webhook})
+    try:
+        old = {**PEER, "apiVersion": "metallb.io/v1beta1"}
+        _until_converted(server, old)
+        server.must("POST", _path("BGPPeer").replace("v1beta2", "v1beta1"), old)
+        assert _spec(server, "v1beta1", "q") == {**PEER["spec"], "peerPort": 179}
+        stored = {"peerPort": 179, "disableMP": False, "dualStackAddressFamily": False}
+        assert _spec(server, "v1beta2", "q") == {**PEER["spec"], **stored}
+    finally:
+        _convert_by(server, {"strategy": "None", "webhook": None})
+
+
+def _until_converted(server: api.ApiServer, old: dict[str, Any]) -> None:
+    """The server takes the new strategy up some time later: wait until it has asked us.
+
+    Only our conversion leaves out a port that is zero, so that the default of v1beta2 comes in.
+    """
+    asked = threading.Event()
+    probe = {**old, "spec": {**old["spec"], "peerPort": 0}}
+    for _ in range(600):
+        server.must("POST", _path("BGPPeer").replace("v1beta2", "v1beta1"), probe)
+        port = _spec(server, "v1beta2", "q")["peerPort"]
+        server.delete(_path("BGPPeer", "q"))
+        if port == 179:
+            return
+        asked.wait(0.05)
+    raise AssertionError("no conversion is ever asked for")
