@@ -51,6 +51,7 @@ OVERLAPS = [
     (("198.51.100.0/24", "192.0.2.4-192.0.2.9"), "192.0.2.4/30", "192.0.2.0/24"),
     (("192.0.0.0/16",), "192.0.0.0/16", "192.0.2.0/24"),
     (("192.0.1.250-192.0.2.3",), "192.0.2.0/30", "192.0.2.0/24"),
+    (("192.0.1.0/32", "192.0.1.128-192.0.2.3"), "192.0.2.0/30", "192.0.2.0/24"),
     (("2001:db8::/64", "2001:db8::5/128"), "2001:db8::5/128", "2001:db8::/64"),
 ]
 
@@ -72,6 +73,7 @@ def test_a_pool_may_change_within_itself_beside_pools_that_overlap_already() -> 
     ("world", "made", "expected"),
     [
         (POOLS, _ad(aggregationLength=26, ipAddressPools=["p"]), ""),
+        (POOLS, _ad(aggregationLength=24), ""),
         (
             world_with(EMPTY, [pool("p", "192.0.2.0/28")]),
             _ad(aggregationLength=26),
@@ -122,6 +124,13 @@ def test_two_preferences_for_one_route_are_refused(
     assert ask(world, _ad("second", localPref=100, **second))["allowed"]
 
 
+def test_routes_of_both_families_differ_only_if_both_lengths_do() -> None:
+    world = world_with(FRR, [pool("p", "192.0.2.0/24", "2001:db8::/64"), _ad("a", localPref=1)])
+    assert not ask(world, _ad("b", localPref=2, aggregationLength=24))["allowed"]
+    both = _ad("b", localPref=2, aggregationLength=24, aggregationLengthV6=64)
+    assert ask(world, both)["allowed"]
+
+
 def test_an_alias_is_unique_over_all_objects() -> None:
     def made(name: str) -> dict[str, Any]:
         return custom("Community", name, {"communities": [{"name": "vpn", "value": "1:2"}]})
@@ -163,6 +172,16 @@ def test_peers_with_frr(more: dict[str, Any], expected: str) -> None:
     response = ask(FRR, peer("q", **more))
     assert refusal(response) == expected
     assert response.get("status", {}).get("code") in ((400,) if "soon" in expected else (403, None))
+
+
+def test_a_peer_is_no_other_peer_beside_itself() -> None:
+    world = world_with(FRR, [peer("q")])
+    assert ask(world, peer("q", routerID="10.0.0.1"), "UPDATE", peer("q"))["allowed"]
+
+
+def test_a_peer_of_no_node_meets_nobody() -> None:
+    world = world_with(FRR, [peer("first", nodeSelectors=[{"matchLabels": {"rack": "z"}}])])
+    assert ask(world, peer("q"))["allowed"]
 
 
 NATIVE = {
@@ -222,6 +241,8 @@ def test_a_profile_in_use_is_not_deleted() -> None:
     expected = "failed to delete BFDProfile fast, used by BGPPeer router"
     assert refusal(ask(world, None, "DELETE", custom("BFDProfile", "fast", {}))) == expected
     assert ask(world, None, "DELETE", custom("BFDProfile", "slow", {}))["allowed"]
+    elsewhere = custom("BFDProfile", "fast", {}, namespace="default")
+    assert ask(world, None, "DELETE", elsewhere)["allowed"]
 
 
 def test_old_peers_are_read_as_the_new_ones() -> None:
@@ -361,3 +382,12 @@ def test_a_pool_is_let_in_if_and_only_if_the_speaker_takes_it(
     problems = judge(views, [])[1]
     refused = any(problem.severity is Severity.ERROR for problem in problems)
     assert ask(world_with(EMPTY, [there]), made)["allowed"] is not refused
+
+
+@given(depth=st.integers(1, 3_000))
+def test_any_depth_gives_an_answer_or_one_error(depth: int) -> None:
+    body = review("CREATE", "x").replace(b'"x"', b"[" * depth + b"]" * depth)
+    try:
+        assert b'"code":400' in answer(PATHS["BGPPeer"], body, EMPTY)
+    except ReviewError as error:
+        assert error.reason is Refusal.NOT_A_REVIEW
