@@ -5,11 +5,12 @@ a speaker that refuses what its neighbours accept would elect another owner.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from kube.address import IPAddress, Range, parse_range
+from kube.document import Origin
 from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.problem import Path, Problem, Severity, fault, quoted
 from kube.selector import LabelSelector
@@ -153,8 +154,12 @@ def _judge_advertisement(
             yield origin.error((*where, "preference", *path), message)
         if not 1 <= preferred.weight <= 100:
             yield origin.error((*where, "weight"), f"{preferred.weight} is not within 1 to 100")
-    known = {pool.name for pool in pools}
-    for index, name in enumerate(advertisement.pools):
+    yield from unknown_pools(origin, advertisement.pools, {pool.name for pool in pools})
+
+
+def unknown_pools(origin: Origin, names: Sequence[str], known: Container[str]) -> Iterator[Problem]:
+    """Return a warning for each name in an advertisement's list of pools that no pool has."""
+    for index, name in enumerate(names):
         if name not in known:
             yield origin.warning(
                 ("spec", "ipAddressPools", index), f"no IPAddressPool is named {quoted(name)}"

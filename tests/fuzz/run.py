@@ -28,7 +28,10 @@ import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-PACKAGES = ["arp", "gossip", "kube", "link", "ndp", "ownership", "plan", "process", "speaker"]
+PACKAGES = [
+    *("arp", "controller", "gossip", "kube", "link", "ndp", "ownership", "plan", "process"),
+    "speaker",
+]
 BARE = ["gossip.wire.lzw"]
 """Modules whose inner loop would run at a quarter of its speed in targets that are about others."""
 

@@ -363,6 +363,20 @@ def api_objects() -> list[bytes]:
     ]
 
 
+def custom_resources() -> list[bytes]:
+    """Return each object that MetalLB's webhooks were asked about when they were recorded."""
+    cases = json.loads((GOLDEN / "controller" / "admission.json").read_text())
+    steps = [step for case in cases for step in case["steps"] if "object" in step]
+    texts = {json.dumps(step["object"]) for step in steps}
+    return [text.encode() for text in sorted(texts)]
+
+
+def bgp_peers() -> list[bytes]:
+    """Return the peers among them, in both versions."""
+    found = [text for text in custom_resources() if b'"BGPPeer"' in text]
+    return found + [text.replace(b"v1beta2", b"v1beta1") for text in found]
+
+
 def texts() -> list[bytes]:
     """Return what operators type: durations and seeds."""
     return [

@@ -18,6 +18,7 @@ from itertools import count
 import node
 import objects
 import seeds
+import webhooks
 from arp import responder as arp
 from arp.packet import decode as decode_arp
 from arp.packet import encode as encode_arp
@@ -482,6 +483,8 @@ TARGETS = {
     "typed-text": Target("kube", typed_text, seeds.texts, 10),
     "http-request": Target("doors", http_request, seeds.http_requests, 10),
     "debug-answer": Target("doors", debug_answer, seeds.debug_answers, 10),
+    "admission": Target("webhooks", webhooks.admission, seeds.custom_resources, 10, 1_024),
+    "conversion": Target("webhooks", webhooks.conversion, seeds.bgp_peers, 10, 1_024),
     "secret-file": Target("secrets", secret_file, seeds.secrets),
     "self-test": Target("", self_test, lambda: [b"begin"], guides=(self_test,)),
 }
