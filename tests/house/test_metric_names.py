@@ -1,15 +1,17 @@
 """Metrics are named and explained as Prometheus asks: the rules of `promtool check metrics`."""
 
 import re
+from collections.abc import Iterable
 
 import pytest
 from prometheus_client.core import Metric
 
+from controller import metrics as controllers
 from gossip.slots import Cut
 from speaker.metrics.collector import Figures, make_registry
 from speaker.wire.layer2 import Layer2Stats
 
-LIBRARYS = "process_"
+LIBRARYS = ("process_", "python_")
 METALLBS = "metallb_"
 ABBREVIATIONS = {"s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "m", "h", "d"}
 OTHER_UNITS = {
@@ -27,11 +29,19 @@ def families() -> list[Metric]:
         serves=lambda ip, service: False,
         owners=dict,
     )
-    found = make_registry(figures)[0].collect()
+    return of_us(make_registry(figures)[0].collect())
+
+
+def of_us(found: Iterable[Metric]) -> list[Metric]:
     return [family for family in found if not family.name.startswith(LIBRARYS)]
 
 
-OURS = [family for family in families() if not family.name.startswith(METALLBS)]
+def controllers_families() -> list[Metric]:
+    return of_us(controllers.make_registry(controllers.Figures()).collect())
+
+
+ALL = [*families(), *controllers_families()]
+OURS = [family for family in ALL if not family.name.startswith(METALLBS)]
 
 
 @pytest.mark.parametrize("family", OURS, ids=lambda family: str(family.name))
@@ -52,8 +62,9 @@ def test_a_help_text_is_there_and_ends_as_a_sentence_does(family: Metric) -> Non
 
 
 def test_names_are_there_once() -> None:
-    names = [family.name for family in families()]
-    assert len(names) == len(set(names))
+    for of_one in (families(), controllers_families()):
+        names = [family.name for family in of_one]
+        assert len(names) == len(set(names))
 
 
 def test_labels_of_gossips_counters_are_there_from_the_start() -> None:
