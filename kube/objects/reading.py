@@ -8,16 +8,21 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from kube.document import Document, ManifestError, Origin, document
-from kube.objects import core, metallb
+from kube.objects import core, metallb, webhook
 from kube.objects.kind import Kind, Metadata
 from kube.problem import Path, Problem, quoted
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for hostile bytes: text that is not UTF-8 is none of its own errors."""
 
-View = core.View | metallb.View
+View = core.View | metallb.View | webhook.View
 _KINDS: Mapping[str, Kind[View]] = {**core.KINDS, **metallb.KINDS}
-_SERVED: Mapping[str, Kind[View]] = {**_KINDS, **core.SERVED, **metallb.SERVED}
+_SERVED: Mapping[str, Kind[View]] = {
+    **_KINDS,
+    **core.SERVED,
+    **metallb.SERVED,
+    **webhook.SERVED,
+}
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
