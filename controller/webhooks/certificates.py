@@ -14,6 +14,7 @@ A leaf of the CA that is there is renewed at once, and where nothing that works 
 is made anew at once. MetalLB's controller reads the first certificate of `ca.crt`, and its key.
 """
 
+import warnings
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
@@ -21,6 +22,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 DAY = 86_400.0
@@ -273,7 +275,10 @@ def _certificates(data: bytes, otherwise: Reason) -> list[x509.Certificate]:
     if len(data) > LONGEST_PEM:
         raise _Unusable(otherwise)
     try:
-        found = x509.load_pem_x509_certificates(data)
+        with warnings.catch_warnings():
+            # The CA of MetalLB's controller has the number 0, which RFC 5280 forbids.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            found = x509.load_pem_x509_certificates(data)
     except ValueError:
         raise _Unusable(otherwise) from None
     return found

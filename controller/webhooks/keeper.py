@@ -47,6 +47,7 @@ _ENTRIES = ("ca.crt", "ca.key", "tls.crt", "tls.key")
 """As MetalLB's controller names them, in the order of `Held`."""
 
 OnCertificate = Callable[[Held], None]
+"""Raises ValueError where the certificate cannot be served after all, as one with a weak key."""
 
 
 def chance() -> Source:
@@ -140,9 +141,14 @@ class Keeper:
     def _serve(self) -> None:
         """Serve what the Secret holds; what cannot be served leaves what is served as it is."""
         found = self._held()
-        if found != self._served and servable(found):
-            self._served = found
+        if found == self._served or not servable(found):
+            return
+        try:
             self._on_certificate(found)
+        except ValueError as error:
+            self._failed(_SECRET, error)
+        else:
+            self._served = found
 
     def _secret(self) -> Secret | None:
         found = next(iter(self._secrets.objects.values()), None)
@@ -304,8 +310,12 @@ class FileKeeper:
         if not servable(found):
             self._complain("no certificate with its key")
             return
+        try:
+            self._on_certificate(found)
+        except ValueError as error:
+            self._complain(str(error))
+            return
         self._seen, self._served, self._complained = stamp, found, False
-        self._on_certificate(found)
         self._log.info("webhook_certificate", state="read", folder=str(self._folder))
 
     def _complain(self, reason: str) -> None:

@@ -1,5 +1,6 @@
 """Which step follows from what the Secret holds: a table, a life in virtual time, broken bytes."""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -7,7 +8,9 @@ from functools import cache
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -191,6 +194,28 @@ def test_metallbs_controller_can_go_on_with_it() -> None:
     first = authorities(held)[0]
     names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["cert"]
+
+
+def numbered_zero(held: Held) -> Held:
+    """The same with 0 for the CA's number, as MetalLB's controller gives it."""
+    made = authorities(held)[0]
+    key = load_pem_private_key(held.authority_key, None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    mark, tbs = b"\xa0\x03\x02\x01\x02\x02\x01", made.tbs_certificate_bytes
+    assert mark + b"\x01" in tbs
+    changed = tbs.replace(mark + b"\x01", mark + b"\x00", 1)
+    signature = key.sign(changed, PKCS1v15(), SHA256())
+    der = made.public_bytes(Encoding.DER).replace(tbs, changed)[: -len(signature)] + signature
+    return replace(held, authorities=ssl.DER_cert_to_PEM_cert(der).encode())
+
+
+def test_a_ca_with_the_number_that_metallb_gives_is_kept_in_silence() -> None:
+    one = replace(source(Held()), serial=lambda: 1)
+    held = numbered_zero(carry_out(step(Held()), NAMES, NOW, TIMING, one))
+    assert step(held).reason is Reason.GOOD
+    # Its leaf stands for fewer names than ours: the same CA signs another.
+    assert step(held, names=(*NAMES, "x")).step is Step.RENEW_LEAF
+    assert usable(done(step(held, NOW + 0.7 * YEAR), NOW), NAMES, NOW)
 
 
 def test_no_key_shows_itself() -> None:
