@@ -18,7 +18,19 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "architecture.md"
 MARKS = re.compile(r"(<!-- (drawn|files): ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 HOUSE = (
-    *("sim", "speaker", "controller", "ownership", "plan", "arp", "ndp", "gossip", "kube", "link", "process"),
+    *(
+        "sim",
+        "speaker",
+        "controller",
+        "ownership",
+        "plan",
+        "arp",
+        "ndp",
+        "gossip",
+        "kube",
+        "link",
+        "process",
+    ),
 )
 THE_HOUSE = "the house"
 
