@@ -17,6 +17,7 @@ is made anew at once. MetalLB's controller reads the first certificate of `ca.cr
 import warnings
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -286,13 +287,19 @@ def _certificates(data: bytes, otherwise: Reason) -> list[x509.Certificate]:
 
 def _key(data: bytes, otherwise: Reason) -> PrivateKey:
     try:
-        key = load_pem_private_key(data[:LONGEST_PEM], None)
+        key = _loaded(data[:LONGEST_PEM])
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # A TypeError is a key with a password.
         raise _Unusable(otherwise) from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise _Unusable(otherwise)
     return key
+
+
+@lru_cache(maxsize=4)
+def _loaded(data: bytes) -> object:
+    """Return a key; to check one of RSA takes 40 ms, and the same is looked at again and again."""
+    return load_pem_private_key(data, None)
 
 
 def _signed(leaf: x509.Certificate, by: x509.Certificate) -> bool:
