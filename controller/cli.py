@@ -11,7 +11,7 @@ import click
 from controller.settings import METRICS_PORT, WEBHOOK_PORT, Settings, WebhookMode
 from process import logs
 from process.settings import WAYS_TO_KUBERNETES, SettingsError, default_namespace
-from process.tls import read_tls
+from process.tls import read_terms, read_tls
 
 EXIT_USAGE = 2
 
@@ -116,6 +116,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         bgp_type=flags["bgp_type"],
         source=source,
         state=state,
+        webhook_terms=read_terms(flags["tls_min_version"], flags["tls_cipher_suites"]),
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]
         ),

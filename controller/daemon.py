@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from controller.cluster import gossip_secret
 from controller.cluster.cluster import Cluster
+from controller.gate import Gate
 from controller.metrics import Figures, make_registry
 from controller.settings import Settings
 from kube.api.client import ConfigError, from_environment
@@ -44,6 +45,10 @@ class Daemon:
             boot_clock,
             log,
         )
+        self._gate = None
+        if settings.serves_webhooks:
+            watching, leads = self.cluster.watching, self._keeps_certificates
+            self._gate = Gate(self._client, watching, settings, leads, boot_clock, log)
         self._health = Health()
         self._health.not_ready, self._health.trouble = None, self._trouble
         self._health.tell(log)
@@ -97,8 +102,10 @@ class Daemon:
         await self._client.open()
         parts.push_async_callback(self._client.close)
         self._keep(parts, self._beat(), "heartbeat")
+        self._keep(parts, self.cluster.watching.run(), "watch")
+        for name, work in self._gate.parts().items() if self._gate is not None else ():
+            self._keep(parts, work, name)
         if self._settings.allocates:
-            self._keep(parts, self.cluster.watching.run(), "watch")
             parts.callback(self.cluster.close)
             self._keep(parts, self._leadership.run(), "lease")
             # Last begun, first ended: nobody has to wait for us.
@@ -106,6 +113,8 @@ class Daemon:
 
     def _serve(self, parts: AsyncExitStack) -> None:
         settings, registry = self._settings, make_registry(self._figures)
+        if self._gate is not None:
+            registry.register(self._gate.metrics)
         tls = Certificates(settings.tls, self._log).context if settings.tls else None
         for host, port, context in (
             (settings.host, settings.port, tls),
@@ -134,10 +143,17 @@ class Daemon:
 
     # ---- what parts tell
 
+    def _keeps_certificates(self) -> bool:
+        """Tell whether this replica writes them. Those that give no addresses know no leader: of
+        two that write, the server lets one through, as each write names its version."""
+        return not self._settings.allocates or self._leadership.leads
+
     def _on_change(self, leads: bool) -> None:
         if leads:
             self.cluster.lead()
             self._ensure_secret()
+            if self._gate is not None:
+                self._gate.handle_lead()
         else:
             self._log.info("follower")
             self.cluster.follow()
@@ -157,8 +173,9 @@ class Daemon:
             task.add_done_callback(self._helpers.discard)
 
     def _trouble(self) -> str | None:
-        """Tell why we are not ready: nothing was listed yet."""
-        return self.cluster.watching.waiting_for if self._settings.allocates else None
+        """Tell why we are not ready: something was never listed, or there is no certificate."""
+        waiting = self.cluster.watching.waiting_for
+        return waiting or (self._gate.waiting_for if self._gate is not None else None)
 
     def _raised(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._survived += 1

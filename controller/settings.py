@@ -1,5 +1,6 @@
 """What the operator set: the values behind the controller's flags and variables."""
 
+import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -48,6 +49,8 @@ class Settings:
     """A folder of manifests, in place of the Kubernetes API."""
     state: Path | None = None
     """Where the addresses of the folder's services are kept."""
+    webhook_terms: tuple[ssl.TLSVersion, str] = (ssl.TLSVersion.TLSv1_2, "")
+    """The least version of TLS for them, and suites in OpenSSL's words."""
     tls: "Tls | None" = None
     """What /metrics is served with; None: plain HTTP."""
 

@@ -65,8 +65,11 @@ class Tls:
     """In OpenSSL's words; empty for its own choice."""
 
 
-def read_tls(folder: str, version: str, suites: str) -> Tls | None:
-    """Return what the three flags say, None without a folder; raise SettingsError naming one."""
+def read_terms(version: str, suites: str) -> tuple[ssl.TLSVersion, str]:
+    """Return the least version, and suites in OpenSSL's words; raise SettingsError naming a flag.
+
+    No suites: OpenSSL's own choice.
+    """
     minimum = _VERSIONS.get(version or "VersionTLS13")
     if minimum is None:
         raise SettingsError(f"--tls-min-version: must be one of {', '.join(_VERSIONS)}")
@@ -77,12 +80,18 @@ def read_tls(folder: str, version: str, suites: str) -> Tls | None:
     if names and minimum is ssl.TLSVersion.TLSv1_3:
         # As MetalLB: they would be without effect.
         raise SettingsError("--tls-cipher-suites: TLS 1.3 has no choice: see --tls-min-version")
-    if not folder:
-        return None
     chosen = [_SUITES[name] for name in names if _SUITES[name]]
     if names and not chosen:
         minimum = ssl.TLSVersion.TLSv1_3
-    tls = Tls(Path(folder), minimum, ":".join(chosen))
+    return minimum, ":".join(chosen)
+
+
+def read_tls(folder: str, version: str, suites: str) -> Tls | None:
+    """Return what the three flags say, None without a folder; raise SettingsError naming one."""
+    terms = read_terms(version, suites)
+    if not folder:
+        return None
+    tls = Tls(Path(folder), *terms)
     load(tls)
     return tls
 

@@ -8,14 +8,14 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from kube.document import Document, ManifestError, Origin, document
-from kube.objects import bgp, coordination, core, metallb
+from kube.objects import bgp, coordination, core, metallb, webhook
 from kube.objects.kind import Kind, Metadata
 from kube.problem import Path, Problem, quoted
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for hostile bytes: text that is not UTF-8 is none of its own errors."""
 
-View = core.View | metallb.View | bgp.View | coordination.Lease
+View = core.View | metallb.View | bgp.View | coordination.Lease | webhook.View
 _KINDS: Mapping[str, Kind[View]] = {**core.KINDS, **metallb.KINDS}
 _SERVED: Mapping[str, Kind[View]] = {
     **_KINDS,
@@ -24,6 +24,7 @@ _SERVED: Mapping[str, Kind[View]] = {
     **coordination.SERVED,
     # Of a folder of manifests they are not read: `_KINDS` does not have them.
     **bgp.KINDS,
+    **webhook.SERVED,
 }
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
 

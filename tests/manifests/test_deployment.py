@@ -9,7 +9,7 @@ HOOKS = {
     "bfdprofiles": ("v1beta1", "bfdprofile", ["CREATE", "DELETE"]),
     "bgpadvertisements": ("v1beta1", "bgpadvertisement", ["CREATE", "UPDATE"]),
     "communities": ("v1beta1", "community", ["CREATE", "UPDATE"]),
-    "ipaddresspools": ("v1beta1", "ipaddresspool", ["CREATE", "UPDATE"]),
+    "ipaddresspools": ("v1beta1", "ipaddresspool", ["CREATE", "UPDATE", "DELETE"]),
     "l2advertisements": ("v1beta1", "l2advertisement", ["CREATE", "UPDATE"]),
 }
 """MetalLB's: the version that each webhook reads, the end of its path, and when it is called."""

@@ -30,7 +30,7 @@ class Controller:
     """One running replica and its log."""
 
     def __init__(self, name: str, config: Path, folder: Path, *flags: str) -> None:
-        self.name, self.port = name, _free_port()
+        self.name, self.port = name, free_port()
         self.log = folder / f"{name}.log"
         command = [sys.executable, "-m", "controller", "--namespace", NAMESPACE]
         command += ["--pod-name", name, "--host", "127.0.0.1", "--port", str(self.port)]
@@ -70,12 +70,18 @@ class Controller:
 
 @contextmanager
 def replicas(
-    server: ApiServer, folder: Path, count: int = 3, *flags: str
+    server: ApiServer, folder: Path, count: int = 3, *flags: str, webhooks: tuple[int, ...] = ()
 ) -> Iterator[list[Controller]]:
-    """Some controllers under exactly the shipped rights; all are killed at the end."""
+    """Some controllers under exactly the shipped rights; all are killed at the end.
+
+    `webhooks` are their ports for webhooks; none: they serve none.
+    """
     config = server.kubeconfig("controller", server.account_token(NAMESPACE, "controller"))
-    flags = ("--webhook-mode", "disabled", *flags)
-    made = [Controller(f"controller-{n}", config, folder, *flags) for n in range(count)]
+    modes = [("--webhook-port", str(port)) for port in webhooks]
+    modes = modes or [("--webhook-mode", "disabled")] * count
+    made = [
+        Controller(f"controller-{n}", config, folder, *mode, *flags) for n, mode in enumerate(modes)
+    ]
     try:
         yield made
     finally:
@@ -157,7 +163,8 @@ class Witness:
         self._last = now
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
