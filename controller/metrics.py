@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from controller.allocation.allocator import VERSIONS, Counters
 from controller.allocation.assignments import Figures as Decided
+from controller.allocation.pools import MOST
 
 _POOL = ("pool",)
 
@@ -76,7 +77,7 @@ class ControllerCollector(Collector):
             }
             for name, counters in pools.items():
                 found = {version: of(counters, version) for version in VERSIONS}
-                families[0].add_metric([name], sum(found.values()))
+                families[0].add_metric([name], min(sum(found.values()), MOST))
                 for version in VERSIONS:
                     families[version].add_metric([name], found[version])
             yield from families.values()

@@ -4,7 +4,7 @@ Every write names the version that it was decided on, and is done only by who le
 What was lost on the way is written again, as what is wanted is held against what a watch shows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from structlog.typing import FilteringBoundLogger as Log
@@ -14,6 +14,7 @@ from controller.allocation.assignments import Assignments
 from controller.allocation.io import Told, Write
 from controller.allocation.requests import ALLOCATED_FROM
 from controller.cluster.watching import METALLB, STATE, Watching
+from kube.api import events
 from kube.api.client import ApiClient, ApiError
 from kube.api.event_sender import EventSender, wall_clock
 from kube.api.events import Event, EventRecorder, Involved
@@ -22,6 +23,7 @@ from kube.api.writes import KeyedQueue, unless
 from kube.objects.core import Service
 from kube.objects.metallb import PoolStatus
 from kube.objects.reading import decode
+from kube.problem import Problem
 from process.survival import survive
 
 COMPONENT = "metallb-controller"
@@ -57,6 +59,7 @@ class Writer:
         recorder = EventRecorder(pod, COMPONENT)
         self.sender = EventSender(client, recorder, clock, self._on_failure, EVENT_INTERVAL)
         self._verdict: tuple[str, str] | None = None
+        self._problems: frozenset[Problem] = frozenset()
 
     def look(self) -> None:
         """Write what is due, and tell what happened."""
@@ -68,10 +71,22 @@ class Writer:
             for name in self._core.counters():
                 self._others.add(name)
 
-    def judge(self, errors: list[str]) -> None:
-        """Publish whether the configuration is valid; `errors` says what is wrong with it."""
+    def judge(self, errors: list[str], problems: Sequence[Problem]) -> None:
+        """Publish whether the configuration is valid: `errors` in MetalLB's words in the verdict,
+        `problems` as Events of the objects, with the field."""
         self._verdict = verdict_of(errors)
         self._others.add(_STATE_KEY)
+        for problem in problems:
+            if problem not in self._problems:
+                self._log.error("configuration", problem=str(problem))
+                self._tell_of(problem)
+        self._problems = frozenset(problems)
+
+    def _tell_of(self, problem: Problem) -> None:
+        subject = events.configuration_object(problem)
+        if subject is not None and self._leads():
+            text = f"{problem.field}: {problem.message}" if problem.field else problem.message
+            self.sender.add(events.invalid_configuration(subject, text))
 
     def look_at_state(self) -> None:
         """Somebody touched our ConfigurationState, or we lead from now on."""

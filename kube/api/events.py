@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from kube.problem import Problem
+
 COMPONENT = "metallb-speaker"
 MAX_MESSAGE = 1000
 MAX_REMEMBERED = 4096
@@ -63,6 +65,15 @@ def foreign_answer(subject: Involved, node: str, ip: str, other: str) -> Event:
 def invalid_configuration(subject: Involved, message: str) -> Event:
     """Say what is wrong with an object of the configuration."""
     return Event(subject, "Warning", "InvalidConfiguration", message[:MAX_MESSAGE])
+
+
+def configuration_object(problem: Problem) -> Involved | None:
+    """Name the configuration object that a problem is about: `Kind namespace/name`."""
+    kind, _, where = problem.object.partition(" ")
+    namespace, slash, name = where.partition("/")
+    if kind not in ("IPAddressPool", "L2Advertisement") or not slash:
+        return None
+    return Involved("metallb.io/v1beta1", kind, namespace, name)
 
 
 class EventRecorder:

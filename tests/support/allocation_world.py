@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, cast
 
+from controller.admission.summary import summary
 from controller.allocation.assignments import Assignments
 from controller.allocation.io import Told, Write
 from controller.allocation.pools import Pools
@@ -26,6 +27,7 @@ class AllocationWorld:
         self.pools: dict[str, Object] = {}
         self.events: dict[str, list[Told]] = defaultdict(list)
         self.problems: list[Problem] = []
+        self.verdict: list[str] = []
         self.writes: list[Write] = []
         self._lb_class = lb_class
         self._version = 0
@@ -139,6 +141,7 @@ class AllocationWorld:
             found, _ = decode("IPAddressPool", json.dumps(self.pools[name]).encode())
             pools.append(cast(IPAddressPool, found))
         config, self.problems = judge(pools, [])
+        self.verdict = summary(pools, self.problems)
         if config is not None:
             self._valid = Pools(pools, config)
 

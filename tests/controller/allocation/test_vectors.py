@@ -9,12 +9,15 @@ import pytest
 from allocation_world import AllocationWorld, merged
 from controller.allocation.allocator import Counters
 from controller.allocation.io import Reason
+from controller.metrics import ControllerCollector, Figures
 
 CASES = json.loads((Path(__file__).parents[2] / "golden/controller/allocation.json").read_text())
 OUR_REASONS = {Reason.PENDING}
 """MetalLB does not say which pools were looked at."""
 NEVER_BELOW_ZERO = "buggy/only-a-zero"
 """MetalLB counts a pool whose only address is left out as -1."""
+OVERFLOWS = "order/ipv6-huge-then-v4"
+"""MetalLB's sum of the largest number and two is negative."""
 SETTLES = "single/prefer-dual-pool"
 """MetalLB adds an IPv6 address in a cluster of IPv4 and takes it away, for ever."""
 
@@ -83,7 +86,31 @@ def shown(world: AllocationWorld) -> dict[str, Any]:
             if told.reason not in OUR_REASONS
         }
         services[key] = (world.ingress(key), world.pool(key), sorted(events))
-    return {"services": services, "pools": counted(world.core.counters())}
+    verdict = "Invalid" if world.verdict else "Valid"
+    configuration = {"result": verdict, "errorSummary": "\n".join(world.verdict)}
+    pools = counted(world.core.counters())
+    told = {"services": services, "pools": pools, "configuration": configuration}
+    return {**told, "metrics": series(world)}
+
+
+def series(world: AllocationWorld) -> dict[str, float] | None:
+    """What a scrape shows; nothing of a controller that is stopped."""
+    if not world.core.leads:
+        return None
+    loaded, stale = world.core.pools is not None, bool(world.verdict)
+    figures = Figures(
+        leads=lambda: True, pools=world.core.counters, loaded=lambda: loaded, stale=lambda: stale
+    )
+    return {
+        sample.name
+        + "".join(f'{{{key}="{value}"}}' for key, value in sample.labels.items()): float(
+            sample.value
+        )
+        for family in ControllerCollector(figures).collect()
+        for sample in family.samples
+        if sample.name.startswith(("metallb_allocator_", "metallb_k8s_client_config_"))
+        and "failures" not in sample.name
+    }
 
 
 def counted(counters: dict[str, Counters]) -> dict[str, tuple[int, ...]]:
@@ -112,7 +139,17 @@ def recorded(name: str, after: dict[str, Any]) -> dict[str, Any]:
             pools[pool] = tuple(
                 max(0, number) if name == NEVER_BELOW_ZERO else number for number in numbers
             )
-    return {"services": services, "pools": pools}
+    told = {"services": services, "pools": pools, "configuration": after["configuration"]}
+    return {**told, "metrics": recorded_series(name, after["metrics"])}
+
+
+def recorded_series(name: str, found: dict[str, float] | None) -> dict[str, float] | None:
+    if found is None:
+        return None
+    shown = {key: value for key, value in found.items() if value is not None}
+    if name == NEVER_BELOW_ZERO:
+        return {key: max(0.0, value) for key, value in shown.items()}
+    return {key: abs(value) for key, value in shown.items()} if name == OVERFLOWS else shown
 
 
 def without_events(outcome: dict[str, Any]) -> dict[str, Any]:
