@@ -25,7 +25,8 @@ LOST = frozenset(
 """Fields of the spec that v1beta1 does not have."""
 _NOT_SET: dict[str, Any] = {"peerASN": 0, "peerAddress": ""}
 """Fields that v1beta1 requires, and what it has there when v1beta2 has none."""
-_VERSION = "apiextensions.k8s.io/v1"
+_VERSIONS = ("apiextensions.k8s.io/v1", "apiextensions.k8s.io/v1beta1")
+"""Of the review; the fields are the same. MetalLB's own CRD asks for the older one."""
 
 
 class _Request(msgspec.Struct, rename="camel"):
@@ -54,15 +55,15 @@ def convert(body: bytes) -> bytes:
         raise ReviewError(Refusal.TOO_LARGE)
     try:
         review = msgspec.json.decode(body, type=_Review)
-        if review.api_version != _VERSION or review.kind != "ConversionReview":
+        if review.api_version not in _VERSIONS or review.kind != "ConversionReview":
             raise ReviewError(Refusal.NOT_A_REVIEW)
-        return _written(review.request)
+        return _written(review.api_version, review.request)
     except NOT_JSON:
         # An object may be nested so deeply that it can be read, and not be written.
         raise ReviewError(Refusal.NOT_A_REVIEW) from None
 
 
-def _written(request: _Request) -> bytes:
+def _written(version: str, request: _Request) -> bytes:
     response: dict[str, Any] = {"uid": request.uid}
     try:
         wanted = request.desired_api_version
@@ -74,7 +75,7 @@ def _written(request: _Request) -> bytes:
         response.pop("convertedObjects", None)
         response["result"] = {"status": "Failure", "message": str(error)}
     return msgspec.json.encode(
-        {"apiVersion": _VERSION, "kind": "ConversionReview", "response": response}
+        {"apiVersion": version, "kind": "ConversionReview", "response": response}
     )
 
 

@@ -56,6 +56,12 @@ def test_the_old_version_s_zero_is_nothing_in_the_new_one() -> None:
     assert found["spec"] == {"myASN": 1}
 
 
+def test_the_review_that_metallbs_own_kind_asks_for_is_answered_in_its_version() -> None:
+    old = b"apiextensions.k8s.io/v1beta1"
+    body = _body(OLD, _peer(NEW)).replace(b"apiextensions.k8s.io/v1", old)
+    assert json.loads(convert(body))["apiVersion"] == old.decode()
+
+
 def test_an_object_of_the_wanted_version_stays_as_it_is() -> None:
     made = _peer(NEW, vrf="red")
     assert _converted(NEW, made, made) == [made, made]
