@@ -22,6 +22,10 @@ class AllocationError(Exception):
     """Why a service cannot have what it asks for, in MetalLB's words."""
 
 
+class ExhaustedError(AllocationError):
+    """No pool that was looked at has an address for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """What a service holds: one address, or one of each version, of one pool."""
@@ -117,7 +121,7 @@ class Allocator:
         for choice in _choices(service, family):
             if (ips := self._find(pool, choice, claim)) is not None:
                 return self._hold(claim, Holding(ips, name))
-        raise AllocationError(f"no available IPs in pool {quoted(name)}")
+        raise ExhaustedError(f"no available IPs in pool {quoted(name)}")
 
     def allocate(
         self, service: Service, labels: Mapping[str, str], family: Family, claim: Claim
@@ -139,7 +143,7 @@ class Allocator:
                 for pool in group:
                     if (ips := self._find(pool, choice, claim)) is not None:
                         return self._hold(claim, Holding(ips, pool.name))
-        raise AllocationError("no available IPs")
+        raise ExhaustedError("no available IPs")
 
     def add(self, service: Service, claim: Claim) -> IPAddress:
         """Give a service that holds one address one of the other version from the same pool.
@@ -165,19 +169,26 @@ class Allocator:
             self._give_back(service, holding.ips)
 
     def barriers(
-        self, service: Service, labels: Mapping[str, str], family: Family
+        self, service: Service, labels: Mapping[str, str], family: Family, named: str = ""
     ) -> list[tuple[str, str]]:
-        """Return for each pool what keeps the service out of it."""
+        """Return for each pool what keeps the service out of it; for `named` alone, if it is."""
         pools = () if self._pools is None else self._pools.in_order
-        return [(pool.name, self._barrier(pool, service, labels, family)) for pool in pools]
+        return [
+            (
+                pool.name,
+                Barrier.MANUAL
+                if not (named or pool.spec.auto_assign)
+                else self._barrier(pool, service, labels, family),
+            )
+            for pool in pools
+            if named in ("", pool.name)
+        ]
 
     # ---- inside
 
     def _barrier(
         self, pool: Pool, service: Service, labels: Mapping[str, str], family: Family
     ) -> str:
-        if not pool.spec.auto_assign:
-            return Barrier.MANUAL
         barrier = pool.barrier(service, labels)
         if barrier is not None:
             return barrier

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from controller.allocation.allocator import AllocationError, Allocator, Holding
+from controller.allocation.allocator import AllocationError, Allocator, ExhaustedError, Holding
 from controller.allocation.io import Reason, Told
 from controller.allocation.requests import (
     Family,
@@ -161,6 +161,7 @@ class _Deciding:
         return any(event.reason is Reason.BAD_REQUEST for event in self.decision.events)
 
     def _allocate(self, family: Family) -> None:
+        request = Request()
         try:
             request = requested(self.service)
             holding = self._grant(request, family)
@@ -168,8 +169,8 @@ class _Deciding:
             self.decision.waits = True
             message = f"Failed to allocate IP for {quoted(self.service.key)}: {error}"
             self._tell(Reason.FAILED, message)
-            if str(error) == "no available IPs":
-                self._tell(Reason.PENDING, self._explanation(family))
+            if isinstance(error, ExhaustedError):
+                self._tell(Reason.PENDING, self._explanation(family, request.pool))
             return
         # The event has the order of the request, the status that of the text.
         ips = request.ips or holding.ips
@@ -196,16 +197,14 @@ class _Deciding:
         ips = sorted(request.ips, key=str)
         return self.allocator.assign(service, labels, ips, claim)
 
-    def _explanation(self, family: Family) -> str:
-        parts = [f"{name}: {why}" for name, why in self._barriers(family)]
+    def _explanation(self, family: Family, named: str) -> str:
+        found = self.allocator.barriers(self.service, self.labels, family, named)
+        parts = [f"{name}: {why}" for name, why in found]
         text = "; ".join(parts)
         if len(text) <= MOST_TOLD:
             return text
         cut = text[:MOST_TOLD].rpartition("; ")[0]
         return f"{cut}; and {len(parts) - cut.count('; ') - 1} more pools"
-
-    def _barriers(self, family: Family) -> list[tuple[str, str]]:
-        return self.allocator.barriers(self.service, self.labels, family)
 
     # ---- inside
 
