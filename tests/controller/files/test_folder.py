@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -399,3 +400,35 @@ def test_a_state_file_among_the_manifests_ends_it(tmp_path: Path) -> None:
     )
     with pytest.raises(SourceError, match="lies among the manifests of"):
         asyncio.run(controller.run())
+
+
+def test_who_ends_it_waits_for_what_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.pool("192.0.2.1-192.0.2.9")
+    world.services("web")
+    real, entered, go_on = os.fsync, threading.Event(), threading.Event()
+
+    def fsync(descriptor: int) -> None:
+        entered.set()
+        assert go_on.wait(30)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    controller = _controller(world)
+
+    async def live() -> None:
+        running = asyncio.create_task(controller.run())
+        assert await asyncio.to_thread(entered.wait, 30)
+        running.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not running.done(), "another controller could have the file now"
+        go_on.set()
+        await asyncio.wait([running])
+        assert running.cancelled()
+
+    asyncio.run(live())
+    controller.close()
+    assert world.ips() == {"web": "192.0.2.1"}
