@@ -1,7 +1,6 @@
-"""The controller itself: makes every part, starts them, and stops them again."""
+"""The two controllers: of a cluster, and of a folder. Each makes its parts and starts them."""
 
 import asyncio
-import os
 import signal
 from contextlib import AsyncExitStack
 from typing import Any
@@ -10,29 +9,25 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from controller.cluster import gossip_secret
 from controller.cluster.cluster import Cluster
+from controller.files.folder import FolderController
 from controller.gate import Gate
-from controller.metrics import Figures, make_registry
+from controller.metrics import Figures
+from controller.program import Program
 from controller.settings import Settings
-from kube.api.client import ConfigError, from_environment
+from kube.api.client import from_environment
 from kube.api.leading import Leadership, boot_clock, make_identity
 from process import interpreter, logs
-from process.ending import EXIT_FAILURE, Ending
-from process.health import Health, HttpServer
-from process.tls import Certificates
+from process.ending import EXIT_FAILURE
 
 LEASE = "clarion-controller"
-HEARTBEAT = 1.0
-"""Seconds between two signs that the loop turns."""
 
 
-class Daemon:
-    """One replica. `run` returns the exit status."""
+class ClusterDaemon(Program):
+    """One replica in a cluster."""
 
     def __init__(self, settings: Settings, log: Log) -> None:
         """Make every part; none of them opens anything yet."""
-        self._settings, self._log = settings, log
-        self._ending = Ending(log)
-        self._survived = 0
+        super().__init__(settings, log)
         self._client = from_environment(log)
         lease = (settings.namespace, LEASE)
         identity = make_identity(settings.pod_name)
@@ -49,13 +44,22 @@ class Daemon:
         if settings.serves_webhooks:
             watching, leads = self.cluster.watching, self._keeps_certificates
             self._gate = Gate(self._client, watching, settings, leads, boot_clock, log)
-        self._health = Health()
-        self._health.not_ready, self._health.trouble = None, self._trouble
-        self._health.tell(log)
-        self._figures = self._gather()
         self._helpers: set[asyncio.Task[Any]] = set()
 
-    def _gather(self) -> Figures:
+    async def _start(self, parts: AsyncExitStack) -> None:
+        self._serve(parts, self._figures(), *([self._gate.metrics] if self._gate else []))
+        await self._client.open()
+        parts.push_async_callback(self._client.close)
+        self._keep(parts, self.cluster.watching.run(), "watch")
+        for name, work in self._gate.parts().items() if self._gate is not None else ():
+            self._keep(parts, work, name)
+        if self._settings.allocates:
+            self._keep(parts, self._leadership.run(), "lease")
+            # The last that is begun is the first to end: first our writes, then what allows them.
+            parts.push_async_callback(self._leadership.release)
+            parts.push_async_callback(self.cluster.close)
+
+    def _figures(self) -> Figures:
         cluster, watching, writer = self.cluster, self.cluster.watching, self.cluster.writer
         return Figures(
             leads=lambda: cluster.core.leads,
@@ -76,70 +80,6 @@ class Daemon:
             log_lines_dropped=logs.dropped,
             survived=lambda: self._survived,
         )
-
-    # ---- from the start to the end
-
-    async def run(self) -> int:
-        """Start every part, wait for a signal or a fatal error, stop every part."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._raised)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ending.handle_signal)
-        self._log.info("start", pod=self._settings.pod_name, pid=os.getpid())
-        async with AsyncExitStack() as parts:
-            try:
-                await self._start(parts)
-                await self._ending.stop.wait()
-            except (OSError, ConfigError) as error:
-                self._ending.fail(str(error))
-            except Exception as error:
-                self._ending.fail(f"start: {type(error).__name__}: {error}", error)
-        self._log.info("stop", pod=self._settings.pod_name, error=self._ending.failure)
-        return self._ending.status
-
-    async def _start(self, parts: AsyncExitStack) -> None:
-        self._serve(parts)
-        await self._client.open()
-        parts.push_async_callback(self._client.close)
-        self._keep(parts, self._beat(), "heartbeat")
-        self._keep(parts, self.cluster.watching.run(), "watch")
-        for name, work in self._gate.parts().items() if self._gate is not None else ():
-            self._keep(parts, work, name)
-        if self._settings.allocates:
-            parts.callback(self.cluster.close)
-            self._keep(parts, self._leadership.run(), "lease")
-            # Last begun, first ended: nobody has to wait for us.
-            parts.push_async_callback(self._leadership.release)
-
-    def _serve(self, parts: AsyncExitStack) -> None:
-        settings, registry = self._settings, make_registry(self._figures)
-        if self._gate is not None:
-            registry.register(self._gate.metrics)
-        tls = Certificates(settings.tls, self._log).context if settings.tls else None
-        for host, port, context in (
-            (settings.host, settings.port, tls),
-            ("127.0.0.1", settings.health_port, None),
-        ):
-            if port:
-                server = HttpServer(host, port, registry, self._health, context=context)
-                parts.push_async_callback(asyncio.to_thread, server.close)
-
-    def _keep(self, parts: AsyncExitStack, work: Any, name: str) -> None:
-        """Run what must not end before we do."""
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._on_end)
-        parts.callback(task.cancel)
-
-    def _on_end(self, task: asyncio.Task[Any]) -> None:
-        if task.cancelled() or self._ending.stop.is_set():
-            return
-        error = task.exception()
-        self._ending.fail(f"{task.get_name()}: {error or 'has ended'}", error)
-
-    async def _beat(self) -> None:
-        while True:
-            self._health.turned()
-            await asyncio.sleep(HEARTBEAT)
 
     # ---- what parts tell
 
@@ -177,19 +117,55 @@ class Daemon:
         waiting = self.cluster.watching.waiting_for
         return waiting or (self._gate.waiting_for if self._gate is not None else None)
 
-    def _raised(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self._survived += 1
-        error = context.get("exception")
-        part = context.get("part", context.get("message"))
-        self._log.error("survived", part=part, error=repr(error), exc_info=error)
+
+class FolderDaemon(Program):
+    """The one controller of a folder of manifests."""
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        """Make every part; none of them opens anything yet."""
+        super().__init__(settings, log)
+        source, state = settings.source, settings.state
+        assert source is not None  # noqa: S101 - see `run`
+        assert state is not None  # noqa: S101 - the command line wants both
+        self.folder = FolderController(
+            source, state, settings.namespace, settings.lb_class, log, boot_clock
+        )
+
+    async def _start(self, parts: AsyncExitStack) -> None:
+        self._serve(parts, self._figures())
+        # The lock outlives what is being written.
+        parts.callback(self.folder.close)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.folder.reload)
+        self._keep(parts, self.folder.run(), "folder")
+
+    def _figures(self) -> Figures:
+        core, figures = self.folder.core, self.folder.figures
+        return Figures(
+            leads=lambda: core.leads,
+            pools=core.counters,
+            decided=core.figures,
+            waiting=core.waiting,
+            updates=lambda: figures.updates,
+            loaded=lambda: figures.loaded,
+            stale=lambda: figures.stale,
+            api_writes=lambda: figures.writes,
+            api_failed_writes=lambda: figures.failed_writes,
+            http_refused=self._health.refused.counts,
+            log_lines_dropped=logs.dropped,
+            survived=lambda: self._survived,
+        )
+
+    def _trouble(self) -> str | None:
+        return self.folder.waiting_for
 
 
 def run(settings: Settings) -> int:
     """Run a controller until it is told to stop; return the exit status."""
     interpreter.tune()
     log = logs.logger()
+    kind = ClusterDaemon if settings.source is None else FolderDaemon
     try:
-        return asyncio.run(Daemon(settings, log).run())
+        return asyncio.run(kind(settings, log).run())
     except Exception as error:
         log.error("fatal", error=f"{type(error).__name__}: {error}", exc_info=error)
         return EXIT_FAILURE

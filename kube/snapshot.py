@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import msgspec
+
 from kube.config import PoolConfig, judge
 from kube.document import Document, ManifestError
-from kube.objects.core import EndpointSlice, Namespace, Node, Service
+from kube.objects.core import ALLOCATED_FROM, EndpointSlice, Namespace, Node, Service
 from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.objects.reading import View, view, warnings
 from kube.problem import Problem, Severity, fault, quoted
@@ -31,6 +33,8 @@ class Snapshot:
     """Of manifests; of a cluster that is watched none, as no speaker may list them."""
     config: PoolConfig | None = None
     """None until there has been a valid one."""
+    pools: tuple[IPAddressPool, ...] = ()
+    """Of manifests, as they are now: those of `config`, unless that is an older one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,15 @@ def read_documents(documents: Iterable[Document]) -> Reading:
 
 
 def assemble(
-    readings: Iterable[Reading], namespace: str, last: PoolConfig | None = None
+    readings: Iterable[Reading],
+    namespace: str,
+    last: PoolConfig | None = None,
+    statuses: Reading | None = None,
 ) -> tuple[Snapshot, list[Problem]]:
     """Build the snapshot. An invalid configuration leaves `last` in force.
 
-    Only metallb.io objects of `namespace`, or of no namespace, count.
+    Only metallb.io objects of `namespace`, or of no namespace, count. `statuses` is what was read
+    of a controller's state file: where it names a service, its word counts, not the manifest's.
     """
     pools: list[IPAddressPool] = []
     advertisements: list[L2Advertisement] = []
@@ -104,8 +112,23 @@ def assemble(
         kinds = (kind if kind.isprintable() else quoted(kind) for kind in sorted(ignored))
         text = f"kinds not read: {', '.join(kinds)}"
         problems.append(Problem(Severity.DEBUG, "", 0, "", "", text[:500]))
+    if statuses is not None:
+        problems.extend(statuses.problems)
+        core.set_statuses(found for found in statuses.views.values() if isinstance(found, Service))
     config, findings = judge(pools, advertisements)
-    return core.snapshot(config or last), problems + findings
+    return core.snapshot(config or last, tuple(pools)), problems + findings
+
+
+def with_status(service: Service, kept: Service | None) -> Service:
+    """Return the service with the addresses that a state file keeps for it, and their pool."""
+    if kept is None:
+        return service
+    annotations = {
+        key: value for key, value in service.annotations.items() if key != ALLOCATED_FROM
+    }
+    if ALLOCATED_FROM in kept.annotations:
+        annotations[ALLOCATED_FROM] = kept.annotations[ALLOCATED_FROM]
+    return msgspec.structs.replace(service, ingress=kept.ingress, annotations=annotations)
 
 
 def build(
@@ -139,7 +162,13 @@ class _Core:
             case Namespace():
                 self._namespaces[found.name] = found
 
-    def snapshot(self, config: PoolConfig | None) -> Snapshot:
+    def set_statuses(self, kept: Iterable[Service]) -> None:
+        """Give the services what is kept for them; what is kept for others is nobody's."""
+        for found in kept:
+            if found.key in self._services:
+                self._services[found.key] = with_status(self._services[found.key], found)
+
+    def snapshot(self, config: PoolConfig | None, pools: tuple[IPAddressPool, ...]) -> Snapshot:
         """Freeze what was collected."""
         slices: dict[str, list[EndpointSlice]] = {}
         for found in self._slices.values():
@@ -151,4 +180,5 @@ class _Core:
             MappingProxyType({key: tuple(some) for key, some in slices.items()}),
             MappingProxyType(self._namespaces),
             config,
+            pools,
         )

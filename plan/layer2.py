@@ -70,7 +70,7 @@ class Rules:
         withheld = None
         if not serving:
             withheld = Withheld.NOT_OWNER
-            if not slices and self._options.addresses_from_annotations:
+            if not slices and self._options.of_folder:
                 message = "no EndpointSlice belongs to it, so nobody announces it"
                 self._problems.append(service.origin.warning((), message))
         elif self._shares_beside_selector(service, ads):

@@ -50,5 +50,7 @@ class Options:
     gossips: bool = True
     addresses_from_annotations: bool = False
     """Where no controller writes a status (`--source`): take the addresses a service asks for."""
+    of_folder: bool = False
+    """Whether people write all objects themselves, and may forget one."""
     quorum: bool = False
     """Whether it takes a majority of the Nodes to announce."""

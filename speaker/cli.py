@@ -85,6 +85,12 @@ def _accept_without_effect(command: Any) -> Any:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @option("--source", type=click.Path(path_type=Path), help="Folder of manifests; unset: Kubernetes.")
+@option(
+    "--state",
+    envvar="CLARION_STATE",
+    type=click.Path(path_type=Path),
+    help="File in which `controller --source` keeps addresses.",
+)
 @option("--join", default="", help="Gossip seeds: HOST[,HOST].")
 @option(
     "--metallb-release",
@@ -197,6 +203,8 @@ def read_settings(flags: dict[str, Any]) -> Settings:
     if source is None and not any(name in os.environ for name in WAYS_TO_KUBERNETES):
         ways = " or ".join(f"${name}" for name in WAYS_TO_KUBERNETES)
         raise SettingsError(f"--source: not set, and neither is {ways}: no cluster to read")
+    if source is None and flags["state"] is not None:
+        raise SettingsError("--state: needs --source: a cluster keeps the addresses itself")
     files = flags["metallb_files"]
     join = tuple(part.strip() for part in flags["join"].split(",") if part.strip())
     _check_addresses(flags["ml_bindaddr"], join)
@@ -231,6 +239,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         announce_refresh=flags["announce_refresh"],
         failover_after=failover_after(flags["failover_after"]),
         quorum=QuorumMode(flags["quorum"]),
+        state=flags["state"],
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]
         ),

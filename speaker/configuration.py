@@ -195,7 +195,8 @@ def make_planner(settings: Settings, announced: Callable[[], Mapping[str, Announ
         ignore_exclude_lb=settings.ignore_exclude_lb,
         release=settings.release,
         gossips=settings.gossips,
-        addresses_from_annotations=settings.source is not None,
+        addresses_from_annotations=settings.source is not None and settings.state is None,
+        of_folder=settings.source is not None,
         quorum=settings.quorum is not QuorumMode.OFF,
     )
     return Planner(options, announced)

@@ -73,6 +73,8 @@ class Settings:
     """Seconds after which a dead node's IPs move, on average; 0: when memberlist says so."""
     quorum: QuorumMode = QuorumMode.OFF
     """What part of the nodes has to be in reach."""
+    state: Path | None = None
+    """The file in which a controller keeps the addresses of the folder's services."""
     tls: "Tls | None" = None
     """What /metrics is served with; None: plain HTTP."""
 

@@ -29,7 +29,9 @@ def make_folder(settings: Settings, take: Take) -> DirectorySource:
         take(snapshot, problems, None)
 
     # Its thread takes its time, so that the loop has its processor.
-    return DirectorySource(settings.source, settings.namespace, take_all, interpreter.Leisure)
+    return DirectorySource(
+        settings.source, settings.namespace, take_all, interpreter.Leisure, settings.state
+    )
 
 
 def make_cluster(

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from kube.address import IPAddress, parse_ip
+from kube.objects.core import ALLOCATED_FROM as ALLOCATED_FROM
 from kube.objects.core import Service
 
 PREFIXES = ("metallb.io/", "metallb.universe.tf/")
 """Of annotations; the first wins where both are there, even if it is empty."""
 ADDRESS_POOL, SHARING = "address-pool", "allow-shared-ip"
 REQUESTED = "loadBalancerIPs"
-ALLOCATED_FROM = f"{PREFIXES[0]}ip-allocated-from-pool"
 
 
 class RequestError(Exception):

@@ -53,10 +53,10 @@ class Cluster:
         self.watching.on_pools = self._take_pools
         self.watching.on_state = self.writer.look_at_state
 
-    def close(self) -> None:
-        """Decide and write nothing any more."""
+    async def close(self) -> None:
+        """Decide nothing any more, and let what is being written end."""
         self.follow()
-        self.writer.close()
+        await self.writer.close()
 
     # ---- leading
 

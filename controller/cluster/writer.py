@@ -28,6 +28,8 @@ from process.survival import survive
 
 COMPONENT = "metallb-controller"
 EVENT_INTERVAL = 0.005
+LAST_WRITES = 0.5
+"""Seconds for writes under way at the end: who leads next is to find them done."""
 _ALREADY_THERE, _CONFLICT, _NOT_FOUND = 409, 409, 404
 
 
@@ -92,11 +94,11 @@ class Writer:
         """Somebody touched our ConfigurationState, or we lead from now on."""
         self._others.add(_STATE_KEY)
 
-    def close(self) -> None:
-        """Stop writing."""
-        self._services.close()
-        self._others.close()
+    async def close(self) -> None:
+        """Begin no write any more; those under way end, or are given up soon."""
         self.sender.close()
+        self._others.close()
+        await self._services.finish(LAST_WRITES)
 
     # ---- services
 

@@ -53,6 +53,14 @@ class KeyedQueue:
         for rest in self._rests.values():
             rest.cancel()
 
+    async def finish(self, within: float) -> None:
+        """Begin nothing more, and let what is under way end: at most so many seconds."""
+        self._due.clear()
+        self._again.clear()
+        if self._workers:
+            await asyncio.wait(tuple(self._workers), timeout=within)
+        self.close()
+
     async def _work(self) -> None:
         while self._due:
             key = next(iter(self._due))

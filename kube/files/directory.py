@@ -43,6 +43,13 @@ def _in_haste() -> Pause:
     return lambda: None
 
 
+def check_apart(directory: Path, state: Path) -> None:
+    """Raise `SourceError` where the state file would be read as a manifest of the directory."""
+    listed = state.name.endswith(SUFFIXES) and not state.name.startswith(".")
+    if listed and state.parent.resolve() == directory.resolve():
+        raise SourceError(f"state file {state}: lies among the manifests of {directory}")
+
+
 class DirectorySource:
     """Tells `on_change`, in the event loop, the state of the directory now and when it changes."""
 
@@ -52,9 +59,13 @@ class DirectorySource:
         namespace: str,
         on_change: OnChange,
         leisure: Callable[[], Pause] = _in_haste,
+        state: Path | None = None,
     ) -> None:
-        """`leisure` makes the pauses of one look at the directory, in the thread that looks."""
-        self._directory = _Directory(directory, namespace, leisure)
+        """`leisure` makes the pauses of one look at the directory, in the thread that looks.
+
+        `state` is a controller's file: the statuses in it go before those of the manifests.
+        """
+        self._directory = _Directory(directory, namespace, leisure, state)
         self._on_change = on_change
         self._wake = asyncio.Event()
 
@@ -105,12 +116,19 @@ class _Directory:
     """What the directory held when last read. Only one thread at a time may call it."""
 
     def __init__(
-        self, path: Path, namespace: str, leisure: Callable[[], Pause] = _in_haste
+        self,
+        path: Path,
+        namespace: str,
+        leisure: Callable[[], Pause] = _in_haste,
+        state: Path | None = None,
     ) -> None:
         self.settled = True
         """False: some file was changing, look again soon."""
         self._path = path
         self._namespace = namespace
+        self._state = state
+        # Among the names of files in the directory it is the one with slashes.
+        self._state_name = str(state.absolute()) if state is not None else ""
         self._seen: dict[str, _Stamp] = {}
         self._files: dict[str, _File] = {}
         self._config: PoolConfig | None = None
@@ -121,6 +139,8 @@ class _Directory:
 
     def load(self) -> tuple[Snapshot, tuple[Problem, ...]] | None:
         """Read everything for the first time. Raises `SourceError`."""
+        if self._state is not None:
+            check_apart(self._path, self._state)
         try:
             listing = self._list()
         except OSError as error:
@@ -145,13 +165,18 @@ class _Directory:
         return self._take(listing, forced)
 
     def _list(self) -> dict[str, _Stamp]:
-        """Stat all manifests but hidden ones, through symbolic links, as in a ConfigMap."""
+        """Stat all manifests but hidden ones, through symbolic links, as in a ConfigMap.
+
+        And first the state file, if there is one: before anything is given there is none.
+        """
         with os.scandir(self._path) as entries:
             names = sorted(
                 entry.name
                 for entry in entries
                 if entry.name.endswith(SUFFIXES) and not entry.name.startswith(".")
             )
+        if self._state is not None and os.path.lexists(self._state):
+            names.insert(0, self._state_name)
         stamps = {name: _stamp(self._path / name) for name in names}
         return {name: found for name, found in stamps.items() if found is not None}
 
@@ -219,8 +244,11 @@ class _Directory:
         if self._told is not None and not changed and trouble == self._trouble:
             return None
         self._trouble = trouble
-        readings = [self._files[name].reading for name in sorted(self._files)]
-        snapshot, problems = assemble(readings, self._namespace, self._config)
+        names = sorted(self._files.keys() - {self._state_name})
+        readings = [self._files[name].reading for name in names]
+        state = self._files.get(self._state_name)
+        statuses = state.reading if state is not None else None
+        snapshot, problems = assemble(readings, self._namespace, self._config, statuses)
         self._config = snapshot.config
         now = snapshot, tuple(worst_first((*trouble, *problems)))
         if now == self._told:

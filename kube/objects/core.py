@@ -17,6 +17,8 @@ from kube.problem import Path
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 LOAD_BALANCER_IPS = ("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs")
 """Annotations that ask for addresses, the one that wins first."""
+ALLOCATED_FROM = "metallb.io/ip-allocated-from-pool"
+"""The annotation in which a controller says which pool the addresses are from."""
 INGRESS: Path = ("status", "loadBalancer", "ingress")
 LOAD_BALANCER_IP: Path = ("spec", "loadBalancerIP")
 

@@ -20,6 +20,7 @@ from netnslab.errors import LabError
 from netnslab.instruments.probe import usual_rate
 from netnslab.machines import sandbox
 from netnslab.machines.addresses import MOST_NODES, MOST_SERVICES
+from netnslab.machines.allocation import DEFAULT_CONTROLLER
 from netnslab.machines.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, Options
 from netnslab.machines.node import DEFAULT_SPEAKER
 from netnslab.results import cost, matrix, report, tables
@@ -28,7 +29,7 @@ FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 RESULTS, SHORT_RESULTS = report.ROOT / "docs/failover", report.ROOT / "build/lab"
 PAGE = report.ROOT / "docs/failover.md"
 FOLDER = click.Path(file_okay=False, path_type=Path)
-SPEAKER = shlex.join(DEFAULT_SPEAKER)
+SPEAKER, CONTROLLER = shlex.join(DEFAULT_SPEAKER), shlex.join(DEFAULT_CONTROLLER)
 
 
 @click.group()
@@ -50,10 +51,12 @@ def commands(context: click.Context, /, speaker: str, logs: Path | None, **most:
 
 
 @commands.command()
+@click.option("--controller", default=CONTROLLER, hidden=True, help="Another command to start.")
 @click.pass_obj
-def demo(options: Options) -> None:
-    """Three nodes, four service IPs; cuts one owner's power and shows what happens."""
+def demo(options: Options, /, controller: str) -> None:
+    """Three nodes, four services; gives them IPs, cuts one owner's power, shows what happens."""
     sandbox.enter()
+    options = replace(options, controller=shlex.split(controller))
     sys.exit(0 if demonstration.play(options) else FAILED)
 
 

@@ -1,4 +1,4 @@
-"""`lab demo`: three nodes, four service IPs, and the power of one owner is cut while you watch."""
+"""`lab demo`: three nodes, and four services that get their IPs; one owner's power is cut."""
 
 import time
 from dataclasses import replace
@@ -31,6 +31,8 @@ class Show:
     def __init__(self, console: Console) -> None:
         self.lab: Lab | None = None
         self.fault: MeasuredFault | None = None
+        self.given: dict[str, tuple[str, str]] = {}
+        """Address and pool by service."""
         self._console = console
         self._stage = "starting"
         self._drawn = 0.0
@@ -49,6 +51,28 @@ class Show:
         """Say what happens now."""
         self._stage = text
         self._console.print(text, markup=False)
+
+    def assigned(self, given: dict[str, tuple[str, str]]) -> None:
+        """The controller has given these addresses."""
+        self.given = given
+        for service, (ip, pool) in sorted(given.items()):
+            self._say(f"{service}: has {ip} from pool {pool}")
+
+    def answered(self, lab: Lab) -> None:
+        """Everybody who owns has been heard: say who answers for which service."""
+        now = time.monotonic()
+        heard = lab.heard(now - 1.0, now)
+        for service, (ip, _) in sorted(self.given.items()):
+            owner, macs = lab.wire_owner(heard[ip]), " and ".join(heard[ip]["macs"])
+            self._say(f"{service}: {owner} owns {ip} and answers ARP: {ip} is at {macs}")
+
+    def without_address(self, names: list[str]) -> None:
+        """Begin with what a person has written: services, and no address in any of them."""
+        for name in names:
+            self._say(f"{name}: has no address")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
 
     def struck(self, fault: MeasuredFault) -> None:
         """From here on outages and announcements count."""
@@ -69,12 +93,14 @@ class Show:
 
     def _rows(self, lab: Lab) -> list[dict[str, str]]:
         now = time.monotonic()
+        names = {ip: service for service, (ip, _) in self.given.items()}
         heard, outages = lab.heard(now - 0.3, now), lab.prober.ask("live")
         since = self.fault.start if self.fault else now - 3600
         frames = lab.capture.ask("since", start=since)
         return [
             {
                 "IP": ip,
+                "service": names.get(ip, ""),
                 "owner": lab.wire_owner(heard[ip]) or "nobody",
                 "outage ms": f"{outages[ip]:.0f}" if self.fault else "",
                 "announced by": "; ".join(_announcements(lab, frames[ip])),
@@ -92,7 +118,7 @@ class Show:
                 machine = Text("powered off", style="red")
             nodes.add_row(name, node.host.ip, machine, _opinion(lab, name))
         services = Table(title="service IPs")
-        for heading in ("IP", "owner", "outage ms", "announced by"):
+        for heading in ("IP", "service", "owner", "outage ms", "announced by"):
             services.add_column(heading)
         for row in rows:
             style = "red" if row["owner"] == "nobody" else None
@@ -147,8 +173,12 @@ def _summary(rows: list[Row]) -> Table:
 
 
 def _perform(lab: Lab, show: Show) -> CourseResult:
+    show.without_address([f"service-{number}" for number in range(1, SERVICES + 1)])
+    show.stage("starting a controller, which reads their manifests and keeps a state file")
+    show.assigned(lab.assign())
     show.stage(f"starting {NODES} speakers with encrypted gossip for {SERVICES} service IPs")
     lab.start()
+    show.answered(lab)
     # The one that owns most, so that there is something to see.
     owned = [lab.client_owners()[ip] for ip in lab.ips]
     victim = max(lab.names, key=owned.count)

@@ -36,6 +36,8 @@ class StandIn:
             for document in yaml.safe_load_all(path.read_text())
         ]
         services = [d for d in documents if d["kind"] == "Service"]
+        if "state" in flags:
+            services = yaml.safe_load(Path(flags["state"]).read_text())["items"]
         self.ips = [d["status"]["loadBalancer"]["ingress"][0]["ip"] for d in services]
         slices = [d for d in documents if d["kind"] == "EndpointSlice"]
         self.everyone = {e["nodeName"] for e in slices[0]["endpoints"]}

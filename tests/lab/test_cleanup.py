@@ -48,7 +48,9 @@ def test_nothing_remains(number: signal.Signals, code: int, tmp_path: Path) -> N
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'netns-lab'}:{ROOT}"}
     before = {*Path("/dev/shm").iterdir(), *Path("/run").glob("netns/*")}
     speaker = f"{sys.executable} {STAND_IN} right --token={token}"
-    command = [sys.executable, "-m", "netnslab", "--speaker", speaker, "demo"]
+    controller = f"{sys.executable} {STAND_IN.with_name('standin_controller.py')} right"
+    arguments = ["--speaker", speaker, "demo", "--controller", f"{controller} --token={token}"]
+    command = [sys.executable, "-m", "netnslab", *arguments]
     with subprocess.Popen(
         command,
         env=environment,
@@ -56,8 +58,8 @@ def test_nothing_remains(number: signal.Signals, code: int, tmp_path: Path) -> N
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as outermost:
-        # Outermost, PID 1 inside, and three speakers.
-        assert eventually(lambda: len(processes(token)) >= 5, 30)
+        # Outermost, PID 1 inside, a controller, and three speakers.
+        assert eventually(lambda: len(processes(token)) >= 6, 30)
         if number == signal.SIGINT:
             os.killpg(outermost.pid, number)
         else:

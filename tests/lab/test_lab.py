@@ -17,6 +17,7 @@ from netnslab.machines.cgroups import PREFIX, V1, V2
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = Path(__file__).with_name("standin.py")
+CONTROLLER = STAND_IN.with_name("standin_controller.py")
 SLOW = ("--limits", "memberlist")
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
@@ -154,13 +155,36 @@ def test_quota_limits_the_speakers_and_leaves_no_group_behind(tmp_path: Path) ->
     assert not [*V1.glob(f"{PREFIX}*"), *V2.glob(f"{PREFIX}*")]
 
 
+def demo(speaker: str, controller: str = "right") -> subprocess.CompletedProcess[str]:
+    return lab(speaker, "demo", "--controller", f"{sys.executable} {CONTROLLER} {controller}")
+
+
 def test_the_demo_fails_where_an_ip_does_not_come_back() -> None:
-    done = lab("never-takes-over", "demo")
+    done = demo("never-takes-over")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAILED" in done.stdout
 
 
-def test_the_demo_passes_without_a_terminal() -> None:
-    done = lab("right", "demo")
+@pytest.mark.parametrize("controller", ["idle", "broken"])
+def test_the_demo_fails_where_nobody_gives_addresses(controller: str) -> None:
+    # "idle": a controller is not waited for any longer than speakers that do nothing.
+    done = demo("idle", controller)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED the controller did not give the addresses out" in done.stdout
+    assert ("cannot go on" in done.stdout) == (controller == "broken")
+
+
+def test_the_demo_shows_the_whole_path_without_a_terminal() -> None:
+    done = demo("right")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "what the client saw" in done.stdout
+    said = iter(done.stdout.splitlines())
+    for expected in (
+        r"service-1: has no address",
+        r"starting a controller",
+        r"service-1: has (10\.77\.\S+) from pool lab",
+        r"starting 3 speakers",
+        r"service-1: node-[123] owns 10\.77\.\S+ and answers ARP: 10\.77\.\S+ is at [0-9a-f:]{17}$",
+        r"cutting the power of",
+        r" *what the client saw",
+    ):
+        assert any(re.match(expected, line) for line in said), f"{expected}\n{done.stdout}"

@@ -90,7 +90,7 @@ def _snapshot(*documents: str) -> Snapshot:
 
 
 def _plan(*documents: str, annotations: bool = False) -> tuple[ServicePlan, list[Problem]]:
-    options = Options(IRIS1, addresses_from_annotations=annotations)
+    options = Options(IRIS1, addresses_from_annotations=annotations, of_folder=annotations)
     plans, problems = plan(_snapshot(*documents), options)
     return plans["default/web"], problems
 
@@ -494,7 +494,7 @@ def test_objects_of_any_shape_give_a_plan_and_printable_problems(
         snapshot, problems = build(read(text.encode(), "m.json"), "metallb-system")
     except ManifestError as error:
         problems, snapshot = [error.problem], Snapshot()
-    _, more = plan(snapshot, Options(IRIS1, addresses_from_annotations=True))
+    _, more = plan(snapshot, Options(IRIS1, addresses_from_annotations=True, of_folder=True))
     assert all(str(problem).isprintable() for problem in (*problems, *more))
 
 

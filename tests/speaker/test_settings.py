@@ -221,6 +221,8 @@ def speaker(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
     ("flags", "variables", "named"),
     [
         (["--source", "."], {}, "--node-name"),
+        (["--node-name=n", "--state=f"], {"KUBECONFIG": "/c"}, "--state: needs --source"),
+        (["--node-name=n"], {"KUBECONFIG": "/c", "CLARION_STATE": "f"}, "--state: needs --source"),
         (["--node-name", "n", "--colour=red"], {}, "--colour"),
         (["--node-name", "n", "--source", ".", "--port=x"], {}, "--port"),
         (["--node-name", "n", "--source", ".", "--log-level=loud"], {}, "--log-level"),

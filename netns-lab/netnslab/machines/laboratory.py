@@ -17,6 +17,7 @@ from netnslab.instruments.instrument import Instrument
 from netnslab.instruments.probe import usual_rate
 from netnslab.machines import cgroups, manifests, sandbox
 from netnslab.machines.addresses import ASKER_IP, ASKER_IP6, ECHO_PORT, MANY, node_name, service_ip
+from netnslab.machines.allocation import Controller
 from netnslab.machines.cgroups import Group
 from netnslab.machines.node import DEFAULT_SPEAKER, Launch, Node
 from netnslab.machines.topology import NUD_REACHABLE, Host, Topology
@@ -47,8 +48,9 @@ class Options:
     `cpu`, `memory`: cores and MiB for each speaker, 0 without limit; `flags`: more for its command
     line; `objects`: the manifests hold Nodes, labelled with their names, and each speaker reads a
     copy; `spares`: machines without a speaker; `held`: the speakers' clocks can be held back;
-    `recorded`: gossip is recorded from the first word on. `tick` is called in every turn of every
-    wait; `logs` is where the speakers' logs are kept.
+    `recorded`: gossip is recorded from the first word on; `controller`: the command of one that
+    gives the services their addresses, which else are in the manifests. `tick` is called in every
+    turn of every wait; `logs` is where the speakers' logs are kept.
     """
 
     nodes: int = 3
@@ -67,6 +69,7 @@ class Options:
     settle_within: float = SETTLE_WITHIN
     watch_at_most: float = inf
     speaker: list[str] = field(default_factory=lambda: list(DEFAULT_SPEAKER))
+    controller: list[str] = field(default_factory=list)
     tick: Callable[[], None] = lambda: None
     logs: Path | None = None
 
@@ -86,6 +89,9 @@ class Lab:
         self.topology = Topology(machines, options.family, uplink=options.uplink)
         self._sources = self._folders()
         self._doubles: list[Node] = []
+        source = self.directory / "manifests"
+        made = Controller(options.controller, source, self.directory)
+        self.controller = made if options.controller else None
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
         watched = {"ips": self.ips, "port": ECHO_PORT}
@@ -106,13 +112,18 @@ class Lab:
         options, own = self.options, {name: hosts[name].ip for name in self.names}
         for folder in set(self._sources.values()):
             folder.mkdir()
-            manifests.write(folder, self.ips, own, objects=options.objects)
+            manifests.write(
+                folder, self.ips, own, objects=options.objects, statuses=not self.controller
+            )
         secret = self.directory / "secretkey"
         manifests.write_secret(secret)
         seeds = [hosts[name].gossip_ip for name in self.names]
         paths = secret, self.directory
+        flags = options.flags
+        if self.controller is not None:
+            flags = (*flags, f"--state={self.controller.state}")
         self._launches = {
-            name: Launch(options.speaker, folder, *paths, seeds, options.flags, options.held)
+            name: Launch(options.speaker, folder, *paths, seeds, flags, options.held)
             for name, folder in self._sources.items()
         }
         for host in hosts.values():
@@ -168,6 +179,8 @@ class Lab:
         trace: TracebackType | None,
     ) -> None:
         self.part_with_doubles()
+        if self.controller is not None:
+            self.controller.close()
         for node in self.nodes.values():
             node.close()
         for instrument in (self.prober, self.tcp, self.observer, self.capture, self.recorder):
@@ -250,6 +263,26 @@ class Lab:
         for node in self.nodes.values():
             node.start()
         self.converge()
+
+    def assign(self) -> dict[str, tuple[str, str]]:
+        """Have a controller give the services their addresses; who has which, and of which pool.
+
+        Raises NotConvergedError unless it gives out exactly those of the pool.
+        """
+        controller = self.controller
+        if controller is None:
+            return {}
+        controller.start()
+
+        def done() -> bool:
+            return len(controller.given()) == len(self.ips) or not controller.running
+
+        self.wait_until(done, self.options.converge_within)
+        given = controller.given()
+        if sorted(ip for ip, _ in given.values()) != sorted(self.ips):
+            words = controller.last_words()
+            raise NotConvergedError(f"the controller did not give the addresses out:\n{words}")
+        return given
 
     def repair(self) -> None:
         """Undo every fault: cables in, frozen speakers thawed, dead ones started.

@@ -24,14 +24,9 @@ def _object(api: str, kind: str, name: str, namespace: str, **rest: Any) -> dict
 
 def _service(name: str, ip: str) -> dict[str, Any]:
     ports = [{"name": "echo", "port": 9000, "protocol": "UDP"}]
-    return _object(
-        "v1",
-        "Service",
-        name,
-        "default",
-        spec={"type": "LoadBalancer", "externalTrafficPolicy": "Cluster", "ports": ports},
-        status={"loadBalancer": {"ingress": [{"ip": ip}]}},
-    )
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Cluster", "ports": ports}
+    status = {"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}} if ip else {}
+    return _object("v1", "Service", name, "default", spec=spec, **status)
 
 
 def _endpoints(name: str, nodes: dict[str, str]) -> dict[str, Any]:
@@ -61,12 +56,21 @@ def _node(name: str, ip: str) -> dict[str, Any]:
     }
 
 
-def write(directory: Path, ips: list[str], nodes: dict[str, str], *, objects: bool = False) -> None:
+def write(
+    directory: Path,
+    ips: list[str],
+    nodes: dict[str, str],
+    *,
+    objects: bool = False,
+    statuses: bool = True,
+) -> None:
     """Write pool, advertisement, and one Service with endpoints on every node for each IP.
 
-    `nodes` maps node name to address. Without Node `objects` every gossip member counts as one.
+    `nodes` maps node name to address. Without Node `objects` every gossip member counts as one;
+    without `statuses` the Services have no addresses yet.
     """
-    services = [(f"service-{number}", ip) for number, ip in enumerate(ips, 1)]
+    given = [ip if statuses else "" for ip in ips]
+    services = [(f"service-{number}", ip) for number, ip in enumerate(given, 1)]
     advertise(directory, ips)
     if objects:
         _dump(directory / "nodes.yaml", [_node(name, ip) for name, ip in nodes.items()])

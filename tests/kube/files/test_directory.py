@@ -329,3 +329,93 @@ def test_parsing_thousands_of_services_leaves_the_loop_its_turns(tmp_path: Path)
     finally:
         sys.setswitchinterval(before)
     assert longest < whole_parse / 4, f"{longest / whole_parse:.0%} of the parse in one go"
+
+
+# ---- the state file of a controller
+
+
+def _status(name: str, *ips: str) -> str:
+    ingress = ",".join(f'{{"ip":"{ip}"}}' for ip in ips)
+    return (
+        f'{{"apiVersion":"v1","kind":"Service","metadata":{{"name":"{name}"}},'
+        f'"status":{{"loadBalancer":{{"ingress":[{ingress}]}}}}}}'
+    )
+
+
+def _state(*items: str) -> str:
+    return '{"apiVersion":"v1","kind":"List","items":[\n' + ",\n".join(items) + "\n]}\n"
+
+
+def _ingress(state: State | None) -> dict[str, tuple[str, ...]]:
+    return {key: service.ingress for key, service in _told(state)[0].services.items()}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    return folder / "state.json"
+
+
+@pytest.fixture
+def stateful(source: _Directory, tmp_path: Path, kept: Path) -> _Directory:
+    return _Directory(tmp_path, "metallb-system", state=kept)
+
+
+def test_a_state_file_goes_before_the_statuses_of_manifests(
+    stateful: _Directory, kept: Path
+) -> None:
+    assert _ingress(stateful.load()) == {"default/web": ("10.0.0.1",), "default/db": ()}
+    kept.write_text(_state(_status("db", "10.0.0.7"), _status("gone", "10.0.0.8")))
+    assert _ingress(_look_twice(stateful)) == {
+        "default/web": ("10.0.0.1",),
+        "default/db": ("10.0.0.7",),
+    }
+    kept.write_text(_state(_status("web"), _status("db", "10.0.0.7")))
+    assert _ingress(_look_twice(stateful)) == {"default/web": (), "default/db": ("10.0.0.7",)}
+    kept.unlink()
+    assert _ingress(_look_twice(stateful)) == {"default/web": ("10.0.0.1",), "default/db": ()}
+
+
+def test_a_state_file_changes_addresses_and_nothing_else(stateful: _Directory, kept: Path) -> None:
+    kept.write_text(_state(_status("web", "10.0.0.9")))
+    web = _told(stateful.load())[0].services["default/web"]
+    assert (web.type, web.ingress) == ("LoadBalancer", ("10.0.0.9",))
+
+
+def test_a_broken_state_file_keeps_the_last_good_state(stateful: _Directory, kept: Path) -> None:
+    kept.write_text(_state(_status("web", "10.0.0.9")))
+    stateful.load()
+    kept.write_text("[")
+    snapshot, problems = _told(_look_twice(stateful))
+    assert snapshot.services["default/web"].ingress == ("10.0.0.9",)
+    assert f"{kept}:2: error" in str(problems[0])
+
+
+def test_a_state_file_may_be_named_by_a_relative_path(
+    source: _Directory, tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.write_text(_state(_status("web", "10.0.0.9")))
+    monkeypatch.chdir(kept.parent)
+    made = _Directory(tmp_path, "metallb-system", state=Path(kept.name))
+    assert _ingress(made.load())["default/web"] == ("10.0.0.9",)
+
+
+def test_a_state_file_is_none_of_the_manifests(source: _Directory, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"state\.json: lies among the manifests of"):
+        _Directory(tmp_path, "metallb-system", state=tmp_path / "state.json").load()
+    hidden = tmp_path / ".state.json"
+    hidden.write_text(_state(_status("web", "10.0.0.9")))
+    made = _Directory(tmp_path, "metallb-system", state=hidden)
+    assert _ingress(made.load())["default/web"] == ("10.0.0.9",)
+
+
+def test_the_pools_are_those_of_now(source: _Directory, tmp_path: Path) -> None:
+    first = _told(source.load())[0]
+    assert [pool.name for pool in first.pools] == ["pool"]
+    (tmp_path / "pool.yaml").write_text(
+        (POOL % ("pool", "10.0.0.0/24")).replace("]}", "], autoAssign: false}")
+    )
+    changed = _told(_look_twice(source))[0]
+    assert changed.config == first.config
+    assert [pool.auto_assign for pool in changed.pools] == [False]
