@@ -9,12 +9,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
+from typing import Any
+from uuid import UUID
 
 import msgspec
 
 import controllers
 from apiserver import ADMIN, ApiServer
 
+REGISTRY = "/registry/services/specs/default"
+FIRST_CLUSTER_IP = IPv4Address("10.96.16.0")
 HANDS = 4
 """Requests at a time."""
 
@@ -31,6 +36,16 @@ class Crowd:
     def create(self, names: Sequence[str]) -> None:
         """Make them all, as fast as the server takes them."""
         list(self._hands.map(self._create, names))
+
+    def store(self, count: int) -> None:
+        """Have so many pending services there at once: copies of one that the server made."""
+        self.create(["s00000"])
+        path = f"{controllers.SERVICES}/s00000"
+        made = self._server.get(path)
+        del made["metadata"]["resourceVersion"]
+        self._server.delete(path)
+        copies = (_copy(made, number) for number in range(count))
+        self._server.store({f"{REGISTRY}/{copy['metadata']['name']}": copy for copy in copies})
 
     def create_steadily(
         self, names: Sequence[str], rate: float
@@ -71,6 +86,13 @@ class Crowd:
         text = reply.read()
         if reply.status != http.HTTPStatus.CREATED:
             raise RuntimeError(text)
+
+
+def _copy(made: dict[str, Any], number: int) -> dict[str, Any]:
+    name, ip = f"s{number:05}", str(FIRST_CLUSTER_IP + number)
+    uid = str(UUID(int=UUID(made["metadata"]["uid"]).int ^ number))
+    spec = {**made["spec"], "clusterIP": ip, "clusterIPs": [ip], "selector": {"app": name}}
+    return {**made, "metadata": {**made["metadata"], "name": name, "uid": uid}, "spec": spec}
 
 
 class _Metadata(msgspec.Struct):

@@ -67,7 +67,7 @@ def controller(server: ApiServer, *prefix: str) -> Iterator[Controller]:
 def start(services: int, pools: int, *prefix: str) -> dict[str, Any]:
     """Start with all services pending: the time, the work and the memory until all have one."""
     with cluster(pools) as (server, crowd):
-        crowd.create([f"s{number:05}" for number in range(services)])
+        crowd.store(services)
         with Arrivals(server) as arrivals:
             began = time.monotonic()
             with controller(server, *prefix) as one:
