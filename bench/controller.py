@@ -1,7 +1,7 @@
 """`python -m bench.controller [NAME...]`: the controller on a real API server, all on one machine.
 
-NAME is one or more of the keys of `SCENARIOS`; all by default. Prints a table, and writes
-`bench/controller.json` where all were run. Being root is needed for the limited one alone.
+NAME is one or more of the keys of `SCENARIOS`; all by default. Prints a table, and keeps what was
+found in `bench/controller.json`. Being root is needed for the limited one alone.
 """
 
 import json
@@ -60,6 +60,9 @@ def controller(server: ApiServer, *prefix: str) -> Iterator[Controller]:
     one = Controller("controller-0", config, server.directory, *flags, prefix=prefix)
     try:
         yield one
+    except Exception:
+        print(f"controller: exit status {one.process.poll()}", one.log.read_text()[-3000:])
+        raise
     finally:
         one.end()
 
@@ -151,12 +154,11 @@ SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
 def main() -> None:
     """Run what is named and print what was found."""
     names = sys.argv[1:] or list(SCENARIOS)
-    found = {}
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in names:
         found[name] = SCENARIOS[name]()
         for title, value in found[name].items():
             print(f"| {name} | {title} | {value} |", flush=True)
-    if len(names) == len(SCENARIOS):
         RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
