@@ -65,6 +65,8 @@ class Allocator:
         self.freed = False
         """Whether since it was last set to false an address or a key has changed hands, so that
         another service may get what it did not."""
+        self.recounted: set[str] = set()
+        """Pools whose counters may have changed since it was last emptied."""
 
     @property
     def pools(self) -> Pools | None:
@@ -75,6 +77,7 @@ class Allocator:
         """Take new pools. Every service is to be looked at after that."""
         self._pools = pools
         self._stocks = {pool.name: self._stock(pool) for pool in pools.in_order}
+        self.recounted.update(self._stocks)
         for ip, use in self._uses.items():
             self._book(ip, use, 1)
 
@@ -90,6 +93,11 @@ class Allocator:
     def counters(self) -> dict[str, Counters]:
         """Return by pool how full it is."""
         return {name: _count(stock) for name, stock in self._stocks.items()}
+
+    def counters_of(self, pool: str) -> Counters | None:
+        """Return how full a pool is; None where there is no such pool."""
+        stock = self._stocks.get(pool)
+        return None if stock is None else _count(stock)
 
     # ---- taking and giving
 
@@ -273,6 +281,7 @@ class Allocator:
         if stock is None:
             return
         stock.used[ip.version] += count
+        self.recounted.add(stock.pool.name)
         if use.key.text:
             listed = stock.shared.setdefault((ip.version, use.key), {})
             if count > 0:

@@ -137,8 +137,10 @@ class Assignments:
         pending = self._pending.pop(key, None)
         if pending is not None:
             self._events += pending.write.events
-        if key in self._services:
-            self.handle_service(key, view)
+        known = self._services.get(key)
+        if known is not None:
+            # A watch may have told before: then that view is kept elsewhere, too.
+            self.handle_service(key, known.view if known.view == view else view)
 
     # ---- what follows
 
@@ -179,9 +181,18 @@ class Assignments:
         events, self._events = self._events, []
         return events
 
+    def pools_to_count(self) -> set[str]:
+        """Drain the names of the pools whose counters may have changed."""
+        pools, self._allocator.recounted = self._allocator.recounted, set()
+        return pools
+
     def counters(self) -> dict[str, Counters]:
         """Return by pool how full it is."""
         return self._allocator.counters()
+
+    def counters_of(self, pool: str) -> Counters | None:
+        """Return how full a pool is; None where there is no such pool."""
+        return self._allocator.counters_of(pool)
 
     def waiting(self) -> int:
         """Return how many services have less than they want."""

@@ -14,7 +14,7 @@ from controller.cluster.writer import Writer
 from kube.api.client import ApiClient, ApiError
 from kube.config import judge
 from kube.objects.metallb import IPAddressPool
-from kube.problem import Severity
+from kube.problem import Problem, Severity
 from process.survival import survive
 
 BITE = 0.005
@@ -45,6 +45,7 @@ class Cluster:
         """Whether there has been a valid configuration, and whether that of now is none."""
         self._leads, self._clock, self._log = leads, clock, log
         self._specs: list[IPAddressPool] = []
+        self._judged: tuple[list[IPAddressPool], list[Problem]] | None = None
         self._waking = False
         self._leading: asyncio.Task[None] | None = None
         self.writer.on_written = self._wake
@@ -89,7 +90,9 @@ class Cluster:
         try:
             async for key, view in self.watching.services_now():
                 found.add(key)
-                self.core.handle_service(key, view)
+                # What is watched is kept anyway: one of two equal views is enough.
+                watched = self.watching.service(key)
+                self.core.handle_service(key, watched if watched == view else view)
         except ApiError as error:
             self._log.warning("leader", error=str(error))
             return False
@@ -110,8 +113,16 @@ class Cluster:
         self._wake()
 
     def _take_pools(self) -> None:
+        self.updates += 1
+        self.writer.look_at_pools()
         specs = [msgspec.structs.replace(p, status=None) for p in self.watching.all_pools()]
         problems = self.watching.unread_pools()
+        # Most changes are of counters, which we wrote ourselves.
+        if (specs, problems) != self._judged:
+            self._judged = specs, problems
+            self._judge(specs, problems)
+
+    def _judge(self, specs: list[IPAddressPool], problems: list[Problem]) -> None:
         config, findings = judge(specs, [])
         errors = [p for p in (*problems, *findings) if p.severity is Severity.ERROR]
         self.stale = bool(errors)
@@ -121,7 +132,6 @@ class Cluster:
             if specs != self._specs or self.core.pools is None:
                 self._specs = specs
                 self.core.set_pools(Pools(specs, config))
-        self.updates += 1
         self._wake()
 
     # ---- deciding

@@ -37,7 +37,7 @@ class Watching:
     ) -> None:
         own = f"{METALLB}/namespaces/{namespace}"
         self._client, self._clock, self._log = client, clock, log
-        self._lb_class = lb_class
+        self._namespace, self._lb_class = namespace, lb_class
         self._rng = random.Random()  # noqa: S311 - back-off only
         self.services = self._reflector("Service", "/api/v1/services")
         self.namespaces = self._reflector("Namespace", "/api/v1/namespaces")
@@ -122,6 +122,11 @@ class Watching:
         namespace, _, name = key.partition("/")
         found = self.services.objects.get((namespace, name))
         return found if isinstance(found, Service) else None
+
+    def pool(self, name: str) -> IPAddressPool | None:
+        """Return a pool as it was last seen."""
+        found = self.pools.objects.get((self._namespace, name))
+        return found if isinstance(found, IPAddressPool) else None
 
     def all_pools(self) -> list[IPAddressPool]:
         """Return all pools that can be read, by name."""

@@ -30,6 +30,10 @@ COMPONENT = "metallb-controller"
 EVENT_INTERVAL = 0.005
 LAST_WRITES = 0.5
 """Seconds for writes under way at the end: who leads next is to find them done."""
+MOST_EVENTS = 20_000
+"""Events that may wait: two for each of 10,000 services, and 8 MiB."""
+POOL_PAUSE = 1.0
+"""Seconds between two writes of one pool's counters: each service that comes changes them."""
 _ALREADY_THERE, _CONFLICT, _NOT_FOUND = 409, 409, 404
 
 
@@ -57,9 +61,17 @@ class Writer:
         """Writes that were refused, as the service had changed meanwhile."""
         self.writes = 0
         self._services = KeyedQueue(self._write_service, self._on_failure)
-        self._others = KeyedQueue(self._write_other, self._on_failure)
-        recorder = EventRecorder(pod, COMPONENT)
-        self.sender = EventSender(client, recorder, clock, self._on_failure, EVENT_INTERVAL)
+        self._others = KeyedQueue(self._write_other, self._on_failure, POOL_PAUSE)
+        self.sender = EventSender(
+            client,
+            EventRecorder(pod, COMPONENT),
+            clock,
+            self._on_failure,
+            EVENT_INTERVAL,
+            MOST_EVENTS,
+            # Addresses first: to tell of one takes as long as to write it.
+            lambda: self._services.busy,
+        )
         self._verdict: tuple[str, str] | None = None
         self._problems: frozenset[Problem] = frozenset()
 
@@ -70,7 +82,7 @@ class Writer:
         for told in self._core.events():
             self._tell(told)
         if self._leads():
-            for name in self._core.counters():
+            for name in self._core.pools_to_count():
                 self._others.add(name)
 
     def judge(self, errors: list[str], problems: Sequence[Problem]) -> None:
@@ -89,6 +101,15 @@ class Writer:
         if subject is not None and self._leads():
             text = f"{problem.field}: {problem.message}" if problem.field else problem.message
             self.sender.add(events.invalid_configuration(subject, text))
+
+    def look_at_pools(self) -> None:
+        """Pools have changed: their statuses, perhaps, by another hand than ours."""
+        leads = self._core.leads and self._leads()
+        counters = self._core.counters() if leads else {}
+        for pool in self._watching.all_pools():
+            counted = counters.get(pool.name)
+            if counted is not None and pool.status != _pool_status(counted):
+                self._others.add(pool.name)
 
     def look_at_state(self) -> None:
         """Somebody touched our ConfigurationState, or we lead from now on."""
@@ -135,8 +156,7 @@ class Writer:
         return await (self._write_state() if key == _STATE_KEY else self._write_pool(key))
 
     async def _write_pool(self, name: str) -> bool:
-        counters = self._core.counters().get(name)
-        pool = next((pool for pool in self._watching.all_pools() if pool.name == name), None)
+        counters, pool = self._core.counters_of(name), self._watching.pool(name)
         if counters is None or pool is None:
             return False
         status = _pool_status(counters)

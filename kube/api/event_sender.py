@@ -12,6 +12,8 @@ from kube.api.writes import unless
 MAX_EVENTS = 2_000
 """Events that wait."""
 EVENT_INTERVAL = 0.02
+BUSY_INTERVAL = 0.05
+"""Seconds between two events while there is something better to write."""
 _ALREADY_THERE = 409
 
 
@@ -25,17 +27,23 @@ class EventSender:
         clock: Callable[[], float],
         on_failure: Callable[[str, Exception], None],
         interval: float = EVENT_INTERVAL,
+        most: int | None = None,
+        busy: Callable[[], bool] = bool,
     ) -> None:
-        """`interval` is the least time between two events, in seconds."""
+        """`interval` is the least time between two events, in seconds; `most` of them may wait.
+
+        `busy` tells whether there is something better to write: it takes as long as an event.
+        """
         self.dropped = 0
         self._client, self._recorder, self._clock = client, recorder, clock
         self._on_failure, self._interval = on_failure, interval
+        self._most, self._busy = most, busy
         self._events: deque[Event] = deque()
         self._sender: asyncio.Task[None] | None = None
 
     def add(self, event: Event) -> None:
         """Send an event soon."""
-        if len(self._events) >= MAX_EVENTS:
+        if len(self._events) >= (self._most or MAX_EVENTS):
             self._events.popleft()
             self.dropped += 1
         self._events.append(event)
@@ -57,7 +65,7 @@ class EventSender:
                 self.dropped += 1
                 self._recorder.forget(event)
                 self._on_failure("events", error)
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(BUSY_INTERVAL if self._busy() else self._interval)
 
     async def _send(self, event: Event) -> None:
         name, body, new = self._recorder.record(event, self._clock(), wall_clock())

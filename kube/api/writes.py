@@ -21,9 +21,14 @@ class KeyedQueue:
         self,
         handle: Callable[[str], Awaitable[bool]],
         on_failure: Callable[[str, Exception], None],
+        pause: float | None = None,
     ) -> None:
-        """`handle` tells if it acted; after an error it is called again, later and later."""
+        """`handle` tells if it acted; after an error it is called again, later and later.
+
+        `pause` is how many seconds a key rests after that, `PAUSE` by default.
+        """
         self._handle, self._on_failure, self._turns = handle, on_failure, Turns()
+        self._pause = pause
         self._due: dict[str, None] = {}
         # Handled now, or resting: what is added meanwhile is due after that.
         self._busy: set[str] = set()
@@ -43,6 +48,11 @@ class KeyedQueue:
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
+
+    @property
+    def busy(self) -> bool:
+        """Whether keys wait for a worker."""
+        return bool(self._due)
 
     def close(self) -> None:
         """Cancel everything."""
@@ -92,7 +102,9 @@ class KeyedQueue:
             longer = error.retry_after if isinstance(error, ApiError) else 0.0
             return delay_after(self._failures[key], longer, random.uniform(0.5, 1.0))  # noqa: S311
         self._failures.pop(key, None)
-        return PAUSE if acted else 0.0
+        if not acted:
+            return 0.0
+        return PAUSE if self._pause is None else self._pause
 
     def _free(self, key: str) -> None:
         self._rests.pop(key, None)

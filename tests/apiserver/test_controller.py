@@ -97,6 +97,9 @@ def test_the_path_of_a_service_and_of_a_pool(clean: ApiServer, tmp_path: Path) -
         assert events_of(server, web) == {("Normal", "IPAllocated", 'Assigned IP ["192.0.2.7"]')}
         status = {"assignedIPv4": 1, "assignedIPv6": 0, "availableIPv4": 0, "availableIPv6": 0}
         until(lambda: server.get(f"{POOLS}/small").get("status") == status, "the pool is counted")
+        # What another hand writes there does not stay.
+        server.merge(f"{POOLS}/small/status", {"status": {"assignedIPv4": 7}})
+        until(lambda: server.get(f"{POOLS}/small").get("status") == status, "counted once more")
         until(lambda: verdict(server) == "Valid", "the configuration is judged")
         assert one.metric("metallb_allocator_allocation_failures_total") >= 1
         server.delete(f"{SERVICES}/{web}")

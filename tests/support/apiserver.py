@@ -37,6 +37,8 @@ START_TIMEOUT = 60.0
 MEMORY = Path("/dev/shm")
 """Where etcd writes if it has ROOM bytes: a slow disk would be in every latency that is tested."""
 ROOM = 1 << 30
+MOST_PUTS = 100
+"""Of one transaction: etcd takes 128."""
 _AUDIT = """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -137,6 +139,28 @@ class ApiServer:
             connection = http.client.HTTPConnection("127.0.0.1", self._etcd_port, timeout=10)
             connection.request("POST", "/v3/kv/compaction", body)
             assert connection.getresponse().status == 200
+            connection.close()
+
+        self._run(ask)
+
+    def store(self, objects: Mapping[str, Any]) -> None:
+        """Put objects into etcd as they are, by key: the server checks nothing, and hears of it.
+
+        For thousands of services: it takes 5 ms to create the first and 20 ms the ten thousandth.
+        """
+
+        def ask() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", self._etcd_port, timeout=10)
+            puts = [
+                {"requestPut": {"key": encoded(key), "value": encoded(json.dumps(found))}}
+                for key, found in objects.items()
+            ]
+            for first in range(0, len(puts), MOST_PUTS):
+                body = json.dumps({"success": puts[first : first + MOST_PUTS]})
+                connection.request("POST", "/v3/kv/txn", body)
+                reply = connection.getresponse()
+                text = reply.read()
+                assert reply.status == 200, text
             connection.close()
 
         self._run(ask)

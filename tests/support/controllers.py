@@ -29,10 +29,13 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/clarion-con
 class Controller:
     """One running replica and its log."""
 
-    def __init__(self, name: str, config: Path, folder: Path, *flags: str) -> None:
+    def __init__(
+        self, name: str, config: Path, folder: Path, *flags: str, prefix: tuple[str, ...] = ()
+    ) -> None:
+        """`prefix` is a command that becomes what follows it."""
         self.name, self.port = name, free_port()
         self.log = folder / f"{name}.log"
-        command = [sys.executable, "-m", "controller", "--namespace", NAMESPACE]
+        command = [*prefix, sys.executable, "-m", "controller", "--namespace", NAMESPACE]
         command += ["--pod-name", name, "--host", "127.0.0.1", "--port", str(self.port)]
         environment = {**os.environ, "KUBECONFIG": str(config)}
         with self.log.open("wb") as output:

@@ -74,6 +74,11 @@ class CpuLimit:
         else:
             (self._folder / "cpu.max").write_text(f"{millis * 100} 100000")
 
+    @property
+    def join(self) -> tuple[str, ...]:
+        """Join, then become the program: its start is limited, too."""
+        return ("sh", "-c", f'echo $$ > {self._folder}/cgroup.procs && exec "$@"', "sh")
+
     def take(self, pid: int) -> None:
         """Put a running process in."""
         (self._folder / "cgroup.procs").write_text(str(pid))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from allocation_world import AllocationWorld
+from controller.allocation.allocator import Counters
 from kube.address import Range, parse_range
 
 NAMES = ["team-a/a", "team-a/b", "team-b/a", "team-b/c", "team-b/d"]
@@ -42,6 +43,7 @@ class Allocation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = AllocationWorld()
+        self.counted: dict[str, Counters] = {}
 
     @rule(
         name=st.sampled_from(POOLS),
@@ -160,6 +162,13 @@ class Allocation(RuleBasedStateMachine):
         assert counted == len(used)
         for one in self.world.core.counters().values():
             assert all(value >= 0 for value in one.available.values())
+
+    @invariant()
+    def a_pool_that_counts_otherwise_is_named(self) -> None:
+        named, now = self.world.core.pools_to_count(), self.world.core.counters()
+        assert {name for name in now if now[name] != self.counted.get(name)} <= named
+        assert all(self.world.core.counters_of(name) == now[name] for name in now)
+        self.counted = now
 
     @invariant()
     def nothing_is_written_where_nothing_changes(self) -> None:

@@ -96,6 +96,32 @@ def test_a_failure_is_repeated_until_it_succeeds() -> None:
     asyncio.run(scenario())
 
 
+def test_it_tells_that_keys_wait_and_lets_each_rest_for_as_long_as_it_is_told() -> None:
+    async def scenario() -> None:
+        gate, seen = asyncio.Event(), list[str]()
+
+        async def handle(key: str) -> bool:
+            seen.append(key)
+            await gate.wait()
+            return True
+
+        queue = KeyedQueue(handle, _ignore, pause=1e6)
+        for number in range(writes.WRITERS + 1):
+            queue.add(str(number))
+        await _until(lambda: len(seen) == writes.WRITERS)
+        assert queue.busy
+        gate.set()
+        await _until(lambda: len(queue._rests) == writes.WRITERS + 1)
+        assert not queue.busy
+        queue.add("0")
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert seen.count("0") == 1
+        queue.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_server_that_asks_for_thirty_years_is_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
