@@ -79,21 +79,18 @@ class Cluster:
             await asyncio.sleep(RETRY)
         self._log.info("leader", services=len(self.core.services()))
         self.core.lead()
-        self.writer.look_at_state()
+        self.writer.lead()
         self._wake()
 
     async def _catch_up(self) -> bool:
         """Look at the services themselves: what the last leader wrote may not be watched yet."""
-        found: set[str] = set()
         try:
-            async for key, view in self.watching.services_now():
-                found.add(key)
-                self.core.handle_service(key, view)
+            listed = await self.watching.services_now()
         except ApiError as error:
             self._log.warning("leader", error=str(error))
             return False
-        for key in self.core.services().keys() - found:
-            self.core.handle_service(key, None)
+        for key, view in list(self.watching.untold(listed, self.core.services())):
+            self.core.handle_service(key, view)
         return True
 
     # ---- what comes in
@@ -114,7 +111,7 @@ class Cluster:
         config, findings = judge(specs, [])
         errors = [p for p in (*problems, *findings) if p.severity is Severity.ERROR]
         self.stale = bool(errors)
-        self.writer.judge([str(problem) for problem in errors])
+        self.writer.judge(errors)
         if config is not None and not errors:
             self.loaded = True
             if specs != self._specs or self.core.pools is None:

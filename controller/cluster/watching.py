@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -66,8 +66,8 @@ class Watching:
                 watcher = Watcher(self._client, found, self._clock, self._take, self._log)
                 group.create_task(watcher.run())
 
-    async def services_now(self) -> AsyncIterator[tuple[str, Service]]:
-        """Yield all services as the server has them in this moment, and not as a watch told.
+    async def services_now(self) -> Reflector:
+        """Return all services as the server has them in this moment, and not as a watch told.
 
         Raises ApiError.
         """
@@ -80,9 +80,24 @@ class Watching:
             if items is not None:
                 reflector.add(items)
                 reflector.end_page()
-        for key, view in reflector.objects.items():
-            if isinstance(view, Service):
+        return reflector
+
+    def untold(
+        self, listed: Reflector, known: Mapping[str, Service]
+    ) -> Iterator[tuple[str, Service | None]]:
+        """Yield what a list has of services that the watch has not told, None for who is gone.
+
+        `known` are those of list and watch so far. While the list was on its way the watch went on:
+        who came after it is in none, and who has gone since is in it still.
+        """
+        watched, then = _number(self.services.version), _number(listed.version)
+        for key, view in _all_by_key(listed, Service):
+            if key in self.services.objects or _number(view.demand.version) > watched:
                 yield "/".join(key), view
+        for name, view in known.items():
+            namespace, _, rest = name.partition("/")
+            if (namespace, rest) not in listed.objects and _number(view.demand.version) <= then:
+                yield name, None
 
     def keep(self, view: View) -> View | None:
         """Keep services that are ours, or that have to be cleaned of what was."""
@@ -153,4 +168,13 @@ class Watching:
 
 
 def _all(reflector: Reflector, kind: type[_View]) -> Iterator[_View]:
-    return (found for found in reflector.objects.values() if isinstance(found, kind))
+    return (found for _, found in _all_by_key(reflector, kind))
+
+
+def _all_by_key(reflector: Reflector, kind: type[_View]) -> Iterator[tuple[Key, _View]]:
+    return ((key, view) for key, view in reflector.objects.items() if isinstance(view, kind))
+
+
+def _number(version: str) -> int:
+    """Return a resourceVersion as the number that it is; 0 for none, as before everything."""
+    return int(version) if version.isdecimal() else 0

@@ -16,12 +16,13 @@ from controller.allocation.requests import ALLOCATED_FROM
 from controller.cluster.watching import METALLB, STATE, Watching
 from kube.api.client import ApiClient, ApiError
 from kube.api.event_sender import EventSender, wall_clock
-from kube.api.events import Event, EventRecorder, Involved
+from kube.api.events import Event, EventRecorder, Involved, invalid_object
 from kube.api.verdict import new_state, state_status, verdict_of
 from kube.api.writes import KeyedQueue, unless
 from kube.objects.core import Service
 from kube.objects.metallb import PoolStatus
 from kube.objects.reading import decode
+from kube.problem import Problem
 from process.survival import survive
 
 COMPONENT = "metallb-controller"
@@ -57,6 +58,7 @@ class Writer:
         recorder = EventRecorder(pod, COMPONENT)
         self.sender = EventSender(client, recorder, clock, self._on_failure, EVENT_INTERVAL)
         self._verdict: tuple[str, str] | None = None
+        self._errors: list[Problem] = []
 
     def look(self) -> None:
         """Write what is due, and tell what happened."""
@@ -68,14 +70,21 @@ class Writer:
             for name in self._core.counters():
                 self._others.add(name)
 
-    def judge(self, errors: list[str]) -> None:
-        """Publish whether the configuration is valid; `errors` says what is wrong with it."""
-        self._verdict = verdict_of(errors)
+    def judge(self, errors: list[Problem]) -> None:
+        """Publish whether the configuration is valid; `errors` is what is wrong with it."""
+        self._verdict = verdict_of([str(problem) for problem in errors])
         self._others.add(_STATE_KEY)
+        known, self._errors = self._errors, errors
+        self._blame([problem for problem in errors if problem not in known])
 
     def look_at_state(self) -> None:
-        """Somebody touched our ConfigurationState, or we lead from now on."""
+        """Somebody touched our ConfigurationState."""
         self._others.add(_STATE_KEY)
+
+    def lead(self) -> None:
+        """Publish from now on what those who lead publish."""
+        self._others.add(_STATE_KEY)
+        self._blame(self._errors)
 
     def close(self) -> None:
         """Stop writing."""
@@ -151,6 +160,13 @@ class Writer:
         if view is not None:
             subject = Involved("v1", "Service", view.namespace, view.name, view.uid)
             self.sender.add(Event(subject, told.type, told.reason, told.message[:1000]))
+
+    def _blame(self, errors: list[Problem]) -> None:
+        """Tell of each object what is wrong with it."""
+        decides = self._core.leads and self._leads()
+        events = map(invalid_object, errors if decides else ())
+        for event in filter(None, events):
+            self.sender.add(event)
 
     def _on_failure(self, key: str, error: Exception) -> None:
         self.failures += 1

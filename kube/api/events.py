@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from kube.problem import Problem
+
 COMPONENT = "metallb-speaker"
 MAX_MESSAGE = 1000
 MAX_REMEMBERED = 4096
@@ -63,6 +65,22 @@ def foreign_answer(subject: Involved, node: str, ip: str, other: str) -> Event:
 def invalid_configuration(subject: Involved, message: str) -> Event:
     """Say what is wrong with an object of the configuration."""
     return Event(subject, "Warning", "InvalidConfiguration", message[:MAX_MESSAGE])
+
+
+def subject_of(problem: Problem) -> Involved | None:
+    """Name the configuration object that a problem is about: `Kind namespace/name`."""
+    kind, _, where = problem.object.partition(" ")
+    namespace, slash, name = where.partition("/")
+    if kind not in ("IPAddressPool", "L2Advertisement") or not slash:
+        return None
+    return Involved("metallb.io/v1beta1", kind, namespace, name)
+
+
+def invalid_object(problem: Problem) -> Event | None:
+    """Say what is wrong with the object that the problem is about, None if it is about none."""
+    subject = subject_of(problem)
+    text = f"{problem.field}: {problem.message}" if problem.field else problem.message
+    return invalid_configuration(subject, text) if subject is not None else None
 
 
 class EventRecorder:

@@ -155,13 +155,12 @@ class Cluster:
         self._here.post(self._on_change, snapshot, problems, changed)
         self._snapshot = snapshot
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-        configured = [problem for problem in errors if _subject(problem) is not None]
+        configured = [problem for problem in errors if events.subject_of(problem) is not None]
         self._publisher.judge([str(problem) for problem in configured])
         for problem in configured:
-            subject = _subject(problem)
-            if subject is not None and problem not in self._errors:
-                text = f"{problem.field}: {problem.message}" if problem.field else problem.message
-                self._publisher.event(events.invalid_configuration(subject, text))
+            event = events.invalid_object(problem)
+            if event is not None and problem not in self._errors:
+                self._publisher.event(event)
         self._errors = frozenset(errors)
 
     def _take_pods_there(self, pods: list[Pod]) -> None:
@@ -170,12 +169,3 @@ class Cluster:
     def _take_seeds(self, seeds: list[str]) -> None:
         self.seeds = seeds
         self.on_seeds(seeds)
-
-
-def _subject(problem: Problem) -> Involved | None:
-    """Name the configuration object that a problem is about: `Kind namespace/name`."""
-    kind, _, where = problem.object.partition(" ")
-    namespace, slash, name = where.partition("/")
-    if kind not in ("IPAddressPool", "L2Advertisement") or not slash:
-        return None
-    return Involved("metallb.io/v1beta1", kind, namespace, name)
