@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 from structlog.typing import FilteringBoundLogger as Log
 
+from controller.admission.summary import summary
 from controller.allocation.assignments import Assignments
 from controller.allocation.pools import Pools
 from controller.cluster.watching import Watching
@@ -111,7 +112,7 @@ class Cluster:
         config, findings = judge(specs, [])
         errors = [p for p in (*problems, *findings) if p.severity is Severity.ERROR]
         self.stale = bool(errors)
-        self.writer.judge(errors)
+        self.writer.judge(summary(specs, errors), errors)
         if config is not None and not errors:
             self.loaded = True
             if specs != self._specs or self.core.pools is None:

@@ -4,7 +4,7 @@ Every write names the version that it was decided on, and is done only by who le
 What was lost on the way is written again, as what is wanted is held against what a watch shows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from structlog.typing import FilteringBoundLogger as Log
@@ -14,9 +14,10 @@ from controller.allocation.assignments import Assignments
 from controller.allocation.io import Told, Write
 from controller.allocation.requests import ALLOCATED_FROM
 from controller.cluster.watching import METALLB, STATE, Watching
+from kube.api import events
 from kube.api.client import ApiClient, ApiError
 from kube.api.event_sender import EventSender, wall_clock
-from kube.api.events import Event, EventRecorder, Involved, invalid_object
+from kube.api.events import Event, EventRecorder, Involved
 from kube.api.verdict import new_state, state_status, verdict_of
 from kube.api.writes import KeyedQueue, unless
 from kube.objects.core import Service
@@ -58,7 +59,7 @@ class Writer:
         recorder = EventRecorder(pod, COMPONENT)
         self.sender = EventSender(client, recorder, clock, self._on_failure, EVENT_INTERVAL)
         self._verdict: tuple[str, str] | None = None
-        self._errors: list[Problem] = []
+        self._problems: frozenset[Problem] = frozenset()
 
     def look(self) -> None:
         """Write what is due, and tell what happened."""
@@ -70,21 +71,32 @@ class Writer:
             for name in self._core.counters():
                 self._others.add(name)
 
-    def judge(self, errors: list[Problem]) -> None:
-        """Publish whether the configuration is valid; `errors` is what is wrong with it."""
-        self._verdict = verdict_of([str(problem) for problem in errors])
+    def judge(self, errors: list[str], problems: Sequence[Problem]) -> None:
+        """Publish whether the configuration is valid: `errors` in MetalLB's words in the verdict,
+        `problems` as Events of the objects, with the field."""
+        self._verdict = verdict_of(errors)
         self._others.add(_STATE_KEY)
-        known, self._errors = self._errors, errors
-        self._blame([problem for problem in errors if problem not in known])
+        for problem in problems:
+            if problem not in self._problems:
+                self._log.error("configuration", problem=str(problem))
+                self._tell_of(problem)
+        self._problems = frozenset(problems)
+
+    def _tell_of(self, problem: Problem) -> None:
+        subject = events.configuration_object(problem)
+        if subject is not None and self._core.leads and self._leads():
+            text = f"{problem.field}: {problem.message}" if problem.field else problem.message
+            self.sender.add(events.invalid_configuration(subject, text))
 
     def look_at_state(self) -> None:
         """Somebody touched our ConfigurationState."""
         self._others.add(_STATE_KEY)
 
     def lead(self) -> None:
-        """Publish from now on what those who lead publish."""
+        """Publish from now on what only those who lead publish; also what was wrong before."""
         self._others.add(_STATE_KEY)
-        self._blame(self._errors)
+        for problem in sorted(self._problems, key=str):
+            self._tell_of(problem)
 
     def close(self) -> None:
         """Stop writing."""
@@ -160,13 +172,6 @@ class Writer:
         if view is not None:
             subject = Involved("v1", "Service", view.namespace, view.name, view.uid)
             self.sender.add(Event(subject, told.type, told.reason, told.message[:1000]))
-
-    def _blame(self, errors: list[Problem]) -> None:
-        """Tell of each object what is wrong with it."""
-        decides = self._core.leads and self._leads()
-        events = map(invalid_object, errors if decides else ())
-        for event in filter(None, events):
-            self.sender.add(event)
 
     def _on_failure(self, key: str, error: Exception) -> None:
         self.failures += 1

@@ -67,20 +67,13 @@ def invalid_configuration(subject: Involved, message: str) -> Event:
     return Event(subject, "Warning", "InvalidConfiguration", message[:MAX_MESSAGE])
 
 
-def subject_of(problem: Problem) -> Involved | None:
+def configuration_object(problem: Problem) -> Involved | None:
     """Name the configuration object that a problem is about: `Kind namespace/name`."""
     kind, _, where = problem.object.partition(" ")
     namespace, slash, name = where.partition("/")
     if kind not in ("IPAddressPool", "L2Advertisement") or not slash:
         return None
     return Involved("metallb.io/v1beta1", kind, namespace, name)
-
-
-def invalid_object(problem: Problem) -> Event | None:
-    """Say what is wrong with the object that the problem is about, None if it is about none."""
-    subject = subject_of(problem)
-    text = f"{problem.field}: {problem.message}" if problem.field else problem.message
-    return invalid_configuration(subject, text) if subject is not None else None
 
 
 class EventRecorder:

@@ -155,12 +155,15 @@ class Cluster:
         self._here.post(self._on_change, snapshot, problems, changed)
         self._snapshot = snapshot
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-        configured = [problem for problem in errors if events.subject_of(problem) is not None]
+        configured = [
+            problem for problem in errors if events.configuration_object(problem) is not None
+        ]
         self._publisher.judge([str(problem) for problem in configured])
         for problem in configured:
-            event = events.invalid_object(problem)
-            if event is not None and problem not in self._errors:
-                self._publisher.event(event)
+            subject = events.configuration_object(problem)
+            if subject is not None and problem not in self._errors:
+                text = f"{problem.field}: {problem.message}" if problem.field else problem.message
+                self._publisher.event(events.invalid_configuration(subject, text))
         self._errors = frozenset(errors)
 
     def _take_pods_there(self, pods: list[Pod]) -> None:
