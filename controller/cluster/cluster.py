@@ -90,7 +90,7 @@ class Cluster:
         except ApiError as error:
             self._log.warning("leader", error=str(error))
             return False
-        for key, view in list(self.watching.untold(listed, self.core.services())):
+        for key, view in self.watching.untold(listed, self.core.services()):
             self.core.handle_service(key, view)
         return True
 

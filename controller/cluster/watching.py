@@ -47,6 +47,8 @@ class Watching:
             f"{own}/configurationstates",
             ("fieldSelector", f"metadata.name={STATE}"),
         )
+        self._ahead: dict[str, int] = {}
+        """Services that a list has and the watch has not told yet, with their versions."""
         self.needed = (self.services, self.namespaces, self.pools)
         self.synced = asyncio.Event()
         """Set when each of them has been listed once."""
@@ -84,20 +86,32 @@ class Watching:
 
     def untold(
         self, listed: Reflector, known: Mapping[str, Service]
-    ) -> Iterator[tuple[str, Service | None]]:
-        """Yield what a list has of services that the watch has not told, None for who is gone.
+    ) -> list[tuple[str, Service | None]]:
+        """Take a list; return what it has that the watch has not told, None for who is gone.
 
-        `known` are those of list and watch so far. While the list was on its way the watch went on:
-        who came after it is in none, and who has gone since is in it still.
+        `known` are the services of list and watch so far. While the list was on its way the watch
+        went on: who came after it is not in it, and who has gone since is in it still.
         """
         watched, then = _number(self.services.version), _number(listed.version)
+        found: list[tuple[str, Service | None]] = []
         for key, view in _all_by_key(listed, Service):
-            if key in self.services.objects or _number(view.demand.version) > watched:
-                yield "/".join(key), view
+            version = _number(view.demand.version)
+            if key not in self.services.objects and version > watched:
+                self._ahead["/".join(key)] = version
+            if key in self.services.objects or version > watched:
+                found.append(("/".join(key), view))
         for name, view in known.items():
-            namespace, _, rest = name.partition("/")
-            if (namespace, rest) not in listed.objects and _number(view.demand.version) <= then:
-                yield name, None
+            if _split(name) not in listed.objects and _number(view.demand.version) <= then:
+                found.append((name, None))
+        return found
+
+    def _caught_up(self) -> set[str]:
+        """Drain those of a list whom the watch has told by now, or would have: they are gone."""
+        watched = _number(self.services.version)
+        found = {key for key, version in self._ahead.items() if version <= watched}
+        for key in found:
+            del self._ahead[key]
+        return found
 
     def keep(self, view: View) -> View | None:
         """Keep services that are ours, or that have to be cleaned of what was."""
@@ -134,8 +148,7 @@ class Watching:
 
     def service(self, key: str) -> Service | None:
         """Return a service as it was last seen."""
-        namespace, _, name = key.partition("/")
-        found = self.services.objects.get((namespace, name))
+        found = self.services.objects.get(_split(key))
         return found if isinstance(found, Service) else None
 
     def all_pools(self) -> list[IPAddressPool]:
@@ -156,7 +169,7 @@ class Watching:
 
     def _take(self, reflector: Reflector, changed: set[Key]) -> None:
         if reflector is self.services:
-            self.on_services({"/".join(key) for key in changed})
+            self.on_services({"/".join(key) for key in changed} | self._caught_up())
         elif reflector is self.namespaces:
             self.on_namespaces()
         elif reflector is self.pools:
@@ -173,6 +186,11 @@ def _all(reflector: Reflector, kind: type[_View]) -> Iterator[_View]:
 
 def _all_by_key(reflector: Reflector, kind: type[_View]) -> Iterator[tuple[Key, _View]]:
     return ((key, view) for key, view in reflector.objects.items() if isinstance(view, kind))
+
+
+def _split(key: str) -> Key:
+    namespace, _, name = key.partition("/")
+    return namespace, name
 
 
 def _number(version: str) -> int:

@@ -55,7 +55,7 @@ class Setting:
         """Take a list; return the versions of what is known then."""
         listed = fill(self._new_list(), version, *items)
         found: dict[str, Service | None] = dict(self.known)
-        for key, view in list(self.watching.untold(listed, self.known)):
+        for key, view in self.watching.untold(listed, self.known):
             before = found.get(key)
             # The core does so: an older state of a service is no news.
             if view is None or before is None or int(view.demand.version) >= version_of(before):
@@ -111,3 +111,19 @@ def test_a_watch_that_lists_anew_knows_nothing_better(setting: Setting) -> None:
     assert setting.watching.services.version == ""
     found = setting.learn(20, item("a", 3), item("c", 9))
     assert found == {"default/a": "3", "default/c": "9"}
+
+
+def test_who_is_gone_before_the_watch_tells_of_him_is_not_kept(setting: Setting) -> None:
+    """The watch breaks off, and what it lists has him no more: that is no change to it."""
+    told: list[set[str]] = []
+    setting.watching.on_services = told.append
+    watched = setting.watching.services
+    assert "default/c" in setting.learn(20, item("a", 3), item("b", 5), item("c", 14))
+    watched.event(b'{"type": "MODIFIED", "object": ' + json.dumps(item("a", 13)).encode() + b"}")
+    setting.watching._take(watched, {("default", "a")})
+    watched.event(b'{"type": "ERROR", "object": {"kind": "Status", "code": 410}}')
+    fill(watched, 30, item("a", 13), item("b", 5))
+    setting.watching._take(watched, set())
+    setting.watching._take(watched, set())
+    assert told == [{"default/a"}, {"default/c"}, set()]
+    assert setting.watching.service("default/c") is None
