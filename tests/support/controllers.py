@@ -1,7 +1,6 @@
 """Real `controller` processes on a real API server, for tests."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from apiserver import ApiServer
+from netns import Host
 
 NAMESPACE = "metallb-system"
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -29,16 +31,18 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/clarion-con
 class Controller:
     """One running replica and its log."""
 
-    def __init__(self, name: str, config: Path, folder: Path, *flags: str) -> None:
-        self.name, self.port = name, _free_port()
+    def __init__(
+        self, name: str, config: Path, folder: Path, *flags: str, host: Host | None = None
+    ) -> None:
+        """It runs on `host`, or on the loopback of the test, where `metric` finds it."""
+        self.name, self.port = name, free_port()
         self.log = folder / f"{name}.log"
         command = [sys.executable, "-m", "controller", "--namespace", NAMESPACE]
         command += ["--pod-name", name, "--host", "127.0.0.1", "--port", str(self.port)]
-        environment = {**os.environ, "KUBECONFIG": str(config)}
+        command = ["env", f"KUBECONFIG={config}", *command, *flags]
+        begin = host.namespace.start if host else subprocess.Popen
         with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*command, *flags], stdout=output, stderr=subprocess.STDOUT, env=environment
-            )
+            self.process = begin(command, stdout=output.fileno(), stderr=subprocess.STDOUT)
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
@@ -50,6 +54,15 @@ class Controller:
         """Whether the last that it said is that it decides."""
         said = [line["event"] for line in self.lines() if line["event"] in ("leader", "follower")]
         return self.process.poll() is None and said[-1:] == ["leader"]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has listed what it needs."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as page:
+                return bool(page.status == 200)
+        except OSError:
+            return False
 
     def metric(self, name: str) -> float:
         """One series of /metrics, 0 where there is none."""
@@ -70,17 +83,36 @@ class Controller:
 
 @contextmanager
 def replicas(
-    server: ApiServer, folder: Path, count: int = 3, *flags: str
+    server: ApiServer, folder: Path, count: int = 3, *flags: str, webhooks: tuple[int, ...] = ()
 ) -> Iterator[list[Controller]]:
-    """Some controllers under exactly the shipped rights; all are killed at the end."""
+    """Some controllers under exactly the shipped rights; all are killed at the end.
+
+    `webhooks` are their ports for webhooks; none: they serve none.
+    """
     config = server.kubeconfig("controller", server.account_token(NAMESPACE, "controller"))
-    flags = ("--webhook-mode", "disabled", *flags)
-    made = [Controller(f"controller-{n}", config, folder, *flags) for n in range(count)]
+    modes = [("--webhook-port", str(port)) for port in webhooks]
+    modes = modes or [("--webhook-mode", "disabled")] * count
+    made = [
+        Controller(f"controller-{n}", config, folder, *mode, *flags) for n, mode in enumerate(modes)
+    ]
     try:
         yield made
     finally:
         for one in made:
             one.end()
+
+
+def shipped_config(server: ApiServer) -> Path:
+    """A kubeconfig of the controller's own account, with exactly the shipped rights."""
+    return server.kubeconfig("controller", server.account_token(NAMESPACE, "controller"))
+
+
+def start(
+    config: Path, name: str, folder: Path, *flags: str, host: Host | None = None
+) -> Controller:
+    """One more replica; whoever starts it ends it."""
+    flags = ("--webhook-mode", "disabled", *flags)
+    return Controller(name, config, folder, *flags, host=host)
 
 
 def set_up(server: ApiServer) -> None:
@@ -89,6 +121,22 @@ def set_up(server: ApiServer) -> None:
     server.apply_all((MANIFESTS / "speaker" / "namespace.yaml").read_text())
     for name in ("serviceaccount", "rbac"):
         server.apply_all((MANIFESTS / "controller" / f"{name}.yaml").read_text())
+
+
+def forget_lease(server: ApiServer) -> None:
+    """Have nobody wait for a leader that was killed."""
+    code, reply = server.request("DELETE", LEASE)
+    assert code in (200, 404), reply
+
+
+def set_up_in(server: ApiServer, namespace: str) -> None:
+    """Give the controller's account in another namespace the rights that it has in its own."""
+    server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    text = (MANIFESTS / "controller" / "rbac.yaml").read_text()
+    for document in yaml.safe_load_all(text):
+        if document["kind"] in ("Role", "RoleBinding"):
+            document["metadata"]["namespace"] = namespace
+            server.apply(document)
 
 
 def pool(name: str, *addresses: str, **spec: Any) -> dict[str, Any]:
@@ -157,7 +205,8 @@ class Witness:
         self._last = now
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
