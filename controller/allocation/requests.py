@@ -7,13 +7,13 @@ from enum import Enum
 from kube.address import IPAddress, parse_ip
 from kube.objects.core import Service
 
+LONGEST_SHOWN = 100
+"""Characters of what a user wrote that are repeated to him."""
 PREFIXES = ("metallb.io/", "metallb.universe.tf/")
 """Of annotations; the first wins where both are there, even if it is empty."""
 ADDRESS_POOL, SHARING = "address-pool", "allow-shared-ip"
 REQUESTED = "loadBalancerIPs"
 ALLOCATED_FROM = f"{PREFIXES[0]}ip-allocated-from-pool"
-LONGEST_SHOWN = 100
-"""Characters of what a user wrote that are repeated to him."""
 
 
 class RequestError(Exception):

@@ -71,6 +71,12 @@ class Writer:
             for name in self._core.counters():
                 self._others.add(name)
 
+    def lead(self) -> None:
+        """Publish from now on what only those who lead publish; also what was wrong before."""
+        self._others.add(_STATE_KEY)
+        for problem in sorted(self._problems, key=str):
+            self._tell_of(problem)
+
     def judge(self, errors: list[str], problems: Sequence[Problem]) -> None:
         """Publish whether the configuration is valid: `errors` in MetalLB's words in the verdict,
         `problems` as Events of the objects, with the field."""
@@ -91,12 +97,6 @@ class Writer:
     def look_at_state(self) -> None:
         """Somebody touched our ConfigurationState."""
         self._others.add(_STATE_KEY)
-
-    def lead(self) -> None:
-        """Publish from now on what only those who lead publish; also what was wrong before."""
-        self._others.add(_STATE_KEY)
-        for problem in sorted(self._problems, key=str):
-            self._tell_of(problem)
 
     def close(self) -> None:
         """Stop writing."""
