@@ -21,6 +21,7 @@ from controller.allocation.requests import (
     quoted_list,
     requested,
     sharing_key,
+    shown,
 )
 from controller.allocation.sharing import Claim, claim
 from kube.address import IPAddress, parse_ip
@@ -192,7 +193,7 @@ class _Deciding:
         if request.pool and pool is not None and pool.name != request.pool:
             raise AllocationError(
                 f"requested loadBalancer IP(s) {quoted_list(request.ips)} is not compatible with "
-                f"requested address pool {request.pool}"
+                f"requested address pool {shown(request.pool)}"
             )
         ips = sorted(request.ips, key=str)
         return self.allocator.assign(service, labels, ips, claim)

@@ -8,6 +8,8 @@ from kube.address import IPAddress, parse_ip
 from kube.objects.core import ALLOCATED_FROM as ALLOCATED_FROM
 from kube.objects.core import Service
 
+LONGEST_SHOWN = 100
+"""Characters of what a user wrote that are repeated to him."""
 PREFIXES = ("metallb.io/", "metallb.universe.tf/")
 """Of annotations; the first wins where both are there, even if it is empty."""
 ADDRESS_POOL, SHARING = "address-pool", "allow-shared-ip"
@@ -101,9 +103,15 @@ def quoted_list(ips: Iterable[object]) -> str:
 
 def quoted(text: object) -> str:
     """Put a text into quotation marks, with no character in it that ends a line."""
-    plain = str(text)
-    shown = plain if plain.isprintable() else plain.encode("unicode_escape").decode()
-    return '"' + shown[:100].replace('"', '\\"') + '"'
+    return '"' + shown(text).replace('"', '\\"') + '"'
+
+
+def shown(text: object) -> str:
+    """Return the beginning of a text, with no character in it that ends a line."""
+    # Cut before anything is made of it: an annotation may have 256 KiB.
+    plain = str(text)[:LONGEST_SHOWN]
+    printed = plain if plain.isprintable() else plain.encode("unicode_escape").decode()
+    return printed[:LONGEST_SHOWN]
 
 
 def _addresses(key: str, text: str) -> tuple[IPAddress, ...]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from kube.address import IPAddress
 from kube.objects.core import Port, Service
 
+MOST_NAMED = 5
+"""Services that a refusal names: thousands may share an address, each by a port of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class SharingKey:
@@ -48,7 +51,8 @@ class Use:
         """Return why the claim cannot be met, in MetalLB's words; None where it can."""
         others = self.others(claim.service)
         if others and not self.key.fits(claim.key):
-            names = ",".join(others)
+            more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+            names = ",".join(others[:MOST_NAMED]) + more
             return (
                 f'can\'t change sharing key for "{claim.service}", address also in use by {names}'
             )

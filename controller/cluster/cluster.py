@@ -81,23 +81,20 @@ class Cluster:
             await asyncio.sleep(RETRY)
         self._log.info("leader", services=len(self.core.services()))
         self.core.lead()
-        self.writer.look_at_state()
+        self.writer.lead()
         self._wake()
 
     async def _catch_up(self) -> bool:
         """Look at the services themselves: what the last leader wrote may not be watched yet."""
-        found: set[str] = set()
         try:
-            async for key, view in self.watching.services_now():
-                found.add(key)
-                # What is watched is kept anyway: one of two equal views is enough.
-                watched = self.watching.service(key)
-                self.core.handle_service(key, watched if watched == view else view)
+            listed = await self.watching.services_now()
         except ApiError as error:
             self._log.warning("leader", error=str(error))
             return False
-        for key in self.core.services().keys() - found:
-            self.core.handle_service(key, None)
+        for key, view in self.watching.untold(listed, self.core.services()):
+            # What is watched is kept anyway: one of two equal views is enough.
+            watched = self.watching.service(key)
+            self.core.handle_service(key, watched if watched == view else view)
         return True
 
     # ---- what comes in

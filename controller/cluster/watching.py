@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -47,6 +47,8 @@ class Watching:
             f"{own}/configurationstates",
             ("fieldSelector", f"metadata.name={STATE}"),
         )
+        self._ahead: dict[str, int] = {}
+        """Services that a list has and the watch has not told yet, with their versions."""
         self.needed = (self.services, self.namespaces, self.pools)
         self.synced = asyncio.Event()
         """Set when each of them has been listed once."""
@@ -66,8 +68,8 @@ class Watching:
                 watcher = Watcher(self._client, found, self._clock, self._take, self._log)
                 group.create_task(watcher.run())
 
-    async def services_now(self) -> AsyncIterator[tuple[str, Service]]:
-        """Yield all services as the server has them in this moment, and not as a watch told.
+    async def services_now(self) -> Reflector:
+        """Return all services as the server has them in this moment, and not as a watch told.
 
         Raises ApiError.
         """
@@ -80,9 +82,36 @@ class Watching:
             if items is not None:
                 reflector.add(items)
                 reflector.end_page()
-        for key, view in reflector.objects.items():
-            if isinstance(view, Service):
-                yield "/".join(key), view
+        return reflector
+
+    def untold(
+        self, listed: Reflector, known: Mapping[str, Service]
+    ) -> list[tuple[str, Service | None]]:
+        """Take a list; return what it has that the watch has not told, None for who is gone.
+
+        `known` are the services of list and watch so far. While the list was on its way the watch
+        went on: who came after it is not in it, and who has gone since is in it still.
+        """
+        watched, then = _number(self.services.version), _number(listed.version)
+        found: list[tuple[str, Service | None]] = []
+        for key, view in _all_by_key(listed, Service):
+            version = _number(view.demand.version)
+            if key not in self.services.objects and version > watched:
+                self._ahead["/".join(key)] = version
+            if key in self.services.objects or version > watched:
+                found.append(("/".join(key), view))
+        for name, view in known.items():
+            if _split(name) not in listed.objects and _number(view.demand.version) <= then:
+                found.append((name, None))
+        return found
+
+    def _caught_up(self) -> set[str]:
+        """Drain those of a list whom the watch has told by now, or would have: they are gone."""
+        watched = _number(self.services.version)
+        found = {key for key, version in self._ahead.items() if version <= watched}
+        for key in found:
+            del self._ahead[key]
+        return found
 
     def keep(self, view: View) -> View | None:
         """Keep services that are ours, or that have to be cleaned of what was."""
@@ -119,8 +148,7 @@ class Watching:
 
     def service(self, key: str) -> Service | None:
         """Return a service as it was last seen."""
-        namespace, _, name = key.partition("/")
-        found = self.services.objects.get((namespace, name))
+        found = self.services.objects.get(_split(key))
         return found if isinstance(found, Service) else None
 
     def pool(self, name: str) -> IPAddressPool | None:
@@ -146,7 +174,7 @@ class Watching:
 
     def _take(self, reflector: Reflector, changed: set[Key]) -> None:
         if reflector is self.services:
-            self.on_services({"/".join(key) for key in changed})
+            self.on_services({"/".join(key) for key in changed} | self._caught_up())
         elif reflector is self.namespaces:
             self.on_namespaces()
         elif reflector is self.pools:
@@ -158,4 +186,18 @@ class Watching:
 
 
 def _all(reflector: Reflector, kind: type[_View]) -> Iterator[_View]:
-    return (found for found in reflector.objects.values() if isinstance(found, kind))
+    return (found for _, found in _all_by_key(reflector, kind))
+
+
+def _all_by_key(reflector: Reflector, kind: type[_View]) -> Iterator[tuple[Key, _View]]:
+    return ((key, view) for key, view in reflector.objects.items() if isinstance(view, kind))
+
+
+def _split(key: str) -> Key:
+    namespace, _, name = key.partition("/")
+    return namespace, name
+
+
+def _number(version: str) -> int:
+    """Return a resourceVersion as the number that it is; 0 for none, as before everything."""
+    return int(version) if version.isdecimal() else 0

@@ -85,6 +85,12 @@ class Writer:
             for name in self._core.pools_to_count():
                 self._others.add(name)
 
+    def lead(self) -> None:
+        """Publish from now on what only those who lead publish; also what was wrong before."""
+        self._others.add(_STATE_KEY)
+        for problem in sorted(self._problems, key=str):
+            self._tell_of(problem)
+
     def judge(self, errors: list[str], problems: Sequence[Problem]) -> None:
         """Publish whether the configuration is valid: `errors` in MetalLB's words in the verdict,
         `problems` as Events of the objects, with the field."""
@@ -98,7 +104,7 @@ class Writer:
 
     def _tell_of(self, problem: Problem) -> None:
         subject = events.configuration_object(problem)
-        if subject is not None and self._leads():
+        if subject is not None and self._core.leads and self._leads():
             text = f"{problem.field}: {problem.message}" if problem.field else problem.message
             self.sender.add(events.invalid_configuration(subject, text))
 
@@ -112,7 +118,7 @@ class Writer:
                 self._others.add(pool.name)
 
     def look_at_state(self) -> None:
-        """Somebody touched our ConfigurationState, or we lead from now on."""
+        """Somebody touched our ConfigurationState."""
         self._others.add(_STATE_KEY)
 
     async def close(self) -> None:

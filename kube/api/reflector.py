@@ -150,6 +150,11 @@ class Reflector:
         """Whether the last watch broke off before it had lasted."""
         self._broken = False
 
+    @property
+    def version(self) -> str:
+        """The resourceVersion as of which the objects are; empty while they are listed."""
+        return self._version
+
     def next_request(self) -> Request:
         """Say what to ask next, and after which wait."""
         query = dict(self.resource.query)

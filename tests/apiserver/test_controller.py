@@ -35,6 +35,7 @@ def clean(made: ApiServer) -> Iterator[ApiServer]:
         made.delete(f"{SERVICES}/{name}")
     for item in made.get(POOLS)["items"]:
         made.delete(f"{POOLS}/{item['metadata']['name']}")
+    controllers.forget_lease(made)
 
 
 def until(found: Callable[[], Any], what: str, within: float = 60.0) -> Any:

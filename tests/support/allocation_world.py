@@ -25,6 +25,7 @@ class AllocationWorld:
     def __init__(self, lb_class: str | None = None) -> None:
         self.services: dict[str, Object] = {}
         self.pools: dict[str, Object] = {}
+        self.namespaces: dict[str, dict[str, str]] = {}
         self.events: dict[str, list[Told]] = defaultdict(list)
         self.problems: list[Problem] = []
         self.verdict: list[str] = []
@@ -68,11 +69,17 @@ class AllocationWorld:
             self.core.handle_service(key, None)
         self.settle()
 
+    def label_namespace(self, name: str, labels: dict[str, str]) -> None:
+        self.namespaces = {**self.namespaces, name: labels}
+        self.core.set_namespaces(self.namespaces)
+        self.settle()
+
     # ---- the controller
 
     def start(self) -> None:
         """A controller that knows nothing begins, and hears of everything."""
         self.core = Assignments(self._lb_class)
+        self.core.set_namespaces(self.namespaces)
         self._judge()
         if self._valid is not None:
             self.core.set_pools(self._valid)

@@ -34,6 +34,7 @@ BUILD_TIMEOUT = 1800.0
 VERSION = "1.37.2"
 ADMIN = "admin-token"
 START_TIMEOUT = 60.0
+CLUSTER_IPS = "10.96.0.0/16"
 MEMORY = Path("/dev/shm")
 """Where etcd writes if it has ROOM bytes: a slow disk would be in every latency that is tested."""
 ROOM = 1 << 30
@@ -82,8 +83,11 @@ class RefusedError(AssertionError):
 class ApiServer:
     """One server and its etcd, in a namespace (`host`) or on the loopback."""
 
-    def __init__(self, directory: Path, host: Host | None = None) -> None:
-        self.directory, self.host = directory, host
+    def __init__(
+        self, directory: Path, host: Host | None = None, cluster_ips: str = CLUSTER_IPS
+    ) -> None:
+        """`cluster_ips` is one range, or two with a comma for a cluster of both families."""
+        self.directory, self.host, self._cluster_ips = directory, host, cluster_ips
         self.ip = host.ip if host else "127.0.0.1"
         self.port, self._etcd_port, self._peer_port = (6443, 2379, 2380) if host else _free_ports(3)
         self.url = f"https://{self.ip}:{self.port}"
@@ -339,7 +343,7 @@ class ApiServer:
             f"--service-account-key-file={d / 'accounts.key'}",
             f"--service-account-signing-key-file={d / 'accounts.key'}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--service-cluster-ip-range={self._cluster_ips}",
             "--authorization-mode=RBAC",
             # Nobody makes the accounts of the test's pods, and nobody mounts their tokens.
             "--disable-admission-plugins=ServiceAccount",
@@ -351,9 +355,11 @@ class ApiServer:
 
 
 @contextmanager
-def running(directory: Path, host: Host | None = None) -> Iterator[ApiServer]:
+def running(
+    directory: Path, host: Host | None = None, cluster_ips: str = CLUSTER_IPS
+) -> Iterator[ApiServer]:
     """A server that is ready; all of it is killed at the end."""
-    server = ApiServer(directory, host)
+    server = ApiServer(directory, host, cluster_ips)
     try:
         server.start()
         yield server

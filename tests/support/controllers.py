@@ -1,7 +1,6 @@
 """Real `controller` processes on a real API server, for tests."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from apiserver import ApiServer
+from netns import Host
 
 NAMESPACE = "metallb-system"
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -30,18 +32,24 @@ class Controller:
     """One running replica and its log."""
 
     def __init__(
-        self, name: str, config: Path, folder: Path, *flags: str, prefix: tuple[str, ...] = ()
+        self,
+        name: str,
+        config: Path,
+        folder: Path,
+        *flags: str,
+        host: Host | None = None,
+        prefix: tuple[str, ...] = (),
     ) -> None:
-        """`prefix` is a command that becomes what follows it."""
+        """It runs on `host`, or on the loopback of the test, where `metric` finds it; `prefix` is
+        a command that becomes what follows it."""
         self.name, self.port = name, free_port()
         self.log = folder / f"{name}.log"
         command = [*prefix, sys.executable, "-m", "controller", "--namespace", NAMESPACE]
         command += ["--pod-name", name, "--host", "127.0.0.1", "--port", str(self.port)]
-        environment = {**os.environ, "KUBECONFIG": str(config)}
+        command = ["env", f"KUBECONFIG={config}", *command, *flags]
+        begin = host.namespace.start if host else subprocess.Popen
         with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*command, *flags], stdout=output, stderr=subprocess.STDOUT, env=environment
-            )
+            self.process = begin(command, stdout=output.fileno(), stderr=subprocess.STDOUT)
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
@@ -53,6 +61,15 @@ class Controller:
         """Whether the last that it said is that it decides."""
         said = [line["event"] for line in self.lines() if line["event"] in ("leader", "follower")]
         return self.process.poll() is None and said[-1:] == ["leader"]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has listed what it needs."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as page:
+                return bool(page.status == 200)
+        except OSError:
+            return False
 
     def metric(self, name: str) -> float:
         """One series of /metrics, 0 where there is none."""
@@ -92,12 +109,41 @@ def replicas(
             one.end()
 
 
+def shipped_config(server: ApiServer) -> Path:
+    """A kubeconfig of the controller's own account, with exactly the shipped rights."""
+    return server.kubeconfig("controller", server.account_token(NAMESPACE, "controller"))
+
+
+def start(
+    config: Path, name: str, folder: Path, *flags: str, host: Host | None = None
+) -> Controller:
+    """One more replica; whoever starts it ends it."""
+    flags = ("--webhook-mode", "disabled", *flags)
+    return Controller(name, config, folder, *flags, host=host)
+
+
 def set_up(server: ApiServer) -> None:
     """Install the kinds, the namespace and the controller's rights."""
     server.install_crds(CRDS)
     server.apply_all((MANIFESTS / "speaker" / "namespace.yaml").read_text())
     for name in ("serviceaccount", "rbac"):
         server.apply_all((MANIFESTS / "controller" / f"{name}.yaml").read_text())
+
+
+def forget_lease(server: ApiServer) -> None:
+    """Have nobody wait for a leader that was killed."""
+    code, reply = server.request("DELETE", LEASE)
+    assert code in (200, 404), reply
+
+
+def set_up_in(server: ApiServer, namespace: str) -> None:
+    """Give the controller's account in another namespace the rights that it has in its own."""
+    server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    text = (MANIFESTS / "controller" / "rbac.yaml").read_text()
+    for document in yaml.safe_load_all(text):
+        if document["kind"] in ("Role", "RoleBinding"):
+            document["metadata"]["namespace"] = namespace
+            server.apply(document)
 
 
 def pool(name: str, *addresses: str, **spec: Any) -> dict[str, Any]:
