@@ -20,7 +20,7 @@ from netnslab.errors import LabError
 from netnslab.instruments.probe import usual_rate
 from netnslab.machines import sandbox
 from netnslab.machines.addresses import MOST_NODES, MOST_SERVICES
-from netnslab.machines.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, Options
+from netnslab.machines.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, LabOptions
 from netnslab.machines.node import DEFAULT_SPEAKER
 from netnslab.results import cost, matrix, report, tables
 
@@ -40,7 +40,7 @@ SPEAKER = shlex.join(DEFAULT_SPEAKER)
 @click.pass_context
 def commands(context: click.Context, /, speaker: str, logs: Path | None, **most: float) -> None:
     """Real speakers in network namespaces, faults, and a stopwatch."""
-    context.obj = Options(
+    context.obj = LabOptions(
         speaker=shlex.split(speaker),
         logs=logs,
         converge_within=most["converge"],
@@ -51,7 +51,7 @@ def commands(context: click.Context, /, speaker: str, logs: Path | None, **most:
 
 @commands.command()
 @click.pass_obj
-def demo(options: Options) -> None:
+def demo(options: LabOptions) -> None:
     """Three nodes, four service IPs; cuts one owner's power and shows what happens."""
     sandbox.enter()
     sys.exit(0 if demonstration.play(options) else FAILED)
@@ -69,7 +69,7 @@ def demo(options: Options) -> None:
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Result.")
 @click.option("--quiet", is_flag=True, help="Print failures only.")
 @click.pass_obj
-def run(options: Options, /, scenario: str, **chosen: Any) -> None:
+def run(options: LabOptions, /, scenario: str, **chosen: Any) -> None:
     """Strike a cluster RUNS times with SCENARIO; exit 0 only if every limit was kept."""
     sandbox.enter()
     plan = SCENARIOS[scenario]
@@ -102,7 +102,7 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
 @click.option("--nodes", type=click.IntRange(2, MOST_NODES), default=8, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True)
 @click.pass_obj
-def show_cost(options: Options, nodes: int, seconds: float) -> None:
+def show_cost(options: LabOptions, nodes: int, seconds: float) -> None:
     """What each speaker costs while nothing happens; exit 1 if one costs too much."""
     sandbox.enter()
     with Lab(replace(options, nodes=nodes, services=nodes)) as lab:
@@ -112,7 +112,7 @@ def show_cost(options: Options, nodes: int, seconds: float) -> None:
     sys.exit(0 if all(item.ok for item in costs) else FAILED)
 
 
-def _given(options: Options, course: Course) -> dict[str, Any]:
+def _given(options: LabOptions, course: Course) -> dict[str, Any]:
     """All that a reader needs to repeat the measurement."""
     return {
         "scenario": course.name,
@@ -151,7 +151,7 @@ def _hand_in(
 @click.option("--retries", type=click.IntRange(0), default=0, help="Repeat a failed cell so often.")
 @click.pass_obj
 def run_matrix(
-    options: Options, /, short: bool, only: str, folder: Path | None, retries: int
+    options: LabOptions, /, short: bool, only: str, folder: Path | None, retries: int
 ) -> None:
     """Run every scenario that has no result of this commit yet; may be interrupted."""
     folder = folder or (SHORT_RESULTS if short else RESULTS)

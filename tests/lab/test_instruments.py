@@ -9,7 +9,7 @@ import pytest
 from netnslab.instruments import filters, wire
 from netnslab.instruments.instrument import packet_socket, received
 from netnslab.instruments.observer import IDENTITIES, Ring, identity_of, mac_of
-from netnslab.instruments.probe import Target
+from netnslab.instruments.probe import ProbedIP
 from netnslab.instruments.tcp import Connections
 from netnslab.machines.addresses import (
     ASKER_IP,
@@ -103,7 +103,7 @@ def test_a_kernel_answers_the_prober(family: int) -> None:
     topology = Topology(["node-1"], family)
     node = topology.nodes["node-1"]
     ip = node.ip if family == 4 else node.ip6
-    target = topology.client.namespace.run(lambda: Target(ip, 9000, icmp=True))
+    target = topology.client.namespace.run(lambda: ProbedIP(ip, 9000, icmp=True))
     try:
         for asked in (1, 2):
             target.ask()

@@ -9,7 +9,7 @@ from typing import Any
 from netnslab.course.strike import Injected, Scenario, Strike
 from netnslab.instruments.instrument import Instrument
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 from netnslab.results import oracle
 
 # What a pod has, by the manifests.
@@ -57,7 +57,7 @@ def _calm(lab: Lab) -> str:
     return f"99 % of answers within {slowest:.1f} ms before it began"
 
 
-def _throttled(node: Node) -> int:
+def _throttled(node: LabNode) -> int:
     return 0 if node.group is None else node.group.throttled()[0]
 
 
@@ -87,7 +87,7 @@ def _recorded(lab: Lab) -> dict[str, Any]:
     return {} if lab.recorder is None else dict(lab.recorder.ask("recorded"))
 
 
-def _looked_at(node: Node, lines: list[bytes]) -> tuple[str, list[str]]:
+def _looked_at(node: LabNode, lines: list[bytes]) -> tuple[str, list[str]]:
     """What became of one node: a note, and every way in which it failed."""
     said, failures = strangers_lines(lines), []
     note = f"{node.name}: {said.total()} lines about strangers"

@@ -13,7 +13,7 @@ from netnslab.course.strike import Injected, Strike
 from netnslab.errors import LabError
 from netnslab.instruments import wire
 from netnslab.machines.laboratory import STEADY, Lab, NotConvergedError
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 from netnslab.results import oracle, verdict
 from netnslab.results.verdict import Bystanders, Row
 
@@ -272,7 +272,7 @@ def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) ->
         yield Strike([lab.nodes[victim] for victim in victims], number, duration)
 
 
-def _judged(lab: Lab, name: str, last: Strike) -> list[Node]:
+def _judged(lab: Lab, name: str, last: Strike) -> list[LabNode]:
     """Whom others may have held dead: of groups that were parted all, each by the others."""
     scenario = SCENARIOS[name]
     if not scenario.survives:

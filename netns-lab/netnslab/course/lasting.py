@@ -11,7 +11,7 @@ from netnslab.course.scenario_table import TABLE
 from netnslab.course.strike import Injected, Scenario, Strike
 from netnslab.machines import rules
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 from netnslab.results import oracle
 
 # What a return or a heal may bring about is looked at for so long, and then the end awaited.
@@ -38,7 +38,7 @@ def healing(apply: Callable[[Lab, Strike], None]) -> Inject:
     return inject
 
 
-def _dropped(script: Callable[[list[Node]], str]) -> Inject:
+def _dropped(script: Callable[[list[LabNode]], str]) -> Inject:
     """Frames that the switch loses, by the victims' ports."""
     return healing(lambda lab, strike: lab.topology.drop(script(strike.victims)))
 

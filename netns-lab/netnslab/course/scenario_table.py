@@ -18,7 +18,7 @@ WORLD = WORLDS[1]
 QUORUMS = ("off", "majority")
 
 
-class TableError(LabError):
+class LabTableError(LabError):
     """A table that cannot be used; the text names file, scenario and field, and says why."""
 
 
@@ -47,11 +47,11 @@ class Entry:
     bystanders: float = 0.0
 
 
-class Table(dict[str, Entry]):
+class LabTable(dict[str, Entry]):
     """The scenarios that the lab plays, in their order; TableError for one that is not there."""
 
     def __missing__(self, name: str) -> Entry:
-        raise TableError(f"{FILE}: {name}: not in the table, or not for the lab")
+        raise LabTableError(f"{FILE}: {name}: not in the table, or not for the lab")
 
 
 def how_many(victims: int | str, nodes: int) -> int:
@@ -199,13 +199,13 @@ def parse(text: str, file: str) -> dict[str, Entry]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise TableError(f"{file}: {error}") from None
+        raise LabTableError(f"{file}: {error}") from None
     scenarios = {}
     for name, given in table.items():
         try:
             fields = _fields(given)
         except _BadFieldError as refused:
-            raise TableError(": ".join((file, name, *refused.args))) from None
+            raise LabTableError(": ".join((file, name, *refused.args))) from None
         if fields:
             scenarios[name] = Entry(**fields)
     return scenarios
@@ -216,8 +216,8 @@ def load(file: Path = FILE) -> dict[str, Entry]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{file}: {error}") from None
+        raise LabTableError(f"{file}: {error}") from None
     return parse(text, str(file))
 
 
-TABLE = Table(load())
+TABLE = LabTable(load())

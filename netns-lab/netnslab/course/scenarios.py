@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from netnslab.course import attacked, lasting, surroundings
-from netnslab.course.scenario_table import FILE, TABLE, Entry, TableError
+from netnslab.course.scenario_table import FILE, TABLE, Entry, LabTableError
 from netnslab.course.strike import Injected, Scenario, Strike
 from netnslab.errors import LabError
 from netnslab.instruments.instrument import Instrument
 from netnslab.machines import rules
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 
 # How long a machine that reboots still forwards after its speaker has exited.
 FORWARDS_ON = 0.5
@@ -59,7 +59,7 @@ def _kill(_lab: Lab, strike: Strike) -> Injected:
     return Injected()
 
 
-def _terminate(victim: Node, signals: int = 1) -> Injected:
+def _terminate(victim: LabNode, signals: int = 1) -> Injected:
     """Send SIGTERM, perhaps twice, and time the exit from the last."""
     victim.signal(signal.SIGTERM)
     for _ in range(signals - 1):
@@ -238,5 +238,5 @@ def _joined(staged: Scenario, entry: Entry) -> Scenario:
 
 
 for _name in STAGED.keys() ^ TABLE.keys():
-    raise TableError(f"{FILE}: {_name}: not in the table and in STAGED alike")
+    raise LabTableError(f"{FILE}: {_name}: not in the table and in STAGED alike")
 SCENARIOS = {name: _joined(STAGED[name], entry) for name, entry in TABLE.items()}

@@ -9,7 +9,7 @@ from netnslab.course.strike import Injected, Scenario, Strike
 from netnslab.machines import rules
 from netnslab.machines.addresses import moved_ip
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 from netnslab.results import oracle
 
 READY_WITHIN = 5.0
@@ -97,7 +97,7 @@ def _floats_on(lab: Lab, strike: Strike) -> Injected:
     return Injected()
 
 
-def _answered_for(lab: Lab, victim: Node) -> tuple[str, Node]:
+def _answered_for(lab: Lab, victim: LabNode) -> tuple[str, LabNode]:
     """An IP of the victim's, and a node that is neither its owner nor its heir."""
     owners = oracle.owners(lab.ips, lab.names)
     ip = next(ip for ip in lab.ips if owners[ip] == victim.name)

@@ -72,7 +72,7 @@ class SecondHost:
         filters.neighbours(self.raw, ips)
         self._own_ip = own_ip
         self._asked = {ip: measure.Questions(IDENTITIES) for ip in ips}
-        self._answers: dict[str, list[measure.Answer]] = {ip: [] for ip in ips}
+        self._answers: dict[str, list[measure.TimedAnswer]] = {ip: [] for ip in ips}
         self._interval: dict[str, float] = {}
         self._rings: list[Ring] = []
         self.focus({"ips": []})
@@ -114,7 +114,7 @@ class SecondHost:
         identity = identity_of(said.to)
         asked = None if identity is None else self._asked[said.ip].asked(identity, at)
         if asked is not None:
-            self._answers[said.ip].append(measure.Answer(at, said.mac, asked))
+            self._answers[said.ip].append(measure.TimedAnswer(at, said.mac, asked))
 
     def window(self, question: dict[str, Any]) -> dict[str, Any]:
         """`measure.Heard` of every IP between `start` and `end`."""

@@ -28,7 +28,7 @@ _ICMP = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_IC
 _ECHO = {socket.AF_INET: bytes([8]).ljust(8, b"\0"), socket.AF_INET6: bytes([128]).ljust(8, b"\0")}
 
 
-class Target:
+class ProbedIP:
     """One IP: a connected socket and, by sequence number, when asked and when answered (0: never).
 
     What was forgotten keeps its numbers: the lists begin at `base`.
@@ -103,11 +103,11 @@ def usual_rate(ips: int) -> int:
     return max(LEAST_RATE, min(USUAL_RATE, USUAL_IN_ALL // ips))
 
 
-class Prober:
+class TrafficProber:
     """All targets, asked in turn, some every `TICK` seconds: `rate` a second of each IP."""
 
     def __init__(self, ips: list[str], port: int, rate: int, *, icmp: bool) -> None:
-        self.targets = {ip: Target(ip, port, icmp=icmp) for ip in ips}
+        self.targets = {ip: ProbedIP(ip, port, icmp=icmp) for ip in ips}
         self._ring = list(self.targets.values())
         self._at = 0
         self.interval = 1 / rate
@@ -156,7 +156,7 @@ class Prober:
 def main() -> None:
     """Ask until the lab goes."""
     given = settings()
-    prober = Prober(given["ips"], given["port"], given["rate"], icmp=given["icmp"])
+    prober = TrafficProber(given["ips"], given["port"], given["rate"], icmp=given["icmp"])
     console = Console({"window": prober.window, "live": prober.live, "mark": prober.mark})
     sockets = {target.socket.fileno(): target for target in prober.targets.values()}
     watched = [0, *sockets]

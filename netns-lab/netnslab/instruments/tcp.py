@@ -75,7 +75,7 @@ class Connections:
         }
 
 
-class Client:
+class TcpClient:
     """All connections of all IPs in one epoll; `tick` begins and gives up what is due."""
 
     def __init__(self, ips: list[str], port: int) -> None:
@@ -196,7 +196,7 @@ class Client:
 def main() -> None:
     """Connect until the lab goes."""
     given = settings()
-    client = Client(given["ips"], given["port"])
+    client = TcpClient(given["ips"], given["port"])
     console = Console({"window": client.window, "mark": client.mark})
     client.poll.register(0, select.EPOLLIN)
     console.ready()

@@ -18,7 +18,7 @@ from netnslab.instruments.probe import usual_rate
 from netnslab.machines import cgroups, manifests, sandbox
 from netnslab.machines.addresses import ASKER_IP, ASKER_IP6, ECHO_PORT, MANY, node_name, service_ip
 from netnslab.machines.cgroups import Group
-from netnslab.machines.node import DEFAULT_SPEAKER, Launch, Node
+from netnslab.machines.node import DEFAULT_SPEAKER, LabNode, Launch
 from netnslab.machines.topology import NUD_REACHABLE, Host, Topology
 from netnslab.results import oracle
 
@@ -40,7 +40,7 @@ class NotConvergedError(LabError):
 
 
 @dataclass(frozen=True)
-class Options:
+class LabOptions:
     """What a person or a scenario may choose.
 
     `rate`: UDP questions a second and IP, 0 the usual; `uplink`: gossip on a link of its own;
@@ -74,7 +74,7 @@ class Options:
 class Lab:
     """Built and torn down as a context manager; needs the sandbox around it."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: LabOptions) -> None:
         """Build segment and instruments; start no speaker. Raises LabError, OSError."""
         self.options = options
         self.names = [node_name(number) for number in range(1, options.nodes + 1)]
@@ -85,7 +85,7 @@ class Lab:
         machines = self.names + spares
         self.topology = Topology(machines, options.family, uplink=options.uplink)
         self._sources = self._folders()
-        self._doubles: list[Node] = []
+        self._doubles: list[LabNode] = []
         self.nodes = self._nodes()
         self.macs = {host.mac: name for name, host in self.topology.nodes.items()}
         watched = {"ips": self.ips, "port": ECHO_PORT}
@@ -101,7 +101,7 @@ class Lab:
             Instrument("recorder", topology.bridge_host, {}) if options.recorded else None
         )
 
-    def _nodes(self) -> dict[str, Node]:
+    def _nodes(self) -> dict[str, LabNode]:
         hosts = self.topology.nodes
         options, own = self.options, {name: hosts[name].ip for name in self.names}
         for folder in set(self._sources.values()):
@@ -120,7 +120,7 @@ class Lab:
         if options.cpu:
             cgroups.sweep()
         return {
-            name: Node(hosts[name], launch, self.ips, self._group(name))
+            name: LabNode(hosts[name], launch, self.ips, self._group(name))
             for name, launch in self._launches.items()
         }
 
@@ -137,10 +137,10 @@ class Lab:
         apart = self.options.objects
         return {name: self.directory / f"of-{name}" if apart else common for name in self.names}
 
-    def double(self, node: Node) -> Node:
+    def double(self, node: LabNode) -> LabNode:
         """Start a speaker of the same name on a spare machine; `repair` ends it."""
         host = self.topology.nodes[f"spare-{len(self._doubles) + 1}"]
-        double = Node(host, self._launches[node.name], self.ips, name=node.name)
+        double = LabNode(host, self._launches[node.name], self.ips, name=node.name)
         self._doubles.append(double)
         double.start()
         return double
@@ -264,7 +264,7 @@ class Lab:
             if not node.running:
                 node.start()
 
-    def renew(self, nodes: list[Node]) -> None:
+    def renew(self, nodes: list[LabNode]) -> None:
         """Begin the speakers of these nodes anew, one behind the other.
 
         Who was judged gone twice within a minute bars itself for a while, as one that flaps: of a

@@ -29,7 +29,7 @@ from netnslab.machines.addresses import (
     ip6,
     node_ip,
 )
-from netnslab.machines.namespaces import Namespace
+from netnslab.machines.namespaces import NetworkNamespace
 
 # Route tables and neighbour states as in linux/rtnetlink.h and linux/neighbour.h.
 TABLE_LOCAL = 255
@@ -48,7 +48,7 @@ class Host:
     ip: str
     mac: str
     port: str
-    namespace: Namespace
+    namespace: NetworkNamespace
     ip6: str = ""
     gossip_ip: str = ""
 
@@ -79,12 +79,12 @@ class Topology:
         `uplink`: gossip has a second link and bridge of its own.
         """
         self._family = family
-        self.switch = Namespace("switch")
+        self.switch = NetworkNamespace("switch")
         self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, BRIDGE))
         if uplink:
             self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, GOSSIP_BRIDGE))
         _as_a_switch(self.switch)
-        self._ruled: list[Namespace] = []
+        self._ruled: list[NetworkNamespace] = []
         self._islands: list[str] = []
         self._floats: Host | None = None
         self._answering: tuple[Host, str] | None = None
@@ -98,7 +98,7 @@ class Topology:
         }
 
     def _host(self, name: str, ip: str, number: int, gossip: str = "") -> Host:
-        namespace = Namespace(name)
+        namespace = NetworkNamespace(name)
         mac = f"02:00:00:00:00:{number:02x}"
         own6 = ip6(number) if self._family == 6 else ""
         host = Host(name, ip, mac, f"to-{name}", namespace, own6, gossip or ip)
@@ -174,7 +174,7 @@ class Topology:
         for host in hosts:
             self._load(host.namespace, script)
 
-    def _load(self, where: Namespace, script: str) -> None:
+    def _load(self, where: NetworkNamespace, script: str) -> None:
         self._ruled.append(where)
         rules.load(where, script)
 
@@ -271,7 +271,7 @@ class Topology:
         host.namespace.run(_with_netlink, probe)
 
 
-def _as_a_switch(namespace: Namespace) -> None:
+def _as_a_switch(namespace: NetworkNamespace) -> None:
     """A switch looks at no IP header; where br_netfilter is loaded, a bridge does, at some cost."""
     for family in ("iptables", "ip6tables", "arptables"):
         with suppress(OSError):
@@ -300,7 +300,7 @@ def _plug_gossip(netlink: Any, host: Host) -> None:
     _lay(netlink, f"g-{host.name}", GOSSIP_BRIDGE, peer)
 
 
-def _quicken(namespace: Namespace) -> None:
+def _quicken(namespace: NetworkNamespace) -> None:
     """Addresses that serve at once, and that a link keeps when it goes down."""
     for key, value in (("accept_dad", 0), ("keep_addr_on_down", 1), ("router_solicitations", 0)):
         for scope in ("all", "default"):

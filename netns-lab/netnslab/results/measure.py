@@ -59,7 +59,7 @@ class Questions:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TimedAnswer:
     """When the kernel received it, the MAC that it names, and when its question was asked."""
 
     at: float
@@ -108,7 +108,11 @@ def percentile(ascending: Sequence[float], share: float) -> float:
 
 
 def heard(
-    asked: Sequence[float], answers: Sequence[Answer], start: float, end: float, interval: float
+    asked: Sequence[float],
+    answers: Sequence[TimedAnswer],
+    start: float,
+    end: float,
+    interval: float,
 ) -> Heard:
     """Evaluate the questions that were asked within [start, end] about one IP; `asked` ascends.
 
@@ -121,7 +125,7 @@ def heard(
     are the distinct answering MACs in the order of the questions.
     """
     questions = asked[bisect_left(asked, start) : bisect_right(asked, end)]
-    by_question: dict[float, list[Answer]] = {question: [] for question in questions}
+    by_question: dict[float, list[TimedAnswer]] = {question: [] for question in questions}
     for answer in sorted(answers, key=lambda one: one.at):
         by_question.get(answer.asked, []).append(answer)
     answered = {question: found for question, found in by_question.items() if found}
