@@ -15,8 +15,8 @@ from asyncio_dgram.aio import DatagramServer
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
 from gossip.slots import STRANGER_SECONDS, Cut, Slots
 from gossip.stats import StreamStats
+from gossip.stream_turns import StreamTurns
 from gossip.swim import Swim
-from gossip.turns import Turns
 from gossip.wire.bites import Bites
 from gossip.wire.errors import Refusal, WireError
 from gossip.wire.stream import StreamMessage, StreamReader
@@ -76,7 +76,7 @@ class Agent:
         self.outgoing_dropped = 0
         self.streams = StreamStats()
         self.slots = Slots()
-        self.turns = Turns()
+        self.turns = StreamTurns()
         self._bind = bind
         self._clock = clock
         self._on_event = on_event

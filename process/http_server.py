@@ -23,8 +23,8 @@ from process.http_request import (
     LONGEST_HEAD,
     HttpError,
     HttpRefusal,
+    HttpRequest,
     Page,
-    Request,
     head,
     read,
     refusal,
@@ -89,7 +89,7 @@ class Refusals:
 class HttpSite:
     """What is served."""
 
-    quick: Callable[[Request], Page | None]
+    quick: Callable[[HttpRequest], Page | None]
     """Answers at once; None: it is a page that takes time."""
     slow: Callable[[], Page]
     """Makes the one page that takes time, in a helper: once for all who asked before it began."""
@@ -282,7 +282,7 @@ class Server:
             self._refusals.count(error.reason)
             self._begin(connection, refusal(error.reason))
 
-    def _answer(self, connection: _Connection, request: Request) -> None:
+    def _answer(self, connection: _Connection, request: HttpRequest) -> None:
         connection.head_only = request.head_only
         page = self._site.quick(request)
         if page is not None:

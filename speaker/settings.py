@@ -59,7 +59,7 @@ class Settings:
     bind_port: int
     labels: str
     join: tuple[str, ...]
-    secret: "Secret"
+    secret: "GossipSecret"
     secret_path: str
     gossip: Config
     exclude: re.Pattern[str] | None
@@ -83,7 +83,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class GossipSecret:
     """The gossip key; its text form shows none of it."""
 
     key: bytes | None
@@ -92,17 +92,17 @@ class Secret:
     """Of all its bytes: the key tells nothing of those after the first 32."""
 
     def __repr__(self) -> str:
-        return f"Secret({'set' if self.key else 'none'})"
+        return f"GossipSecret({'set' if self.key else 'none'})"
 
 
-def read_secret(path: str, value: str) -> Secret:
+def read_secret(path: str, value: str) -> GossipSecret:
     """Return the key from the file or folder at `path`, else from `value`, else none.
 
     A folder is a mounted Secret with the file `secretkey` in it. Nothing is trimmed: MetalLB takes
     the bytes as they are. Raises SettingsError where a path is set but holds no key.
     """
     if not path:
-        return _secret(value.encode()) if value else Secret(None)
+        return _secret(value.encode()) if value else GossipSecret(None)
     file = Path(path)
     try:
         if file.is_dir():
@@ -116,8 +116,8 @@ def read_secret(path: str, value: str) -> Secret:
     return _secret(content)
 
 
-def _secret(content: bytes) -> Secret:
-    return Secret(metallb_key(content), len(content), sha256(content).digest())
+def _secret(content: bytes) -> GossipSecret:
+    return GossipSecret(metallb_key(content), len(content), sha256(content).digest())
 
 
 def split_seed(text: str, default_port: int) -> tuple[str, int]:
