@@ -437,7 +437,7 @@ def secret_file(data: bytes) -> None:
 def _is_key_of(content: bytes, found: GossipSecret) -> None:
     assert found.key == (content + _FILLING)[:32]
     assert found.length == len(content)
-    assert str(found) == repr(found) == "Secret(set)"
+    assert str(found) == repr(found) == "GossipSecret(set)"
 
 
 def self_test(data: bytes) -> None:
