@@ -45,7 +45,7 @@ def _victims(rng: "Random", cast: Cast, scenario: FailoverScenario) -> tuple[str
     return tuple(rng.sample(cast.names, scenario.victims))
 
 
-def _struck(kind: FaultKind) -> Draw:
+def _strike(kind: FaultKind) -> Draw:
     """Strike all victims at one moment, in one way."""
 
     def draw(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
@@ -87,10 +87,10 @@ def _uplink(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault
     return [Fault(first + 6.0 * turn, kind, node, lasts) for turn, kind in enumerate(kinds)]
 
 
-def _heir_stopped(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
+def _stop_of_the_heir(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
     """A speaker dies; the heir of one of its IPs is stopped in a planned way some seconds later."""
     first, victim = _when(rng), rng.choice(cast.owners)
-    heir = cast.orders[rng.choice(_owned(cast, victim))][1]
+    heir = cast.orders[rng.choice(_ips_of(cast, victim))][1]
     return [
         Fault(first, FaultKind.KILL, (victim,)),
         Fault(first + rng.uniform(4.0, 8.0), FaultKind.STOP, (heir,)),
@@ -104,7 +104,7 @@ def _echo_filtered_one(rng: "Random", cast: Cast, scenario: FailoverScenario) ->
     return [Fault(_when(rng), kind, node, scenario.seconds(rng))]
 
 
-def _parted(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+def _partition(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
     """The groups are cut off from each other; the observer is with one of them."""
     names, groups = rng.sample(cast.names, len(cast.names)), list[tuple[str, ...]]()
     for size in rng.sample(scenario.groups, len(scenario.groups)):
@@ -114,7 +114,7 @@ def _parted(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault
     return [Fault(first, FaultKind.PARTITION, group, lasts) for group in groups[1:]]
 
 
-def _paused_vm(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
+def _vm_pause(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
     lasts = rng.uniform(*rng.choice(STANDS))
     return [Fault(_when(rng), FaultKind.VM_PAUSE, (rng.choice(cast.owners),), lasts)]
 
@@ -135,7 +135,7 @@ def _gossip_later(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list
     return [Fault(first, FaultKind.PARTITION, (rng.choice(cast.owners),), lasts), later]
 
 
-def _starved(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+def _starvation(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
     """When all hold each other dead by gossip, echo is all that they have."""
     first, lasts = _when(rng), scenario.seconds(rng) or 0.0
     starves = first + rng.uniform(20.0, lasts - 20.0)
@@ -167,7 +167,7 @@ def _floating_address(rng: "Random", cast: Cast, scenario: FailoverScenario) -> 
 def _foreign_kernel(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> list[Fault]:
     """As with IPVS without strictARP on a node that is neither owner nor heir."""
     victim = rng.choice(cast.owners)
-    owned = _owned(cast, victim)
+    owned = _ips_of(cast, victim)
     holder = rng.choice(cast.orders[rng.choice(owned)][2:])
     ips = tuple(ip for ip in owned if cast.orders[ip][1] != holder)
     return [
@@ -176,17 +176,17 @@ def _foreign_kernel(rng: "Random", cast: Cast, _scenario: FailoverScenario) -> l
     ]
 
 
-def _forged(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+def _forgery(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
     first, victim = _when(rng), rng.choice(cast.owners)
     began, lasts = first - rng.uniform(0.0, 1.0), scenario.seconds(rng)
     return [
         Fault(first, FaultKind.POWER_OFF, (victim,)),
-        Fault(began, FaultKind.FORGED, (victim,), lasts, ips=tuple(_owned(cast, victim))),
+        Fault(began, FaultKind.FORGED, (victim,), lasts, ips=tuple(_ips_of(cast, victim))),
     ]
 
 
-def _forged_unanswered(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
-    return [Fault(1.0, FaultKind.ECHO_LIMITED, (), 60.0), *_forged(rng, cast, scenario)]
+def _unanswered_forgery(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
+    return [Fault(1.0, FaultKind.ECHO_LIMITED, (), 60.0), *_forgery(rng, cast, scenario)]
 
 
 def _plan_edit(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fault]:
@@ -199,73 +199,73 @@ def _plan_edit(rng: "Random", cast: Cast, scenario: FailoverScenario) -> list[Fa
     ]
 
 
-def _owned(cast: Cast, node: str) -> list[IPv4Address]:
+def _ips_of(cast: Cast, node: str) -> list[IPv4Address]:
     return [ip for ip, ranking in cast.orders.items() if ranking[0] == node]
 
 
 DRAWS: dict[str, Draw] = {
-    "power-off": _struck(FaultKind.POWER_OFF),
-    "power-off-8": _struck(FaultKind.POWER_OFF),
-    "cable-switch": _struck(FaultKind.PARTITION),
+    "power-off": _strike(FaultKind.POWER_OFF),
+    "power-off-8": _strike(FaultKind.POWER_OFF),
+    "cable-switch": _strike(FaultKind.PARTITION),
     "uplink": _uplink,
-    "half": _struck(FaultKind.POWER_OFF),
-    "all-but-one": _struck(FaultKind.POWER_OFF),
-    "kill": _struck(FaultKind.KILL),
-    "restart": _struck(FaultKind.KILL),
-    "freeze": _struck(FaultKind.PAUSE),
-    "stop": _struck(FaultKind.STOP),
+    "half": _strike(FaultKind.POWER_OFF),
+    "all-but-one": _strike(FaultKind.POWER_OFF),
+    "kill": _strike(FaultKind.KILL),
+    "restart": _strike(FaultKind.KILL),
+    "freeze": _strike(FaultKind.PAUSE),
+    "stop": _strike(FaultKind.STOP),
     "rolling": _rolling,
     "stop-in-turn": _stop_in_turn,
-    "blink-100": _struck(FaultKind.PARTITION),
-    "blink-250": _struck(FaultKind.PARTITION),
-    "blink-500": _struck(FaultKind.PARTITION),
-    "blink-1000": _struck(FaultKind.PARTITION),
-    "switch-pause-500": _struck(FaultKind.SWITCH_PAUSE),
-    "switch-pause-2000": _struck(FaultKind.SWITCH_PAUSE),
-    "gossip-cut": _struck(FaultKind.GOSSIP_CUT),
-    "gossip-cut-1-ip": _struck(FaultKind.GOSSIP_CUT),
-    "thaw": _struck(FaultKind.PAUSE),
-    "freeze-1s": _struck(FaultKind.PAUSE),
+    "blink-100": _strike(FaultKind.PARTITION),
+    "blink-250": _strike(FaultKind.PARTITION),
+    "blink-500": _strike(FaultKind.PARTITION),
+    "blink-1000": _strike(FaultKind.PARTITION),
+    "switch-pause-500": _strike(FaultKind.SWITCH_PAUSE),
+    "switch-pause-2000": _strike(FaultKind.SWITCH_PAUSE),
+    "gossip-cut": _strike(FaultKind.GOSSIP_CUT),
+    "gossip-cut-1-ip": _strike(FaultKind.GOSSIP_CUT),
+    "thaw": _strike(FaultKind.PAUSE),
+    "freeze-1s": _strike(FaultKind.PAUSE),
     "loss": _loss,
-    "slow": _struck(FaultKind.SLOW),
-    "gossip-cut-120": _struck(FaultKind.GOSSIP_CUT),
-    "gossip-cut-starved": _starved,
-    "kill-120": _struck(FaultKind.KILL),
-    "heir-stopped": _heir_stopped,
-    "deaf": _struck(FaultKind.DEAF),
-    "mute": _struck(FaultKind.MUTE),
-    "one-way": _struck(FaultKind.ONE_WAY),
-    "echo-filtered": _struck(FaultKind.ECHO_LIMITED),
+    "slow": _strike(FaultKind.SLOW),
+    "gossip-cut-120": _strike(FaultKind.GOSSIP_CUT),
+    "gossip-cut-starved": _starvation,
+    "kill-120": _strike(FaultKind.KILL),
+    "heir-stopped": _stop_of_the_heir,
+    "deaf": _strike(FaultKind.DEAF),
+    "mute": _strike(FaultKind.MUTE),
+    "one-way": _strike(FaultKind.ONE_WAY),
+    "echo-filtered": _strike(FaultKind.ECHO_LIMITED),
     "echo-filtered-one": _echo_filtered_one,
-    "echo-limited": _struck(FaultKind.ECHO_LIMITED),
-    "echo-limited-one": _struck(FaultKind.ECHO_LIMITED),
-    "silent-8": _struck(FaultKind.PARTITION),
+    "echo-limited": _strike(FaultKind.ECHO_LIMITED),
+    "echo-limited-one": _strike(FaultKind.ECHO_LIMITED),
+    "silent-8": _strike(FaultKind.PARTITION),
     "silent-in-turn": _silent_in_turn,
-    "silent-60": _struck(FaultKind.PARTITION),
+    "silent-60": _strike(FaultKind.PARTITION),
     "silent-60-gossip-later": _gossip_later,
-    "switch-pause-60": _struck(FaultKind.SWITCH_PAUSE),
-    "partition-2-2": _parted,
-    "partition-2-3": _parted,
-    "partition-2-2-2": _parted,
-    "partition-quorum": _parted,
-    "paused-vm": _paused_vm,
-    "new-address": _struck(FaultKind.NEW_ADDRESS),
-    "same-name": _struck(FaultKind.SAME_NAME),
+    "switch-pause-60": _strike(FaultKind.SWITCH_PAUSE),
+    "partition-2-2": _partition,
+    "partition-2-3": _partition,
+    "partition-2-2-2": _partition,
+    "partition-quorum": _partition,
+    "paused-vm": _vm_pause,
+    "new-address": _strike(FaultKind.NEW_ADDRESS),
+    "same-name": _strike(FaultKind.SAME_NAME),
     "flap": _flap,
     "floating-address": _floating_address,
     "foreign-kernel": _foreign_kernel,
-    "forged": _forged,
-    "forged-echo-filtered": _forged_unanswered,
+    "forged": _forgery,
+    "forged-echo-filtered": _unanswered_forgery,
     "plan-edit": _plan_edit,
 }
 """How each fault of the table that the simulator plays is done."""
 
 
-def _known(scenarios: dict[str, FailoverScenario]) -> dict[str, FailoverScenario]:
+def _check(scenarios: dict[str, FailoverScenario]) -> dict[str, FailoverScenario]:
     """Refuse a scenario that is in the table only, or here only."""
     for name in scenarios.keys() ^ DRAWS.keys():
         raise ScenarioTableError(f"{FILE}: {name}: not in the table and in DRAWS alike")
     return scenarios
 
 
-SCENARIOS = _known(load())
+SCENARIOS = _check(load())

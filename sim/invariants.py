@@ -85,7 +85,7 @@ class Checker:
         member, name = event.member, event.member.name
         self._check_incarnation(machine, name, member.incarnation)
         if isinstance(event, Gone) and member.state is State.DEAD:
-            self._died(machine.name, name)
+            self._handle_death(machine.name, name)
         elif isinstance(event, Suspected) and self._world.machines[name].running:
             self.false_suspicions += 1
 
@@ -115,7 +115,7 @@ class Checker:
 
     # ---- the invariants
 
-    def _died(self, observer: str, name: str) -> None:
+    def _handle_death(self, observer: str, name: str) -> None:
         now = self._world.elapsed
         crash = self._crashed.get(name)
         if crash is not None and now >= crash.at:

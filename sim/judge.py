@@ -127,10 +127,10 @@ class Judge:
         owner = next(iter(order(able, str(ip))), None)
         if owner is None or answering != {able[owner]}:
             yield f"not answered by {owner} in the end"
-        elif (follows := self._followed(ip)) not in (None, owner):
+        elif (follows := self._target_of_a_warm_client(ip)) not in (None, owner):
             yield f"a warm client follows {follows}, not {owner}, in the end"
 
-    def _followed(self, ip: IPv4Address) -> str | None:
+    def _target_of_a_warm_client(self, ip: IPv4Address) -> str | None:
         """Return the node that a warm client sends to; None where its speaker runs no more, as of a
         node whose heir answers quietly, or where it never heard of one."""
         warm = self._seen[ip].warm

@@ -227,7 +227,7 @@ def _port_cut(world: "World", fault: Fault) -> Undo:
     return lambda: world.cut_port(fault.nodes, by=-1)
 
 
-def _carrier_lost(world: "World", fault: Fault) -> Undo:
+def _lose_carrier(world: "World", fault: Fault) -> Undo:
     world.cut_port(fault.nodes, by=1)
     world.set_carrier(fault.nodes, up=False)
 
@@ -238,7 +238,7 @@ def _carrier_lost(world: "World", fault: Fault) -> Undo:
     return undo
 
 
-def _echo_limited(world: "World", fault: Fault) -> Undo:
+def _limit_echoes(world: "World", fault: Fault) -> Undo:
     kernels = [world.machines[name].kernel for name in fault.nodes or world.machines]
 
     def limit(rate: float | None) -> None:
@@ -249,7 +249,7 @@ def _echo_limited(world: "World", fault: Fault) -> Undo:
     return lambda: limit(None)
 
 
-def _echo_replies_lost(world: "World", fault: Fault) -> Undo:
+def _lose_echo_replies(world: "World", fault: Fault) -> Undo:
     def change(by: int) -> None:
         for name in fault.nodes:
             world.machines[name].echo_deaf += by
@@ -299,7 +299,7 @@ def _foreign_kernel(world: "World", fault: Fault) -> Undo:
     return None
 
 
-def _forged(world: "World", fault: Fault) -> Undo:
+def _forge(world: "World", fault: Fault) -> Undo:
     (name,) = fault.nodes
     going_on = [True]
 
@@ -312,7 +312,7 @@ def _forged(world: "World", fault: Fault) -> Undo:
     return going_on.clear
 
 
-def _not_admitted(world: "World", fault: Fault) -> Undo:
+def _admit_others(world: "World", fault: Fault) -> Undo:
     world.admit(frozenset(world.machines) - frozenset(fault.nodes), fault.amount)
     return None
 
@@ -335,14 +335,14 @@ _ACTIONS: dict[FaultKind, Callable[["World", Fault], Undo]] = {
     FaultKind.GOSSIP_CUT: _gossip_cut,
     FaultKind.SWITCH_PAUSE: _switch_pause,
     FaultKind.PORT_CUT: _port_cut,
-    FaultKind.CARRIER_LOST: _carrier_lost,
-    FaultKind.ECHO_LIMITED: _echo_limited,
-    FaultKind.ECHO_REPLIES_LOST: _echo_replies_lost,
+    FaultKind.CARRIER_LOST: _lose_carrier,
+    FaultKind.ECHO_LIMITED: _limit_echoes,
+    FaultKind.ECHO_REPLIES_LOST: _lose_echo_replies,
     FaultKind.VM_PAUSE: _vm_pause,
     FaultKind.NEW_ADDRESS: _new_address,
     FaultKind.SAME_NAME: _same_name,
     FaultKind.FLOATING_ADDRESS: _floating_address,
     FaultKind.FOREIGN_KERNEL: _foreign_kernel,
-    FaultKind.FORGED: _forged,
-    FaultKind.NOT_ADMITTED: _not_admitted,
+    FaultKind.FORGED: _forge,
+    FaultKind.NOT_ADMITTED: _admit_others,
 }

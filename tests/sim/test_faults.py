@@ -274,8 +274,8 @@ def test_what_waits_for_a_mac_goes_out_as_soon_as_the_kernel_learns_it(
     found.wait("a", "b", reaches=False, now=0.0)
     assert found.wait("a", "b", reaches=False, now=100.0) == ASK_EVERY
     found.hold("a", "b", lambda: sent.append(100.1))
-    found.met("a", "c")
+    found.introduce("a", "c")
     assert sent == []
-    found.met(*asker)
-    found.met(*asker)
+    found.introduce(*asker)
+    found.introduce(*asker)
     assert sent == [100.1]

@@ -31,7 +31,7 @@ def always(_mac: bytes) -> bool:
 def test_a_warm_client_goes_by_announcements_alone() -> None:
     seen = Seen()
     for mac in (ONE, ONE, TWO):
-        seen.announced(mac)
+        seen.handle_announcement(mac)
     seen.answers.add(ONE)
     seen.judge(1.0, always)
     assert (seen.warm, seen.told, seen.frames) == (TWO, 1, 3)
@@ -40,7 +40,7 @@ def test_a_warm_client_goes_by_announcements_alone() -> None:
 
 def test_an_outage_is_the_longest_time_in_which_its_machine_takes_nothing() -> None:
     seen = Seen()
-    seen.announced(ONE)
+    seen.handle_announcement(ONE)
     for now, works in ((1.0, True), (1.5, False), (2.0, False), (2.5, True), (3.0, False)):
         seen.judge(now, lambda mac, works=works: works and mac == ONE)  # type: ignore[misc]
     assert seen.outage == pytest.approx(1.0)
