@@ -94,7 +94,9 @@ def run(options: LabOptions, /, scenario: str, **chosen: Any) -> None:
     course = Course(scenario, chosen["runs"], limits, duration)
     with Lab(options) as lab:
         result = faults.run(lab, course, random)
-    _hand_in(scenario, {**_given(options, course), **_kept(chosen)}, limits, result, chosen)
+    _hand_in(
+        scenario, {**_circumstances(options, course), **_table_note(chosen)}, limits, result, chosen
+    )
     sys.exit(0 if result.ok else FAILED)
 
 
@@ -112,7 +114,7 @@ def show_cost(options: LabOptions, nodes: int, seconds: float) -> None:
     sys.exit(0 if all(item.ok for item in costs) else FAILED)
 
 
-def _given(options: LabOptions, course: Course) -> dict[str, Any]:
+def _circumstances(options: LabOptions, course: Course) -> dict[str, Any]:
     """All that a reader needs to repeat the measurement."""
     return {
         "scenario": course.name,
@@ -121,12 +123,12 @@ def _given(options: LabOptions, course: Course) -> dict[str, Any]:
         "family": options.family,
         "runs_asked": course.runs,
         "duration": course.duration,
-        "speaker": report.shown(options.speaker),
+        "speaker": report.command_line(options.speaker),
         "questions_per_second_and_ip": options.rate or usual_rate(options.services),
     }
 
 
-def _kept(chosen: dict[str, Any]) -> dict[str, Any]:
+def _table_note(chosen: dict[str, Any]) -> dict[str, Any]:
     return {"seed": chosen["seed"], "limits_table": chosen["limits"]}
 
 

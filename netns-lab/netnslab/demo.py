@@ -50,7 +50,7 @@ class Show:
         self._stage = text
         self._console.print(text, markup=False)
 
-    def struck(self, fault: MeasuredFault) -> None:
+    def show_strike(self, fault: MeasuredFault) -> None:
         """From here on outages and announcements count."""
         self.fault = fault
         hit = ", ".join(fault.hit)
@@ -69,7 +69,7 @@ class Show:
 
     def _rows(self, lab: Lab) -> list[dict[str, str]]:
         now = time.monotonic()
-        heard, outages = lab.heard(now - 0.3, now), lab.prober.ask("live")
+        heard, outages = lab.observations(now - 0.3, now), lab.prober.ask("live")
         since = self.fault.start if self.fault else now - 3600
         frames = lab.capture.ask("since", start=since)
         return [
@@ -154,7 +154,7 @@ def _perform(lab: Lab, show: Show) -> CourseResult:
     victim = max(lab.names, key=owned.count)
     result = CourseResult([], Bystanders(), [])
     strike = Strike([lab.nodes[victim]], 1, 0.0)
-    faults.run_once(lab, "power-off", strike, result, LIMITS, show.struck)
+    faults.run_once(lab, "power-off", strike, result, LIMITS, show.show_strike)
     return result
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netnslab.results.measure import Heard, Questions, TimedAnswer, busiest, heard, outage_ms
+from netnslab.results.measure import Heard, Questions, TimedAnswer, busiest, evaluate, outage_ms
 
 STEP = 0.05
 A, B = "02:00:00:00:00:0b", "02:00:00:00:00:0c"
@@ -37,7 +37,7 @@ WITHIN = sum(10 <= at <= 12 for at in ASKED)
 
 def listen(answers: list[TimedAnswer], start: float = 10, end: float = 12) -> Heard:
     """Questions every 50 ms from 9 to 13, these answers."""
-    return heard(ASKED, answers, start, end, STEP)
+    return evaluate(ASKED, answers, start, end, STEP)
 
 
 def replies(mac: str, start: float, end: float, delay: float = 0.0005) -> list[TimedAnswer]:
@@ -98,7 +98,7 @@ def test_two_of_a_hundred_late_answers_make_the_99th_percentile() -> None:
     answers = [TimedAnswer(at + (0.04 if at in asked[50:52] else 0.001), A, at) for at in asked]
 
     def p99(some: list[TimedAnswer]) -> float:
-        return heard(asked, some, 10, 20, STEP).answer_p99_ms
+        return evaluate(asked, some, 10, 20, STEP).answer_p99_ms
 
     assert p99(answers) == pytest.approx(40)
     assert p99([*answers[:50], TimedAnswer(asked[50] + 0.001, A, asked[50]), *answers[51:]]) < 2
@@ -147,14 +147,14 @@ def test_a_late_second_answer_makes_its_own_question_dual() -> None:
 def test_a_question_is_known_by_its_identity() -> None:
     questions = Questions(4)
     assert [questions.ask(at) for at in range(10, 16)] == [0, 1, 2, 3, 0, 1]
-    assert [questions.asked(identity, 15.5) for identity in range(4)] == [14, 15, 12, 13]
+    assert [questions.time_of(identity, 15.5) for identity in range(4)] == [14, 15, 12, 13]
     # An answer cannot come before its question.
-    assert [questions.asked(identity, 13.5) for identity in range(4)] == [10, 11, 12, 13]
+    assert [questions.time_of(identity, 13.5) for identity in range(4)] == [10, 11, 12, 13]
     questions.forget(before=13)
     assert questions.moments == [13, 14, 15]
-    assert [questions.asked(identity, 15.5) for identity in range(4)] == [14, 15, None, 13]
+    assert [questions.time_of(identity, 15.5) for identity in range(4)] == [14, 15, None, 13]
     assert questions.ask(16) == 2
-    assert Questions(4).asked(0, 10.0) is None
+    assert Questions(4).time_of(0, 10.0) is None
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ class ProbedIP:
             data = self.socket.recv(64)
         except OSError:
             return  # none, or the kernel's report of an earlier question that had no way
-        self._arrived(data[len(self._head) :], time.monotonic())
+        self._handle_answer(data[len(self._head) :], time.monotonic())
 
-    def _arrived(self, data: bytes, now: float) -> None:
+    def _handle_answer(self, data: bytes, now: float) -> None:
         index = _QUESTION.unpack(data)[0] - self.base if len(data) == _QUESTION.size else -1
         if 0 <= index < len(self.answered) and not self.answered[index]:
             self.answered[index] = now
@@ -160,7 +160,7 @@ def main() -> None:
     console = Console({"window": prober.window, "live": prober.live, "mark": prober.mark})
     sockets = {target.socket.fileno(): target for target in prober.targets.values()}
     watched = [0, *sockets]
-    console.ready()
+    console.report_ready()
     while True:
         # What arrives meanwhile is read together: to wait on 200 sockets for each answer would cost
         # more than all else here. An answer is late by a tick at most.

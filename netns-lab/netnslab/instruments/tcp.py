@@ -157,7 +157,7 @@ class TcpClient:
         except BlockingIOError:
             return  # still being made
         except OSError:
-            self._broken(ip)
+            self._handle_break(ip)
 
     def _hear(self, ip: str) -> None:
         """Read the answer at once: when the last one came tells whether it worked at a fault."""
@@ -168,9 +168,9 @@ class TcpClient:
         except BlockingIOError:
             return
         except OSError:
-            self._broken(ip)
+            self._handle_break(ip)
 
-    def _broken(self, ip: str) -> None:
+    def _handle_break(self, ip: str) -> None:
         if ip in self._answered:
             self._records[ip].resets.append(self._answered.pop(ip))
         made = self._standing.pop(ip, None)
@@ -199,7 +199,7 @@ def main() -> None:
     client = TcpClient(given["ips"], given["port"])
     console = Console({"window": client.window, "mark": client.mark})
     client.poll.register(0, select.EPOLLIN)
-    console.ready()
+    console.report_ready()
     while True:
         for fd, events in client.poll.poll(client.tick()):
             if fd == 0:

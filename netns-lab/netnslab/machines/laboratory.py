@@ -197,7 +197,7 @@ class Lab:
 
     # What the wire and the client say
 
-    def heard(self, start: float, end: float) -> dict[str, Any]:
+    def observations(self, start: float, end: float) -> dict[str, Any]:
         """The second host's `measure.Heard` by IP."""
         return dict(self.observer.ask("window", start=start, end=end))
 
@@ -218,7 +218,7 @@ class Lab:
         where it has any: who has none asks, and is misled by nobody.
         """
         now = time.monotonic()
-        heard = self.heard(now - STEADY, now)
+        heard = self.observations(now - STEADY, now)
         macs = {ip: [self.topology.nodes[owner].mac] for ip, owner in expected.items()}
         steady = all(
             row["macs"] == macs[ip]
@@ -238,7 +238,9 @@ class Lab:
         """Raises LabError where anybody answers for a service IP though no speaker runs."""
         start = time.monotonic()
         self.pass_time(start + 0.5)
-        answered = [ip for ip, row in self.heard(start, time.monotonic()).items() if row["macs"]]
+        answered = [
+            ip for ip, row in self.observations(start, time.monotonic()).items() if row["macs"]
+        ]
         if answered:
             raise LabError(f"{when}, somebody answers for {', '.join(answered)}")
 
@@ -293,7 +295,7 @@ class Lab:
         now = time.monotonic()
         answering = {
             ip: [self.macs.get(mac, mac) for mac in row["macs"]]
-            for ip, row in self.heard(now - STEADY, now).items()
+            for ip, row in self.observations(now - STEADY, now).items()
         }
         wrong = [
             f"{ip} by {' and '.join(answering[ip]) or 'nobody'} instead of {owner}"

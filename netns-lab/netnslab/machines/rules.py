@@ -39,7 +39,7 @@ def one_way(port: str, other: str) -> str:
     return f"table bridge {TABLE} {{\n chain between {{ {hook} {drop} }}\n}}\n"
 
 
-def paused() -> str:
+def pause() -> str:
     """Forward nothing at all."""
     return _both("drop;", "")
 

@@ -208,14 +208,16 @@ class Topology:
         """Put the floating addresses on this host, as keepalived does, and on nobody else."""
         self.sink()
         self._floats = host
-        host.namespace.run(_with_netlink, lambda netlink: _extra(netlink, host, "add"))
+        host.namespace.run(_with_netlink, lambda netlink: _change_floating(netlink, host, "add"))
         host.namespace.run(_tell_everybody, host, FLOATING_IP)
 
     def sink(self) -> None:
         """Take the floating addresses away."""
         if self._floats is not None:
             host, self._floats = self._floats, None
-            host.namespace.run(_with_netlink, lambda netlink: _extra(netlink, host, "del"))
+            host.namespace.run(
+                _with_netlink, lambda netlink: _change_floating(netlink, host, "del")
+            )
 
     def answer(self, host: Host, ip: str, ips: list[str]) -> None:
         """Have the host's kernel answer for one of the service IPs. Raises LabError.
@@ -225,7 +227,7 @@ class Topology:
         """
         self._answering = (host, ip)
         if ":" in ip:
-            host.namespace.run(_with_netlink, lambda netlink: _left_behind(netlink, ip, "add"))
+            host.namespace.run(_with_netlink, lambda netlink: _change_address(netlink, ip, "add"))
             return
         others = [other for other in ips if other != ip]
         if others:
@@ -239,7 +241,7 @@ class Topology:
             return
         (host, ip), self._answering = self._answering, None
         if ":" in ip:
-            host.namespace.run(_with_netlink, lambda netlink: _left_behind(netlink, ip, "del"))
+            host.namespace.run(_with_netlink, lambda netlink: _change_address(netlink, ip, "del"))
             return
         for scope in ("all", LINK):
             host.namespace.sysctl(f"ipv4/conf/{scope}/arp_ignore", 1)
@@ -340,14 +342,14 @@ def _readdress(netlink: Any, host: Host, moved: Host) -> None:
     netlink.route("replace", dst="default", gateway=CLIENT_IP)
 
 
-def _extra(netlink: Any, host: Host, verb: str) -> None:
+def _change_floating(netlink: Any, host: Host, verb: str) -> None:
     index = _index(netlink, LINK)
     netlink.addr(verb, index=index, address=FLOATING_IP, prefixlen=32)
     if host.ip6:
         netlink.addr(verb, index=index, address=FLOATING_IP6, prefixlen=128)
 
 
-def _left_behind(netlink: Any, ip: str, verb: str) -> None:
+def _change_address(netlink: Any, ip: str, verb: str) -> None:
     netlink.addr(verb, index=_index(netlink, LINK), address=ip, prefixlen=128)
 
 

@@ -181,7 +181,7 @@ def remember(file: Path, earlier: list[Attempt]) -> None:
     if file.exists():
         document = json.loads(file.read_text())
         document["earlier_attempts"] = [dataclasses.asdict(attempt) for attempt in earlier]
-        file.write_text(report.dumped(document))
+        file.write_text(report.dump(document))
 
 
 def _say(console: Console, name: str, attempts: list[Attempt], seconds: float) -> None:

@@ -45,7 +45,7 @@ class Questions:
         self.moments.append(now)
         return (self._base + len(self.moments) - 1) % self._identities
 
-    def asked(self, identity: int, at: float) -> float | None:
+    def time_of(self, identity: int, at: float) -> float | None:
         """When the latest question of that identity before `at` was asked; None: nobody did."""
         newest = bisect_right(self.moments, at) - 1
         index = newest - (self._base + newest - identity) % self._identities
@@ -107,7 +107,7 @@ def percentile(ascending: Sequence[float], share: float) -> float:
     return ascending[max(0, ceil(share * len(ascending)) - 1)]
 
 
-def heard(
+def evaluate(
     asked: Sequence[float],
     answers: Sequence[TimedAnswer],
     start: float,
