@@ -218,9 +218,9 @@ def _from_file(file: Path) -> Config:
         except ValueError as error:
             raise SettingsError(f"{file}: {key}: {error}") from None
     for key, name in _FILE_NUMBERS.items():
-        changes[name] = _typed(file, content, key, int, 0)
+        changes[name] = _take_typed(file, content, key, int, 0)
     wire: dict[str, Any] = {
-        name: _typed(file, content, key, bool, False) for key, name in _FILE_WIRE.items()
+        name: _take_typed(file, content, key, bool, False) for key, name in _FILE_WIRE.items()
     }
     try:
         return replace(LAN, wire=replace(LAN.wire, **wire), **changes)
@@ -239,7 +239,9 @@ def _load_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _typed(file: Path, content: dict[str, Any], key: str, kind: type[int], missing: int) -> int:
+def _take_typed(
+    file: Path, content: dict[str, Any], key: str, kind: type[int], missing: int
+) -> int:
     value = content.get(key, missing)
     if type(value) is not kind and key in content:
         raise SettingsError(f"{file}: {key}: must be of type {kind.__name__}, not {value!r}")
