@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from dualstack import Machine, dualstack, manifests
-from netnslab.instruments.instrument import packet_socket, received
+from netnslab.instruments.instrument import arrivals, packet_socket
 from speakers import speaker, wait_until
 
 _REST = 1.0
@@ -73,7 +73,7 @@ def _first_frames(raw: socket.socket, ips: set[bytes]) -> dict[tuple[bytes, byte
     """First gratuitous request of each IP from each MAC, when the kernel received it."""
     first: dict[tuple[bytes, bytes], float] = {}
     ahead = time.time() - time.monotonic()
-    for at, frame in received(raw):
+    for at, frame in arrivals(raw):
         if frame[20:22] == b"\0\1" and frame[28:32] in ips:
             first.setdefault((frame[28:32], frame[6:12]), at + ahead)
     return first

@@ -14,7 +14,7 @@ from link.drop import DropReason
 from link.frame import EthernetFrame, EtherType, encode
 from ndp import responder as ndp
 from ndp.groups import multicast_mac, solicited_node
-from ndp.packet import MessageType, NeighborMessage
+from ndp.packet import ICMPv6Type, NeighborMessage
 from ndp.packet import encode as encode_message
 
 _OWN, _PEER = bytes.fromhex("02000000000a"), bytes.fromhex("02000000000c")
@@ -28,7 +28,7 @@ _ARP = bytes.fromhex(
 def seeds() -> list[bytes]:
     """Good questions to start from."""
     group = solicited_node(_VIP)
-    message = NeighborMessage(MessageType.SOLICITATION, _CLIENT, group, _VIP, _PEER)
+    message = NeighborMessage(ICMPv6Type.SOLICITATION, _CLIENT, group, _VIP, _PEER)
     payload = encode_message(message)
     return [_ARP, encode(EthernetFrame(multicast_mac(group), _PEER, EtherType.IPV6, payload))]
 

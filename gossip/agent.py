@@ -15,8 +15,8 @@ from asyncio_dgram.aio import DatagramServer
 from gossip.io import Address, Datagram, Dial, Event, StreamFailure
 from gossip.slots import STRANGER_SECONDS, Cut, Slots
 from gossip.stats import StreamStats
+from gossip.stream_turns import StreamTurns
 from gossip.swim import Swim
-from gossip.turns import Turns
 from gossip.wire.bites import Bites
 from gossip.wire.errors import Refusal, WireError
 from gossip.wire.stream import StreamMessage, StreamReader
@@ -76,7 +76,7 @@ class Agent:
         self.outgoing_dropped = 0
         self.streams = StreamStats()
         self.slots = Slots()
-        self.turns = Turns()
+        self.turns = StreamTurns()
         self._bind = bind
         self._clock = clock
         self._on_event = on_event
@@ -168,9 +168,9 @@ class Agent:
         """Run a task; `essential` names one that ends only with this agent."""
         task = asyncio.get_running_loop().create_task(run)
         self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, essential))
+        task.add_done_callback(partial(self._handle_end_of_task, essential))
 
-    def _ended(self, essential: str | None, task: asyncio.Task[None]) -> None:
+    def _handle_end_of_task(self, essential: str | None, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if essential is not None and not self._closing:
@@ -285,13 +285,17 @@ class Agent:
     # ---- TCP
 
     async def _listen(self) -> asyncio.Server:
-        server = await asyncio.start_server(self._accepted, *self._bind, start_serving=False)
+        server = await asyncio.start_server(
+            self._handle_connection, *self._bind, start_serving=False
+        )
         for listening in server.sockets:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STREAM_RECEIVE_BUFFER)
         await server.start_serving()
         return server
 
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         source = _address(writer.get_extra_info("peername"))
         known = self.swim.knows(source.ip)
         self.streams.accepted += 1
@@ -421,7 +425,7 @@ class Agent:
             self._on_error("tcp dial", error)
         # It needs us no more, but what it sent counts until it is opened.
         self._hang_up(number)
-        return await self._opened(number, progress) if progress.held else failure
+        return await self._open(number, progress) if progress.held else failure
 
     async def _listen_to(
         self, number: int, dial: Dial, reader: asyncio.StreamReader, progress: StreamReader
@@ -434,7 +438,7 @@ class Agent:
             writer.close()
             await writer.wait_closed()
 
-    async def _opened(
+    async def _open(
         self, number: int, progress: StreamReader
     ) -> StreamMessage | Refusal | StreamFailure:
         """Open a reply. The time that this takes is ours, not the peer's, and has a limit too."""

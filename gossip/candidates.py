@@ -96,7 +96,7 @@ class Candidates:
         if not (self._core.config.ask_newcomers and unproved):
             self._membership.handle_alive(message, now, first_hand=first_hand)
             return
-        candidate = self._known(message, address) or self._begin(message, address, now)
+        candidate = self._find(message, address) or self._begin(message, address, now)
         if candidate is not None:
             candidate.first_hand = candidate.first_hand or first_hand
         if candidate is not None and address == dialler and not candidate.sequences:
@@ -119,7 +119,7 @@ class Candidates:
         self._membership.handle_alive(candidate.message, now, first_hand=candidate.first_hand)
         return True
 
-    def _known(self, message: Alive, address: Address) -> _Candidate | None:
+    def _find(self, message: Alive, address: Address) -> _Candidate | None:
         for candidate in self._by_name.get(message.node, ()):
             if candidate.address == address:
                 if message.incarnation > candidate.message.incarnation:

@@ -276,7 +276,7 @@ class Membership:
         if member is None:
             return Ignored.UNKNOWN_NODE
         if message.incarnation < member.incarnation:
-            return self._outdated(member, now)
+            return self._answer_outdated(member, now)
         if self._ahead(message.node, message.incarnation, None, now):
             return Ignored.INCARNATION_AHEAD
         if self._timers.get(member.name) is not None:
@@ -321,7 +321,7 @@ class Membership:
         if member is None:
             return Ignored.UNKNOWN_NODE
         if message.incarnation < member.incarnation:
-            return self._outdated(member, now)
+            return self._answer_outdated(member, now)
         if self._ahead(message.node, message.incarnation, None, now):
             return Ignored.INCARNATION_AHEAD
         self._timers.stop(member.name)
@@ -349,7 +349,7 @@ class Membership:
         self._tell_self(now)
         return None
 
-    def _outdated(self, accused: Member, now: float) -> Ignored:
+    def _answer_outdated(self, accused: Member, now: float) -> Ignored:
         """Somebody has missed our refutation, say in a cut: tell it once more, not every time."""
         own = accused.own and not self.leaving
         if (

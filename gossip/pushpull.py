@@ -184,11 +184,11 @@ class Exchanges:
         known = frozenset[str]()
         if dialled.join:
             known = frozenset(member.name for member in self._core.table if member.living)
-        then = partial(self._merged, dialled, known, self._core.table.own.incarnation)
+        then = partial(self._finish, dialled, known, self._core.table.own.incarnation)
         if reason := self._merge(message, dialled.to, dialled.began, now, then):
             self._fail(dialled, reason.value, silent=False)
 
-    def _merged(self, dialled: _Dialled, known: frozenset[str], incarnation: int) -> None:
+    def _finish(self, dialled: _Dialled, known: frozenset[str], incarnation: int) -> None:
         """All of the reply to an exchange of ours is applied."""
         own = self._core.table.own
         if own.incarnation > incarnation and not self._membership.leaving:

@@ -188,7 +188,7 @@ class Swim:
             self._stats.refusals[request] += 1
             return self._core.outbox.reply(ErrorReply(f"refused: {request.value}"))
         message, key = request
-        self._received(message)
+        self._count_message(message)
         if self._rotation.active:
             self._note_dialler(message, source, key, now)
         reply = self._answer(message, source, key, now)
@@ -382,7 +382,7 @@ class Swim:
         self._stats.refusals[Refusal.SOURCE] += 1
         return False
 
-    def _received(self, message: Message) -> None:
+    def _count_message(self, message: Message) -> None:
         self._stats.received[TYPES[type(message)]] += 1
         if isinstance(message, PushPull) and message.refused:
             self._stats.refusals.update(message.refused)
@@ -490,7 +490,7 @@ class Swim:
                 self._exchanges.handle_failure(dial, reply, now)
             return
         message, key = reply
-        self._received(message)
+        self._count_message(message)
         if self._rotation.active:
             self._note_answerer(dial, message, key, now)
         if self._exchanges.owns(dial):

@@ -105,10 +105,10 @@ class Table:
         """Change a row's address; the one place that does."""
         if addr != member.addr and not member.own:
             self._addresses[unmapped(addr)] += 1
-            self._gone_from(member.addr)
+            self._forget_address(member.addr)
         member.addr, member.port = addr, port
 
-    def _gone_from(self, addr: bytes) -> None:
+    def _forget_address(self, addr: bytes) -> None:
         plain = unmapped(addr)
         self._addresses[plain] -= 1
         if not self._addresses[plain]:
@@ -159,10 +159,10 @@ class Table:
             forgotten = set(self._rows) - {row.name for row in kept}
             self._bury(forgotten, latest)
             for name in forgotten:
-                self._gone_from(self._rows[name].addr)
+                self._forget_address(self._rows[name].addr)
             self._rows = {row.name: row for row in kept}
             self.version += 1
-        self._order = self._shuffled(kept)
+        self._order = self._shuffle(kept)
         self._next = 0
 
     def _bury(self, names: set[str], latest: int) -> None:
@@ -174,7 +174,7 @@ class Table:
         while len(self._graves) > MAX_GRAVES:
             del self._graves[next(iter(self._graves))]
 
-    def _shuffled(self, rows: list[Member]) -> list[Member]:
+    def _shuffle(self, rows: list[Member]) -> list[Member]:
         """Shuffle each half by itself, so that nobody waits longer than a round and a half.
 
         memberlist shuffles the whole, and the last of one round may be the last of the next: in a

@@ -62,7 +62,7 @@ class ProgramTooLongError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class WordRange:
     """Addresses as numbers, from `low` to `high`, both included, equal but for the last word."""
 
     low: int
@@ -134,16 +134,16 @@ def ndp_program(mac: bytes, ips: frozenset[IPv6Address], ignored_bits: int | Non
     )
 
 
-def merge(numbers: Iterable[int], ignored_bits: int) -> list[Range]:
+def merge(numbers: Iterable[int], ignored_bits: int) -> list[WordRange]:
     """Return the ranges of the numbers without their last bits; adjacent ones become one."""
     blank = (1 << ignored_bits) - 1
-    ranges: list[Range] = []
+    ranges: list[WordRange] = []
     for number in sorted({number & ~blank for number in numbers}):
         # A range stays within one 32-bit word, as the program compares one word at a time.
         if ranges and ranges[-1].high + 1 == number and number & _WORD:
-            ranges[-1] = Range(ranges[-1].low, number | blank)
+            ranges[-1] = WordRange(ranges[-1].low, number | blank)
         else:
-            ranges.append(Range(number, number | blank))
+            ranges.append(WordRange(number, number | blank))
     return ranges
 
 
@@ -163,7 +163,7 @@ def _about(
     return _search(ranges, words - whole_words, offset) if ranges else [_DROP]
 
 
-def _search(ranges: Sequence[Range], words: int, offset: int) -> Code:
+def _search(ranges: Sequence[WordRange], words: int, offset: int) -> Code:
     """Look for the number of `words` words at `offset`, the first word first."""
     load = [(_LOAD_WORD, 0, 0, offset)]
     if words == 1:
@@ -171,7 +171,10 @@ def _search(ranges: Sequence[Range], words: int, offset: int) -> Code:
     shift = 32 * (words - 1)
     rest = (1 << shift) - 1
     branches = [
-        (word, _search([Range(r.low & rest, r.high & rest) for r in group], words - 1, offset + 4))
+        (
+            word,
+            _search([WordRange(r.low & rest, r.high & rest) for r in group], words - 1, offset + 4),
+        )
         for word, group in groupby(ranges, lambda r: r.low >> shift)
     ]
     return load + _switch(branches)
@@ -186,7 +189,7 @@ def _switch(branches: Sequence[tuple[int, Code]]) -> Code:
     return _halves(branches[middle][0], _switch(branches[:middle]), _switch(branches[middle:]))
 
 
-def _tree(ranges: Sequence[Range]) -> Code:
+def _tree(ranges: Sequence[WordRange]) -> Code:
     """Look for the loaded word by binary search."""
     if sum(1 if r.low == r.high else 2 for r in ranges) <= _LEAF or len(ranges) == 1:
         return _leaf(ranges)
@@ -202,7 +205,7 @@ def _halves(pivot: int, below: Code, from_pivot: Code) -> Code:
     return [(_IF_AT_LEAST, 0, 1, pivot), far, *below, *from_pivot]
 
 
-def _leaf(ranges: Sequence[Range]) -> Code:
+def _leaf(ranges: Sequence[WordRange]) -> Code:
     code: Code = [_DROP, _KEEP]
     for r in reversed(ranges):
         keep = len(code) - 1

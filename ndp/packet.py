@@ -29,7 +29,7 @@ _MOST_OPTIONS = 16
 _MULTICAST = 0xFF
 
 
-class MessageType(IntEnum):
+class ICMPv6Type(IntEnum):
     """The two ICMPv6 types that matter here."""
 
     SOLICITATION = 135
@@ -53,7 +53,7 @@ class NeighborMessage(NamedTuple):
     solicitation.
     """
 
-    type: MessageType
+    type: ICMPv6Type
     source: IPv6Address
     destination: IPv6Address
     target: IPv6Address
@@ -72,7 +72,7 @@ def decode(payload: bytes) -> NeighborMessage:
     _check_header(start, length, next_header, hop_limit, len(payload))
     message = payload[_IP.size : _IP.size + length]
     kind, code, _, flags, target = _MESSAGE.unpack_from(message)
-    if kind not in (MessageType.SOLICITATION, MessageType.ADVERTISEMENT):
+    if kind not in (ICMPv6Type.SOLICITATION, ICMPv6Type.ADVERTISEMENT):
         raise DecodeError(DropReason.MESSAGE_TYPE)
     if code:
         raise DecodeError(DropReason.MESSAGE_CODE)
@@ -80,9 +80,9 @@ def decode(payload: bytes) -> NeighborMessage:
         raise DecodeError(DropReason.CHECKSUM)
     if target[0] == _MULTICAST:
         raise DecodeError(DropReason.TARGET_ADDRESS)
-    solicitation = kind == MessageType.SOLICITATION
+    solicitation = kind == ICMPv6Type.SOLICITATION
     return NeighborMessage(
-        MessageType(kind),
+        ICMPv6Type(kind),
         IPv6Address(source),
         IPv6Address(destination),
         IPv6Address(target),
@@ -126,7 +126,7 @@ def encode(message: NeighborMessage) -> bytes:
     source, destination = message.source.packed, message.destination.packed
     option = b""
     if message.link_address is not None:
-        solicitation = message.type is MessageType.SOLICITATION
+        solicitation = message.type is ICMPv6Type.SOLICITATION
         kind = _SOURCE_LINK if solicitation else _TARGET_LINK
         option = _LINK_OPTION.pack(kind, 1, message.link_address)
     flags, target = int(message.flags), message.target.packed

@@ -13,7 +13,7 @@ from link.frame import EthernetFrame, EtherType
 from link.mac import is_group
 from link.resolution import Question, Told
 from ndp.groups import ALL_NODES, multicast_mac, solicited_node
-from ndp.packet import AdvertFlags, MessageType, NeighborMessage, decode, encode
+from ndp.packet import AdvertFlags, ICMPv6Type, NeighborMessage, decode, encode
 
 Answers = Callable[[IPv6Address], DropReason | None]
 """Tells why this interface does not answer for an IP, or None where it does."""
@@ -33,7 +33,7 @@ def read(data: bytes, mac: bytes) -> Question[IPv6Address] | Told[IPv6Address] |
         message = decode(received.payload)
     except DecodeError as error:
         return error.reason
-    if message.type is not MessageType.SOLICITATION:
+    if message.type is not ICMPv6Type.SOLICITATION:
         told = message.link_address or received.source
         return Told(message.target, told, message.destination, DropReason.NEIGHBOR_ADVERTISEMENT)
     group = solicited_node(message.target)
@@ -59,7 +59,7 @@ def reply(mac: bytes, source: IPv6Address, question: Question[IPv6Address]) -> b
     if destination.is_unspecified:
         # Section 7.2.4: there is no address to answer to yet, so all nodes hear it.
         flags, destination, asker = AdvertFlags.OVERRIDE, ALL_NODES, multicast_mac(ALL_NODES)
-    message = NeighborMessage(MessageType.ADVERTISEMENT, source, destination, ip, mac, flags)
+    message = NeighborMessage(ICMPv6Type.ADVERTISEMENT, source, destination, ip, mac, flags)
     return ethernet.encode(EthernetFrame(asker, mac, EtherType.IPV6, encode(message)))
 
 

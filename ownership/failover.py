@@ -33,13 +33,13 @@ from ownership.io import (
 from ownership.letters import letters
 from ownership.letters.courier import Letter
 from ownership.letters.greeting import Greeting
-from ownership.letters.letters import Hello, Kind, LetterError, Quiet
+from ownership.letters.letters import Hello, LetterError, LetterKind, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.calls import Calls
 from ownership.liveness.own_flags import OwnFlags
 from ownership.liveness.roster import Peer, Roster, own_links
-from ownership.liveness.targets import FAILOVER_AFTER, Kernel, Timing
+from ownership.liveness.targets import FAILOVER_AFTER, KernelState, Timing
 from ownership.liveness.verdicts import Subject
 from ownership.liveness.witness import Witness
 
@@ -210,7 +210,7 @@ class Failover:
         """Take a letter that the courier has let through."""
         self._call(letter.sender, now)
         try:
-            kind = Kind(letter.kind)
+            kind = LetterKind(letter.kind)
         except ValueError:
             self._refused[LetterRefusal.UNKNOWN_KIND] += 1
             return
@@ -230,7 +230,7 @@ class Failover:
 
     # ---- what `Succession` asks
 
-    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> KernelState:
         """See `succession.Outlook`."""
         return self._witness.kernel(name, ifindexes, now)
 
@@ -397,7 +397,7 @@ class Failover:
         peer = self._roster.peer(name)
         same = dead is not None and peer is not None and dead.start_id == peer.start_id
         if same and name in self._roster.watched():
-            self._letters.append(Send(Kind.BACK, name, to=(name,)))
+            self._letters.append(Send(LetterKind.BACK, name, to=(name,)))
 
     def _probe(self, now: float) -> None:
         """Ask everybody; once, if many IPs are taken over at one time."""
@@ -424,7 +424,7 @@ class Failover:
             self._contact.handle_link_return(link.ifindex, link.gap, now)
             self._succession.handle_link_return(now)
 
-    def _read(self, kind: Kind, letter: Letter, now: float) -> None:
+    def _read(self, kind: LetterKind, letter: Letter, now: float) -> None:
         sender, payload = letter.sender, letter.payload
         if kind in _ANSWERS:
             self._hear_answer(sender, now)
@@ -433,42 +433,42 @@ class Failover:
         else:
             self._read_life(kind, letter, now)
 
-    def _read_life(self, kind: Kind, letter: Letter, now: float) -> None:
+    def _read_life(self, kind: LetterKind, letter: Letter, now: float) -> None:
         """Read who lives, and who does not."""
         sender, payload = letter.sender, letter.payload
         match kind:
-            case Kind.BEAT:
+            case LetterKind.BEAT:
                 self._witness.handle_beat(sender, now)
                 self._succession.handle_owner_back(sender, now)
-            case Kind.HELLO:
+            case LetterKind.HELLO:
                 self._take_hello(sender, letters.decode_hello(payload), now)
-            case Kind.MISSING:
+            case LetterKind.MISSING:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
                 self._witness.handle_missing(subject, sender, now)
-            case Kind.GONE:
+            case LetterKind.GONE:
                 subject = Subject(letter.about, letters.decode_link_name(payload))
                 self._witness.handle_gone(subject, now)
-            case Kind.BACK if letter.about == self._node:
+            case LetterKind.BACK if letter.about == self._node:
                 # One that was cut off itself has missed everybody, and is held dead here until now.
                 others = (self._roster.clarions | {sender}) - {self._node}
                 self._flags.handle_back(sender, len(others), now)
-            case Kind.HEAR:
-                self._letters.append(Send(Kind.HEARD, self._node, to=(sender,)))
+            case LetterKind.HEAR:
+                self._letters.append(Send(LetterKind.HEARD, self._node, to=(sender,)))
             case _:
                 pass
 
-    def _read_ips(self, kind: Kind, sender: str, payload: bytes, now: float) -> None:
+    def _read_ips(self, kind: LetterKind, sender: str, payload: bytes, now: float) -> None:
         """Read who answers for which IPs."""
-        if kind is Kind.QUIET:
+        if kind is LetterKind.QUIET:
             self._take_quiet(letters.decode_quiet(payload), sender, now)
             return
         ips = letters.decode_ips(payload)
         match kind:
-            case Kind.YOURS:
+            case LetterKind.YOURS:
                 self._succession.handle_yours(ips, sender, now)
-            case Kind.ASK:
+            case LetterKind.ASK:
                 self._succession.handle_ask(ips, sender)
-            case Kind.MINE:
+            case LetterKind.MINE:
                 self._succession.handle_mine(ips, sender, now)
             case _:
                 self._succession.handle_denial(ips, sender, now)
@@ -495,6 +495,6 @@ class Failover:
         self._letters += self._greeting.handle_hello(name, hello)
 
 
-_ABOUT_IPS = frozenset({Kind.YOURS, Kind.QUIET, Kind.ASK, Kind.MINE, Kind.DENY})
-_ANSWERS = frozenset({Kind.HEARD, Kind.MINE, Kind.DENY})
+_ABOUT_IPS = (LetterKind.YOURS, LetterKind.QUIET, LetterKind.ASK, LetterKind.MINE, LetterKind.DENY)
+_ANSWERS = frozenset({LetterKind.HEARD, LetterKind.MINE, LetterKind.DENY})
 """Letters that are sent only to who has asked for them."""

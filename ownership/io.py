@@ -12,7 +12,7 @@ from link.address import IPAddress
 from link.interface import Interface
 
 if TYPE_CHECKING:
-    from ownership.letters.letters import Kind
+    from ownership.letters.letters import LetterKind
     from ownership.liveness.barred import Barred
 
 # ---- what the driver sends
@@ -72,7 +72,7 @@ class EchoRequest:
 class Send:
     """Send a letter about the node `about`, to these nodes (None: to all living Clarions)."""
 
-    kind: "Kind"
+    kind: "LetterKind"
     about: str
     payload: bytes = b""
     to: tuple[str, ...] | None = None

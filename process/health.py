@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from structlog.typing import FilteringBoundLogger as Log
 
 from process.exposition import render
-from process.http_request import HttpRefusal, Page, Request, text
+from process.http_request import HttpRefusal, HttpRequest, Page, text
 from process.http_server import HttpSite, OnError, Refusals, Server, listen
 from process.logs import Sparing
 
@@ -97,7 +97,7 @@ class HttpServer:
         """Stop serving."""
         self._server.close()
 
-    def _quick(self, request: Request) -> Page | None:
+    def _quick(self, request: HttpRequest) -> Page | None:
         health = self._health
         match request.path:
             case "/metrics":

@@ -62,7 +62,7 @@ class HttpError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """What of a request matters."""
 
     path: str
@@ -84,7 +84,7 @@ def text(status: HTTPStatus, line: str) -> Page:
     return Page(status, line.encode() + b"\n")
 
 
-def read(data: bytes | bytearray, looked_at: int = 0) -> Request | None:
+def read(data: bytes | bytearray, looked_at: int = 0) -> HttpRequest | None:
     """Return the request, None where its head has not ended yet; raise HttpError.
 
     `looked_at`: so many bytes were here at the last call, which found no end in them. A line may
@@ -101,7 +101,7 @@ def read(data: bytes | bytearray, looked_at: int = 0) -> Request | None:
     return _request(bytes(data[: data.index(b"\n")]).removesuffix(b"\r"))
 
 
-def _request(line: bytes) -> Request:
+def _request(line: bytes) -> HttpRequest:
     found = _FIRST_LINE.fullmatch(line)
     if found is None:
         raise HttpError(HttpRefusal.MALFORMED)
@@ -111,7 +111,7 @@ def _request(line: bytes) -> Request:
     if method not in (b"GET", b"HEAD"):
         raise HttpError(HttpRefusal.METHOD)
     path = _ABSOLUTE.sub("", target.decode("ascii"), count=1).partition("?")[0]
-    return Request(path or "/", method == b"HEAD")
+    return HttpRequest(path or "/", method == b"HEAD")
 
 
 _REFUSED: Mapping[HttpRefusal, HTTPStatus] = {

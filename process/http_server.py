@@ -23,8 +23,8 @@ from process.http_request import (
     LONGEST_HEAD,
     HttpError,
     HttpRefusal,
+    HttpRequest,
     Page,
-    Request,
     head,
     read,
     refusal,
@@ -89,7 +89,7 @@ class Refusals:
 class HttpSite:
     """What is served."""
 
-    quick: Callable[[Request], Page | None]
+    quick: Callable[[HttpRequest], Page | None]
     """Answers at once; None: it is a page that takes time."""
     slow: Callable[[], Page]
     """Makes the one page that takes time, in a helper: once for all who asked before it began."""
@@ -215,7 +215,7 @@ class Server:
             if not isinstance(what, _Connection):
                 what()
             elif what in self._connections:
-                self._guarded(what, self._step)
+                self._guard(what, self._step)
         now = time.monotonic()
         for each in [each for each in self._connections if each.deadline <= now]:
             self._refuse(each, _LATE[each.phase])
@@ -240,7 +240,7 @@ class Server:
         phase = _Phase.READING if self._site.context is None else _Phase.HANDSHAKE
         connection = _Connection(accepted, phase, time.monotonic() + LONGEST_REQUEST)
         self._connections[connection] = None
-        self._guarded(connection, self._watch, selectors.EVENT_READ)
+        self._guard(connection, self._watch, selectors.EVENT_READ)
 
     def _make_room(self) -> bool:
         """Close one; false where helpers have all of them."""
@@ -282,7 +282,7 @@ class Server:
             self._refusals.count(error.reason)
             self._begin(connection, refusal(error.reason))
 
-    def _answer(self, connection: _Connection, request: Request) -> None:
+    def _answer(self, connection: _Connection, request: HttpRequest) -> None:
         connection.head_only = request.head_only
         page = self._site.quick(request)
         if page is not None:
@@ -348,9 +348,7 @@ class Server:
     def _watch(self, connection: _Connection, events: int) -> None:
         self._selector.register(connection.socket, events, connection)
 
-    def _guarded(
-        self, connection: _Connection, act: Callable[..., None], *arguments: object
-    ) -> None:
+    def _guard(self, connection: _Connection, act: Callable[..., None], *arguments: object) -> None:
         """Have what goes wrong with one connection cost no other one anything."""
         try:
             act(connection, *arguments)
@@ -392,9 +390,9 @@ class Server:
         try:
             page = self._site.slow()
         finally:
-            self._call(lambda: self._made(asked, page))
+            self._call(lambda: self._handle_page(asked, page))
 
-    def _made(self, asked: list[_Connection], page: Page | None) -> None:
+    def _handle_page(self, asked: list[_Connection], page: Page | None) -> None:
         self._making = False
         for each in asked:
             if each not in self._connections:
@@ -402,7 +400,7 @@ class Server:
             if page is None:
                 self._drop(each)
             else:
-                self._guarded(each, self._begin, page)
+                self._guard(each, self._begin, page)
         self._make()
 
     def _shake(self, connection: _Connection) -> None:
@@ -444,7 +442,7 @@ class Server:
         elif isinstance(then, HttpRefusal):
             self._refuse(connection, then)
         elif then is not None:
-            self._guarded(connection, self._watch, then)
+            self._guard(connection, self._watch, then)
         else:
             connection.phase = _Phase.READING
-            self._guarded(connection, self._read)
+            self._guard(connection, self._read)

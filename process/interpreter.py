@@ -49,6 +49,6 @@ def tidy() -> None:
     gc.collect(1)
 
 
-def started() -> None:
+def freeze() -> None:
     """Take what is there for good: no collection walks through it again."""
     gc.freeze()

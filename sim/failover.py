@@ -28,7 +28,7 @@ from ownership.liveness.targets import FAILOVER_AFTER
 from sim.chance import make_rng
 from sim.failover_scenarios import BEGIN, DRAWS, SCENARIOS, Cast
 from sim.judge import Judge
-from sim.record import Outcome, Record, RecordError, code_digest, table
+from sim.record import Record, RecordError, RunOutcome, code_digest, table
 from sim.world.world import Setup, World
 
 ASK_INTERVAL = 0.05
@@ -43,7 +43,7 @@ BLOCK = 20
 """Seeds of one scenario before the next one's turn comes, and runs between two saves."""
 
 
-def play(name: str, seed: int) -> Outcome:
+def play(name: str, seed: int) -> RunOutcome:
     """Run a scenario with one seed."""
     scenario = SCENARIOS[name]
     setup = Setup(
@@ -68,7 +68,7 @@ def play(name: str, seed: int) -> Outcome:
     judge.begin()
     world.run(max(fault.ends for fault in faults) + scenario.after)
     worst = judge.worst()
-    return Outcome(
+    return RunOutcome(
         name, seed, worst.silent, worst.moves, worst.dual, judge.broken(), worst.outage, worst.told
     )
 
@@ -79,7 +79,7 @@ def _cast(world: World) -> Cast:
     return Cast(tuple(world.machines), tuple(sorted(owners)), orders)
 
 
-def _play_pair(pair: tuple[str, int]) -> Outcome:
+def _play_pair(pair: tuple[str, int]) -> RunOutcome:
     return play(*pair)
 
 
@@ -90,7 +90,7 @@ def _still_heap() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def play_all(wanted: Sequence[tuple[str, int]], workers: int) -> Iterator[Outcome]:
+def play_all(wanted: Sequence[tuple[str, int]], workers: int) -> Iterator[RunOutcome]:
     """Run these scenarios with these seeds, on several processors."""
     if workers == 1:
         _still_heap()
@@ -142,7 +142,7 @@ def over_the_median(record: Record) -> Iterator[str]:
         yield f"{record.scenario}: two answers for {seconds:.2f} s, the median of all seeds"
 
 
-def _broken_line(outcome: Outcome) -> str:
+def _broken_line(outcome: RunOutcome) -> str:
     shown = list(outcome.broken[:MOST_SHOWN])
     if len(outcome.broken) > MOST_SHOWN:
         shown.append(f"and {len(outcome.broken) - MOST_SHOWN} IPs more")

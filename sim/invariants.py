@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from gossip.io import Gone, Suspected
 from gossip.wire.messages import State
 from sim import bounds
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 
 if TYPE_CHECKING:
     from gossip.config import Config
     from sim.world.machine import Machine
     from sim.world.world import MemberEvent, World
 
-_CRASHES = (Kind.POWER_OFF, Kind.KILL)
-_CUTS = (Kind.DEAF, Kind.MUTE, Kind.PARTITION)
+_CRASHES = (FaultKind.POWER_OFF, FaultKind.KILL)
+_CUTS = (FaultKind.DEAF, FaultKind.MUTE, FaultKind.PARTITION)
 MAX_VIOLATIONS = 20
 
 
@@ -36,7 +36,7 @@ def outages(faults: Iterable[Fault], config: "Config", nodes: int) -> list[Outag
         lasts, names = end - fault.at, fault.nodes
         if fault.kind in _CUTS and lasts > bounds.tolerated_cut(config):
             found.append(Outage(None, fault.at, end))
-        pauses = fault.kind is Kind.PAUSE and lasts > bounds.tolerated_pause(config, nodes)
+        pauses = fault.kind is FaultKind.PAUSE and lasts > bounds.tolerated_pause(config, nodes)
         if pauses or fault.kind in _CRASHES:
             found += [Outage(name, fault.at, end) for name in names]
     return found
@@ -64,7 +64,7 @@ class Checker:
         longest = config.suspicion_max_timeout_mult * bounds.suspicion_minimum(config, nodes)
         self._echo = longest + bounds.hops(config)
         self.crashes = [
-            Crash(node, fault.at, fault.kind is Kind.POWER_OFF)
+            Crash(node, fault.at, fault.kind is FaultKind.POWER_OFF)
             for fault in faults
             if fault.kind in _CRASHES and fault.lasts is None
             for node in fault.nodes
@@ -85,7 +85,7 @@ class Checker:
         member, name = event.member, event.member.name
         self._check_incarnation(machine, name, member.incarnation)
         if isinstance(event, Gone) and member.state is State.DEAD:
-            self._died(machine.name, name)
+            self._handle_death(machine.name, name)
         elif isinstance(event, Suspected) and self._world.machines[name].running:
             self.false_suspicions += 1
 
@@ -115,7 +115,7 @@ class Checker:
 
     # ---- the invariants
 
-    def _died(self, observer: str, name: str) -> None:
+    def _handle_death(self, observer: str, name: str) -> None:
         now = self._world.elapsed
         crash = self._crashed.get(name)
         if crash is not None and now >= crash.at:

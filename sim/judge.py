@@ -16,7 +16,7 @@ from ownership.election.election import order
 from ownership.liveness.barred import BARRING
 from sim.failover_scenarios import Cast
 from sim.scenario_table import FailoverScenario
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 MOST_OF_A_BYSTANDER = 2
 """Intervals of the asker for which an IP may be silent that has no part in what happens."""
-_BESIDE = frozenset({Kind.FLOATING_ADDRESS, Kind.FOREIGN_KERNEL, Kind.FORGED})
+_BESIDE = frozenset({FaultKind.FLOATING_ADDRESS, FaultKind.FOREIGN_KERNEL, FaultKind.FORGED})
 """What happens at a node and strikes it in no way."""
 _SERVES_ON = frozenset({
-    Kind.KILL, Kind.PAUSE, Kind.SLOW, Kind.CLOCK_JUMP, Kind.LOSS, Kind.DUPLICATE, Kind.REORDER,
-    Kind.DELAY, Kind.ONE_WAY, Kind.GOSSIP_CUT, Kind.ECHO_LIMITED, Kind.ECHO_REPLIES_LOST,
-    Kind.SAME_NAME,
+    FaultKind.KILL, FaultKind.PAUSE, FaultKind.SLOW, FaultKind.CLOCK_JUMP, FaultKind.LOSS,
+    FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.DELAY, FaultKind.ONE_WAY,
+    FaultKind.GOSSIP_CUT, FaultKind.ECHO_LIMITED, FaultKind.ECHO_REPLIES_LOST, FaultKind.SAME_NAME,
 })  # fmt: skip
 """Faults under which the machine takes what clients send as before."""
 
@@ -127,10 +127,10 @@ class Judge:
         owner = next(iter(order(able, str(ip))), None)
         if owner is None or answering != {able[owner]}:
             yield f"not answered by {owner} in the end"
-        elif (follows := self._followed(ip)) not in (None, owner):
+        elif (follows := self._target_of_a_warm_client(ip)) not in (None, owner):
             yield f"a warm client follows {follows}, not {owner}, in the end"
 
-    def _followed(self, ip: IPv4Address) -> str | None:
+    def _target_of_a_warm_client(self, ip: IPv4Address) -> str | None:
         """Return the node that a warm client sends to; None where its speaker runs no more, as of a
         node whose heir answers quietly, or where it never heard of one."""
         warm = self._seen[ip].warm

@@ -25,7 +25,7 @@ _PERCENTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """One run: the worst IP's figures, `silent` in seconds, and what was broken."""
 
     scenario: str
@@ -71,7 +71,7 @@ class Record:
     scenario: str
     code: str
     path: Path | None = None
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, RunOutcome] = field(default_factory=dict)
     changed: bool = False
 
     @classmethod
@@ -83,7 +83,7 @@ class Record:
             record._read(path)
         return record
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: RunOutcome) -> None:
         """Take the outcome of a run."""
         self.outcomes[outcome.seed] = outcome
         self.changed = True
@@ -107,7 +107,7 @@ class Record:
         """Return the median over all runs of the questions that got two answers."""
         return percentile([outcome.dual for outcome in self.outcomes.values()], 0.5) or 0.0
 
-    def broken(self) -> list[Outcome]:
+    def broken(self) -> list[RunOutcome]:
         """Return the runs in which a rule was broken, by seed."""
         return [outcome for _, outcome in sorted(self.outcomes.items()) if outcome.broken]
 
@@ -134,7 +134,7 @@ class Record:
                 raise RecordError(why)
             for seed, silent, moves, dual, outage, told in known["runs"]:
                 broken = tuple(known["broken"].get(str(seed), ()))
-                self.outcomes[seed] = Outcome(
+                self.outcomes[seed] = RunOutcome(
                     self.scenario, seed, silent, moves, dual, broken, outage, told
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -152,7 +152,7 @@ def table(records: Iterable[Record], limits: dict[str, float]) -> list[str]:
 
 
 def _row(record: Record, limit: float) -> str:
-    outcomes: Sequence[Outcome] = list(record.outcomes.values())
+    outcomes: Sequence[RunOutcome] = list(record.outcomes.values())
     silent = " / ".join(f"{value:.0f}" for value in record.silent_ms().values())
     cells = (
         record.scenario,

@@ -156,7 +156,7 @@ class _RefusedError(Exception):
 _Checks = Mapping[str, Callable[[Any], Any]]
 
 
-def _checked(given: Mapping[str, Any], checks: _Checks, where: str = "") -> dict[str, Any]:
+def _check(given: Mapping[str, Any], checks: _Checks, where: str = "") -> dict[str, Any]:
     found = {}
     for field, value in given.items():
         if field not in checks:
@@ -172,12 +172,12 @@ def _fields(given: Any) -> dict[str, Any]:
     """Check all that is said of a scenario; what is the simulator's own comes before the rest."""
     if not isinstance(given, dict):
         raise _RefusedError("-", "a table is needed")
-    found = _checked({f: v for f, v in given.items() if f not in WORLDS}, _COMMON)
+    found = _check({f: v for f, v in given.items() if f not in WORLDS}, _COMMON)
     worlds = found.pop("worlds", WORLDS)
     for world in WORLDS:
         if world in given and (world not in worlds or not isinstance(given[world], dict)):
             raise _RefusedError(world, "no table of a world that plays it")
-    found |= _checked(given.get(WORLD, {}), _OWN, f"{WORLD}.")
+    found |= _check(given.get(WORLD, {}), _OWN, f"{WORLD}.")
     for field in _NEEDED:
         if field not in found:
             raise _RefusedError(field, "is needed")

@@ -10,7 +10,7 @@ from gossip.wire.packet import WireConfig
 from sim.chance import make_rng
 from sim.report import Result, percentile
 from sim.run import simulate
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 from sim.world.world import Setup
 
 BEGIN = 10.0
@@ -44,10 +44,10 @@ def faults(case: Case, seed: int, duration: float) -> list[Fault]:
     """Draw who dies and who pauses, from the seed alone: the same for both courses."""
     rng = make_rng(seed, "table", case.nodes, case.died)
     names = [_NAMES.format(number + 1) for number in range(case.nodes)]
-    drawn = [Fault(0.0, Kind.LOSS, (), None, case.loss)] if case.loss else []
+    drawn = [Fault(0.0, FaultKind.LOSS, (), None, case.loss)] if case.loss else []
     if case.died:
         victims = tuple(rng.sample(names, case.died))
-        drawn.append(Fault(BEGIN + rng.uniform(0, 5), Kind.POWER_OFF, victims))
+        drawn.append(Fault(BEGIN + rng.uniform(0, 5), FaultKind.POWER_OFF, victims))
     return drawn + list(_pauses(case, names, seed, duration))
 
 
@@ -57,7 +57,7 @@ def _pauses(case: Case, names: Sequence[str], seed: int, duration: float) -> Ite
     every = 3.0 / (case.pausing * case.nodes) if case.pausing else float("inf")
     at = 2.0 + rng.random() * every
     while at < duration:
-        yield Fault(at, Kind.PAUSE, (rng.choice(names),), rng.uniform(1.0, 5.0))
+        yield Fault(at, FaultKind.PAUSE, (rng.choice(names),), rng.uniform(1.0, 5.0))
         at += every
 
 

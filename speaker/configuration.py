@@ -122,7 +122,7 @@ class Configuration:
         self._stuck = () if failed is None else self._faults(failed)
         await self._report()
         if not self.planned.is_set():
-            interpreter.started()
+            interpreter.freeze()
             self.planned.set()
         self._wake()
         if failed is not None:

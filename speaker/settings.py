@@ -59,7 +59,7 @@ class Settings:
     bind_port: int
     labels: str
     join: tuple[str, ...]
-    secret: "Secret"
+    secret: "GossipSecret"
     secret_path: str
     gossip: Config
     exclude: re.Pattern[str] | None
@@ -85,7 +85,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class GossipSecret:
     """The gossip key; its text form shows none of it."""
 
     key: bytes | None
@@ -94,17 +94,17 @@ class Secret:
     """Of all its bytes: the key tells nothing of those after the first 32."""
 
     def __repr__(self) -> str:
-        return f"Secret({'set' if self.key else 'none'})"
+        return f"GossipSecret({'set' if self.key else 'none'})"
 
 
-def read_secret(path: str, value: str) -> Secret:
+def read_secret(path: str, value: str) -> GossipSecret:
     """Return the key from the file or folder at `path`, else from `value`, else none.
 
     A folder is a mounted Secret with the file `secretkey` in it. Nothing is trimmed: MetalLB takes
     the bytes as they are. Raises SettingsError where a path is set but holds no key.
     """
     if not path:
-        return _secret(value.encode()) if value else Secret(None)
+        return _secret(value.encode()) if value else GossipSecret(None)
     file = Path(path)
     try:
         if file.is_dir():
@@ -118,8 +118,8 @@ def read_secret(path: str, value: str) -> Secret:
     return _secret(content)
 
 
-def _secret(content: bytes) -> Secret:
-    return Secret(metallb_key(content), len(content), sha256(content).digest())
+def _secret(content: bytes) -> GossipSecret:
+    return GossipSecret(metallb_key(content), len(content), sha256(content).digest())
 
 
 def split_seed(text: str, default_port: int) -> tuple[str, int]:
@@ -220,9 +220,9 @@ def _from_file(file: Path) -> Config:
         except ValueError as error:
             raise SettingsError(f"{file}: {key}: {error}") from None
     for key, name in _FILE_NUMBERS.items():
-        changes[name] = _typed(file, content, key, int, 0)
+        changes[name] = _take_typed(file, content, key, int, 0)
     wire: dict[str, Any] = {
-        name: _typed(file, content, key, bool, False) for key, name in _FILE_WIRE.items()
+        name: _take_typed(file, content, key, bool, False) for key, name in _FILE_WIRE.items()
     }
     try:
         return replace(LAN, wire=replace(LAN.wire, **wire), **changes)
@@ -241,7 +241,9 @@ def _load_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _typed(file: Path, content: dict[str, Any], key: str, kind: type[int], missing: int) -> int:
+def _take_typed(
+    file: Path, content: dict[str, Any], key: str, kind: type[int], missing: int
+) -> int:
     value = content.get(key, missing)
     if type(value) is not kind and key in content:
         raise SettingsError(f"{file}: {key}: must be of type {kind.__name__}, not {value!r}")

@@ -77,12 +77,12 @@ class Telling:
         match event:
             case Moved(move, ips):
                 self._instruments.moves[move.reason] += 1
-                self._moved(move, ips)
+                self._tell_move(move, ips)
             case Won(action):
-                self._won(action, now)
+                self._tell_win(action, now)
                 self.publish([action.service])
             case Lost(action):
-                self._lost(action)
+                self._tell_loss(action)
                 self.publish([action.service])
             case HandedOver(services):
                 self.publish(services)
@@ -101,12 +101,12 @@ class Telling:
 
     # ---- what was decided
 
-    def _moved(self, move: Move, ips: Iterable[IPAddress]) -> None:
+    def _tell_move(self, move: Move, ips: Iterable[IPAddress]) -> None:
         """The election has given a service to another node, as far as this node knows."""
         owners = {"owner": move.after, "previous": move.before}
         self._lines("leader", move.service, ips, reason=move.reason, **owners)
 
-    def _won(self, action: Announce, now: float) -> None:
+    def _tell_win(self, action: Announce, now: float) -> None:
         """This node is to announce a service."""
         for ip in action.ips:
             self._decisions.decide(ip, action.service, action.reason, now)
@@ -118,7 +118,7 @@ class Telling:
             if self._cluster is not None:
                 self._cluster.note_failure(action.service, str(action.ips[0]), wanted)
 
-    def _lost(self, action: Withdraw) -> None:
+    def _tell_loss(self, action: Withdraw) -> None:
         """This node is to announce it no more."""
         self._unassigned.discard(action.service)
         self._decisions.forget(action.ips)
@@ -189,11 +189,11 @@ class Telling:
             case Filtered(node):
                 self._log.warning("echo_filtered", node=node, hint=_ECHO_HINT)
             case BarsChanged(before, after):
-                self._bars_changed(before, after)
+                self._tell_bars(before, after)
             case _:
                 pass
 
-    def _bars_changed(self, before: Barred, after: Barred) -> None:
+    def _tell_bars(self, before: Barred, after: Barred) -> None:
         for subject in after.links - before.links:
             self._log.warning("verdict", node=subject.node, link=subject.link, state="gone")
         for subject in before.links - after.links:

@@ -91,7 +91,7 @@ class Upkeep:
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hear of what callbacks and forgotten tasks of this loop raise."""
-        loop.set_exception_handler(self._raised)
+        loop.set_exception_handler(self._handle_context)
 
     def close(self) -> None:
         """From now on what ends was meant to."""
@@ -132,7 +132,7 @@ class Upkeep:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _raised(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    def _handle_context(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         """Take what asyncio, or `survive`, has to tell."""
         part = Part(context.get("part", Part.LOOP))
         about = {key: context[key] for key in ("message", "service") if key in context}

@@ -29,7 +29,7 @@ U16 = 0xFFFF
 U32 = 0xFFFF_FFFF
 
 
-class Kind(NamedTuple):
+class FieldCodec(NamedTuple):
     """How a field's value is read (WireError if refused) and written (ValueError if refused)."""
 
     read: Callable[[object], Any]
@@ -41,7 +41,7 @@ class Field(NamedTuple):
 
     key: bytes
     attribute: str
-    kind: Kind
+    kind: FieldCodec
     omit_empty: bool = False
 
 
@@ -49,7 +49,7 @@ def _refuse(reason: Refusal = Refusal.BAD_BODY) -> NoReturn:
     raise WireError(reason)
 
 
-def unsigned(maximum: int) -> Kind:
+def unsigned(maximum: int) -> FieldCodec:
     """Build an integer in 0..maximum, in any width and sign on the wire; nil is 0.
 
     Reading another raises WireError, writing one ValueError.
@@ -67,7 +67,7 @@ def unsigned(maximum: int) -> Kind:
             raise ValueError(f"{value} is not in 0..{maximum}")
         return int(value)
 
-    return Kind(read, write)
+    return FieldCodec(read, write)
 
 
 def _read_octets(value: object, maximum: int) -> bytes | None:
@@ -89,7 +89,7 @@ def _octets_of_list(values: list[object]) -> bytes:
     return bytes(values)  # type: ignore[arg-type]
 
 
-def optional_octets(maximum: int) -> Kind:
+def optional_octets(maximum: int) -> FieldCodec:
     """Build bytes of at most `maximum`, where nil stays None: Go tells nil from empty.
 
     Reading more raises WireError, writing more ValueError.
@@ -100,13 +100,13 @@ def optional_octets(maximum: int) -> Kind:
             raise ValueError(f"{len(value)} bytes, more than {maximum}")
         return value
 
-    return Kind(lambda value: _read_octets(value, maximum), write)
+    return FieldCodec(lambda value: _read_octets(value, maximum), write)
 
 
-def octets(maximum: int) -> Kind:
+def octets(maximum: int) -> FieldCodec:
     """Build bytes of at most `maximum`; nil is empty."""
     inner = optional_octets(maximum)
-    return Kind(lambda value: _read_octets(value, maximum) or b"", inner.write)
+    return FieldCodec(lambda value: _read_octets(value, maximum) or b"", inner.write)
 
 
 def _read_name(value: object) -> str:
@@ -159,16 +159,16 @@ def _write_vsn(value: bytes) -> bytes:
     return value
 
 
-NAME = Kind(_read_name, _write_name)
-TEXT = Kind(_read_text, _write_text)
-FLAG = Kind(_read_flag, bool)
-STATE = Kind(_read_state, int)
+NAME = FieldCodec(_read_name, _write_name)
+TEXT = FieldCodec(_read_text, _write_text)
+FLAG = FieldCodec(_read_flag, bool)
+STATE = FieldCodec(_read_state, int)
 PORT = unsigned(U16)
 NUMBER = unsigned(U32)
 ADDRESS = octets(MAX_ADDRESS)
 META = optional_octets(MAX_META)
 PAYLOAD = optional_octets(U16)
-VSN = Kind(octets(MAX_RECEIVED_VSN).read, _write_vsn)
+VSN = FieldCodec(octets(MAX_RECEIVED_VSN).read, _write_vsn)
 
 
 def pack(value: object) -> bytes:

@@ -179,11 +179,11 @@ class Reflector:
         try:
             page = msgspec.json.decode(body, type=_Page)
         except NOT_JSON as error:
-            self.failed(Failure.MALFORMED, str(error))
+            self.handle_failure(Failure.MALFORMED, str(error))
             return None
         items, token = page.items or [], page.metadata.token
         if wrong := self._count_page(len(items), page.metadata):
-            self.failed(Failure.MALFORMED, wrong)
+            self.handle_failure(Failure.MALFORMED, wrong)
             return None
         self._listing.token, self._listing.version = token, page.metadata.resource_version
         return items
@@ -232,13 +232,13 @@ class Reflector:
         try:
             event = msgspec.json.decode(line, type=_Event)
         except NOT_JSON as error:
-            self.failed(Failure.MALFORMED, str(error))
+            self.handle_failure(Failure.MALFORMED, str(error))
             return set()
         found = _meta(event.object)
         if found is None or event.type == "ERROR":
             code = found.code if found is not None else 0
             gone = code in (410, 504)
-            self.failed(Failure.GONE if gone else Failure.UNAVAILABLE, f"watch: {code}")
+            self.handle_failure(Failure.GONE if gone else Failure.UNAVAILABLE, f"watch: {code}")
             return set()
         self._version = found.metadata.resource_version or self._version
         key = (found.metadata.namespace, found.metadata.name)
@@ -262,7 +262,7 @@ class Reflector:
         """Whether the watch in hand may go on; False after an event that ended it."""
         return bool(self._version) and not self._broken
 
-    def opened(self, now: float) -> None:
+    def handle_open(self, now: float) -> None:
         """The server accepted the watch: the objects are current as far as we know.
 
         After a watch that was short this one must have lasted first, else trouble would flicker.
@@ -282,13 +282,13 @@ class Reflector:
             self._opened, self._short, self._failures = None, False, 0
             self.trouble = None
 
-    def ended(self, now: float) -> None:
+    def handle_end(self, now: float) -> None:
         """The watch ended in order; the next one goes on where it stopped."""
         self.handle_timeout(now)
         if self._opened is not None:
-            self.failed(Failure.UNAVAILABLE, "the watch ended at once")
+            self.handle_failure(Failure.UNAVAILABLE, "the watch ended at once")
 
-    def failed(self, failure: Failure, reason: str, retry_after: float = 0.0) -> None:
+    def handle_failure(self, failure: Failure, reason: str, retry_after: float = 0.0) -> None:
         """Note a failure; the next request waits, longer each time until a watch lasts.
 
         A list alone does not shorten the wait: one that works between watches that fail would be

@@ -50,7 +50,7 @@ class Watcher:
                 else:
                     await self._list(dict(request.query))
             except ApiError as error:
-                self._reflector.failed(_failure(error), str(error), error.retry_after)
+                self._reflector.handle_failure(_failure(error), str(error), error.retry_after)
             self._tell()
 
     async def _list(self, query: dict[str, str]) -> None:
@@ -69,9 +69,9 @@ class Watcher:
         async with aclosing(self._client.watch(reflector.resource.path, query, SILENCE)) as stream:
             # The first, empty batch says that the server has accepted the watch.
             await anext(stream)
-            reflector.opened(self._clock())
+            reflector.handle_open(self._clock())
             self._tell()
-            lasting = asyncio.get_running_loop().call_later(SHORT_WATCH, self._lasted)
+            lasting = asyncio.get_running_loop().call_later(SHORT_WATCH, self._handle_timeout)
             try:
                 async for lines in stream:
                     self._events(lines)
@@ -79,9 +79,9 @@ class Watcher:
                         return
             finally:
                 lasting.cancel()
-        reflector.ended(self._clock())
+        reflector.handle_end(self._clock())
 
-    def _lasted(self) -> None:
+    def _handle_timeout(self) -> None:
         self._reflector.handle_timeout(self._clock())
         self._tell()
 

@@ -111,7 +111,7 @@ class _Pool(msgspec.Struct, gc=False):
     status: PoolStatus | None = None
 
 
-class _AdvertisementSpec(msgspec.Struct, gc=False, rename="camel"):
+class _L2AdvertisementSpec(msgspec.Struct, gc=False, rename="camel"):
     pools: tuple[str, ...] = msgspec.field(default=(), name="ipAddressPools")
     pool_selectors: tuple[LabelSelector, ...] = msgspec.field(
         default=(), name="ipAddressPoolSelectors"
@@ -124,9 +124,9 @@ class _AdvertisementSpec(msgspec.Struct, gc=False, rename="camel"):
     )
 
 
-class _Advertisement(msgspec.Struct, gc=False):
+class _L2Advertisement(msgspec.Struct, gc=False):
     metadata: Metadata
-    spec: _AdvertisementSpec = msgspec.field(default_factory=_AdvertisementSpec)
+    spec: _L2AdvertisementSpec = msgspec.field(default_factory=_L2AdvertisementSpec)
 
 
 class _InterfaceName(msgspec.Struct, gc=False):
@@ -169,7 +169,7 @@ def _pool(raw: _Pool, origin: Origin) -> IPAddressPool:
     )
 
 
-def _advertisement(raw: _Advertisement, origin: Origin) -> L2Advertisement:
+def _advertisement(raw: _L2Advertisement, origin: Origin) -> L2Advertisement:
     return L2Advertisement(
         raw.metadata.namespace,
         raw.metadata.name,
@@ -208,7 +208,7 @@ def _state(raw: _State, origin: Origin) -> ConfigurationState:
 
 KINDS: Mapping[str, Kind[View]] = {
     "IPAddressPool": Kind(_VERSION, _Pool, _pool, _PoolSpec),
-    "L2Advertisement": Kind(_VERSION, _Advertisement, _advertisement, _AdvertisementSpec),
+    "L2Advertisement": Kind(_VERSION, _L2Advertisement, _advertisement, _L2AdvertisementSpec),
 }
 SERVED: Mapping[str, Kind[View]] = {
     "ServiceL2Status": Kind(_VERSION, _L2Status, _l2_status),

@@ -117,7 +117,7 @@ class RouteMonitor:
         self, used: socket.socket, kind: int, gateways: tuple[tuple[int, IPAddress], ...]
     ) -> None:
         if kind in (NLMSG_DONE, NLMSG_ERROR):
-            self._dumped(used)
+            self._handle_dump_end(used)
         elif self._dumping and kind == RTM_NEWROUTE:
             # News in the midst of a dump look the same and are taken in; what a replaced route
             # leaves behind is one gateway too many, told for nothing until the next change.
@@ -126,7 +126,7 @@ class RouteMonitor:
         elif kind in (RTM_NEWROUTE, RTM_DELROUTE):
             self._dump(used)
 
-    def _dumped(self, used: socket.socket) -> None:
+    def _handle_dump_end(self, used: socket.socket) -> None:
         self._dumping = False
         known = {index: frozenset(found) for index, found in self._found.items()}
         if self._again:

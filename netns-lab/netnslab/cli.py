@@ -41,7 +41,7 @@ SPEAKER, CONTROLLER = shlex.join(DEFAULT_SPEAKER), shlex.join(DEFAULT_CONTROLLER
 @click.pass_context
 def commands(context: click.Context, /, speaker: str, logs: Path | None, **most: float) -> None:
     """Real speakers in network namespaces, faults, and a stopwatch."""
-    context.obj = Options(
+    context.obj = LabOptions(
         speaker=shlex.split(speaker),
         logs=logs,
         converge_within=most["converge"],
@@ -72,7 +72,7 @@ def demo(options: Options, /, controller: str) -> None:
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Result.")
 @click.option("--quiet", is_flag=True, help="Print failures only.")
 @click.pass_obj
-def run(options: Options, /, scenario: str, **chosen: Any) -> None:
+def run(options: LabOptions, /, scenario: str, **chosen: Any) -> None:
     """Strike a cluster RUNS times with SCENARIO; exit 0 only if every limit was kept."""
     sandbox.enter()
     plan = SCENARIOS[scenario]
@@ -97,7 +97,9 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
     course = Course(scenario, chosen["runs"], limits, duration)
     with Lab(options) as lab:
         result = faults.run(lab, course, random)
-    _hand_in(scenario, {**_given(options, course), **_kept(chosen)}, limits, result, chosen)
+    _hand_in(
+        scenario, {**_circumstances(options, course), **_table_note(chosen)}, limits, result, chosen
+    )
     sys.exit(0 if result.ok else FAILED)
 
 
@@ -105,7 +107,7 @@ def run(options: Options, /, scenario: str, **chosen: Any) -> None:
 @click.option("--nodes", type=click.IntRange(2, MOST_NODES), default=8, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True)
 @click.pass_obj
-def show_cost(options: Options, nodes: int, seconds: float) -> None:
+def show_cost(options: LabOptions, nodes: int, seconds: float) -> None:
     """What each speaker costs while nothing happens; exit 1 if one costs too much."""
     sandbox.enter()
     with Lab(replace(options, nodes=nodes, services=nodes)) as lab:
@@ -115,7 +117,7 @@ def show_cost(options: Options, nodes: int, seconds: float) -> None:
     sys.exit(0 if all(item.ok for item in costs) else FAILED)
 
 
-def _given(options: Options, course: Course) -> dict[str, Any]:
+def _circumstances(options: LabOptions, course: Course) -> dict[str, Any]:
     """All that a reader needs to repeat the measurement."""
     return {
         "scenario": course.name,
@@ -124,12 +126,12 @@ def _given(options: Options, course: Course) -> dict[str, Any]:
         "family": options.family,
         "runs_asked": course.runs,
         "duration": course.duration,
-        "speaker": report.shown(options.speaker),
+        "speaker": report.command_line(options.speaker),
         "questions_per_second_and_ip": options.rate or usual_rate(options.services),
     }
 
 
-def _kept(chosen: dict[str, Any]) -> dict[str, Any]:
+def _table_note(chosen: dict[str, Any]) -> dict[str, Any]:
     return {"seed": chosen["seed"], "limits_table": chosen["limits"]}
 
 
@@ -154,7 +156,7 @@ def _hand_in(
 @click.option("--retries", type=click.IntRange(0), default=0, help="Repeat a failed cell so often.")
 @click.pass_obj
 def run_matrix(
-    options: Options, /, short: bool, only: str, folder: Path | None, retries: int
+    options: LabOptions, /, short: bool, only: str, folder: Path | None, retries: int
 ) -> None:
     """Run every scenario that has no result of this commit yet; may be interrupted."""
     folder = folder or (SHORT_RESULTS if short else RESULTS)

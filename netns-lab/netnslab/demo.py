@@ -13,7 +13,7 @@ from netnslab.course import faults
 from netnslab.course.faults import CourseResult, MeasuredFault
 from netnslab.course.limits import MEMBERLIST
 from netnslab.course.strike import Strike
-from netnslab.machines.laboratory import Lab, NotConvergedError, Options
+from netnslab.machines.laboratory import Lab, LabOptions, NotConvergedError
 from netnslab.results import report
 from netnslab.results.verdict import Bystanders, Row
 
@@ -184,11 +184,11 @@ def _perform(lab: Lab, show: Show) -> CourseResult:
     victim = max(lab.names, key=owned.count)
     result = CourseResult([], Bystanders(), [])
     strike = Strike([lab.nodes[victim]], 1, 0.0)
-    faults.run_once(lab, "power-off", strike, result, LIMITS, show.struck)
+    faults.run_once(lab, "power-off", strike, result, LIMITS, show.show_strike)
     return result
 
 
-def play(chosen: Options) -> bool:
+def play(chosen: LabOptions) -> bool:
     """Run the demo; whether every IP came back at one owner. Raises LabError."""
     console = Console(width=None if Console().is_terminal else 120)
     show = Show(console)

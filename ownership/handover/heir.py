@@ -19,7 +19,7 @@ from itertools import islice
 from link.address import IPAddress
 from ownership.handover.states import UNSAID, Hold, Holds, HoldState, Taking
 from ownership.io import Ask, Contest
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 
 ANSWER_WITHIN = 0.02
 """Seconds in which an owner that is alive answers for its IP."""
@@ -69,7 +69,7 @@ class Takeovers:
     `hears(links, since)` whether this node has heard anybody there since then.
     """
 
-    kernel: Callable[[str, Collection[int]], Kernel]
+    kernel: Callable[[str, Collection[int]], KernelState]
     hears: Callable[[Collection[int], float], bool]
     holds: Holds = field(default_factory=Holds)
     contested: int = 0
@@ -192,7 +192,7 @@ class Takeovers:
         item = hold.taking
         item.dead = (item.dead | dead) - {name}
         item.answered_by = None
-        return self._take(hold, quiet=bool(dead) or self._kernel_of(item) is Kernel.ANSWERS)
+        return self._take(hold, quiet=bool(dead) or self._kernel_of(item) is KernelState.ANSWERS)
 
     def handle_owner_back(self, owner: str, now: float) -> None:
         """An owner's process runs again: what stays ours all the same is announced in a while."""
@@ -228,7 +228,7 @@ class Takeovers:
             elif now >= hold.taking.decide_at and not hold.taking.unsent:
                 yield self._repeat(hold, now) if contested else self._decide(hold, now)
         for hold in list(self.holds.quiet.values()):
-            if now >= hold.taking.loud_at or self._kernel_of(hold.taking) is Kernel.SILENT:
+            if now >= hold.taking.loud_at or self._kernel_of(hold.taking) is KernelState.SILENT:
                 yield self._take(hold, quiet=False)
 
     def postponements(self) -> frozenset[IPAddress]:
@@ -286,23 +286,23 @@ class Takeovers:
             self._postponed.add(hold.ip)
         return [Take(hold.ip, Mode.QUIET if quiet else Mode.LOUD)]
 
-    def _kernel_of(self, item: Taking) -> Kernel:
+    def _kernel_of(self, item: Taking) -> KernelState:
         """Tell what the machines of the dead do: one that lives still decides."""
         found = {self.kernel(node, item.links) for node in item.dead}
-        for kind in (Kernel.ANSWERS, Kernel.UNKNOWN):
+        for kind in (KernelState.ANSWERS, KernelState.UNKNOWN):
             if kind in found:
                 return kind
-        return Kernel.SILENT
+        return KernelState.SILENT
 
     def _decide(self, hold: Hold, now: float) -> list[Take]:
         ip, item = hold.ip, hold.taking
-        kernel, answerer = self._kernel_of(item), Kernel.SILENT
+        kernel, answerer = self._kernel_of(item), KernelState.SILENT
         if item.answered_by is not None:
             answerer = self.kernel(item.answered_by, item.links)
             # Where no echo gets through at all, its answer is the best there is.
-            in_vain = answerer is Kernel.UNKNOWN and now - item.since >= KNOWN_WITHIN
+            in_vain = answerer is KernelState.UNKNOWN and now - item.since >= KNOWN_WITHIN
             claims = now - item.mine_at <= MINE_COUNTS
-            if answerer is Kernel.ANSWERS or claims or in_vain:
+            if answerer is KernelState.ANSWERS or claims or in_vain:
                 # It is the owner on the wire, whoever gossip took for it: where members are
                 # declared dead one by one, that is an heir that never took over.
                 if item.told != item.answered_by:
@@ -312,7 +312,7 @@ class Takeovers:
                 item.decide_at = now + ASK_AGAIN
                 self._postponed.add(ip)
                 return []
-        if Kernel.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
+        if KernelState.UNKNOWN in (kernel, answerer) and now - item.since < KNOWN_WITHIN:
             item.decide_at = now + ANSWER_WITHIN
             return []
         if not self.hears(item.links, item.since):
@@ -320,11 +320,11 @@ class Takeovers:
             item.decide_at = now + (ANSWER_WITHIN if lately else UNHEARD_RETRY)
             self._unheard = True
             return []
-        if kernel is Kernel.ANSWERS and item.asked < ASKS:
+        if kernel is KernelState.ANSWERS and item.asked < ASKS:
             item.asked, item.decide_at = item.asked + 1, now + ASK_ONCE_MORE
             self._ask(hold, ())
             return []
-        return self._take(hold, quiet=kernel is Kernel.ANSWERS)
+        return self._take(hold, quiet=kernel is KernelState.ANSWERS)
 
     def _let_go(self, hold: Hold, now: float) -> bool:
         """Tell whether the machine of who contested an IP has fallen silent, and its letters."""
@@ -332,7 +332,7 @@ class Takeovers:
         contester = item.answered_by
         if contester is None or now - item.mine_at <= MINE_COUNTS:
             return False
-        if self.kernel(contester, item.links) is not Kernel.SILENT:
+        if self.kernel(contester, item.links) is not KernelState.SILENT:
             return False
         item.dead |= {contester}
         item.answered_by, item.since = None, now

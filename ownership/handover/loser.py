@@ -13,7 +13,7 @@ from link.address import IPAddress
 from ownership.handover.states import LOSING, Hold, Holds, Yielding
 from ownership.io import Ask, Send
 from ownership.letters import letters
-from ownership.letters.letters import Kind, PeerLink, Quiet
+from ownership.letters.letters import LetterKind, PeerLink, Quiet
 
 ASK_INTERVAL = 0.1
 FOREIGN_GRACE = 2.0
@@ -174,7 +174,7 @@ def letters_to_winner(
             by_owner[owner].add(ip)
     plain = yours.ips.difference(*by_owner.values())
     for payload in letters.encode_ips(sorted(plain, key=lambda ip: ip.packed)):
-        yield Send(Kind.YOURS, node, payload, (yours.winner,))
+        yield Send(LetterKind.YOURS, node, payload, (yours.winner,))
     for owner, ips in by_owner.items():
         for payload in letters.encode_quiet(Quiet(owner, links(owner), frozenset(ips))):
-            yield Send(Kind.QUIET, node, payload, (yours.winner,))
+            yield Send(LetterKind.QUIET, node, payload, (yours.winner,))

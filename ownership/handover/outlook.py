@@ -4,13 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 
 
 class Outlook(Protocol):
     """What `Succession` asks of the watch on other nodes."""
 
-    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> KernelState:
         """Tell what another node's machine does on links of ours."""
 
     def hears(self, ifindex: int, now: float) -> bool:

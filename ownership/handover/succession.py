@@ -16,9 +16,9 @@ from ownership.handover.outlook import Grant, Outlook
 from ownership.handover.states import ANSWERED, LOSING, OPEN, SETTLED, Hold, Holds, HoldState
 from ownership.io import Ask, Contest, ForeignAnswer, Send
 from ownership.letters import letters
-from ownership.letters.letters import Kind
+from ownership.letters.letters import LetterKind
 from ownership.liveness.roster import Roster
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 
 ASKED_OF_THE_DEAD = 2
 """For how many IPs the wire is asked when a node is heard which gossip holds dead."""
@@ -246,7 +246,7 @@ class Succession:
             if not self._takeovers.quiet(ip):
                 self._requests.note(ip, now)
         for payload in letters.encode_ips(mine):
-            self._letters.append(Send(Kind.MINE, self._node, payload, (sender,)))
+            self._letters.append(Send(LetterKind.MINE, self._node, payload, (sender,)))
 
     def handle_ask(self, ips: Iterable[IPAddress], sender: str) -> None:
         """Another node asks whether we answer for these IPs. What we hand over needs no reply: its
@@ -255,7 +255,7 @@ class Succession:
         for ip in sorted(ips, key=lambda ip: ip.packed):
             if not self._handover.yielding(ip):
                 (mine if self._mine(ip) else others).append(ip)
-        for kind, found in ((Kind.MINE, mine), (Kind.DENY, others)):
+        for kind, found in ((LetterKind.MINE, mine), (LetterKind.DENY, others)):
             for payload in letters.encode_ips(found):
                 self._letters.append(Send(kind, self._node, payload, (sender,)))
 
@@ -327,7 +327,7 @@ class Succession:
         """Drain the letters to send."""
         for node, ips in self._takeovers.questions().items():
             for payload in letters.encode_ips(ips):
-                self._letters.append(Send(Kind.ASK, self._node, payload, (node,)))
+                self._letters.append(Send(LetterKind.ASK, self._node, payload, (node,)))
         waiting, self._letters = self._letters, []
         return waiting
 
@@ -404,7 +404,7 @@ class Succession:
         frame can be forged: the node's kernel has answered an echo of ours, too."""
         if name not in self._predecessors.named(ip) or self._takeovers.waits(ip):
             return False
-        return self._kernel_of(name, (ifindex,)) is Kernel.ANSWERS
+        return self._kernel_of(name, (ifindex,)) is KernelState.ANSWERS
 
     def _remember_quiet(self, ip: IPAddress) -> None:
         """Who owns it next, and we once more, asks the same kernels."""
@@ -423,7 +423,7 @@ class Succession:
         if grant is not None and now - grant.at <= GRANT_KEPT:
             self._apply(self._takeovers.handle_grant(ip, grant.sender, grant.dead), now)
 
-    def _kernel_of(self, node: str, links: Collection[int]) -> Kernel:
+    def _kernel_of(self, node: str, links: Collection[int]) -> KernelState:
         """Ask only where we are neighbours: who answers may share fewer links than the owner."""
         interfaces = self._interfaces
         met = [

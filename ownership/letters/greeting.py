@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from ownership.io import Send
 from ownership.letters import letters
-from ownership.letters.letters import Hello, Kind, PeerLink
+from ownership.letters.letters import Hello, LetterKind, PeerLink
 
 REFRESH = 60.0
 """A node tells its links to all so often, and whenever they change; one lost is asked for."""
@@ -62,4 +62,6 @@ class Greeting:
         return due
 
     def _tell(self, to: tuple[str, ...] | None, asks: bool = False) -> Send:
-        return Send(Kind.HELLO, self._node, letters.encode_hello(Hello(self._links, asks)), to)
+        return Send(
+            LetterKind.HELLO, self._node, letters.encode_hello(Hello(self._links, asks)), to
+        )

@@ -38,7 +38,7 @@ _LONGEST_NAME = 15
 """IFNAMSIZ without its last zero."""
 
 
-class Kind(IntEnum):
+class LetterKind(IntEnum):
     """The third byte of a letter."""
 
     BEAT = 1
@@ -98,7 +98,7 @@ def _link(link: PeerLink, most: int) -> bytes:
 
 def decode_hello(payload: bytes) -> Hello:
     """Read it; raise LetterError."""
-    reader = _Reader(payload)
+    reader = _FieldReader(payload)
     asks, links = reader.number(), list[PeerLink]()
     while reader.more():
         if len(links) == MOST_LINKS:
@@ -130,7 +130,7 @@ def encode_quiet(quiet: Quiet) -> Iterator[bytes]:
 
 def decode_quiet(payload: bytes) -> Quiet:
     """Read one payload; raise LetterError."""
-    reader = _Reader(payload)
+    reader = _FieldReader(payload)
     owner = _text(reader.take(reader.number()))
     links = decode_hello(reader.take(reader.number())).links
     return Quiet(owner, links, decode_ips(reader.rest()))
@@ -157,7 +157,7 @@ def encode_ips(ips: Iterable[IPAddress], most: int = IPS_A_LETTER) -> Iterator[b
 
 def decode_ips(payload: bytes) -> frozenset[IPAddress]:
     """Read one payload of IPs; raise LetterError."""
-    reader, ips = _Reader(payload), set()
+    reader, ips = _FieldReader(payload), set()
     while reader.more():
         ips.add(reader.ip())
     return frozenset(ips)
@@ -174,7 +174,7 @@ def _text(data: bytes) -> str:
         raise LetterError("no UTF-8") from error
 
 
-class _Reader:
+class _FieldReader:
     """Takes fields off the front of a payload."""
 
     def __init__(self, data: bytes) -> None:

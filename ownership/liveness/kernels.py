@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from link.address import IPAddress
 from ownership.io import EchoRequest
-from ownership.liveness.targets import Kernel, LinkReturned, Target, TargetKey, Timing
+from ownership.liveness.targets import KernelState, LinkReturned, Target, TargetKey, Timing
 
 if TYPE_CHECKING:
     from random import Random
@@ -233,17 +233,17 @@ class Kernels:
         lately = now - self._proof.get(ifindex, now) <= self._timing.isolated
         return lately or self._asking_since(ifindex) == _NEVER
 
-    def kernel(self, name: str, ifindex: int, now: float) -> Kernel:
+    def kernel(self, name: str, ifindex: int, now: float) -> KernelState:
         """Tell what the node's kernel does on the link, as far as we know."""
         target = self._targets.get(TargetKey(name, ifindex))
         if target is None:
-            return Kernel.UNKNOWN
+            return KernelState.UNKNOWN
         if target.missing:
-            return Kernel.SILENT
+            return KernelState.SILENT
         if now - target.heard <= self._timing.patience:
-            return Kernel.ANSWERS
+            return KernelState.ANSWERS
         in_vain = not target.armed and target.unanswered >= FEWEST_IN_VAIN
-        return Kernel.SILENT if in_vain else Kernel.UNKNOWN
+        return KernelState.SILENT if in_vain else KernelState.UNKNOWN
 
     def requests(self) -> list[EchoRequest]:
         """Drain the requests to send."""

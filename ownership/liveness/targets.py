@@ -38,7 +38,7 @@ class Timing:
         )
 
 
-class Kernel(Enum):
+class KernelState(Enum):
     """What we know of another node's kernel on one link."""
 
     ANSWERS = auto()

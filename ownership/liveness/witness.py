@@ -14,11 +14,11 @@ from link.address import IPAddress
 from link.interface import Interface
 from ownership.io import Ask, EchoRequest, Send
 from ownership.letters import letters
-from ownership.letters.letters import Kind
+from ownership.letters.letters import LetterKind
 from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.kernels import Kernels
 from ownership.liveness.roster import MOST_MOURNED, Roster
-from ownership.liveness.targets import Kernel, LinkReturned, TargetKey, Timing
+from ownership.liveness.targets import KernelState, LinkReturned, TargetKey, Timing
 from ownership.liveness.verdicts import PROCESS, Subject, Verdicts
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Witness:
         answers tells our kernel its MAC, too."""
         for interface in self._interfaces.values():
             met = self._roster.meet(name, interface)
-            silent = self._kernels.kernel(name, interface.index, now) is not Kernel.ANSWERS
+            silent = self._kernels.kernel(name, interface.index, now) is not KernelState.ANSWERS
             if met is not None and silent:
                 self._knocks.append(Ask(met[1], interface.index, met[0].mac))
 
@@ -211,17 +211,17 @@ class Witness:
             if self._kernels.answering(index) == (1, 0)
         )
 
-    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> KernelState:
         """Tell what a node's machine does on links of ours: one that is silent decides."""
         found = set()
         for ifindex in ifindexes:
             key = TargetKey(name, ifindex)
             judged = Subject(name, self._link_names.get(key, "")) in self._verdicts.gone()
-            found.add(Kernel.SILENT if judged else self._kernels.kernel(name, ifindex, now))
-        for kind in (Kernel.SILENT, Kernel.UNKNOWN, Kernel.ANSWERS):
+            found.add(KernelState.SILENT if judged else self._kernels.kernel(name, ifindex, now))
+        for kind in (KernelState.SILENT, KernelState.UNKNOWN, KernelState.ANSWERS):
             if kind in found:
                 return kind
-        return Kernel.UNKNOWN
+        return KernelState.UNKNOWN
 
     def heard_since(self, ifindex: int, at: float) -> bool:
         """Tell whether anybody was heard on the link after `at`, as far as there is anybody, and
@@ -237,7 +237,7 @@ class Witness:
     def answers(self, name: str, now: float) -> bool:
         """Tell whether a node's kernel answers on any link that we share."""
         return any(
-            self._kernels.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            self._kernels.kernel(key.who, key.ifindex, now) is KernelState.ANSWERS
             for key in self._link_names
             if key.who == name
         )
@@ -308,7 +308,7 @@ class Witness:
         """Drain the letters to send."""
         for name in self._kernels.doubts():
             if name in self._roster.clarions:
-                self._letters.append(Send(Kind.HEAR, self._node, to=(name,)))
+                self._letters.append(Send(LetterKind.HEAR, self._node, to=(name,)))
         waiting, self._letters = self._letters, []
         return waiting
 
@@ -353,7 +353,7 @@ class Witness:
         nothing yet in the moment in which it is heard again."""
         if subject.node in self._roster.watched():
             payload = letters.encode_link_name(subject.link)
-            letter = Send(Kind.BACK, subject.node, payload, (subject.node,))
+            letter = Send(LetterKind.BACK, subject.node, payload, (subject.node,))
             self._letters.append(letter)
             self._repeated.append(_Repeated(letter, now + REPORT_INTERVAL, REPEATS - 1))
 
@@ -372,7 +372,7 @@ class Witness:
         """We are being missed. Our process says itself that it runs, to everybody; of a link of
         ours we may not know yet that it is cut, so we ask."""
         if subject.link == PROCESS:
-            self._letters.append(Send(Kind.BEAT, self._node))
+            self._letters.append(Send(LetterKind.BEAT, self._node))
         else:
             self._kernels.check_all(now)
 
@@ -391,7 +391,7 @@ class Witness:
         self._beat_due = now + BEAT_INTERVAL
         watchers = self._roster.watchers()
         if watchers:
-            self._letters.append(Send(Kind.BEAT, self._node, to=watchers))
+            self._letters.append(Send(LetterKind.BEAT, self._node, to=watchers))
 
     def _report(self, now: float) -> None:
         """Tell what we miss, as long as no verdict came of it."""
@@ -404,7 +404,7 @@ class Witness:
             self._due = now + REPORT_INTERVAL
             for subject in sorted(mine - self._verdicts.gone()):
                 payload = letters.encode_link_name(subject.link)
-                self._letters.append(Send(Kind.MISSING, subject.node, payload))
+                self._letters.append(Send(LetterKind.MISSING, subject.node, payload))
         elif not mine:
             self._due = _NEVER
         for subject in sorted(mine):
@@ -451,14 +451,14 @@ class Witness:
         if subject.link == PROCESS:
             return now - self._beats.get(subject.node, -_NEVER) <= BEAT_PATIENCE
         return any(
-            self._kernels.kernel(key.who, key.ifindex, now) is Kernel.ANSWERS
+            self._kernels.kernel(key.who, key.ifindex, now) is KernelState.ANSWERS
             for key, name in self._link_names.items()
             if (key.who, name) == subject
         )
 
     def _tell(self, subject: Subject, now: float) -> None:
         payload = letters.encode_link_name(subject.link)
-        self._repeated.append(_Repeated(Send(Kind.GONE, subject.node, payload), now, REPEATS))
+        self._repeated.append(_Repeated(Send(LetterKind.GONE, subject.node, payload), now, REPEATS))
 
     def _check_others(self, subject: Subject, now: float) -> None:
         if subject.link != PROCESS:
@@ -472,7 +472,7 @@ class Witness:
             if now >= item.at:
                 item.at, item.left = now + REPORT_INTERVAL, item.left - 1
                 subject = item.letter.about, letters.decode_link_name(item.letter.payload)
-                if (subject in gone) == (item.letter.kind is Kind.GONE):
+                if (subject in gone) == (item.letter.kind is LetterKind.GONE):
                     self._letters.append(item.letter)
                 else:
                     item.left = 0

@@ -10,7 +10,7 @@ from link.frame import EthernetFrame, EtherType
 from link.mac import BROADCAST
 
 
-def forged(mac: bytes, ip: IPv4Address, to_mac: bytes, to_ip: IPv4Address) -> Iterator[bytes]:
+def forgeries(mac: bytes, ip: IPv4Address, to_mac: bytes, to_ip: IPv4Address) -> Iterator[bytes]:
     """Yield frames that say that `ip` is at `mac`: both gratuitous forms (RFC 5227, section 3), and
     the answer to a question of the node `to_mac`, `to_ip`. MACs are 6 raw bytes."""
     for operation in (Operation.REQUEST, Operation.REPLY):

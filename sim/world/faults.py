@@ -16,7 +16,7 @@ SLOW_PERIOD = 0.1
 """The period of Linux' CPU quota, seconds: a slow process stands still for a part of each."""
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """The faults. `amount` and `lasts` of a `Fault` mean what stands behind them."""
 
     POWER_OFF = "power_off"
@@ -79,7 +79,7 @@ class Fault:
     """One fault: from `at` (seconds after the start) for `lasts` seconds, None for ever."""
 
     at: float
-    kind: Kind
+    kind: FaultKind
     nodes: tuple[str, ...] = ()
     lasts: float | None = None
     amount: float = 0.0
@@ -116,7 +116,7 @@ def _end(world: "World", fault: Fault, undo: Callable[[], None]) -> None:
 
 def _crash(world: "World", fault: Fault) -> Undo:
     for name in fault.nodes:
-        world.machines[name].kill(power=fault.kind is Kind.POWER_OFF)
+        world.machines[name].kill(power=fault.kind is FaultKind.POWER_OFF)
 
     def undo() -> None:
         for name in fault.nodes:
@@ -160,7 +160,7 @@ def _clock_jump(world: "World", fault: Fault) -> Undo:
 
 def _conditions(world: "World", fault: Fault) -> Undo:
     conditions = world.network.conditions
-    name = "latency" if fault.kind is Kind.DELAY else fault.kind.value
+    name = "latency" if fault.kind is FaultKind.DELAY else fault.kind.value
 
     def change(by: float) -> None:
         setattr(conditions, name, max(0.0, getattr(conditions, name) + by))
@@ -176,7 +176,7 @@ def _one_way(world: "World", fault: Fault) -> Undo:
 
 
 def _isolate(world: "World", fault: Fault) -> Undo:
-    inbound = fault.kind is Kind.DEAF
+    inbound = fault.kind is FaultKind.DEAF
 
     def change(by: int) -> None:
         for name in fault.nodes:
@@ -227,7 +227,7 @@ def _port_cut(world: "World", fault: Fault) -> Undo:
     return lambda: world.cut_port(fault.nodes, by=-1)
 
 
-def _carrier_lost(world: "World", fault: Fault) -> Undo:
+def _lose_carrier(world: "World", fault: Fault) -> Undo:
     world.cut_port(fault.nodes, by=1)
     world.set_carrier(fault.nodes, up=False)
 
@@ -238,7 +238,7 @@ def _carrier_lost(world: "World", fault: Fault) -> Undo:
     return undo
 
 
-def _echo_limited(world: "World", fault: Fault) -> Undo:
+def _limit_echoes(world: "World", fault: Fault) -> Undo:
     kernels = [world.machines[name].kernel for name in fault.nodes or world.machines]
 
     def limit(rate: float | None) -> None:
@@ -249,7 +249,7 @@ def _echo_limited(world: "World", fault: Fault) -> Undo:
     return lambda: limit(None)
 
 
-def _echo_replies_lost(world: "World", fault: Fault) -> Undo:
+def _lose_echo_replies(world: "World", fault: Fault) -> Undo:
     def change(by: int) -> None:
         for name in fault.nodes:
             world.machines[name].echo_deaf += by
@@ -299,7 +299,7 @@ def _foreign_kernel(world: "World", fault: Fault) -> Undo:
     return None
 
 
-def _forged(world: "World", fault: Fault) -> Undo:
+def _forge(world: "World", fault: Fault) -> Undo:
     (name,) = fault.nodes
     going_on = [True]
 
@@ -312,37 +312,37 @@ def _forged(world: "World", fault: Fault) -> Undo:
     return going_on.clear
 
 
-def _not_admitted(world: "World", fault: Fault) -> Undo:
+def _admit_others(world: "World", fault: Fault) -> Undo:
     world.admit(frozenset(world.machines) - frozenset(fault.nodes), fault.amount)
     return None
 
 
-_ACTIONS: dict[Kind, Callable[["World", Fault], Undo]] = {
-    Kind.POWER_OFF: _crash,
-    Kind.KILL: _crash,
-    Kind.PAUSE: _pause,
-    Kind.SLOW: _slow,
-    Kind.CLOCK_JUMP: _clock_jump,
-    Kind.LOSS: _conditions,
-    Kind.DUPLICATE: _conditions,
-    Kind.REORDER: _conditions,
-    Kind.DELAY: _conditions,
-    Kind.ONE_WAY: _one_way,
-    Kind.DEAF: _isolate,
-    Kind.MUTE: _isolate,
-    Kind.PARTITION: _partition,
-    Kind.STOP: _stop,
-    Kind.GOSSIP_CUT: _gossip_cut,
-    Kind.SWITCH_PAUSE: _switch_pause,
-    Kind.PORT_CUT: _port_cut,
-    Kind.CARRIER_LOST: _carrier_lost,
-    Kind.ECHO_LIMITED: _echo_limited,
-    Kind.ECHO_REPLIES_LOST: _echo_replies_lost,
-    Kind.VM_PAUSE: _vm_pause,
-    Kind.NEW_ADDRESS: _new_address,
-    Kind.SAME_NAME: _same_name,
-    Kind.FLOATING_ADDRESS: _floating_address,
-    Kind.FOREIGN_KERNEL: _foreign_kernel,
-    Kind.FORGED: _forged,
-    Kind.NOT_ADMITTED: _not_admitted,
+_ACTIONS: dict[FaultKind, Callable[["World", Fault], Undo]] = {
+    FaultKind.POWER_OFF: _crash,
+    FaultKind.KILL: _crash,
+    FaultKind.PAUSE: _pause,
+    FaultKind.SLOW: _slow,
+    FaultKind.CLOCK_JUMP: _clock_jump,
+    FaultKind.LOSS: _conditions,
+    FaultKind.DUPLICATE: _conditions,
+    FaultKind.REORDER: _conditions,
+    FaultKind.DELAY: _conditions,
+    FaultKind.ONE_WAY: _one_way,
+    FaultKind.DEAF: _isolate,
+    FaultKind.MUTE: _isolate,
+    FaultKind.PARTITION: _partition,
+    FaultKind.STOP: _stop,
+    FaultKind.GOSSIP_CUT: _gossip_cut,
+    FaultKind.SWITCH_PAUSE: _switch_pause,
+    FaultKind.PORT_CUT: _port_cut,
+    FaultKind.CARRIER_LOST: _lose_carrier,
+    FaultKind.ECHO_LIMITED: _limit_echoes,
+    FaultKind.ECHO_REPLIES_LOST: _lose_echo_replies,
+    FaultKind.VM_PAUSE: _vm_pause,
+    FaultKind.NEW_ADDRESS: _new_address,
+    FaultKind.SAME_NAME: _same_name,
+    FaultKind.FLOATING_ADDRESS: _floating_address,
+    FaultKind.FOREIGN_KERNEL: _foreign_kernel,
+    FaultKind.FORGED: _forge,
+    FaultKind.NOT_ADMITTED: _admit_others,
 }

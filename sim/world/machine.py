@@ -194,10 +194,10 @@ class Machine:
 
     def dial(self, dial: Dial) -> None:
         """Open a TCP conversation."""
-        self.streamed(dial.data)
+        self.count_stream(dial.data)
         self._world.dial(self, dial, self.lives)
 
-    def streamed(self, data: bytes) -> None:
+    def count_stream(self, data: bytes) -> None:
         """Count one side of a TCP conversation."""
         self.streams += 1
         self.stream_bytes += len(data)
@@ -221,11 +221,11 @@ class Machine:
         if target is not None:
             self.send_frame(Echo(target, self.identity.mac, self._ip, ip, True, token))
 
-    def happened(self, event: Event) -> None:
+    def note_event(self, event: Event) -> None:
         """Note what gossip reported."""
-        self._world.happened(self, event)
+        self._world.note_event(self, event)
 
-    def moved(self, move: "Move") -> None:
+    def note_move(self, move: "Move") -> None:
         """Note what the election reported."""
         self._world.note(self.name, f"owner {move.service} {move.after}")
 
@@ -260,7 +260,7 @@ class Machine:
     def _answer(self, frame: bytes) -> bool:
         answer = self.kernel.answer_arp(frame)
         if answer is not None:
-            self._world.neighbours.met(self._world.host_of(answer[:6]), self.name)
+            self._world.neighbours.introduce(self._world.host_of(answer[:6]), self.name)
             self.send_frame(answer)
         return answer is not None
 

@@ -52,10 +52,10 @@ class Neighbours:
         self._asked[pair] = now
         if not reaches:
             return ASK_EVERY
-        self.met(source, target)
+        self.introduce(source, target)
         return 0.0
 
-    def met(self, source: str, target: str) -> None:
+    def introduce(self, source: str, target: str) -> None:
         """A question of one has reached the other, who learns from it who asks."""
         for known in ((source, target), (target, source)):
             self._lost.pop(known, None)

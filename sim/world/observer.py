@@ -75,7 +75,7 @@ class Seen:
         elif self._served_at is not None:
             self.outage = max(self.outage, now - self._served_at)
 
-    def announced(self, mac: bytes) -> None:
+    def handle_announcement(self, mac: bytes) -> None:
         """Take a frame that nobody asked for; what moves an entry moves the warm one."""
         self.frames += 1
         self.told += self.warm not in (None, mac)
@@ -134,7 +134,7 @@ class Observer:
         if asked_for:
             seen.answers.add(heard.sender_mac)
             return
-        seen.announced(heard.sender_mac)
+        seen.handle_announcement(heard.sender_mac)
         if heard.operation is Operation.REQUEST and heard.target_ip == OBSERVER_IP:
             self._answer(frame)
 

@@ -53,10 +53,10 @@ class Outside(Protocol):
     def send_echo(self, ip: IPv4Address, token: bytes) -> None:
         """Let the kernel send an echo request."""
 
-    def happened(self, event: Event) -> None:
+    def note_event(self, event: Event) -> None:
         """Note what gossip reported."""
 
-    def moved(self, move: Move) -> None:
+    def note_move(self, move: Move) -> None:
         """Note what the election reported."""
 
 
@@ -314,7 +314,7 @@ class Process:
             else:
                 self._outside.dial(transmit)
         for event in self.swim.events():
-            self._outside.happened(event)
+            self._outside.note_event(event)
             if isinstance(event, UserMessage):
                 letter = self._courier.take(event.data)
                 if isinstance(letter, Letter):
@@ -331,7 +331,7 @@ class Process:
         cores.settle(clock)
         for event in ownership.events():
             if isinstance(event, Moved):
-                self._outside.moved(event.move)
+                self._outside.note_move(event.move)
         self._send(clock)
         if cores.contact.seeks(clock):
             self.swim.exchange(clock)

@@ -27,7 +27,7 @@ from gossip.wire.streambody import decode_stream, encode_stream
 from ownership.election.quorum import QuorumMode
 from sim.chance import make_rng
 from sim.world.clock import Action, EventHeap
-from sim.world.enemy import forged
+from sim.world.enemy import forgeries
 from sim.world.faults import Fault, apply
 from sim.world.machine import Identity, Machine, identify
 from sim.world.neighbours import Neighbours
@@ -231,7 +231,7 @@ class World:
             if other.name != name:
                 ours = IPv4Address(other.identity.link_ip)
                 for ip in ips:
-                    other.receive_frames(list(forged(mac, ip, other.identity.mac, ours)))
+                    other.receive_frames(list(forgeries(mac, ip, other.identity.mac, ours)))
 
     def squat(self, name: str, ips: Sequence[IPv4Address]) -> None:
         """Let a node's kernel answer for service IPs."""
@@ -292,7 +292,7 @@ class World:
         machine = self._by_mac.get(mac)
         return "" if machine is None else machine.name
 
-    def happened(self, machine: Machine, event: Event) -> None:
+    def note_event(self, machine: Machine, event: Event) -> None:
         """Note a member event."""
         if isinstance(event, MemberEvent):
             member = event.member
@@ -484,7 +484,7 @@ class _Conversation:
             self._finish(StreamFailure.CLOSED)
 
     def _answer(self, target: Machine, data: bytes | None) -> None:
-        target.streamed(data or b"")
+        target.count_stream(data or b"")
         outcome = StreamFailure.CLOSED if data is None else data
         self._carry(target, self._dialler, partial(self._finish, outcome))
 

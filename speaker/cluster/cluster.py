@@ -104,7 +104,7 @@ class Cluster:
 
     def note_change(self, service: str, interfaces: tuple[str, ...] | None) -> None:
         """The service is announced on these interfaces now: () on all, None on none."""
-        self._thread.inbox.post(self._changed_there, service, interfaces)
+        self._thread.inbox.post(self._take_change_there, service, interfaces)
 
     def note_assignment(self, service: str) -> None:
         """This node announces the service from now on."""
@@ -135,7 +135,7 @@ class Cluster:
     def _activate_there(self) -> None:
         self._publisher.activate(self._where)
 
-    def _changed_there(self, service: str, interfaces: tuple[str, ...] | None) -> None:
+    def _take_change_there(self, service: str, interfaces: tuple[str, ...] | None) -> None:
         if interfaces is None:
             self._where.pop(service, None)
         else:

@@ -61,8 +61,8 @@ class Publisher:
         self.sender = EventSender(client, recorder, clock, self._on_failure)
         self._verdict: tuple[str, str] | None = None
         self._early: set[str] = set()
-        source.on_status = self._status_changed
-        source.on_state = self.state_changed
+        source.on_status = self._handle_status_change
+        source.on_state = self.handle_state_change
 
     def activate(self, announced: Iterable[str]) -> None:
         """Elections are done: look at what is announced and at what has an object."""
@@ -76,7 +76,7 @@ class Publisher:
             for service in services:
                 self._queue.add(service)
 
-    def _status_changed(self, services: set[str]) -> None:
+    def _handle_status_change(self, services: set[str]) -> None:
         """Objects changed, or the first list of them is there: what came too early is due now."""
         self.look(services | self._early)
         self._early.clear()
@@ -88,7 +88,7 @@ class Publisher:
             self._verdict = verdict
             self._queue.add(STATE)
 
-    def state_changed(self) -> None:
+    def handle_state_change(self) -> None:
         """Somebody touched our ConfigurationState."""
         self._queue.add(STATE)
 

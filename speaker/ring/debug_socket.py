@@ -20,7 +20,14 @@ from typing import Any
 import click
 from structlog.typing import FilteringBoundLogger as Log
 
-from speaker.ring.member_table import LONGEST_ANSWER, MemberRow, TableError, decode, encode, lines
+from speaker.ring.member_table import (
+    LONGEST_ANSWER,
+    MemberRow,
+    MemberTableError,
+    decode,
+    encode,
+    lines,
+)
 
 _CREDENTIALS = struct.Struct("3i")
 TIMEOUT = 5.0
@@ -115,7 +122,7 @@ def ask(node: str) -> list[MemberRow]:
         while chunk := connection.recv(65_536):
             answer += chunk
             if len(answer) > LONGEST_ANSWER:
-                raise TableError("the answer is too long")
+                raise MemberTableError("the answer is too long")
             left = end - time.monotonic()
             if left <= 0:
                 raise TimeoutError
@@ -129,7 +136,7 @@ def show(node: str) -> int:
         rows = ask(node)
     except UntrustedError as error:
         return _fail(f"user {error.uid} listens in the place of the speaker on node {node}")
-    except TableError:
+    except MemberTableError:
         return _fail(f"what answers on node {node} is no speaker: its answer makes no sense")
     except OSError:
         return _fail(f"no speaker answers on node {node}")

@@ -17,7 +17,7 @@ widest cell."""
 _COLUMNS = ("name", "address", "state", "incarnation", "health")
 
 
-class TableError(ValueError):
+class MemberTableError(ValueError):
     """What was answered is no member table."""
 
 
@@ -56,7 +56,7 @@ def decode(answer: bytes | bytearray) -> list[MemberRow]:
     try:
         return msgspec.json.decode(answer, type=list[MemberRow])
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise TableError(str(error)) from None
+        raise MemberTableError(str(error)) from None
 
 
 def lines(rows: list[MemberRow]) -> list[str]:

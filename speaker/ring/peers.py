@@ -176,7 +176,7 @@ class Peers:
         if self.agent is None:
             return {}
         stats = self.agent.swim.stats
-        counts = self._refused(self.agent)
+        counts = self._refusals(self.agent)
         counts |= {str(reason): stats.ignored[reason] for reason in Ignored}
         letters = self.courier.refused if self.courier is not None else Counter[CourierRefusal]()
         counts |= {f"letter_{reason}": letters[reason] for reason in CourierRefusal}
@@ -189,7 +189,7 @@ class Peers:
         }
 
     @staticmethod
-    def _refused(agent: Agent) -> dict[str, int]:
+    def _refusals(agent: Agent) -> dict[str, int]:
         """Count what strangers can cause, by reason: packets and streams."""
         packets, cuts = agent.swim.stats.refusals, agent.slots.cuts
         counts = {str(reason): packets[reason] for reason in Refusal}
@@ -204,7 +204,7 @@ class Peers:
         """Log what has been refused since the last line, once a minute at most."""
         if self.agent is None or now < self._next_report:
             return
-        refused = Counter(self._refused(self.agent))
+        refused = Counter(self._refusals(self.agent))
         news = dict(refused - self._reported)
         if news:
             self._log.warning("gossip_refused", reasons=news, hint=_KEY_HINT)

@@ -6,7 +6,7 @@ derivation makes one of a single byte, which anybody can guess.
 
 from enum import Enum, StrEnum, auto
 
-from speaker.settings import SHORT_SECRET, Secret
+from speaker.settings import SHORT_SECRET, GossipSecret
 
 
 class SecretRefusal(StrEnum):
@@ -30,12 +30,12 @@ class Look(Enum):
 class Rekeying:
     """Judges each secret once, when two looks in a row have found it."""
 
-    def __init__(self, current: Secret) -> None:
+    def __init__(self, current: GossipSecret) -> None:
         self._current = current
         self._judged = current
-        self._seen: Secret | None = None
+        self._seen: GossipSecret | None = None
 
-    def read(self, found: Secret) -> Look | SecretRefusal:
+    def read(self, found: GossipSecret) -> Look | SecretRefusal:
         """Take what a look has found; NEW_KEY makes it the current one."""
         seen, self._seen = self._seen, found
         if found == self._judged:
@@ -49,7 +49,7 @@ class Rekeying:
         """Note a look that found no secret: the two that agree have to follow each other."""
         self._seen = None
 
-    def _judge(self, found: Secret) -> Look | SecretRefusal:
+    def _judge(self, found: GossipSecret) -> Look | SecretRefusal:
         if found == self._current:
             return Look.NOTHING_NEW
         if found.length < SHORT_SECRET:

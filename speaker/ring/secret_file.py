@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from process.settings import SettingsError
 from speaker.ring.rekeying import Look, Rekeying, SecretRefusal
-from speaker.settings import SHORT_SECRET, Secret, read_secret
+from speaker.settings import SHORT_SECRET, GossipSecret, read_secret
 
 POLL = 2.0
 """Seconds between looks. kubelet swaps a mounted Secret within about 90 s."""
@@ -22,7 +22,7 @@ class SecretFile:
     """
 
     def __init__(
-        self, path: str, current: Secret, on_change: Callable[[bytes], None], log: Log
+        self, path: str, current: GossipSecret, on_change: Callable[[bytes], None], log: Log
     ) -> None:
         self.refused: Counter[SecretRefusal] = Counter()
         self._path = path

@@ -32,8 +32,7 @@ from gossip.wire.streambody import encode_stream
 from link.frame import EthernetFrame, EtherType
 from link.frame import encode as encode_frame
 from ndp.groups import multicast_mac, solicited_node
-from ndp.packet import MessageType as NdpType
-from ndp.packet import NeighborMessage
+from ndp.packet import ICMPv6Type, NeighborMessage
 from ndp.packet import encode as encode_ndp
 from ownership.letters import mark
 from ownership.letters.letters import Hello, PeerLink, encode_hello, encode_ips, encode_link_name
@@ -251,7 +250,7 @@ def ndp_frames() -> list[bytes]:
     """Return neighbour discovery frames, of MetalLB and to our node."""
     group = solicited_node(SERVICE_IP6)
     source = IPv6Address("fe80::b")
-    asked = NeighborMessage(NdpType.SOLICITATION, source, group, SERVICE_IP6, PEER_MAC)
+    asked = NeighborMessage(ICMPv6Type.SOLICITATION, source, group, SERVICE_IP6, PEER_MAC)
     packet = encode_ndp(asked)
     frame = encode_frame(EthernetFrame(multicast_mac(group), PEER_MAC, EtherType.IPV6, packet))
     return [f for f in _golden_frames() if f[12:14] == b"\x86\xdd"] + [frame]

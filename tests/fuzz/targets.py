@@ -50,8 +50,8 @@ from process import http_request as http
 from process.durations import parse_duration
 from process.settings import SettingsError
 from speaker.ring import member_table
-from speaker.ring.member_table import TableError
-from speaker.settings import Secret, read_secret, split_seed
+from speaker.ring.member_table import MemberTableError
+from speaker.settings import GossipSecret, read_secret, split_seed
 
 KEY = bytes(range(32))
 STREAM_LIMIT = 1 << 20
@@ -392,7 +392,7 @@ def http_request(data: bytes) -> None:
 
 def debug_answer(data: bytes) -> None:
     """Whatever answers, nothing reaches a terminal but visible ASCII."""
-    with suppress(TableError):
+    with suppress(MemberTableError):
         rows = member_table.decode(data)
         assert member_table.decode(member_table.encode(rows)) == rows
         for line in member_table.lines(rows):
@@ -434,10 +434,10 @@ def secret_file(data: bytes) -> None:
         _is_key_of(data, read_secret("", data.decode()))
 
 
-def _is_key_of(content: bytes, found: Secret) -> None:
+def _is_key_of(content: bytes, found: GossipSecret) -> None:
     assert found.key == (content + _FILLING)[:32]
     assert found.length == len(content)
-    assert str(found) == repr(found) == "Secret(set)"
+    assert str(found) == repr(found) == "GossipSecret(set)"
 
 
 def self_test(data: bytes) -> None:

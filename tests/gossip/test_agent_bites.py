@@ -15,8 +15,8 @@ import pytest
 from gossip.config import Config
 from gossip.io import Address, Exchanged, ExchangeFailed, StreamFailure, UserMessage
 from gossip.slots import Cut
+from gossip.stream_turns import StreamTurns
 from gossip.swim import Swim
-from gossip.turns import Turns
 from gossip.wire.bites import Bites, at_once
 from gossip.wire.errors import Refusal
 from gossip.wire.messages import CURRENT_VSN, Message, NodeState, Ping, State, User
@@ -253,7 +253,7 @@ def _note(done: list[str], name: str, bites: int) -> Bites[str]:
 
 def test_what_is_done_with_its_first_bite_waits_for_nobody() -> None:
     async def course() -> None:
-        turns, done = Turns(), list[str]()
+        turns, done = StreamTurns(), list[str]()
         long = asyncio.create_task(
             turns.finish(1, _note(done, "long", 9), known=True, check=_wanted)
         )
@@ -270,7 +270,7 @@ def test_what_is_done_with_its_first_bite_waits_for_nobody() -> None:
 
 def test_one_at_a_time_and_members_first() -> None:
     async def course() -> None:
-        turns, done = Turns(), list[str]()
+        turns, done = StreamTurns(), list[str]()
 
         async def finish(number: int, name: str, *, known: bool) -> str:
             return await turns.finish(number, _note(done, name, 4), known=known, check=_wanted)
@@ -287,7 +287,7 @@ def test_one_at_a_time_and_members_first() -> None:
 @pytest.mark.parametrize("last", [False, True], ids=["waiting", "at work"])
 def test_work_that_is_given_up_passes_the_turn_on(last: bool) -> None:
     async def course() -> None:
-        turns, done = Turns(), list[str]()
+        turns, done = StreamTurns(), list[str]()
         tasks = [
             asyncio.create_task(turns.finish(at, _note(done, name, 9), known=True, check=_wanted))
             for at, name in enumerate("abc")
@@ -309,7 +309,7 @@ def test_an_error_in_a_bite_passes_the_turn_on() -> None:
         raise ValueError("the second bite")
 
     async def course() -> None:
-        turns = Turns()
+        turns = StreamTurns()
         with pytest.raises(ValueError, match="second bite"):
             await turns.finish(1, failing(), known=True, check=_wanted)
         assert not turns.busy

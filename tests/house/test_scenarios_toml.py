@@ -94,7 +94,7 @@ def test_no_world_forgives_more_than_the_other_without_a_word() -> None:
 GOOD = 'what = "x"\nnodes = 3\nvictims = 1\nsilent = 1.0\nmoves = 1\n'
 READERS: list[tuple[Callable[[str, str], Any], type[Exception]]] = [
     (simulated.parse, simulated.ScenarioTableError),
-    (scenario_table.parse, scenario_table.TableError),
+    (scenario_table.parse, scenario_table.LabTableError),
 ]
 
 
@@ -158,7 +158,7 @@ def test_a_missing_file_is_named() -> None:
     missing = Path("/nowhere/scenarios.toml")
     with pytest.raises(simulated.ScenarioTableError, match=r"^/nowhere/scenarios\.toml: "):
         simulated.load(missing)
-    with pytest.raises(scenario_table.TableError, match=r"^/nowhere/scenarios\.toml: "):
+    with pytest.raises(scenario_table.LabTableError, match=r"^/nowhere/scenarios\.toml: "):
         scenario_table.load(missing)
 
 

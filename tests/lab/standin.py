@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from netnslab.instruments import arp, filters
-from netnslab.instruments.instrument import packet_socket, received
+from netnslab.instruments.instrument import arrivals, packet_socket
 from netnslab.machines.addresses import LINK
 from netnslab.results import oracle
 
@@ -117,7 +117,7 @@ class StandIn:
         self.raw.send(arp.encode(arp.BROADCAST, self.mac, arp.REQUEST, sender, target))
 
     def answer(self) -> None:
-        for _, frame in received(self.raw):
+        for _, frame in arrivals(self.raw):
             packet = arp.decode(frame)
             question = packet and packet.operation == arp.REQUEST and packet.spa != packet.tpa
             if packet and question and packet.tpa in self.owned:

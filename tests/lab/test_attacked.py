@@ -68,7 +68,7 @@ def test_the_tape_has_what_was_said_to_the_port_in_its_order() -> None:
     for frame in frames():
         # Short frames are padded on the wire.
         tape.take(frame.ljust(60, b"\0"))
-    recorded = tape.recorded()
+    recorded = tape.recording()
     assert [bytes.fromhex(text) for text in recorded["datagrams"]] == [b"ping"]
     assert [bytes.fromhex(text) for text in recorded["streams"]] == [b"puspull"]
 
@@ -145,9 +145,9 @@ def test_who_takes_more_memory_than_its_group_may_have_is_killed_and_counted() -
     group = cgroups.Group("test", 1.0, MEMORY)
     try:
         assert run([*group.join, sys.executable, "-c", ""], check=True).returncode == 0
-        assert (group.killed(), 0 < group.peak() <= MEMORY << 20) == (0, True)
+        assert (group.kills(), 0 < group.peak() <= MEMORY << 20) == (0, True)
         assert run([*group.join, *taking], check=False).returncode == -9
-        assert group.killed() == 1
+        assert group.kills() == 1
     finally:
         group.close()
     assert not group.folder.exists()

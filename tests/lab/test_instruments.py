@@ -7,9 +7,9 @@ import time
 import pytest
 
 from netnslab.instruments import filters, wire
-from netnslab.instruments.instrument import packet_socket, received
+from netnslab.instruments.instrument import arrivals, packet_socket
 from netnslab.instruments.observer import IDENTITIES, Ring, identity_of, mac_of
-from netnslab.instruments.probe import Target
+from netnslab.instruments.probe import ProbedIP
 from netnslab.instruments.tcp import Connections
 from netnslab.machines.addresses import (
     ASKER_IP,
@@ -103,7 +103,7 @@ def test_a_kernel_answers_the_prober(family: int) -> None:
     topology = Topology(["node-1"], family)
     node = topology.nodes["node-1"]
     ip = node.ip if family == 4 else node.ip6
-    target = topology.client.namespace.run(lambda: Target(ip, 9000, icmp=True))
+    target = topology.client.namespace.run(lambda: ProbedIP(ip, 9000, icmp=True))
     try:
         for asked in (1, 2):
             target.ask()
@@ -131,7 +131,7 @@ def test_a_kernel_answers_each_question_to_the_mac_that_asked(family: int) -> No
             raw.send(wire.question(mac, asker, ip))
         while len(answered) < len(askers):
             assert select.select([raw], [], [], 10.0)[0]
-            said = [wire.said(frame) for _, frame in received(raw)]
+            said = [wire.read(frame) for _, frame in arrivals(raw)]
             answered += [one.to for one in said if one and one.answer and one.mac == node.mac]
         assert answered == [mac.hex(":") for mac in askers]
         # What is answered to these is not what the kernel of their host has learned.

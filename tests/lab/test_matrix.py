@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from netnslab.course.scenarios import SCENARIOS
-from netnslab.machines.laboratory import Options
+from netnslab.machines.laboratory import LabOptions
 from netnslab.results import matrix, tables
 
 
@@ -121,13 +121,13 @@ def test_attempts_end_with_the_first_good_one_and_the_last_result_tells_of_all(
     """A lab that fails at first: its results are real, its runs are not."""
     outcomes = iter([("failed", False), ("ok", True), ("ok", True)])
 
-    def attempt(cell: matrix.Cell, options: Options, file: Path) -> matrix.Attempt:
+    def attempt(cell: matrix.Cell, options: LabOptions, file: Path) -> matrix.Attempt:
         outcome, ok = next(outcomes)
         file.write_text(json.dumps(result(ok=ok, runs=[])))
         return matrix.Attempt(outcome)
 
     plan = matrix.Plan(short=True, only="kill*", folder=tmp_path, retries=3)
-    made = list(matrix.tries(matrix.Cell("kill"), Options(), plan, attempt))
+    made = list(matrix.tries(matrix.Cell("kill"), LabOptions(), plan, attempt))
     assert [one.outcome for one in made] == ["failed", "ok"]
     document = json.loads((tmp_path / "kill-ipv4.json").read_text())
     assert [one["outcome"] for one in document["earlier_attempts"]] == ["failed"]

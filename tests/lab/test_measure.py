@@ -2,7 +2,7 @@
 
 import pytest
 
-from netnslab.results.measure import Answer, Heard, Questions, busiest, heard, outage_ms
+from netnslab.results.measure import Heard, Questions, TimedAnswer, busiest, evaluate, outage_ms
 
 STEP = 0.05
 A, B = "02:00:00:00:00:0b", "02:00:00:00:00:0c"
@@ -35,14 +35,16 @@ ASKED = every(STEP, 9, 13)
 WITHIN = sum(10 <= at <= 12 for at in ASKED)
 
 
-def listen(answers: list[Answer], start: float = 10, end: float = 12) -> Heard:
+def listen(answers: list[TimedAnswer], start: float = 10, end: float = 12) -> Heard:
     """Questions every 50 ms from 9 to 13, these answers."""
-    return heard(ASKED, answers, start, end, STEP)
+    return evaluate(ASKED, answers, start, end, STEP)
 
 
-def replies(mac: str, start: float, end: float, delay: float = 0.0005) -> list[Answer]:
+def replies(mac: str, start: float, end: float, delay: float = 0.0005) -> list[TimedAnswer]:
     """One answer to each question of [start, end)."""
-    return [Answer(at + delay, mac, at) for at in ASKED if start - STEP / 2 < at < end - STEP / 2]
+    return [
+        TimedAnswer(at + delay, mac, at) for at in ASKED if start - STEP / 2 < at < end - STEP / 2
+    ]
 
 
 def test_a_steady_owner_is_not_silent() -> None:
@@ -52,7 +54,7 @@ def test_a_steady_owner_is_not_silent() -> None:
 
 
 def test_jitter_within_one_interval_is_not_silence() -> None:
-    jittery = [Answer(at + (0.045 if n % 2 else 0.0), A, at) for n, at in enumerate(ASKED)]
+    jittery = [TimedAnswer(at + (0.045 if n % 2 else 0.0), A, at) for n, at in enumerate(ASKED)]
     assert (listen(jittery).silent_ms, listen(jittery).late) == (0, 0)
 
 
@@ -84,7 +86,7 @@ def test_an_answer_belongs_to_its_own_question(delay: float, silent: float) -> N
 
 def test_the_answer_time_leaves_out_what_was_asked_in_the_silence() -> None:
     """As of a process that stood still for most of the window, and then answered all at once."""
-    thawed = [Answer(11.5, A, at) for at in ASKED if 10.1 < at < 11.5]
+    thawed = [TimedAnswer(11.5, A, at) for at in ASKED if 10.1 < at < 11.5]
     result = listen(replies(A, 9, 10.15) + thawed + replies(A, 11.5, 13))
     assert result.silent_ms == pytest.approx(1350, abs=1)
     assert result.answer_ms == pytest.approx(0.5)
@@ -93,13 +95,13 @@ def test_the_answer_time_leaves_out_what_was_asked_in_the_silence() -> None:
 
 def test_two_of_a_hundred_late_answers_make_the_99th_percentile() -> None:
     asked = [10 + STEP * number for number in range(100)]
-    answers = [Answer(at + (0.04 if at in asked[50:52] else 0.001), A, at) for at in asked]
+    answers = [TimedAnswer(at + (0.04 if at in asked[50:52] else 0.001), A, at) for at in asked]
 
-    def p99(some: list[Answer]) -> float:
-        return heard(asked, some, 10, 20, STEP).answer_p99_ms
+    def p99(some: list[TimedAnswer]) -> float:
+        return evaluate(asked, some, 10, 20, STEP).answer_p99_ms
 
     assert p99(answers) == pytest.approx(40)
-    assert p99([*answers[:50], Answer(asked[50] + 0.001, A, asked[50]), *answers[51:]]) < 2
+    assert p99([*answers[:50], TimedAnswer(asked[50] + 0.001, A, asked[50]), *answers[51:]]) < 2
     unanswered = answers[:30] + answers[31:60] + answers[61:]
     assert p99(unanswered) > 1000
 
@@ -138,21 +140,21 @@ def test_there_and_back_is_two_moves() -> None:
 
 
 def test_a_late_second_answer_makes_its_own_question_dual() -> None:
-    late = [Answer(11.0, B, at) for at in ASKED if 10.4 < at < 10.58]
+    late = [TimedAnswer(11.0, B, at) for at in ASKED if 10.4 < at < 10.58]
     assert listen(replies(A, 9, 13) + late).dual_answer_ms == pytest.approx(150, abs=1)
 
 
 def test_a_question_is_known_by_its_identity() -> None:
     questions = Questions(4)
     assert [questions.ask(at) for at in range(10, 16)] == [0, 1, 2, 3, 0, 1]
-    assert [questions.asked(identity, 15.5) for identity in range(4)] == [14, 15, 12, 13]
+    assert [questions.time_of(identity, 15.5) for identity in range(4)] == [14, 15, 12, 13]
     # An answer cannot come before its question.
-    assert [questions.asked(identity, 13.5) for identity in range(4)] == [10, 11, 12, 13]
+    assert [questions.time_of(identity, 13.5) for identity in range(4)] == [10, 11, 12, 13]
     questions.forget(before=13)
     assert questions.moments == [13, 14, 15]
-    assert [questions.asked(identity, 15.5) for identity in range(4)] == [14, 15, None, 13]
+    assert [questions.time_of(identity, 15.5) for identity in range(4)] == [14, 15, None, 13]
     assert questions.ask(16) == 2
-    assert Questions(4).asked(0, 10.0) is None
+    assert Questions(4).time_of(0, 10.0) is None
 
 
 @pytest.mark.parametrize(

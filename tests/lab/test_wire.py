@@ -42,7 +42,7 @@ def test_an_answer_tells_whom_it_answers_and_what_the_asked_one_says() -> None:
         question = wire.question(own, asker, ip)
         answer = wire.reply(question, ip, peer)
         assert answer is not None
-        assert wire.said(answer) == wire.Said(PEER, ip, kind, True, MAC)
+        assert wire.read(answer) == wire.Said(PEER, ip, kind, True, MAC)
         assert wire.reply(question, asker, peer) is wire.reply(answer, ip, own) is None
     assert wire.reply(b"", OWN, own) is None
 
@@ -81,17 +81,17 @@ def test_an_advertisement_names_the_mac_of_its_option(solicited: bool) -> None:
     )
     kind = "advertisement" if solicited else "unsolicited advertisement"
     to = MAC if solicited else ""
-    assert wire.said(bytes(frame)) == wire.Said(PEER, VIP, kind, solicited, to)
+    assert wire.read(bytes(frame)) == wire.Said(PEER, VIP, kind, solicited, to)
 
 
 def test_arp_and_others() -> None:
     own = bytes.fromhex(MAC.replace(":", ""))
-    question = wire.said(arp.question(own, "10.77.0.3", "10.77.1.1"))
+    question = wire.read(arp.question(own, "10.77.0.3", "10.77.1.1"))
     assert question == wire.Said(MAC, "10.77.0.3", "request", answer=False)
-    assert wire.said(wire.question(own, OWN, VIP)) == wire.Said(MAC, OWN, "solicitation", False)
-    assert wire.said(b"") is wire.said(bytes(60)) is None
+    assert wire.read(wire.question(own, OWN, VIP)) == wire.Said(MAC, OWN, "solicitation", False)
+    assert wire.read(b"") is wire.read(bytes(60)) is None
     for length in range(78):
-        assert wire.said(wire.question(own, OWN, VIP)[:length]) is None
+        assert wire.read(wire.question(own, OWN, VIP)[:length]) is None
 
 
 @pytest.mark.root

@@ -16,7 +16,7 @@ import pytest
 from dualstack import FAILED, Machine, dualstack, has_kind, index_of, manifests
 from link.mac import BROADCAST, parse_mac
 from ndp.groups import multicast_mac, solicited_node
-from ndp.packet import MessageType, NeighborMessage, encode
+from ndp.packet import ICMPv6Type, NeighborMessage, encode
 from netns import missing_right
 from speakers import Speaker, speaker, wait_until
 
@@ -130,7 +130,7 @@ def test_frames_that_are_dropped_and_counted(
     vip, own = IPv6Address(VIP6), parse_mac(client.mac)
     group = solicited_node(vip)
     question = NeighborMessage(
-        MessageType.SOLICITATION,
+        ICMPv6Type.SOLICITATION,
         IPv6Address(client.ip6),
         group,
         vip,

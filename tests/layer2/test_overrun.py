@@ -9,7 +9,7 @@ from pyroute2 import IPRoute
 from link.interface import Interface
 from link.netlink.monitor import Monitor
 from netns import missing_right
-from netnslab.machines.namespaces import Namespace
+from netnslab.machines.namespaces import NetworkNamespace
 
 pytestmark = [
     pytest.mark.root,
@@ -42,7 +42,7 @@ def storm(last: bool) -> None:
 @pytest.mark.parametrize("overruns", [1, 3])
 def test_nothing_is_missing_after_an_overrun(overruns: int) -> None:
     """Later ones fall into the dump that the first has asked for."""
-    namespace = Namespace("overrun")
+    namespace = NetworkNamespace("overrun")
     try:
         namespace.run(make, "flap0", "gone0")
         names, resyncs = namespace.run(asyncio.run, _watch(namespace, overruns))
@@ -53,7 +53,7 @@ def test_nothing_is_missing_after_an_overrun(overruns: int) -> None:
     assert resyncs >= overruns
 
 
-async def _watch(namespace: Namespace, overruns: int) -> tuple[set[str], int]:
+async def _watch(namespace: NetworkNamespace, overruns: int) -> tuple[set[str], int]:
     """Overrun a monitor so often; return the links that it knows then, and how often it resynced.
 
     The loop stands still while the news come, so that the monitor reads none of them.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from netns import Host, Namespace, missing_right
+from netns import Host, NetworkNamespace, missing_right
 from netnslab.machines.topology import Topology
 
 pytestmark = [
@@ -41,7 +41,7 @@ class Net:
     """Two nodes, a scraper and a stranger on one bridge, and a pod behind the first node."""
 
     hosts: dict[str, Host]
-    pod: Namespace
+    pod: NetworkNamespace
 
     def addresses(self, name: str) -> tuple[str, str]:
         return self.hosts[name].ip, self.hosts[name].ip6
@@ -65,12 +65,12 @@ def rules(net: Net) -> str:
     return script
 
 
-def load(where: Namespace, script: str) -> None:
+def load(where: NetworkNamespace, script: str) -> None:
     run = partial(subprocess.run, input=script, text=True, check=True, timeout=10)
     where.run(run, ["nft", "-f", "-"])
 
 
-def _inner(netlink: Any, pod: Namespace) -> None:
+def _inner(netlink: Any, pod: NetworkNamespace) -> None:
     peer = {"ifname": "eth0", "net_ns_fd": pod.fd}
     netlink.link("add", ifname="pod0", kind="veth", peer=peer)
     (index,) = netlink.link_lookup(ifname="pod0")
@@ -93,7 +93,7 @@ def _with(function: Any, *given: Any) -> None:
 @pytest.fixture
 def net() -> Iterator[Net]:
     topology = Topology([*NODES, SCRAPER, STRANGER], 6)
-    pod = Namespace("pod")
+    pod = NetworkNamespace("pod")
     first = topology.nodes[NODES[0]].namespace
     first.run(_with, _inner, pod)
     pod.run(_with, _outer)
@@ -107,7 +107,9 @@ def net() -> Iterator[Net]:
             namespace.close()
 
 
-def reached(kind: socket.SocketKind, source: Namespace, target: Host, ip: str, port: int) -> bool:
+def reached(
+    kind: socket.SocketKind, source: NetworkNamespace, target: Host, ip: str, port: int
+) -> bool:
     """Whether a connection, or a datagram, gets there."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     listening = target.namespace.run(socket.socket, family, kind)
@@ -128,7 +130,7 @@ def reached(kind: socket.SocketKind, source: Namespace, target: Host, ip: str, p
     return False
 
 
-def ways(net: Net, source: Namespace, target: str, port: int) -> set[str]:
+def ways(net: Net, source: NetworkNamespace, target: str, port: int) -> set[str]:
     """By which family and protocol the port of the target is reached."""
     kinds = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
     return {

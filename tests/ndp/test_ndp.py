@@ -14,7 +14,7 @@ from link.frame import encode as encode_frame
 from link.mac import format_mac, parse_mac
 from link.resolution import Question, Told
 from ndp.groups import ALL_NODES, SolicitedNodeGroups, multicast_mac, solicited_node
-from ndp.packet import AdvertFlags, MessageType, NeighborMessage, decode, encode
+from ndp.packet import AdvertFlags, ICMPv6Type, NeighborMessage, decode, encode
 from ndp.responder import read, respond
 from ndp.unsolicited import advertisement, solicitation
 
@@ -41,7 +41,7 @@ unicast = addresses.filter(lambda ip: not ip.is_multicast)
 messages = st.one_of(
     st.builds(
         NeighborMessage,
-        st.just(MessageType.SOLICITATION),
+        st.just(ICMPv6Type.SOLICITATION),
         addresses,
         addresses,
         unicast,
@@ -50,7 +50,7 @@ messages = st.one_of(
     ),
     st.builds(
         NeighborMessage,
-        st.just(MessageType.ADVERTISEMENT),
+        st.just(ICMPv6Type.ADVERTISEMENT),
         addresses,
         addresses,
         unicast,
@@ -64,7 +64,7 @@ def scapys(message: NeighborMessage) -> bytes:
     """The same message as scapy writes it."""
     link = message.link_address and format_mac(message.link_address)
     target = str(message.target)
-    if message.type is MessageType.SOLICITATION:
+    if message.type is ICMPv6Type.SOLICITATION:
         body = ICMPv6ND_NS(tgt=target)
         option = ICMPv6NDOptSrcLLAddr(lladdr=link)
     else:
@@ -94,7 +94,7 @@ def test_a_message_with_its_checksum_sums_to_zero(
 def ask(
     message: NeighborMessage | None = None, dst: bytes | None = None, src: bytes = PEER
 ) -> bytes:
-    message = message or NeighborMessage(MessageType.SOLICITATION, PEER_IP, GROUP, VIP, PEER)
+    message = message or NeighborMessage(ICMPv6Type.SOLICITATION, PEER_IP, GROUP, VIP, PEER)
     if dst is None:
         multicast = message.destination.is_multicast
         dst = multicast_mac(message.destination) if multicast else OWN
@@ -107,7 +107,7 @@ def solicit(
     target: IPv6Address = VIP,
     link: bytes | None = PEER,
 ) -> NeighborMessage:
-    return NeighborMessage(MessageType.SOLICITATION, source, destination, target, link)
+    return NeighborMessage(ICMPv6Type.SOLICITATION, source, destination, target, link)
 
 
 def broken(at: int, value: int) -> bytes:
@@ -146,7 +146,7 @@ def test_questions_are_answered_to_the_asker(question: bytes, asker: bytes) -> N
     assert isinstance(reply, bytes)
     assert (reply[:6], reply[6:12]) == (asker, OWN)
     assert decode(reply[14:]) == NeighborMessage(
-        MessageType.ADVERTISEMENT,
+        ICMPv6Type.ADVERTISEMENT,
         LINK_LOCAL,
         PEER_IP,
         VIP,
@@ -164,7 +164,7 @@ def test_duplicate_address_detection_is_told_through_all_nodes() -> None:
     assert (message.target, message.link_address) == (VIP, OWN)
 
 
-ADVERTISEMENT = NeighborMessage(MessageType.ADVERTISEMENT, PEER_IP, ALL_NODES, VIP, PEER)
+ADVERTISEMENT = NeighborMessage(ICMPv6Type.ADVERTISEMENT, PEER_IP, ALL_NODES, VIP, PEER)
 BARE = ADVERTISEMENT._replace(destination=PEER_IP, link_address=None)
 TOLD = DropReason.NEIGHBOR_ADVERTISEMENT
 
@@ -274,7 +274,7 @@ def test_filled_in_advertisement_is_the_one_scapy_builds(
     mac: bytes, source: IPv6Address, ip: IPv6Address
 ) -> None:
     message = NeighborMessage(
-        MessageType.ADVERTISEMENT, source, ALL_NODES, ip, mac, AdvertFlags.OVERRIDE
+        ICMPv6Type.ADVERTISEMENT, source, ALL_NODES, ip, mac, AdvertFlags.OVERRIDE
     )
     header = bytes(Ether(dst="33:33:00:00:00:01", src=format_mac(mac), type=0x86DD))
     assert advertisement(mac, source, ip) == header + scapys(message)
@@ -286,7 +286,7 @@ def test_filled_in_solicitation_is_the_one_scapy_builds(
 ) -> None:
     destination = client if client_mac else solicited_node(client)
     to = format_mac(client_mac or multicast_mac(destination))
-    message = NeighborMessage(MessageType.SOLICITATION, ip, destination, client, mac)
+    message = NeighborMessage(ICMPv6Type.SOLICITATION, ip, destination, client, mac)
     header = bytes(Ether(dst=to, src=format_mac(mac), type=0x86DD))
     assert solicitation(mac, ip, client, client_mac) == header + scapys(message)
 

@@ -20,7 +20,7 @@ from ownership.handover.memory import Reminders
 from ownership.handover.states import Holds
 from ownership.handover.succession import Succession
 from ownership.io import Announce
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 from ownership.liveness.witness import Witness
 from ownership.ownership import Ownership
 
@@ -100,9 +100,9 @@ BROKEN: dict[str, Break] = {
     "foreign-winner": with_value("ownership.handover.loser.FOREIGN_ASK", 0.2),
     "foreign-winner-mute": with_value("ownership.handover.loser.FOREIGN_GRACE", 3.0),
     "gossip-cut": without(Takeovers, "handle_mine"),
-    "kill-and-back": without(Takeovers, "_kernel_of", Kernel.SILENT),
+    "kill-and-back": without(Takeovers, "_kernel_of", KernelState.SILENT),
     "link-returns": without(Contact, "handle_carrier_return"),
-    "machine-dies-later": without(Takeovers, "_kernel_of", Kernel.ANSWERS),
+    "machine-dies-later": without(Takeovers, "_kernel_of", KernelState.ANSWERS),
     "owner-heard-again": without(Succession, "handle_sign_of_life"),
     "partition-heals": stops_at_once,
     "partition-heals-asked": without(Reminders, "note_stop"),

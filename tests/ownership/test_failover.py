@@ -25,7 +25,7 @@ from ownership.io import HandedOver, LetterRefusal, Send
 from ownership.letters import letters
 from ownership.letters.courier import MAX_PAYLOAD
 from ownership.letters.greeting import REFRESH, RETRY
-from ownership.letters.letters import Hello, Kind, PeerLink
+from ownership.letters.letters import Hello, LetterKind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import Barred
 from ownership.liveness.own_flags import BLIP, INTERVAL
@@ -74,10 +74,10 @@ def test_a_link_that_lost_its_carrier_is_told_still() -> None:
     never = replace(fallen, index=9, name="eth2")
     node.core.set_needed(frozenset({"eth0", "eth2"}), node.now)
     node.links(fallen, gossip, never)
-    hello = of_kind(node.run(REFRESH + 1.0), Kind.HELLO)[-1]
+    hello = of_kind(node.run(REFRESH + 1.0), LetterKind.HELLO)[-1]
     assert [link.name for link in letters.decode_hello(hello.payload).links] == ["eth0"]
     node.links(gossip, never)
-    hello = of_kind(node.run(1.0), Kind.HELLO)[-1]
+    hello = of_kind(node.run(1.0), LetterKind.HELLO)[-1]
     assert letters.decode_hello(hello.payload).links == ()
 
 
@@ -88,7 +88,7 @@ def test_a_link_that_lost_its_carrier_is_told_still() -> None:
 def test_without_the_fast_verdict_only_a_nodes_own_word_bars_it(fast: bool) -> None:
     node = Node(fast=fast)
     node.peers(B, C)
-    node.letter(Kind.GONE, "c", b"ens1", about="b")
+    node.letter(LetterKind.GONE, "c", b"ens1", about="b")
     assert node.core.bars().links == ({Subject("b", "ens1")} if fast else frozenset())
     node.peers(replace(B, flags=Flags.NO_LINK), C)
     assert node.core.bars().nodes == {"b"}
@@ -133,7 +133,7 @@ def test_an_owner_gone_by_the_fast_verdict_is_inherited_from_by_asking() -> None
     # One witness is not enough.
     assert node.core.stats().missing == 1
     assert node.core.bars().links == frozenset()
-    node.letter(Kind.GONE, "c", b"ens1", about="b")
+    node.letter(LetterKind.GONE, "c", b"ens1", about="b")
     assert node.core.bars().links == {Subject("b", "ens1")}
     node.core.win("ns/a", VIP, None, "b", node.now)
     assert [ask.ip for _, ask in node.core.asks()] == [VIP]
@@ -147,11 +147,11 @@ def test_a_beat_and_no_announcement_proves_that_a_process_runs() -> None:
     """A kernel answers for an IP without its speaker, too."""
     node = Node()
     node.meet()
-    node.letter(Kind.GONE, "c", about="b")
+    node.letter(LetterKind.GONE, "c", about="b")
     assert node.core.bars().named == {"b"}
     node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     assert node.core.bars().named == {"b"}
-    node.letter(Kind.BEAT, "b")
+    node.letter(LetterKind.BEAT, "b")
     assert node.core.bars().named == frozenset()
 
 
@@ -163,7 +163,7 @@ def test_who_announces_though_it_is_judged_gone_is_asked_and_its_answer_counts()
     node.answering.difference_update(LINK_B.ips)
     # So long that nobody is asked in a hurry any more.
     node.run(5.0)
-    node.letter(Kind.GONE, "c", b"ens1", about="b")
+    node.letter(LetterKind.GONE, "c", b"ens1", about="b")
     node.run(0.5)
     assert node.core.deadline() > node.now
     node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
@@ -186,7 +186,7 @@ def test_who_learns_of_its_cut_after_it_answers_for_nothing_it_lost(deaf: bool) 
     if deaf:
         node.answering.clear()
         node.run(0.4)
-    node.letter(Kind.GONE, "b", b"eth0", about="a")
+    node.letter(LetterKind.GONE, "b", b"eth0", about="a")
     node.core.lose("ns/a", VIP, "b", node.now)
     assert node.answers() is not deaf
 
@@ -194,7 +194,7 @@ def test_who_learns_of_its_cut_after_it_answers_for_nothing_it_lost(deaf: bool) 
 def test_a_new_life_voids_the_verdict_on_the_last() -> None:
     node = Node()
     node.peers(B, C)
-    node.letter(Kind.GONE, "c", b"ens1", about="b")
+    node.letter(LetterKind.GONE, "c", b"ens1", about="b")
     node.peers(replace(B, start_id=9), C)
     assert node.core.bars() == Barred(clarion=frozenset("abc"))
 
@@ -248,21 +248,21 @@ def test_an_heir_stays_quiet_when_the_owner_dies_again_within_two_seconds(
     node = Node()
     node.meet()
     node.run(1.0)
-    node.letter(Kind.GONE, "c", about="b")
+    node.letter(LetterKind.GONE, "c", about="b")
     node.core.win("ns/a", VIP, None, "b", node.now)
     node.run(1.0)
     assert node.answers()
     end = node.now + lived
     node.peers(replace(B, start_id=9), C)
     while node.now < end:
-        node.letter(Kind.BEAT, "b")
+        node.letter(LetterKind.BEAT, "b")
         node.run(min(0.4, end - node.now))
     if known == "by gossip":
         node.peers(replace(DEAD_B, start_id=9), C)
     else:
         # Both witnesses' word, as soon as b's beats are late.
         node.run(1.9)
-        node.letter(Kind.MISSING, "c", about="b")
+        node.letter(LetterKind.MISSING, "c", about="b")
     node.run(20.0)
     assert node.answers()
     assert node.announcer.transmits() == []
@@ -276,14 +276,14 @@ def test_an_heir_stays_quiet_when_the_owner_dies_again_within_two_seconds(
     [
         (0, b"", LetterRefusal.UNKNOWN_KIND),
         (99, b"", LetterRefusal.UNKNOWN_KIND),
-        (Kind.HELLO, b"", LetterRefusal.MALFORMED),
-        (Kind.MISSING, b"n" * 16, LetterRefusal.MALFORMED),
-        (Kind.GONE, b"\xff", LetterRefusal.MALFORMED),
-        (Kind.YOURS, b"\x05", LetterRefusal.MALFORMED),
-        (Kind.MINE, b"\x00", LetterRefusal.MALFORMED),
-        (Kind.DENY, b"\x00", LetterRefusal.MALFORMED),
-        (Kind.ASK, b"\x04", LetterRefusal.MALFORMED),
-        (Kind.QUIET, b"", LetterRefusal.MALFORMED),
+        (LetterKind.HELLO, b"", LetterRefusal.MALFORMED),
+        (LetterKind.MISSING, b"n" * 16, LetterRefusal.MALFORMED),
+        (LetterKind.GONE, b"\xff", LetterRefusal.MALFORMED),
+        (LetterKind.YOURS, b"\x05", LetterRefusal.MALFORMED),
+        (LetterKind.MINE, b"\x00", LetterRefusal.MALFORMED),
+        (LetterKind.DENY, b"\x00", LetterRefusal.MALFORMED),
+        (LetterKind.ASK, b"\x04", LetterRefusal.MALFORMED),
+        (LetterKind.QUIET, b"", LetterRefusal.MALFORMED),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_counted(
@@ -300,7 +300,7 @@ def test_what_makes_no_sense_is_refused_and_counted(
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, max(Kind) + 1),
+            st.integers(0, max(LetterKind) + 1),
             st.sampled_from(["b", "c"]),
             st.sampled_from(["a", "b", "c", "m"]),
             st.one_of(
@@ -327,7 +327,7 @@ def test_verdicts_on_links_nobody_has_are_bounded() -> None:
     node = Node()
     node.meet()
     for number in range(1_000):
-        for kind in (Kind.GONE, Kind.MISSING):
+        for kind in (LetterKind.GONE, LetterKind.MISSING):
             node.letter(kind, "c", b"x%d" % number, about="b")
     assert len(node.core.bars().links) <= letters.MOST_LINKS + 1
 
@@ -338,39 +338,41 @@ def test_verdicts_on_links_nobody_has_are_bounded() -> None:
 def test_our_links_are_told_at_once_repeated_and_refreshed() -> None:
     node = Node()
     node.peers(B)
-    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.letter(LetterKind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
     ours = letters.encode_hello(Hello((PeerLink("eth0", ETH0.mac, (IPv4Address("192.0.2.1"),)),)))
-    told = of_kind(node.run(5.0), Kind.HELLO)
-    assert [letter for letter in told if letter.to is None] == [Send(Kind.HELLO, "a", ours)] * 3
-    assert len(of_kind(node.run(REFRESH), Kind.HELLO)) == 1
+    told = of_kind(node.run(5.0), LetterKind.HELLO)
+    assert [letter for letter in told if letter.to is None] == [
+        Send(LetterKind.HELLO, "a", ours)
+    ] * 3
+    assert len(of_kind(node.run(REFRESH), LetterKind.HELLO)) == 1
 
 
 def test_a_link_that_changes_is_told_at_once() -> None:
     node = Node()
     node.peers(B)
-    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.letter(LetterKind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
     node.run(5.0)
     node.links(replace(ETH0, mac=b"\x02\0\0\0\0\x0f"))
-    [first, *_] = of_kind(node.run(0.1), Kind.HELLO)
+    [first, *_] = of_kind(node.run(0.1), LetterKind.HELLO)
     assert letters.decode_hello(first.payload).links[0].mac == b"\x02\0\0\0\0\x0f"
 
 
 def test_who_has_not_told_its_links_is_asked_every_second_until_it_has() -> None:
     node = Node()
     node.peers(B, FOREIGN)
-    told = of_kind(node.run(5 * RETRY), Kind.HELLO)
+    told = of_kind(node.run(5 * RETRY), LetterKind.HELLO)
     asked = [letter for letter in told if letters.decode_hello(letter.payload).asks]
     assert {letter.to for letter in asked} == {("b",)}
     assert len(asked) == pytest.approx(6, abs=1)
-    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.letter(LetterKind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
     node.run(RETRY)
-    assert of_kind(node.run(20.0), Kind.HELLO) == []
+    assert of_kind(node.run(20.0), LetterKind.HELLO) == []
 
 
 def test_who_asks_for_our_links_is_told() -> None:
     node = Node()
     node.peers(B)
-    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,), asks=True)))
+    node.letter(LetterKind.HELLO, "b", letters.encode_hello(Hello((LINK_B,), asks=True)))
     answers = [letter for letter in node.core.letters() if letter.to == ("b",)]
     assert [letters.decode_hello(letter.payload).asks for letter in answers] == [False]
 
@@ -414,9 +416,9 @@ def test_what_is_being_handed_over_is_counted_and_asked_for() -> None:
     node.run(1.0)
     node.core.lose("ns/a", VIP, "b", node.now)
     assert node.core.handing_over(foreign=False) == 1
-    assert [letter.to for letter in of_kind(node.run(0.05), Kind.YOURS)] == [("b",)]
+    assert [letter.to for letter in of_kind(node.run(0.05), LetterKind.YOURS)] == [("b",)]
     [claim] = letters.encode_ips([VIP])
-    node.letter(Kind.MINE, "b", claim)
+    node.letter(LetterKind.MINE, "b", claim)
     assert node.core.handing_over(foreign=True) == 0
     assert not node.answers()
 

@@ -24,11 +24,11 @@ from ownership.failover import PLAN_GRACE, TIDY
 from ownership.handover.heir import ASKS_AT_ONCE
 from ownership.io import Contested, Filtered, ForeignAnswer, HandedOver, Send, TookQuietly
 from ownership.letters import letters
-from ownership.letters.letters import Hello, Kind, PeerLink, Quiet
+from ownership.letters.letters import Hello, LetterKind, PeerLink, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.damping import FIRST
 from ownership.liveness.roster import REMEMBERED, Peer
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 from ownership.liveness.verdicts import Subject
 
 FOREIGN_MAC = b"\x02\0\0\0\0\xff"
@@ -66,7 +66,7 @@ def test_one_held_dead_that_is_heard_is_called(how: str, forgotten: bool) -> Non
         case "announcement":
             node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
         case _:
-            node.letter(Kind.BEAT, "b")
+            node.letter(LetterKind.BEAT, "b")
     assert node.core.calling
     assert node.core.calls() == [B.address]
     assert not node.core.calling
@@ -80,7 +80,7 @@ def test_nobody_else_is_called(peer: Peer) -> None:
     node.peers(peer, C)
     node.run(1.0)
     node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
-    node.letter(Kind.BEAT, "b")
+    node.letter(LetterKind.BEAT, "b")
     assert node.core.calls() == []
 
 
@@ -94,8 +94,8 @@ def test_who_was_held_dead_and_lived_is_told_so_but_not_a_new_life(after: Peer, 
     node = held_dead()
     node.core.letters()
     node.peers(after, C)
-    back = of_kind(node.core.letters(), Kind.BACK)
-    assert back == ([Send(Kind.BACK, "b", to=("b",))] if told else [])
+    back = of_kind(node.core.letters(), LetterKind.BACK)
+    assert back == ([Send(LetterKind.BACK, "b", to=("b",))] if told else [])
 
 
 def test_who_is_called_is_asked_for_its_address_so_that_our_kernel_learns_its_mac() -> None:
@@ -147,7 +147,7 @@ def test_a_new_life_is_asked_for_its_links_at_once() -> None:
     node = settled()
     node.run(5.0)
     node.peers(replace(B, start_id=9), C)
-    asked = [letter for letter in of_kind(node.run(0.01), Kind.HELLO) if letter.to == ("b",)]
+    asked = [letter for letter in of_kind(node.run(0.01), LetterKind.HELLO) if letter.to == ("b",)]
     assert [letters.decode_hello(letter.payload).asks for letter in asked] == [True]
 
 
@@ -157,7 +157,7 @@ def test_a_new_life_is_asked_for_its_links_at_once() -> None:
 def test_in_a_cut_of_gossip_that_outlasts_its_memory_who_answers_keeps_its_ip() -> None:
     """Nothing is known of b and c by gossip; their machines answer all the same."""
     node = held_dead(DEAD_B, DEAD_C, forgotten=True)
-    assert node.core.kernel("b", [ETH0.index], node.now) is Kernel.ANSWERS
+    assert node.core.kernel("b", [ETH0.index], node.now) is KernelState.ANSWERS
     node.core.win("ns/a", VIP, None, "b", node.now)
     for _ in range(300):
         node.run(0.01)
@@ -170,7 +170,7 @@ def test_in_a_cut_of_gossip_that_outlasts_its_memory_who_answers_keeps_its_ip() 
 
 
 def test_who_is_not_known_at_all_is_not_silent() -> None:
-    assert Node().core.kernel("b", [ETH0.index], 60.0) is Kernel.UNKNOWN
+    assert Node().core.kernel("b", [ETH0.index], 60.0) is KernelState.UNKNOWN
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -210,10 +210,10 @@ def test_an_ip_handed_over_by_a_quiet_heir_is_taken_quietly_though_its_owner_was
 ):
     node = Node()
     node.peers(C)
-    node.letter(Kind.HELLO, "c", letters.encode_hello(Hello((LINK_C,))))
+    node.letter(LetterKind.HELLO, "c", letters.encode_hello(Hello((LINK_C,))))
     node.answering.update((*LINK_C.ips, *LINK_B.ips))
     node.run(1.0)
-    node.letter(Kind.QUIET, "c", quiet_letter("b", LINK_B))
+    node.letter(LetterKind.QUIET, "c", quiet_letter("b", LINK_B))
     node.core.win("ns/a", VIP, None, "c", node.now)
     node.run(5.0)
     assert node.answers()
@@ -229,7 +229,7 @@ def test_a_quiet_letter_about_one_that_lives_or_left_is_a_plain_one(owner: Peer)
     node = settled()
     node.peers(owner, C)
     node.core.win("ns/a", VIP, None, "c", node.now)
-    node.letter(Kind.QUIET, "c", quiet_letter("b", LINK_B))
+    node.letter(LetterKind.QUIET, "c", quiet_letter("b", LINK_B))
     assert node.answers()
     assert node.announcer.transmits()
 
@@ -238,7 +238,7 @@ def test_a_quiet_letter_changes_nothing_that_we_know_better() -> None:
     """Nobody but a node itself says where it is."""
     node = settled()
     forged = replace(LINK_B, mac=b"\x02\0\0\0\0\x66")
-    node.letter(Kind.QUIET, "c", quiet_letter("b", forged))
+    node.letter(LetterKind.QUIET, "c", quiet_letter("b", forged))
     node.peers(DEAD_B, C)
     node.core.handle_announcement(VIP, ETH0.index, forged.mac, node.now)
     assert node.core.calls() == []
@@ -250,20 +250,20 @@ def test_a_quiet_letter_changes_nothing_that_we_know_better() -> None:
 def test_who_asks_whether_we_hear_it_is_told() -> None:
     node = settled()
     node.core.letters()
-    node.letter(Kind.HEAR, "c")
-    assert node.core.letters() == [Send(Kind.HEARD, "a", to=("c",))]
+    node.letter(LetterKind.HEAR, "c")
+    assert node.core.letters() == [Send(LetterKind.HEARD, "a", to=("c",))]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.QUIET])
-def test_only_a_letter_that_answers_us_is_a_sign_of_life_of_the_link(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in LetterKind if kind is not LetterKind.QUIET])
+def test_only_a_letter_that_answers_us_is_a_sign_of_life_of_the_link(kind: LetterKind) -> None:
     """One that hears nobody writes as well."""
     node = settled()
     node.answering.difference_update(LINK_B.ips)
     node.run(0.6)
     assert node.core.stats().missing == 1
-    payload = letters.encode_hello(Hello((LINK_B,))) if kind is Kind.HELLO else b""
+    payload = letters.encode_hello(Hello((LINK_B,))) if kind is LetterKind.HELLO else b""
     node.letter(kind, "b", payload, about="c")
-    answer = kind in (Kind.HEARD, Kind.MINE, Kind.DENY)
+    answer = kind in (LetterKind.HEARD, LetterKind.MINE, LetterKind.DENY)
     assert node.core.stats().missing == (0 if answer else 1)
 
 
@@ -271,8 +271,8 @@ def test_who_answers_letters_but_no_echo_is_named_and_counted_once() -> None:
     node = settled()
     node.answering.difference_update(LINK_B.ips)
     for _ in range(30):
-        if of_kind(node.run(0.1), Kind.HEAR):
-            node.letter(Kind.HEARD, "b")
+        if of_kind(node.run(0.1), LetterKind.HEAR):
+            node.letter(LetterKind.HEARD, "b")
     assert node.happened(Filtered) == [Filtered("b")]
     assert node.happened(Filtered) == []
     assert node.core.stats().filtered == 1
@@ -283,11 +283,11 @@ def test_who_answers_letters_but_no_echo_is_named_and_counted_once() -> None:
 def test_who_was_judged_gone_twice_in_a_minute_bars_itself_for_a_while() -> None:
     node = settled()
     for sender in ("b", "c"):
-        node.letter(Kind.BACK, sender, b"eth0", about="a")
+        node.letter(LetterKind.BACK, sender, b"eth0", about="a")
     node.run(3.0)
     assert not node.core.flags
     for sender in ("b", "c"):
-        node.letter(Kind.BACK, sender, about="a")
+        node.letter(LetterKind.BACK, sender, about="a")
     assert node.core.flags == Flags.DAMPED | Flags.NOT_SYNCED
     assert "a" in node.core.bars().nodes
     node.run(FIRST + 0.1)
@@ -301,7 +301,7 @@ def test_one_that_was_cut_off_itself_bars_nobody_on_its_return() -> None:
     for _ in range(3):
         node.peers(DEAD_B, C)
         node.run(8.0)
-        node.letter(Kind.BACK, "b", about="a")
+        node.letter(LetterKind.BACK, "b", about="a")
         assert not node.core.flags & Flags.DAMPED
         node.peers(B, C)
         node.run(4.0)
@@ -310,7 +310,7 @@ def test_one_that_was_cut_off_itself_bars_nobody_on_its_return() -> None:
 def test_that_another_was_judged_says_nothing_of_us() -> None:
     node = settled()
     for _ in range(3):
-        node.letter(Kind.BACK, "b", about="c")
+        node.letter(LetterKind.BACK, "b", about="c")
         node.run(3.0)
     assert not node.core.flags
 
@@ -382,7 +382,7 @@ def test_a_client_that_asked_lately_and_answers_echo_requests_bears_witness() ->
     """Of two nodes without a gateway: else only gossip tells whether the other one died."""
     node, client = Node(), IPv4Address("192.0.2.77")
     node.peers(B)
-    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.letter(LetterKind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
     node.answering.update((*LINK_B.ips, client))
     node.run(1.0)
     node.core.win("ns/a", VIP, None, None, node.now)
@@ -401,7 +401,7 @@ def test_a_link_on_which_one_other_node_is_all_that_answers_is_named() -> None:
     assert node.core.unwitnessed() == []
     node = Node()
     node.peers(B)
-    node.letter(Kind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
+    node.letter(LetterKind.HELLO, "b", letters.encode_hello(Hello((LINK_B,))))
     node.answering.update(LINK_B.ips)
     node.run(1.0)
     assert node.core.unwitnessed() == ["eth0"]
@@ -426,8 +426,10 @@ def test_a_kernel_that_answers_for_an_ip_of_ours_without_its_speaker_is_named() 
     node.run(1.0)
     node.core.win("ns/a", VIP, None, "b", node.now)
     node.core.handle_announcement(VIP, ETH0.index, LINK_C.mac, node.now)
-    [ask] = [letter for letter in of_kind(node.core.letters(), Kind.ASK) if letter.to == ("c",)]
-    node.letter(Kind.DENY, "c", ask.payload)
+    [ask] = [
+        letter for letter in of_kind(node.core.letters(), LetterKind.ASK) if letter.to == ("c",)
+    ]
+    node.letter(LetterKind.DENY, "c", ask.payload)
     [foreign] = node.happened(ForeignAnswer)
     assert (foreign.ip, foreign.node) == (VIP, "c")
     node.run(0.1)
@@ -442,8 +444,8 @@ def test_who_is_asked_by_letter_says_whether_it_answers_for_an_ip(ours: bool) ->
         node.run(0.1)
     [payload] = letters.encode_ips([VIP])
     node.core.letters()
-    node.letter(Kind.ASK, "c", payload)
-    kind = Kind.MINE if ours else Kind.DENY
+    node.letter(LetterKind.ASK, "c", payload)
+    kind = LetterKind.MINE if ours else LetterKind.DENY
     assert node.core.letters() == [Send(kind, "a", payload, ("c",))]
 
 

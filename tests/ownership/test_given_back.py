@@ -4,7 +4,7 @@ from failover_node import DEAD_B, ETH0, LINK_B, VIP, B, C, Node, of_kind, settle
 from ownership.handover.memory import ASK_THE_DEAD_SLOWLY
 from ownership.handover.succession import ASKED_OF_THE_DEAD
 from ownership.letters import letters
-from ownership.letters.letters import Kind
+from ownership.letters.letters import LetterKind
 
 
 def taken_over(ips: int = 1) -> Node:
@@ -59,7 +59,7 @@ def test_an_owner_that_got_its_ips_back_is_told_to_announce_them_when_gossip_is_
     node.run(0.1)
     node.peers(B, C)
     node.core.lose("ns/0", VIP, "b", node.now)
-    [told, *_] = of_kind(node.run(0.5), Kind.YOURS)
+    [told, *_] = of_kind(node.run(0.5), LetterKind.YOURS)
     assert told.to == ("b",)
     assert letters.decode_ips(told.payload) == {VIP}
 
@@ -71,10 +71,10 @@ def test_an_owner_that_answered_by_letter_is_told_to_announce_its_ips_all_the_sa
     node.run(1.5)
     node.core.handle_announcement(VIP, ETH0.index, LINK_B.mac, node.now)
     for payload in letters.encode_ips([VIP]):
-        node.letter(Kind.MINE, "b", payload)
+        node.letter(LetterKind.MINE, "b", payload)
     node.peers(B, C)
     node.core.lose("ns/0", VIP, "b", node.now)
-    [told, *_] = of_kind(node.run(0.5), Kind.YOURS)
+    [told, *_] = of_kind(node.run(0.5), LetterKind.YOURS)
     assert told.to == ("b",)
 
 

@@ -33,7 +33,7 @@ from ownership.io import (
     Won,
 )
 from ownership.letters.courier import Letter
-from ownership.letters.letters import Kind
+from ownership.letters.letters import LetterKind
 from ownership.ownership import Ownership
 from plan.service import ServicePlan, Withheld
 
@@ -271,7 +271,7 @@ def test_news_of_contact_and_of_who_may_own_are_due_until_they_are_settled() -> 
     assert heart.heart.is_due(heart.now)
     heart.settle()
     assert not heart.heart.disturbed
-    heart.heart.handle_letter(Letter(Kind.GONE, "c", "b", 1, b""), heart.now)
+    heart.heart.handle_letter(Letter(LetterKind.GONE, "c", "b", 1, b""), heart.now)
     assert heart.heart.disturbed
     events = heart.settle()
     assert isinstance(events[0], BarsChanged)
@@ -300,7 +300,7 @@ def test_what_comes_of_a_decision_is_told_behind_it() -> None:
     """A takeover that is decided later: who was told `Won` is told then that it was put off."""
     heart = known("a", "b", "c")
     heart.settle()
-    heart.heart.handle_letter(Letter(Kind.GONE, "c", "b", 1, b""), heart.now)
+    heart.heart.handle_letter(Letter(LetterKind.GONE, "c", "b", 1, b""), heart.now)
     kinds = [type(event) for event in heart.settle()]
     assert kinds[0] is BarsChanged
     assert Won in kinds

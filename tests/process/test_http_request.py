@@ -8,8 +8,8 @@ from process.http_request import (
     LONGEST_HEAD,
     HttpError,
     HttpRefusal,
+    HttpRequest,
     Page,
-    Request,
     head,
     read,
     refusal,
@@ -29,17 +29,17 @@ PROMETHEUS = (
 @pytest.mark.parametrize(
     ("data", "request_"),
     [
-        (KUBELET, Request("/healthz", False)),
-        (PROMETHEUS, Request("/metrics", False)),
-        (b"HEAD /metrics HTTP/1.1\r\n\r\n", Request("/metrics", True)),
-        (b"GET /metrics?module=a HTTP/1.0\r\n\r\n", Request("/metrics", False)),
-        (b"GET http://node:7472/readyz?x HTTP/1.1\r\n\r\n", Request("/readyz", False)),
-        (b"GET HTTP://node HTTP/1.1\r\n\r\n", Request("/", False)),
-        (b"GET /healthz HTTP/1.1\n\n", Request("/healthz", False)),
-        (b"GET /healthz HTTP/1.1\r\nA: b\n\r\nbody", Request("/healthz", False)),
+        (KUBELET, HttpRequest("/healthz", False)),
+        (PROMETHEUS, HttpRequest("/metrics", False)),
+        (b"HEAD /metrics HTTP/1.1\r\n\r\n", HttpRequest("/metrics", True)),
+        (b"GET /metrics?module=a HTTP/1.0\r\n\r\n", HttpRequest("/metrics", False)),
+        (b"GET http://node:7472/readyz?x HTTP/1.1\r\n\r\n", HttpRequest("/readyz", False)),
+        (b"GET HTTP://node HTTP/1.1\r\n\r\n", HttpRequest("/", False)),
+        (b"GET /healthz HTTP/1.1\n\n", HttpRequest("/healthz", False)),
+        (b"GET /healthz HTTP/1.1\r\nA: b\n\r\nbody", HttpRequest("/healthz", False)),
     ],
 )
-def test_what_is_read(data: bytes, request_: Request) -> None:
+def test_what_is_read(data: bytes, request_: HttpRequest) -> None:
     assert read(data) == request_
 
 
@@ -66,7 +66,7 @@ def test_what_is_refused(data: bytes, reason: HttpRefusal) -> None:
 def test_a_head_may_be_as_long_as_the_limit_and_no_byte_longer() -> None:
     start, end = b"GET / HTTP/1.1\r\nA: ", b"\r\n\r\n"
     fits = start + b"a" * (LONGEST_HEAD - len(start + end)) + end
-    assert read(fits) == Request("/", False)
+    assert read(fits) == HttpRequest("/", False)
     with pytest.raises(HttpError):
         read(b"GET /a" + fits.removeprefix(b"GET /"))
 

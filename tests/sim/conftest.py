@@ -6,7 +6,7 @@ import pytest
 from gossip.config import LAN
 from sim.report import Result
 from sim.run import simulate
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 from sim.world.world import Setup
 
 Deaths = Callable[[int, int, int, bool], Result]
@@ -19,7 +19,7 @@ def deaths() -> Deaths:
     def run(nodes: int, died: int, seed: int, together: bool) -> Result:
         config = replace(LAN, check_together=together)
         victims = tuple(f"n{number + 1}" for number in range(nodes - died, nodes))
-        fault = Fault(10.0 + (seed % 10) / 10, Kind.POWER_OFF, victims)
+        fault = Fault(10.0 + (seed % 10) / 10, FaultKind.POWER_OFF, victims)
         setup = Setup(nodes=nodes, seed=seed, services=0, config=config)
         return simulate(setup, [fault], "deaths")
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from sim.failover import main, missing, play
 from sim.failover_scenarios import SCENARIOS
-from sim.record import Outcome, Record, RecordError, table
+from sim.record import Record, RecordError, RunOutcome, table
 
 ROOT = Path(__file__).parents[2]
 TELLING = {"gossip-cut-1-ip": 4}
@@ -69,8 +69,8 @@ def test_a_node_that_is_stopped_and_started_again_gets_its_ips_back() -> None:
 
 def test_an_interrupted_campaign_goes_on(tmp_path: Path) -> None:
     record = Record.open("stop", "code", tmp_path)
-    record.add(Outcome("stop", 3, 0.05, 1, 0, ()))
-    record.add(Outcome("stop", 1, 0.4, 2, 7, ("dual 7 is over 1",), outage=0.45, told=1))
+    record.add(RunOutcome("stop", 3, 0.05, 1, 0, ()))
+    record.add(RunOutcome("stop", 1, 0.4, 2, 7, ("dual 7 is over 1",), outage=0.45, told=1))
     record.save()
     again = Record.open("stop", "code", tmp_path)
     assert again.outcomes == record.outcomes

@@ -12,7 +12,7 @@ from gossip.wire.messages import State
 from ownership.contact import HEARTBEAT, SILENCE
 from ownership.ownership import Ownership
 from sim.world.cores import Cores
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 from sim.world.kernel import ECHO_BURST, Echo, Kernel
 from sim.world.machine import Machine
 from sim.world.neighbours import ASK_EVERY, TRUSTED, Neighbours
@@ -53,7 +53,7 @@ def test_a_kernel_answers_so_many_echoes_a_second(rate: float | None, answered: 
 
 
 def test_a_filter_of_echoes_is_of_all_nodes_where_none_is_named_and_ends() -> None:
-    world = struck(Fault(AT, Kind.ECHO_LIMITED, (), 2.0))
+    world = struck(Fault(AT, FaultKind.ECHO_LIMITED, (), 2.0))
     kernels = [machine.kernel for machine in world.machines.values()]
 
     def answers() -> list[bool]:
@@ -72,7 +72,7 @@ def test_a_filter_of_echoes_is_of_all_nodes_where_none_is_named_and_ends() -> No
 
 
 def test_who_loses_its_echo_replies_answers_requests() -> None:
-    world = struck(Fault(AT, Kind.ECHO_REPLIES_LOST, ("n2",), 60.0))
+    world = struck(Fault(AT, FaultKind.ECHO_REPLIES_LOST, ("n2",), 60.0))
     echoed, sources = Cores.handle_echo, dict[str, set[IPv4Address]]()
     names = {process_of(m).cores: name for name, m in world.machines.items()}
 
@@ -91,7 +91,7 @@ def test_who_loses_its_echo_replies_answers_requests() -> None:
 
 
 def test_a_paused_machine_takes_nothing_and_does_not_know_it() -> None:
-    world = struck(Fault(AT, Kind.VM_PAUSE, ("n2",), 20.0))
+    world = struck(Fault(AT, FaultKind.VM_PAUSE, ("n2",), 20.0))
     process = process_of(world.machines["n2"])
     handled, clock = process.handled, world.now + process.offset
     world.run(AT + 19.9)
@@ -107,12 +107,12 @@ def test_a_paused_machine_takes_nothing_and_does_not_know_it() -> None:
 
 def test_a_frozen_process_knows_it_by_its_clock() -> None:
     """The difference between both faults."""
-    world = struck(Fault(AT, Kind.PAUSE, ("n2",), 20.0), until=AT + 20.0001)
+    world = struck(Fault(AT, FaultKind.PAUSE, ("n2",), 20.0), until=AT + 20.0001)
     assert process_of(world.machines["n2"]).cores.contact.held
 
 
 def test_a_node_comes_back_with_another_address_that_speakers_learn_of() -> None:
-    world = struck(Fault(AT, Kind.NEW_ADDRESS, ("n2",), 5.0))
+    world = struck(Fault(AT, FaultKind.NEW_ADDRESS, ("n2",), 5.0))
     old, mac = IPv4Address(world.machines["n2"].identity.ip), world.machines["n2"].identity.mac
     world.run(AT + 1.0)
     assert not world.machines["n2"].powered
@@ -146,7 +146,9 @@ def test_a_second_machine_of_a_name_has_its_own_addresses() -> None:
 
 
 def test_a_floating_address_is_told_and_moves() -> None:
-    moves = [Fault(at, Kind.FLOATING_ADDRESS, (name,)) for at, name in ((1.0, "n2"), (AT, "n3"))]
+    moves = [
+        Fault(at, FaultKind.FLOATING_ADDRESS, (name,)) for at, name in ((1.0, "n2"), (AT, "n3"))
+    ]
     world = struck(*moves, until=2.0)
     n2, n3 = world.machines["n2"], world.machines["n3"]
     assert min(ip for m in world.machines.values() for ip in m.kernel.ips - {FLOATING}) > FLOATING
@@ -272,8 +274,8 @@ def test_what_waits_for_a_mac_goes_out_as_soon_as_the_kernel_learns_it(
     found.wait("a", "b", reaches=False, now=0.0)
     assert found.wait("a", "b", reaches=False, now=100.0) == ASK_EVERY
     found.hold("a", "b", lambda: sent.append(100.1))
-    found.met("a", "c")
+    found.introduce("a", "c")
     assert sent == []
-    found.met(*asker)
-    found.met(*asker)
+    found.introduce(*asker)
+    found.introduce(*asker)
     assert sent == [100.1]

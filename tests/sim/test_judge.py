@@ -9,9 +9,9 @@ from ownership.election.election import order
 from sim.failover import over_the_median
 from sim.failover_scenarios import BEGIN, SCENARIOS, Cast
 from sim.judge import Judge
-from sim.record import Outcome, Record
+from sim.record import Record, RunOutcome
 from sim.scenario_table import AFTER, FailoverScenario
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 from sim.world.observer import Seen
 from sim.world.world import Setup, World
 
@@ -31,7 +31,7 @@ def always(_mac: bytes) -> bool:
 def test_a_warm_client_goes_by_announcements_alone() -> None:
     seen = Seen()
     for mac in (ONE, ONE, TWO):
-        seen.announced(mac)
+        seen.handle_announcement(mac)
     seen.answers.add(ONE)
     seen.judge(1.0, always)
     assert (seen.warm, seen.told, seen.frames) == (TWO, 1, 3)
@@ -40,7 +40,7 @@ def test_a_warm_client_goes_by_announcements_alone() -> None:
 
 def test_an_outage_is_the_longest_time_in_which_its_machine_takes_nothing() -> None:
     seen = Seen()
-    seen.announced(ONE)
+    seen.handle_announcement(ONE)
     for now, works in ((1.0, True), (1.5, False), (2.0, False), (2.5, True), (3.0, False)):
         seen.judge(now, lambda mac, works=works: works and mac == ONE)  # type: ignore[misc]
     assert seen.outage == pytest.approx(1.0)
@@ -71,9 +71,9 @@ def calm() -> Run:
     return run
 
 
-ALL = Fault(BEGIN, Kind.POWER_OFF, ("n1", "n2", "n3"))
-NOBODY = Fault(BEGIN, Kind.POWER_OFF, ("another",))
-SERVING = Fault(BEGIN, Kind.KILL, ("n1", "n2", "n3"))
+ALL = Fault(BEGIN, FaultKind.POWER_OFF, ("n1", "n2", "n3"))
+NOBODY = Fault(BEGIN, FaultKind.POWER_OFF, ("another",))
+SERVING = Fault(BEGIN, FaultKind.KILL, ("n1", "n2", "n3"))
 
 
 @pytest.mark.parametrize("fault", [ALL, NOBODY, SERVING], ids=["all", "nobody", "serving"])
@@ -134,10 +134,10 @@ def test_bystanders_may_be_silent_for_as_long_as_the_scenario_says(calm: Run) ->
 def test_silence_is_judged_by_the_median_of_all_seeds_too() -> None:
     record = Record("power-off", "code")
     for seed, silent in enumerate((0.4, 0.5, 1.0)):
-        record.add(Outcome("power-off", seed, silent, 0, 0, ()))
+        record.add(RunOutcome("power-off", seed, silent, 0, 0, ()))
     assert list(over_the_median(record)) == []
-    record.add(Outcome("power-off", 3, 0.55, 0, 0, ()))
-    record.add(Outcome("power-off", 4, 0.55, 0, 0, ()))
+    record.add(RunOutcome("power-off", 3, 0.55, 0, 0, ()))
+    record.add(RunOutcome("power-off", 4, 0.55, 0, 0, ()))
     assert len(list(over_the_median(record))) == 1
 
 
@@ -169,10 +169,10 @@ def test_in_the_end_the_owner_by_the_hash_answers_alone(
 def test_a_heal_is_judged_by_the_median_of_all_seeds() -> None:
     record = Record("partition-2-2", "code")
     for seed, dual in enumerate((0, 6, 40)):
-        record.add(Outcome("partition-2-2", seed, 0.0, 0, dual, ()))
+        record.add(RunOutcome("partition-2-2", seed, 0.0, 0, dual, ()))
     assert list(over_the_median(record)) == []
-    record.add(Outcome("partition-2-2", 3, 0.0, 0, 7, ()))
-    record.add(Outcome("partition-2-2", 4, 0.0, 0, 7, ()))
+    record.add(RunOutcome("partition-2-2", 3, 0.0, 0, 7, ()))
+    record.add(RunOutcome("partition-2-2", 4, 0.0, 0, 7, ()))
     assert len(list(over_the_median(record))) == 1
     other = replace(record, scenario="kill-120")
     assert SCENARIOS["kill-120"].median_dual is None

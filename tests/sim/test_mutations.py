@@ -23,7 +23,7 @@ from ownership.handover.memory import Predecessors
 from ownership.handover.succession import Succession
 from ownership.io import Send
 from ownership.letters import letters
-from ownership.letters.letters import Kind
+from ownership.letters.letters import LetterKind
 from ownership.liveness.calls import Calls
 from ownership.liveness.damping import Damping
 from ownership.liveness.kernels import Kernels
@@ -160,7 +160,7 @@ def told_once_that_it_is_back(patch: pytest.MonkeyPatch) -> None:
 
     def tell_back(self: Any, subject: Subject, _now: float) -> None:
         payload = letters.encode_link_name(subject.link)
-        self._letters.append(Send(Kind.BACK, subject.node, payload, (subject.node,)))
+        self._letters.append(Send(LetterKind.BACK, subject.node, payload, (subject.node,)))
 
     patch.setattr(Witness, "_tell_back", tell_back)
 

@@ -18,7 +18,7 @@ from sim import bounds
 from sim.invariants import Checker, outages
 from sim.report import percentile
 from sim.world.clock import EventHeap
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 from sim.world.kernel import Echo, Kernel, read_arp
 from sim.world.network import Network
 from sim.world.process import PACKET_OVERHEAD, RECEIVE_BUFFER, Inbox
@@ -191,7 +191,7 @@ def test_checker_finds_a_false_death() -> None:
 
 
 def test_checker_finds_views_that_differ_and_an_undetected_crash() -> None:
-    fault = Fault(5.0, Kind.POWER_OFF, ("n2",))
+    fault = Fault(5.0, FaultKind.POWER_OFF, ("n2",))
     world = World(Setup(nodes=5, seed=1, services=0))
     checker = Checker(world, [fault])
     world.start([fault])
@@ -215,8 +215,8 @@ def test_checker_finds_a_falling_incarnation() -> None:
 
 
 def test_short_pauses_and_cuts_excuse_nothing() -> None:
-    short = [Fault(1, Kind.PAUSE, ("n1",), 3.9), Fault(1, Kind.PARTITION, ("n1",), 0.9)]
-    long = [Fault(1, Kind.PAUSE, ("n1",), 4.1), Fault(1, Kind.PARTITION, ("n1",), 1.1)]
+    short = [Fault(1, FaultKind.PAUSE, ("n1",), 3.9), Fault(1, FaultKind.PARTITION, ("n1",), 0.9)]
+    long = [Fault(1, FaultKind.PAUSE, ("n1",), 4.1), Fault(1, FaultKind.PARTITION, ("n1",), 1.1)]
     assert outages(short, LAN, 5) == []
     assert [outage.node for outage in outages(long, LAN, 5)] == ["n1", None]
 

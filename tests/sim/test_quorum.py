@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from ownership.election.quorum import QuorumMode
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 from sim.world.world import Setup, World
 
 PARTED, FOR = 10.0, 60.0
@@ -35,7 +35,7 @@ def test_only_a_majority_announces_while_the_cluster_is_parted(
 ) -> None:
     setup = Setup(nodes=nodes, seed=1, quorum=QuorumMode.MAJORITY, failover_after=failover_after)
     world = World(setup)
-    world.start([Fault(PARTED, Kind.PARTITION, tuple(f"n{n}" for n in island), FOR)])
+    world.start([Fault(PARTED, FaultKind.PARTITION, tuple(f"n{n}" for n in island), FOR)])
     majority = {f"n{n}" for n in side}
     world.run(PARTED - 1.0)
     assert all(len(owners(world, ip)) == 1 for ip in world.service_ips)
@@ -50,6 +50,6 @@ def test_only_a_majority_announces_while_the_cluster_is_parted(
 def test_without_the_choice_each_side_announces_all() -> None:
     """So the instrument sees what the choice takes away."""
     world = World(Setup(nodes=4, seed=1))
-    world.start([Fault(PARTED, Kind.PARTITION, ("n1", "n2"), FOR)])
+    world.start([Fault(PARTED, FaultKind.PARTITION, ("n1", "n2"), FOR)])
     world.run(PARTED + KNOWN)
     assert all(len(owners(world, ip)) == 2 for ip in world.service_ips)

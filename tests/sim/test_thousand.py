@@ -10,7 +10,7 @@ from gossip.config import LAN
 from gossip.wire.packet import WireConfig
 from machine import REFERENCE, calibrate
 from sim.run import quiet_collector, simulate
-from sim.world.faults import Fault, Kind
+from sim.world.faults import Fault, FaultKind
 from sim.world.world import Setup, World
 
 NODES = 1000
@@ -42,7 +42,7 @@ def test_thousand_nodes_run_much_faster_than_real_time() -> None:
 @pytest.mark.timeout(600)
 def test_death_among_a_thousand_is_seen_by_all() -> None:
     setup = Setup(nodes=NODES, seed=2, services=1, config=CONFIG)
-    result = simulate(setup, [Fault(5.0, Kind.POWER_OFF, ("n500",))], "crash", 25.0)
+    result = simulate(setup, [Fault(5.0, FaultKind.POWER_OFF, ("n500",))], "crash", 25.0)
     assert result.violations == []
     assert len(result.detections) == NODES - 1
     assert max(result.detections) < LATEST

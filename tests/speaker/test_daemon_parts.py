@@ -20,7 +20,7 @@ from ownership.io import HoldReason
 from process import ending
 from speaker import sources
 from speaker.daemon import Daemon
-from speaker.settings import Secret, Settings
+from speaker.settings import GossipSecret, Settings
 from speakers import MANIFEST, VIP
 
 HANG = 20.0
@@ -72,7 +72,7 @@ def settings(node: str, source: Path, address: str = "", port: int = 0, *join: s
         bind_port=port,
         labels="",
         join=join,
-        secret=Secret(None),
+        secret=GossipSecret(None),
         secret_path="",
         gossip=LOCAL,
         exclude=None,

@@ -25,7 +25,7 @@ from ownership.handover.succession import Succession
 from ownership.io import EchoRequest, OwnershipEvent, PutOff
 from ownership.letters import letters
 from ownership.letters.courier import Letter
-from ownership.letters.letters import Hello, Kind, PeerLink
+from ownership.letters.letters import Hello, LetterKind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.roster import Peer
 from ownership.liveness.targets import Timing
@@ -116,7 +116,9 @@ def make_driver(clock: Callable[[], float] = lambda: NOW, wire: Wire | None = No
     announcer.set_interfaces(layer2.usable(), NOW)
     core.set_interfaces(layer2.usable(), NOW)
     core.set_peers(peers.others(), NOW)
-    core.handle_letter(Letter(Kind.HELLO, "b", "b", 1, letters.encode_hello(Hello((LINK_B,)))), NOW)
+    core.handle_letter(
+        Letter(LetterKind.HELLO, "b", "b", 1, letters.encode_hello(Hello((LINK_B,)))), NOW
+    )
     figures = Figures("a", layer2.stats, core.services(), core.serves, core.owners)
     _, instruments = make_registry(figures)
     planner = Planner(Options(own_node="a"))
@@ -163,7 +165,7 @@ def test_an_echo_that_voids_a_verdict_is_acted_upon_at_once(gone: bool) -> None:
         driver = make_driver()
         plan(driver)
         if gone:
-            driver.handle_letter(Letter(Kind.GONE, "c", "b", 1, b"ens1"))
+            driver.handle_letter(Letter(LetterKind.GONE, "c", "b", 1, b"ens1"))
             driver.settle()
             assert driver.core.owners()["ns/a"] == "a"
         named: list[frozenset[str]] = []
@@ -191,7 +193,7 @@ def test_an_announcement_alone_voids_no_verdict() -> None:
 
     async def overhear() -> frozenset[str]:
         driver = make_driver()
-        driver.handle_letter(Letter(Kind.GONE, "c", "b", 1, b"ens1"))
+        driver.handle_letter(Letter(LetterKind.GONE, "c", "b", 1, b"ens1"))
         driver.handle_announcement(VIP, ETH0.index, LINK_B.mac, NOW)
         driver.core.handle_timeout(NOW)
         asked = [request.ip for request in driver.core.echo_requests()]
@@ -216,13 +218,13 @@ def test_from_a_lost_echo_to_a_takeover_it_is_one_call_of_the_timer() -> None:
 
         cast(Any, driver._echoes).send = answer
         hello = letters.encode_hello(Hello((LINK_C,)))
-        driver.handle_letter(Letter(Kind.HELLO, "c", "c", 1, hello))
+        driver.handle_letter(Letter(LetterKind.HELLO, "c", "c", 1, hello))
         while not wire.asked:
             now += 0.01
             assert now < NOW + 5.0
             if now > NOW + 2.0:
                 answering.difference_update(LINK_B.ips)
-                driver.core.handle_letter(Letter(Kind.MISSING, "c", "b", 1, b"ens1"), now)
+                driver.core.handle_letter(Letter(LetterKind.MISSING, "c", "b", 1, b"ens1"), now)
             assert driver.core.owners()["ns/a"] == "b"
             driver._on_timer()
         assert driver.core.owners()["ns/a"] == "a"

@@ -15,8 +15,8 @@ from plan.release import RELEASES, Release
 from process.durations import parse_duration
 from process.settings import SettingsError
 from speaker.settings import (
+    GossipSecret,
     GossipTuning,
-    Secret,
     exclude_pattern,
     gossip_config,
     read_secret,
@@ -55,8 +55,8 @@ def test_a_secret_is_a_file_or_a_folder_and_is_not_trimmed(tmp_path: Path) -> No
 
 
 def test_a_secret_never_shows_itself() -> None:
-    assert repr(Secret(b"k" * 32, 32)) == "Secret(set)"
-    assert repr(Secret(None)) == "Secret(none)"
+    assert repr(GossipSecret(b"k" * 32, 32)) == "GossipSecret(set)"
+    assert repr(GossipSecret(None)) == "GossipSecret(none)"
 
 
 @pytest.mark.parametrize(

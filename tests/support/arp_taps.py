@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from netns import Host
 from netnslab.instruments import arp
-from netnslab.instruments.instrument import packet_socket, received
+from netnslab.instruments.instrument import arrivals, packet_socket
 from netnslab.machines.addresses import LINK
 
 _ALL = 0x0003
@@ -37,7 +37,7 @@ class Tap:
         with packet_socket(LINK, _ALL) as raw:
             while not ending.is_set():
                 select.select([raw], [], [], _WAIT)
-                for at, frame in received(raw):
+                for at, frame in arrivals(raw):
                     packet = arp.decode(frame)
                     if packet is not None:
                         self.frames.append((at, packet))

@@ -14,7 +14,7 @@ from pathlib import Path
 from gossip.wire.messages import State
 from link.address import IPAddress
 from ownership.letters import letters
-from ownership.letters.letters import Kind, Quiet
+from ownership.letters.letters import LetterKind, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.verdicts import PROCESS
 from stage import STRANGER, Stage, interface
@@ -131,14 +131,14 @@ def _flag(stage: Stage, name: str, what: str) -> None:
 
 
 def _misses(stage: Stage, sender: str, subject: str) -> None:
-    _about_a_life(stage, Kind.MISSING, sender, subject)
+    _about_a_life(stage, LetterKind.MISSING, sender, subject)
 
 
 def _judges(stage: Stage, sender: str, subject: str) -> None:
-    _about_a_life(stage, Kind.GONE, sender, subject)
+    _about_a_life(stage, LetterKind.GONE, sender, subject)
 
 
-def _about_a_life(stage: Stage, kind: Kind, sender: str, subject: str) -> None:
+def _about_a_life(stage: Stage, kind: LetterKind, sender: str, subject: str) -> None:
     about = subject.removeprefix("the speaker of ")
     name, _, link = about.partition(" on ")
     payload = letters.encode_link_name(PROCESS if about != subject else link)
@@ -153,7 +153,7 @@ def _about_ips(stage: Stage, sender: str, what: str, ips: str) -> None:
 def _quietly(stage: Stage, sender: str, ips: str, owner: str) -> None:
     quiet = Quiet(owner, stage.others[owner].hello.links, frozenset(_ips(ips)))
     for payload in letters.encode_quiet(quiet):
-        stage.letter(Kind.QUIET, sender, payload)
+        stage.letter(LetterKind.QUIET, sender, payload)
 
 
 def _announces(stage: Stage, who: str, how: str, ip: str, link: str) -> None:
@@ -208,10 +208,10 @@ def _ips(text: str) -> tuple[IPAddress, ...]:
 
 
 _KINDS = {
-    "yours is": Kind.YOURS,
-    "do you answer for": Kind.ASK,
-    "I answer for": Kind.MINE,
-    "I do not answer for": Kind.DENY,
+    "yours is": LetterKind.YOURS,
+    "do you answer for": LetterKind.ASK,
+    "I answer for": LetterKind.MINE,
+    "I do not answer for": LetterKind.DENY,
 }
 _NODE, _LINK, _IP = r"(node-\d)", r"(eth\d)", r"(\d+\.\d+\.\d+\.\d+)"
 _IPS = rf"({_IP[1:-1]}(?: and {_IP[1:-1]})*)"

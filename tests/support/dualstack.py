@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from netns import Host, Namespace
+from netns import Host, NetworkNamespace
 
 T = TypeVar("T")
 BRIDGE = "br0"
@@ -25,8 +25,8 @@ class Machine:
 
     name: str
     number: int
-    namespace: Namespace
-    switch: Namespace
+    namespace: NetworkNamespace
+    switch: NetworkNamespace
 
     @property
     def ip(self) -> str:
@@ -128,7 +128,7 @@ def index_of(netlink: Any, name: str) -> int:
 
 def has_kind(kind: str, **arguments: Any) -> bool:
     """Tell whether this kernel can make links of that kind."""
-    namespace = Namespace("probe")
+    namespace = NetworkNamespace("probe")
 
     def make(nl: Any) -> bool:
         nl.link("add", ifname="base0", kind="veth", peer={"ifname": "base1"})
@@ -148,9 +148,9 @@ def has_kind(kind: str, **arguments: Any) -> bool:
 @contextmanager
 def dualstack(*names: str, snooping: bool = False) -> Iterator[dict[str, Machine]]:
     """Machines by name, on one bridge with all ports up; numbers count from 11."""
-    switch = Namespace("switch")
+    switch = NetworkNamespace("switch")
     machines = {
-        name: Machine(name, number, Namespace(name), switch)
+        name: Machine(name, number, NetworkNamespace(name), switch)
         for number, name in enumerate(names, 11)
     }
     try:

@@ -15,7 +15,7 @@ from ownership.failover import Failover
 from ownership.io import Send
 from ownership.letters import letters
 from ownership.letters.courier import Letter
-from ownership.letters.letters import Hello, Kind, PeerLink
+from ownership.letters.letters import Hello, LetterKind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.roster import Peer
 from ownership.liveness.targets import Timing
@@ -77,7 +77,7 @@ class Node:
         """Get to know b and c, whose kernels answer."""
         self.peers(B, C)
         for name, link in (("b", LINK_B), ("c", LINK_C)):
-            self.letter(Kind.HELLO, name, letters.encode_hello(Hello((link,))))
+            self.letter(LetterKind.HELLO, name, letters.encode_hello(Hello((link,))))
             self.answering.update(link.ips)
 
     def letter(self, kind: int, sender: str, payload: bytes = b"", about: str = "") -> None:
@@ -104,7 +104,7 @@ class Node:
         return self.announcer.answers(VIP, ETH0.index) is None
 
 
-def of_kind(told: list[Send], kind: Kind) -> list[Send]:
+def of_kind(told: list[Send], kind: LetterKind) -> list[Send]:
     return [letter for letter in told if letter.kind is kind]
 
 

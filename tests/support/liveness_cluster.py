@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_interface
 from gossip.wire.messages import State
 from link.interface import Interface
 from ownership.io import Send
-from ownership.letters.letters import Kind, PeerLink, decode_link_name
+from ownership.letters.letters import LetterKind, PeerLink, decode_link_name
 from ownership.letters.mark import Flags
 from ownership.liveness.roster import Peer, Roster
 from ownership.liveness.targets import Timing
@@ -92,16 +92,16 @@ class Cluster:
         if not (sender.kernel and sender.process and to.kernel and to.running):
             return
         match letter.kind:
-            case Kind.BEAT:
+            case LetterKind.BEAT:
                 to.core.handle_beat(sender.name, self.now)
-            case Kind.MISSING:
+            case LetterKind.MISSING:
                 subject = Subject(letter.about, decode_link_name(letter.payload))
                 to.core.handle_missing(subject, sender.name, self.now)
-            case Kind.GONE:
+            case LetterKind.GONE:
                 to.core.handle_gone(
                     Subject(letter.about, decode_link_name(letter.payload)), self.now
                 )
-            case Kind.HEAR if to.process:
+            case LetterKind.HEAR if to.process:
                 sender.core.handle_answer(to.name, ip_of(to.name), self.now)
 
     def cut(self, *names: str) -> None:
@@ -109,7 +109,7 @@ class Cluster:
         for name in names:
             self.nodes[name].kernel = self.nodes[name].running = False
 
-    def told(self, kind: Kind, *names: str) -> list[tuple[float, Send]]:
+    def told(self, kind: LetterKind, *names: str) -> list[tuple[float, Send]]:
         """What these nodes (or all) wrote."""
         found = [item for name in names or self.nodes for item in self.nodes[name].told]
         return [(at, letter) for at, letter in found if letter.kind is kind]

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from netnslab.machines.namespaces import Namespace
+from netnslab.machines.namespaces import NetworkNamespace
 from netnslab.machines.topology import Host, Topology
 
-__all__ = ["Host", "Namespace", "missing_right", "segment", "traffic"]
+__all__ = ["Host", "NetworkNamespace", "missing_right", "segment", "traffic"]
 
 
 def missing_right() -> str | None:
     """Why this process can make no namespaces, None where it can."""
     try:
-        Namespace("probe").close()
+        NetworkNamespace("probe").close()
     except OSError as error:
         return f"no right to make network namespaces: {error.strerror}"
     return None

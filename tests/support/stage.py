@@ -37,7 +37,7 @@ from ownership.io import (
 )
 from ownership.letters import letters
 from ownership.letters.courier import Letter
-from ownership.letters.letters import Hello, Kind, PeerLink
+from ownership.letters.letters import Hello, LetterKind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.roster import Peer
 from ownership.liveness.targets import Timing
@@ -145,7 +145,7 @@ class Stage:
     def greet(self, name: str) -> None:
         other = self.others[name]
         if other.start_id is not None:
-            self.letter(Kind.HELLO, name, letters.encode_hello(other.hello))
+            self.letter(LetterKind.HELLO, name, letters.encode_hello(other.hello))
 
     def holds(self, name: str, state: State) -> None:
         """Have gossip hold a node for alive, dead or left."""
@@ -165,7 +165,7 @@ class Stage:
 
     # ---- what comes in
 
-    def letter(self, kind: Kind, sender: str, payload: bytes = b"", about: str = "") -> None:
+    def letter(self, kind: LetterKind, sender: str, payload: bytes = b"", about: str = "") -> None:
         letter = Letter(kind, sender, about or sender, 1, payload)
         self.ownership.handle_letter(letter, self.now)
         self.turn()
@@ -219,7 +219,7 @@ class Stage:
     def _beat(self) -> None:
         for other in self.others.values():
             if other.beats and other.start_id is not None and other.state is State.ALIVE:
-                self.letter(Kind.BEAT, other.name)
+                self.letter(LetterKind.BEAT, other.name)
 
     # ---- what goes out
 
@@ -324,7 +324,7 @@ class Stage:
 
     def _write(self, sent: Iterable[Send]) -> None:
         for letter in sorted(sent, key=repr):
-            if letter.kind not in (Kind.BEAT, Kind.HELLO):
+            if letter.kind not in (LetterKind.BEAT, LetterKind.HELLO):
                 to = "all" if letter.to is None else ", ".join(letter.to)
                 self.say(f"write to {to}: {_read(letter)}")
 
@@ -334,17 +334,17 @@ class Stage:
 
 def _read(letter: Send) -> str:
     match letter.kind:
-        case Kind.MISSING:
+        case LetterKind.MISSING:
             return f"I miss {_subject(letter)}"
-        case Kind.GONE:
+        case LetterKind.GONE:
             return f"{_subject(letter)} is gone"
-        case Kind.BACK:
+        case LetterKind.BACK:
             return "you were gone, and are back"
-        case Kind.HEAR:
+        case LetterKind.HEAR:
             return "do you hear me?"
-        case Kind.HEARD:
+        case LetterKind.HEARD:
             return "I hear you"
-        case Kind.QUIET:
+        case LetterKind.QUIET:
             quiet = letters.decode_quiet(letter.payload)
             return f"yours is {_ips(quiet.ips)}, quietly from {quiet.owner}"
         case _:
@@ -352,10 +352,10 @@ def _read(letter: Send) -> str:
 
 
 _ABOUT_IPS = {
-    Kind.YOURS: "yours is",
-    Kind.ASK: "do you answer for",
-    Kind.MINE: "I answer for",
-    Kind.DENY: "I do not answer for",
+    LetterKind.YOURS: "yours is",
+    LetterKind.ASK: "do you answer for",
+    LetterKind.MINE: "I answer for",
+    LetterKind.DENY: "I do not answer for",
 }
 
 

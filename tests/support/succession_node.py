@@ -10,10 +10,10 @@ from ownership.announcing.announcer import Announcer
 from ownership.contact import Contact
 from ownership.handover.succession import Succession
 from ownership.io import Ask, Send
-from ownership.letters.letters import Kind, PeerLink
+from ownership.letters.letters import LetterKind, PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.roster import Peer, Roster
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 
 VIP, OTHER = IPv4Address("198.51.100.1"), IPv4Address("198.51.100.2")
 MAC_B, MAC_C, MAC_M = (b"\x02\0\0\0\0" + bytes([last]) for last in b"\x0b\x0c\x0d")
@@ -36,9 +36,9 @@ class Node:
     """Node `a` with one or two links, its peer b on the same segments, and m of MetalLB."""
 
     links: int = 1
-    machine: Kernel = Kernel.SILENT
+    machine: KernelState = KernelState.SILENT
     """What b's machine does, and that of others if not in `machines`."""
-    machines: dict[str, Kernel] = field(default_factory=dict)
+    machines: dict[str, KernelState] = field(default_factory=dict)
     now: float = 100.0
     letters: list[tuple[float, Send]] = field(default_factory=list)
     announced: list[float] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Node:
 
     # What the core asks of the world.
 
-    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> KernelState:
         assert now == self.now
         self.kernels_asked.add((name, tuple(ifindexes)))
         return self.machines.get(name, self.machine)
@@ -106,7 +106,7 @@ class Node:
         self.gone.discard(winner or "")
         self.core.lose(service, VIP, winner, self.now)
 
-    def told(self, kind: Kind) -> list[Send]:
+    def told(self, kind: LetterKind) -> list[Send]:
         """What was written, of one kind."""
         return [letter for _, letter in self.letters if letter.kind is kind]
 
@@ -127,7 +127,7 @@ def owning(links: int = 1) -> Node:
 
 def quiet_heir() -> Node:
     """It has had VIP for a second, as b's speaker died on a machine that lives."""
-    node = Node(machine=Kernel.ANSWERS)
+    node = Node(machine=KernelState.ANSWERS)
     node.win(heir_of="b")
     node.run(1.0)
     return node

@@ -9,7 +9,7 @@ from typing import Any
 from netnslab.course.strike import Injected, Scenario, Strike
 from netnslab.instruments.instrument import Instrument
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 from netnslab.results import oracle
 
 # What a pod has, by the manifests.
@@ -30,20 +30,20 @@ ABOUT = ("event", "ip", "service", "node", "interface", "state")
 MOST_NAMED = 3
 
 
-def _attacked(lab: Lab, strike: Strike) -> Injected:
+def _attack(lab: Lab, strike: Strike) -> Injected:
     """All attacks at once, a power-off among them, and then a look at what has become of it."""
     (victim,) = strike.victims
     notes = [_calm(lab)]
     logged = {name: len(node.log_lines()) for name, node in lab.nodes.items()}
-    cut = {name: _throttled(node) for name, node in lab.nodes.items()}
+    cut = {name: _throttled_periods(node) for name, node in lab.nodes.items()}
     done, ended = _besiege(lab, strike)
     failures = [f"the attack by {name} did nothing" for name, count in done.items() if not count]
     ended += [name for name, node in lab.nodes.items() if node is not victim and not node.running]
     failures += [f"the speaker of {name} ended" for name in dict.fromkeys(ended)]
     notes.append(", ".join(f"{count} {name}" for name, count in done.items()))
     for name, node in lab.nodes.items():
-        note, failed = _looked_at(node, node.log_lines()[logged[name] :])
-        notes.append(f"{note}, {_throttled(node) - cut[name]} periods throttled")
+        note, failed = _look_at(node, node.log_lines()[logged[name] :])
+        notes.append(f"{note}, {_throttled_periods(node) - cut[name]} periods throttled")
         failures += failed
     return Injected(notes=notes, failures=failures)
 
@@ -52,13 +52,13 @@ def _calm(lab: Lab) -> str:
     """How fast answers are before anything happens: on a busy machine they are late without it."""
     began = time.monotonic()
     lab.pass_time(began + CALM)
-    heard = lab.heard(began, time.monotonic())
+    heard = lab.observations(began, time.monotonic())
     slowest = max(row["answer_p99_ms"] for row in heard.values())
     return f"99 % of answers within {slowest:.1f} ms before it began"
 
 
-def _throttled(node: Node) -> int:
-    return 0 if node.group is None else node.group.throttled()[0]
+def _throttled_periods(node: LabNode) -> int:
+    return 0 if node.group is None else node.group.throttled_periods()[0]
 
 
 def _besiege(lab: Lab, strike: Strike) -> tuple[dict[str, int], list[str]]:
@@ -68,7 +68,7 @@ def _besiege(lab: Lab, strike: Strike) -> tuple[dict[str, int], list[str]]:
     attacker = Instrument("attacker", lab.topology.nodes[ATTACKER], {"targets": targets})
     try:
         began = time.monotonic()
-        attacker.ask("begin", **_recorded(lab))
+        attacker.ask("begin", **_recording(lab))
         lab.pass_time(began + BEFORE * strike.duration)
         ended = [name for name, node in lab.nodes.items() if not node.running]
         owners = oracle.owners(lab.ips, lab.names)
@@ -78,16 +78,16 @@ def _besiege(lab: Lab, strike: Strike) -> tuple[dict[str, int], list[str]]:
         attacker.ask("forge", mac=victim.host.mac, ips=owned)
         victim.kill()
         lab.pass_time(began + strike.duration)
-        return dict(attacker.ask("done")), ended
+        return dict(attacker.ask("counts")), ended
     finally:
         attacker.close()
 
 
-def _recorded(lab: Lab) -> dict[str, Any]:
-    return {} if lab.recorder is None else dict(lab.recorder.ask("recorded"))
+def _recording(lab: Lab) -> dict[str, Any]:
+    return {} if lab.recorder is None else dict(lab.recorder.ask("recording"))
 
 
-def _looked_at(node: Node, lines: list[bytes]) -> tuple[str, list[str]]:
+def _look_at(node: LabNode, lines: list[bytes]) -> tuple[str, list[str]]:
     """What became of one node: a note, and every way in which it failed."""
     said, failures = strangers_lines(lines), []
     note = f"{node.name}: {said.total()} lines about strangers"
@@ -96,7 +96,7 @@ def _looked_at(node: Node, lines: list[bytes]) -> tuple[str, list[str]]:
         failures.append(f"{node.name} logged {said.total()} lines about strangers: {most}")
     if node.group is not None:
         note += f", {node.group.peak() >> 20} MiB at most"
-        if kills := node.group.killed():
+        if kills := node.group.kills():
             failures.append(f"{node.name} was killed {kills} times for lack of memory")
     return note, failures
 
@@ -120,7 +120,7 @@ def strangers_lines(lines: Iterable[bytes]) -> Counter[str]:
 
 STAGED = {
     "attacked": Scenario(
-        _attacked,
+        _attack,
         watch=2.0,
         rate=100,
         cpu=CPU,

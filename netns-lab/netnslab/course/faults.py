@@ -13,7 +13,7 @@ from netnslab.course.strike import Injected, Strike
 from netnslab.errors import LabError
 from netnslab.instruments import wire
 from netnslab.machines.laboratory import STEADY, Lab, NotConvergedError
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 from netnslab.results import oracle, verdict
 from netnslab.results.verdict import Bystanders, Row
 
@@ -68,7 +68,7 @@ def _prepare(lab: Lab, name: str, strike: Strike, limits: Limits) -> MeasuredFau
     lab.warm(hit)
     now = time.monotonic()
     lab.mark(now - 1)
-    heard = lab.heard(now - 1, now)
+    heard = lab.observations(now - 1, now)
     return MeasuredFault(
         name=name,
         strike=strike,
@@ -108,16 +108,16 @@ def _read(lab: Lab, fault: MeasuredFault) -> Readings:
     start, end = fault.start, time.monotonic()
     lab.pass_time(end + STRAGGLERS)
     readings = Readings(
-        heard=lab.heard(start, end),
+        heard=lab.observations(start, end),
         probed=lab.prober.ask("window", start=start, end=end),
         tcp=lab.tcp.ask("window", start=start, end=end),
         frames=lab.capture.ask("since", start=start),
-        last=lab.heard(end - 0.5, end),
+        last=lab.observations(end - 0.5, end),
         client=lab.client_owners(),
         second=lab.client_owners(lab.topology.observer),
     )
     if fault.injected.healed is not None:
-        readings.healed = lab.heard(fault.injected.healed, end)
+        readings.healed = lab.observations(fault.injected.healed, end)
     if fault.injected.thawed is not None:
         mac = fault.strike.victims[0].host.mac
         readings.contact = lab.capture.ask("contact", mac=mac, start=fault.injected.thawed)
@@ -156,7 +156,7 @@ def _handover(lab: Lab, fault: MeasuredFault, ip: str, frames: dict[str, Any]) -
     return float(max(new["first_ms"], frames.get(old.mac, {}).get("last_ms", 0.0)))
 
 
-def _rounded(milliseconds: float | None) -> float | None:
+def _round(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 1)
 
 
@@ -194,11 +194,11 @@ def _row(lab: Lab, fault: MeasuredFault, ip: str, readings: Readings) -> Row:
         answer_p99_ms=round(heard["answer_p99_ms"], 2),
         busiest=max((by_mac["busiest"] for by_mac in frames.values()), default=0),
         early=_early(lab, fault, ip, readings),
-        handover_ms=_rounded(handover),
+        handover_ms=_round(handover),
         exit_ms=fault.injected.exit_ms,
         exit_code=fault.injected.exit_code,
-        heal_dual_ms=_rounded(healed.get("dual_answer_ms")),
-        heal_silent_ms=_rounded(healed.get("silent_ms")),
+        heal_dual_ms=_round(healed.get("dual_answer_ms")),
+        heal_silent_ms=_round(healed.get("silent_ms")),
         **readings.tcp[ip],
     )
 
@@ -238,15 +238,15 @@ def run_once(
     strike: Strike,
     result: CourseResult,
     limits: Limits,
-    struck: Callable[[MeasuredFault], Any] = lambda _fault: None,
+    on_strike: Callable[[MeasuredFault], Any] = lambda _fault: None,
 ) -> None:
     """One fault on a healthy cluster, added to `result`. Raises NotConvergedError.
 
-    `struck` is told just before it.
+    `on_strike` is told just before it.
     """
     scenario = SCENARIOS[name]
     fault = _prepare(lab, name, strike, limits)
-    struck(fault)
+    on_strike(fault)
     fault.start = time.monotonic()
     fault.injected = scenario.inject(lab, strike)
     # What settled during the fault must still stand a while after it.
@@ -272,7 +272,7 @@ def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) ->
         yield Strike([lab.nodes[victim] for victim in victims], number, duration)
 
 
-def _judged(lab: Lab, name: str, last: Strike) -> list[Node]:
+def _suspects(lab: Lab, name: str, last: Strike) -> list[LabNode]:
     """Whom others may have held dead: of groups that were parted all, each by the others."""
     scenario = SCENARIOS[name]
     if not scenario.survives:
@@ -288,7 +288,7 @@ class Course:
     runs: int
     limits: Limits
     duration: float
-    struck: Callable[[int], Any] = lambda _number: None
+    on_strike: Callable[[int], Any] = lambda _number: None
 
 
 def run(lab: Lab, course: Course, random: Random) -> CourseResult:
@@ -300,10 +300,10 @@ def run(lab: Lab, course: Course, random: Random) -> CourseResult:
         for strike in _strikes(lab, course.name, course.runs, random, course.duration):
             if last is not None:
                 lab.repair()
-                lab.renew(_judged(lab, course.name, last))
+                lab.renew(_suspects(lab, course.name, last))
                 lab.converge()
             run_once(lab, course.name, strike, result, course.limits)
-            course.struck(strike.number)
+            course.on_strike(strike.number)
             last = strike
     except NotConvergedError as error:
         result.failures.append(str(error))

@@ -11,7 +11,7 @@ from netnslab.course.scenario_table import TABLE
 from netnslab.course.strike import Injected, Scenario, Strike
 from netnslab.machines import rules
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 from netnslab.results import oracle
 
 # What a return or a heal may bring about is looked at for so long, and then the end awaited.
@@ -38,12 +38,12 @@ def healing(apply: Callable[[Lab, Strike], None]) -> Inject:
     return inject
 
 
-def _dropped(script: Callable[[list[Node]], str]) -> Inject:
+def _dropping(script: Callable[[list[LabNode]], str]) -> Inject:
     """Frames that the switch loses, by the victims' ports."""
     return healing(lambda lab, strike: lab.topology.drop(script(strike.victims)))
 
 
-def _filtered(script: str, *, everywhere: bool) -> Inject:
+def _filtering(script: str, *, everywhere: bool) -> Inject:
     """A firewall rule, on all nodes or on the victims alone."""
 
     def apply(lab: Lab, strike: Strike) -> None:
@@ -53,17 +53,17 @@ def _filtered(script: str, *, everywhere: bool) -> Inject:
     return healing(apply)
 
 
-def _taken_out(lab: Lab, strike: Strike) -> None:
+def _take_out(lab: Lab, strike: Strike) -> None:
     lab.topology.take_out([victim.host for victim in strike.victims])
 
 
-def parted(islands: int, lab: Lab, strike: Strike) -> None:
+def part(islands: int, lab: Lab, strike: Strike) -> None:
     """The victims go, evenly, to so many islands; client and second host stay with the rest."""
     hosts = [victim.host for victim in strike.victims]
     lab.topology.part([hosts[number::islands] for number in range(islands)])
 
 
-def killed(lab: Lab, strike: Strike) -> Injected:
+def kill_speaker(lab: Lab, strike: Strike) -> Injected:
     """The speaker is away for so long and then starts anew; its machine never fails."""
     (victim,) = strike.victims
     victim.kill()
@@ -73,7 +73,7 @@ def killed(lab: Lab, strike: Strike) -> Injected:
     return Injected()
 
 
-def _heir_stopped(lab: Lab, strike: Strike) -> Injected:
+def _stop_the_heir(lab: Lab, strike: Strike) -> Injected:
     """One speaker dies, and later the one that took its IPs over is stopped in a planned way."""
     first, heir = strike.victims
     first.kill()
@@ -104,33 +104,33 @@ def nothing_moves(inject: Inject, **rest: Any) -> Scenario:
 
 def _parts(name: str) -> Scenario:
     """All groups of the table but the first, with which the clients are, go to islands."""
-    inject = healing(partial(parted, len(TABLE[name].groups) - 1))
+    inject = healing(partial(part, len(TABLE[name].groups) - 1))
     return returns(inject, everyone=True)
 
 
-_SILENT = returns(healing(_taken_out))
-_NO_REQUESTS = _filtered(rules.no_echo_requests(), everywhere=True)
-_NO_REPLIES = _filtered(rules.no_echo_replies(), everywhere=False)
+_SILENT = returns(healing(_take_out))
+_NO_REQUESTS = _filtering(rules.no_echo_requests(), everywhere=True)
+_NO_REPLIES = _filtering(rules.no_echo_replies(), everywhere=False)
 # A host's usual limit is 10. Each is asked 30 times a second.
-_FEW_REQUESTS = _filtered(
+_FEW_REQUESTS = _filtering(
     rules.few_echo_requests(round(TABLE["echo-limited"].amount)), everywhere=True
 )
 
 STAGED = {
-    "gossip-cut-120": nothing_moves(_dropped(lambda _victims: rules.no_gossip())),
-    "kill-120": returns(killed),
-    "heir-stopped": Scenario(_heir_stopped, besides=_heir, rate=RATE),
-    "deaf": returns(_dropped(lambda victims: rules.deaf_port(victims[0].host.port))),
-    "mute": returns(_dropped(lambda victims: rules.mute_port(victims[0].host.port))),
+    "gossip-cut-120": nothing_moves(_dropping(lambda _victims: rules.no_gossip())),
+    "kill-120": returns(kill_speaker),
+    "heir-stopped": Scenario(_stop_the_heir, besides=_heir, rate=RATE),
+    "deaf": returns(_dropping(lambda victims: rules.deaf_port(victims[0].host.port))),
+    "mute": returns(_dropping(lambda victims: rules.mute_port(victims[0].host.port))),
     "one-way": nothing_moves(
-        _dropped(lambda victims: rules.one_way(victims[0].host.port, victims[1].host.port))
+        _dropping(lambda victims: rules.one_way(victims[0].host.port, victims[1].host.port))
     ),
     "echo-filtered": nothing_moves(_NO_REQUESTS),
     "echo-filtered-one": nothing_moves(_NO_REPLIES),
     "echo-limited": nothing_moves(_FEW_REQUESTS),
     "silent-8": _SILENT,
     "silent-60": _SILENT,
-    "switch-pause-60": returns(_dropped(lambda _victims: rules.paused()), everyone=True),
+    "switch-pause-60": returns(_dropping(lambda _victims: rules.pause()), everyone=True),
     "partition-2-2": _parts("partition-2-2"),
     "partition-2-3": _parts("partition-2-3"),
     "partition-2-2-2": _parts("partition-2-2-2"),

@@ -18,7 +18,7 @@ WORLD = WORLDS[1]
 QUORUMS = ("off", "majority")
 
 
-class TableError(LabError):
+class LabTableError(LabError):
     """A table that cannot be used; the text names file, scenario and field, and says why."""
 
 
@@ -47,11 +47,11 @@ class Entry:
     bystanders: float = 0.0
 
 
-class Table(dict[str, Entry]):
+class LabTable(dict[str, Entry]):
     """The scenarios that the lab plays, in their order; TableError for one that is not there."""
 
     def __missing__(self, name: str) -> Entry:
-        raise TableError(f"{FILE}: {name}: not in the table, or not for the lab")
+        raise LabTableError(f"{FILE}: {name}: not in the table, or not for the lab")
 
 
 def how_many(victims: int | str, nodes: int) -> int:
@@ -149,7 +149,7 @@ class _BadFieldError(Exception):
 _Checks = Mapping[str, Callable[[Any], Any]]
 
 
-def _checked(given: Mapping[str, Any], checks: _Checks, where: str = "") -> dict[str, Any]:
+def _check(given: Mapping[str, Any], checks: _Checks, where: str = "") -> dict[str, Any]:
     found = {}
     for field, value in given.items():
         if field not in checks:
@@ -165,12 +165,12 @@ def _fields(given: Any) -> dict[str, Any]:
     """Check all that is said of a scenario; what is the lab's own comes before the rest."""
     if not isinstance(given, dict):
         raise _BadFieldError("-", "a table is needed")
-    found = _checked({f: v for f, v in given.items() if f not in WORLDS}, _COMMON)
+    found = _check({f: v for f, v in given.items() if f not in WORLDS}, _COMMON)
     worlds = found.pop("worlds", WORLDS)
     for world in WORLDS:
         if world in given and (world not in worlds or not isinstance(given[world], dict)):
             raise _BadFieldError(world, "no table of a world that plays it")
-    found |= _checked(given.get(WORLD, {}), _BOUNDS, f"{WORLD}.")
+    found |= _check(given.get(WORLD, {}), _BOUNDS, f"{WORLD}.")
     for field in _NEEDED:
         if field not in found:
             raise _BadFieldError(field, "is needed")
@@ -199,13 +199,13 @@ def parse(text: str, file: str) -> dict[str, Entry]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise TableError(f"{file}: {error}") from None
+        raise LabTableError(f"{file}: {error}") from None
     scenarios = {}
     for name, given in table.items():
         try:
             fields = _fields(given)
         except _BadFieldError as refused:
-            raise TableError(": ".join((file, name, *refused.args))) from None
+            raise LabTableError(": ".join((file, name, *refused.args))) from None
         if fields:
             scenarios[name] = Entry(**fields)
     return scenarios
@@ -216,8 +216,8 @@ def load(file: Path = FILE) -> dict[str, Entry]:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{file}: {error}") from None
+        raise LabTableError(f"{file}: {error}") from None
     return parse(text, str(file))
 
 
-TABLE = Table(load())
+TABLE = LabTable(load())

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from netnslab.course import attacked, lasting, surroundings
-from netnslab.course.scenario_table import FILE, TABLE, Entry, TableError
+from netnslab.course.scenario_table import FILE, TABLE, Entry, LabTableError
 from netnslab.course.strike import Injected, Scenario, Strike
 from netnslab.errors import LabError
 from netnslab.instruments.instrument import Instrument
 from netnslab.machines import rules
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 
 # How long a machine that reboots still forwards after its speaker has exited.
 FORWARDS_ON = 0.5
@@ -59,7 +59,7 @@ def _kill(_lab: Lab, strike: Strike) -> Injected:
     return Injected()
 
 
-def _terminate(victim: Node, signals: int = 1) -> Injected:
+def _terminate(victim: LabNode, signals: int = 1) -> Injected:
     """Send SIGTERM, perhaps twice, and time the exit from the last."""
     victim.signal(signal.SIGTERM)
     for _ in range(signals - 1):
@@ -141,7 +141,7 @@ def _loss(lab: Lab, strike: Strike) -> Injected:
     start = time.monotonic()
     lab.topology.drop(rules.lossy(100 * TABLE["loss"].amount))
     lab.pass_time(start + strike.duration)
-    heard = lab.heard(start, time.monotonic())
+    heard = lab.observations(start, time.monotonic())
     lab.topology.undrop()
     asked = sum(row["asked"] for row in heard.values())
     answered = sum(row["answered"] for row in heard.values())
@@ -164,12 +164,12 @@ def _quota(lab: Lab, strike: Strike) -> Injected:
         storm.close()
     for name, node in lab.nodes.items():
         if node.group is not None:
-            cut, periods = node.group.throttled()
+            cut, periods = node.group.throttled_periods()
             notes.append(f"{name}: {cut} of {periods} periods throttled")
     return Injected(notes=notes)
 
 
-def _dead_for_good(lab: Lab, strike: Strike) -> None:
+def _kill_for_good(lab: Lab, strike: Strike) -> None:
     """Kill the victim's speaker and wait until its heirs have all it owned."""
     (victim,) = strike.victims
     victim.kill()
@@ -188,7 +188,7 @@ def _everyone(scenario: Scenario) -> Scenario:
 
 _POWER_OFF = Scenario(_power_off)
 _BLINK = _calm(_dropping(lambda strike: rules.silent_port(strike.victims[0].host.port)))
-_PAUSE = _everyone(_calm(_dropping(lambda _strike: rules.paused())))
+_PAUSE = _everyone(_calm(_dropping(lambda _strike: rules.pause())))
 _FREEZE = Scenario(_freeze, survives=True)
 
 STAGED = {
@@ -200,11 +200,11 @@ STAGED = {
     "all-but-one": _POWER_OFF,
     "kill": Scenario(_kill, watch=5.0),
     "freeze": _FREEZE,
-    "restart": Scenario(lasting.killed, survives=True),
+    "restart": Scenario(lasting.kill_speaker, survives=True),
     "thaw": _FREEZE,
     "stop": Scenario(_stop),
     "stop-twice": Scenario(_stop_twice),
-    "rejoin": Scenario(_start, survives=True, prepare=_dead_for_good),
+    "rejoin": Scenario(_start, survives=True, prepare=_kill_for_good),
     "rolling": _everyone(Scenario(_rolling, survives=True)),
     "blink-100": _BLINK,
     "blink-250": _BLINK,
@@ -223,7 +223,7 @@ STAGED = {
 }
 
 
-def _joined(staged: Scenario, entry: Entry) -> Scenario:
+def _join(staged: Scenario, entry: Entry) -> Scenario:
     """The lab's part of a scenario, and what the table says of it."""
     quorum = () if entry.quorum == "off" else (f"--quorum={entry.quorum}",)
     return replace(
@@ -238,5 +238,5 @@ def _joined(staged: Scenario, entry: Entry) -> Scenario:
 
 
 for _name in STAGED.keys() ^ TABLE.keys():
-    raise TableError(f"{FILE}: {_name}: not in the table and in STAGED alike")
-SCENARIOS = {name: _joined(STAGED[name], entry) for name, entry in TABLE.items()}
+    raise LabTableError(f"{FILE}: {_name}: not in the table and in STAGED alike")
+SCENARIOS = {name: _join(STAGED[name], entry) for name, entry in TABLE.items()}

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 
 
 @dataclass(frozen=True)
 class Strike:
     """One fault about to happen: to whom, the how-manieth, and how many seconds it lasts."""
 
-    victims: list[Node]
+    victims: list[LabNode]
     number: int
     duration: float
 
@@ -50,7 +50,7 @@ class Scenario:
     brings about the state before the fault. `besides`: further victims, given the first; what they
     own moves as planned and is neither measured nor a bystander's. `settle`: seconds that the end
     may take, where that is longer than usual. The rest are the cluster's own settings; `cpu`,
-    `memory`, `flags`, `objects`, `spares`, `held` and `recorded` are as in `laboratory.Options`.
+    `memory`, `flags`, `objects`, `spares`, `held` and `recorded` are as in `laboratory.LabOptions`.
 
     scenarios.toml gives the last five (see `scenarios`), where a person does not choose others.
     """

@@ -3,13 +3,13 @@
 import signal
 import time
 
-from netnslab.course.lasting import AFTERWARDS, healing, nothing_moves, parted, returns
+from netnslab.course.lasting import AFTERWARDS, healing, nothing_moves, part, returns
 from netnslab.course.scenario_table import TABLE
 from netnslab.course.strike import Injected, Scenario, Strike
 from netnslab.machines import rules
 from netnslab.machines.addresses import moved_ip
 from netnslab.machines.laboratory import Lab
-from netnslab.machines.node import Node
+from netnslab.machines.node import LabNode
 from netnslab.results import oracle
 
 READY_WITHIN = 5.0
@@ -54,7 +54,7 @@ def _same_name(lab: Lab, strike: Strike) -> Injected:
     return Injected(notes=[f"/readyz of the second: {status} {reason}"], failures=failures)
 
 
-def _paused(lab: Lab, strike: Strike) -> Injected:
+def _pause(lab: Lab, strike: Strike) -> Injected:
     """A virtual machine stands still, with its clocks, and goes on: a snapshot, a migration."""
     (victim,) = strike.victims
     paused = time.monotonic()
@@ -97,7 +97,7 @@ def _floats_on(lab: Lab, strike: Strike) -> Injected:
     return Injected()
 
 
-def _answered_for(lab: Lab, victim: Node) -> tuple[str, Node]:
+def _ip_and_bystander(lab: Lab, victim: LabNode) -> tuple[str, LabNode]:
     """An IP of the victim's, and a node that is neither its owner nor its heir."""
     owners = oracle.owners(lab.ips, lab.names)
     ip = next(ip for ip in lab.ips if owners[ip] == victim.name)
@@ -108,7 +108,7 @@ def _answered_for(lab: Lab, victim: Node) -> tuple[str, Node]:
 def _foreign_kernel(lab: Lab, strike: Strike) -> Injected:
     """The power is cut, and for an IP of the victim's a kernel answers whose speaker does not."""
     (victim,) = strike.victims
-    ip, other = _answered_for(lab, victim)
+    ip, other = _ip_and_bystander(lab, victim)
     lab.topology.answer(other.host, ip, lab.ips)
     lab.topology.unplug([victim.host])
     victim.kill()
@@ -133,10 +133,10 @@ def _plan_edit(lab: Lab, strike: Strike) -> Injected:
 def _minority(lab: Lab, strike: Strike) -> Injected:
     """Most nodes are parted from the client, and who is left to it must fall silent."""
     cut = time.monotonic()
-    parted(1, lab, strike)
+    part(1, lab, strike)
     lab.pass_time(cut + strike.duration)
     healed = time.monotonic()
-    heard = lab.heard(healed - LAST, healed)
+    heard = lab.observations(healed - LAST, healed)
     failures = [f"the minority answers for {ip}" for ip, row in heard.items() if row["macs"]]
     spoke = (
         seen for macs in lab.capture.ask("since", start=cut).values() for seen in macs.values()
@@ -154,7 +154,7 @@ def _policy(lab: Lab, _strike: Strike) -> None:
 STAGED = {
     "new-address": returns(_new_address, settle=90.0),
     "same-name": nothing_moves(_same_name, spares=1),
-    "paused-vm": returns(_paused, held=True),
+    "paused-vm": returns(_pause, held=True),
     # Who has barred itself comes back when that is over.
     "flap": returns(_flapping, settle=90.0),
     "floating-address": Scenario(_floats_on, prepare=_give_floating),

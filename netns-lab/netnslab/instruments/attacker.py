@@ -42,7 +42,7 @@ class Attacker:
         self._attacks["forged frames"] = attacks.Forgery(question["mac"], question["ips"])
         return True
 
-    def done(self, _question: dict[str, Any]) -> dict[str, int]:
+    def counts(self, _question: dict[str, Any]) -> dict[str, int]:
         """How often each attack has struck."""
         return {name: attack.done for name, attack in self._attacks.items()}
 
@@ -59,8 +59,8 @@ def main() -> None:
     attacker = Attacker(json.loads(sys.argv[1])["targets"])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    console = Console({"begin": attacker.begin, "forge": attacker.forge, "done": attacker.done})
-    console.ready()
+    console = Console({"begin": attacker.begin, "forge": attacker.forge, "counts": attacker.counts})
+    console.report_ready()
     while True:
         ready, _, _ = select.select([0], [], [], attacker.tick())
         if ready:

@@ -74,7 +74,7 @@ class Crowd:
     def tick(self, now: float) -> None:
         """Say what can be said, and make one new connection to each target at most."""
         for fd, event in self._poll.poll(0):
-            self._ready(self._lines[fd], event)
+            self._handle_ready(self._lines[fd], event)
         for line in [one for one in self._lines.values() if now - one.since > self._habit.life]:
             self._end(line)
         for target, due in self._due.items():
@@ -102,7 +102,7 @@ class Crowd:
         self.done += 1
         self._poll.register(made, select.EPOLLIN | (select.EPOLLOUT if line.rest else 0))
 
-    def _ready(self, line: Line, event: int) -> None:
+    def _handle_ready(self, line: Line, event: int) -> None:
         try:
             if event & READABLE and not line.made.recv(1 << 16):
                 self._end(line)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from netnslab.instruments import arp, filters, wire
-from netnslab.instruments.instrument import Console, packet_socket, received, settings
+from netnslab.instruments.instrument import Console, arrivals, packet_socket, settings
 from netnslab.machines.addresses import BRIDGE
 from netnslab.results import measure
 
@@ -57,11 +57,11 @@ class Capture:
 
     def receive(self) -> None:
         """Take every waiting frame."""
-        for at, frame in received(self.gossip):
+        for at, frame in arrivals(self.gossip):
             heads = arp.mac_text(frame[:6]), arp.mac_text(frame[6:12])
             self._gossiped.append(Gossiped(at, *heads))
-        for at, frame in received(self.raw):
-            said = wire.said(frame)
+        for at, frame in arrivals(self.raw):
+            said = wire.read(frame)
             seen = self._seen.get(said.ip) if said else None
             if said is None or seen is None:
                 continue
@@ -118,7 +118,7 @@ def main() -> None:
     capture = Capture(given["ips"], given["asker"])
     console = Console({"since": capture.since, "contact": capture.contact, "mark": capture.mark})
     sockets = (capture.raw.fileno(), capture.gossip.fileno())
-    console.ready()
+    console.report_ready()
     while True:
         with contextlib.suppress(InterruptedError):
             ready, _, _ = select.select([0, *sockets], [], [])

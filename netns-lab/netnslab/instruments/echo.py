@@ -89,7 +89,7 @@ def main() -> None:
     console = Console({})
     backend = Backend(given["ips"], given["port"])
     backend.poll.register(0, select.EPOLLIN)
-    console.ready()
+    console.report_ready()
     while True:
         events = backend.poll.poll()
         while events:

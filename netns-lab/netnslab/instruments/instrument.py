@@ -81,7 +81,7 @@ class Console:
         self._rest = b""
         os.set_blocking(0, False)
 
-    def ready(self) -> None:
+    def report_ready(self) -> None:
         """Tell the lab that measuring has begun."""
         self._say({"ready": True})
 
@@ -128,7 +128,7 @@ def packet_socket(link: str, protocol: int) -> socket.socket:
     return raw
 
 
-def received(raw: socket.socket) -> Iterable[tuple[float, bytes]]:
+def arrivals(raw: socket.socket) -> Iterable[tuple[float, bytes]]:
     """Everything that waits on the socket, with the moment the kernel received it.
 
     The kernel stamps in CLOCK_REALTIME; the instrument may have slept since, the stamp has not.

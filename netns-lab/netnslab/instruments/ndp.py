@@ -32,22 +32,22 @@ class Neighbour(NamedTuple):
 
 def question(mac: bytes, own_ip: str, ip: str) -> bytes:
     """A solicitation for `ip`, to its multicast group."""
-    source, target = _packed(own_ip), _packed(ip)
-    group = _packed("ff02::1:ff00:0")[:13] + target[13:]
+    source, target = _pack(own_ip), _pack(ip)
+    group = _pack("ff02::1:ff00:0")[:13] + target[13:]
     fields = (SOLICITATION, 0, 0, 0, target, SOURCE_LINK, 1, mac)
     return _frame(b"\x33\x33" + group[12:] + mac, source + group, fields)
 
 
 def reply(mac: bytes, asked: Neighbour) -> bytes:
     """The advertisement that what was asked for is at `mac`."""
-    target, asker = _packed(asked.target), bytes.fromhex(asked.link.replace(":", ""))
+    target, asker = _pack(asked.target), bytes.fromhex(asked.link.replace(":", ""))
     fields = (ADVERTISEMENT, 0, 0, SOLICITED | OVERRIDE, target, TARGET_LINK, 1, mac)
-    return _frame(asker + mac, target + _packed(asked.source_ip), fields)
+    return _frame(asker + mac, target + _pack(asked.source_ip), fields)
 
 
-def unsolicited(mac: bytes, ip: str) -> bytes:
+def unsolicited_advertisement(mac: bytes, ip: str) -> bytes:
     """An advertisement to all nodes that tells where `ip` is."""
-    target, everybody = _packed(ip), _packed("ff02::1")
+    target, everybody = _pack(ip), _pack("ff02::1")
     fields = (ADVERTISEMENT, 0, 0, OVERRIDE, target, TARGET_LINK, 1, mac)
     return _frame(b"\x33\x33" + everybody[12:] + mac, target + everybody, fields)
 
@@ -92,7 +92,7 @@ def decode(frame: bytes) -> Neighbour | None:
     )
 
 
-def _packed(ip: str) -> bytes:
+def _pack(ip: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6, ip)
 
 

@@ -17,7 +17,7 @@ from itertools import cycle
 from typing import Any
 
 from netnslab.instruments import filters, wire
-from netnslab.instruments.instrument import Console, packet_socket, received, settings
+from netnslab.instruments.instrument import Console, arrivals, packet_socket, settings
 from netnslab.machines.addresses import LINK, MANY
 from netnslab.results import measure
 
@@ -72,7 +72,7 @@ class SecondHost:
         filters.neighbours(self.raw, ips)
         self._own_ip = own_ip
         self._asked = {ip: measure.Questions(IDENTITIES) for ip in ips}
-        self._answers: dict[str, list[measure.Answer]] = {ip: [] for ip in ips}
+        self._answers: dict[str, list[measure.TimedAnswer]] = {ip: [] for ip in ips}
         self._interval: dict[str, float] = {}
         self._rings: list[Ring] = []
         self.focus({"ips": []})
@@ -103,8 +103,8 @@ class SecondHost:
     def receive(self) -> None:
         """Note every answer that waits; announcements are no answers. Say where itself is, as
         any client does."""
-        for at, frame in received(self.raw):
-            said = wire.said(frame)
+        for at, frame in arrivals(self.raw):
+            said = wire.read(frame)
             if said is not None and said.answer and said.ip in self._answers:
                 self._note(at, said)
             elif (reply := wire.reply(frame, self._own_ip, mac_of(0))) is not None:
@@ -112,9 +112,9 @@ class SecondHost:
 
     def _note(self, at: float, said: wire.Said) -> None:
         identity = identity_of(said.to)
-        asked = None if identity is None else self._asked[said.ip].asked(identity, at)
+        asked = None if identity is None else self._asked[said.ip].time_of(identity, at)
         if asked is not None:
-            self._answers[said.ip].append(measure.Answer(at, said.mac, asked))
+            self._answers[said.ip].append(measure.TimedAnswer(at, said.mac, asked))
 
     def window(self, question: dict[str, Any]) -> dict[str, Any]:
         """`measure.Heard` of every IP between `start` and `end`."""
@@ -122,7 +122,7 @@ class SecondHost:
         start, end = question["start"], question["end"]
         return {
             ip: dataclasses.asdict(
-                measure.heard(asked.moments, self._answers[ip], start, end, self._interval[ip])
+                measure.evaluate(asked.moments, self._answers[ip], start, end, self._interval[ip])
             )
             for ip, asked in self._asked.items()
         }
@@ -141,7 +141,7 @@ def main() -> None:
     given = settings()
     observer = SecondHost(given["ip"], given["ips"])
     console = Console({"window": observer.window, "mark": observer.mark, "focus": observer.focus})
-    console.ready()
+    console.report_ready()
     while True:
         ready, _, _ = select.select([0], [], [], observer.tick())
         observer.receive()

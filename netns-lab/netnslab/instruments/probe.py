@@ -28,7 +28,7 @@ _ICMP = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_IC
 _ECHO = {socket.AF_INET: bytes([8]).ljust(8, b"\0"), socket.AF_INET6: bytes([128]).ljust(8, b"\0")}
 
 
-class Target:
+class ProbedIP:
     """One IP: a connected socket and, by sequence number, when asked and when answered (0: never).
 
     What was forgotten keeps its numbers: the lists begin at `base`.
@@ -66,9 +66,9 @@ class Target:
             data = self.socket.recv(64)
         except OSError:
             return  # none, or the kernel's report of an earlier question that had no way
-        self._arrived(data[len(self._head) :], time.monotonic())
+        self._handle_answer(data[len(self._head) :], time.monotonic())
 
-    def _arrived(self, data: bytes, now: float) -> None:
+    def _handle_answer(self, data: bytes, now: float) -> None:
         index = _QUESTION.unpack(data)[0] - self.base if len(data) == _QUESTION.size else -1
         if 0 <= index < len(self.answered) and not self.answered[index]:
             self.answered[index] = now
@@ -103,11 +103,11 @@ def usual_rate(ips: int) -> int:
     return max(LEAST_RATE, min(USUAL_RATE, USUAL_IN_ALL // ips))
 
 
-class Prober:
+class TrafficProber:
     """All targets, asked in turn, some every `TICK` seconds: `rate` a second of each IP."""
 
     def __init__(self, ips: list[str], port: int, rate: int, *, icmp: bool) -> None:
-        self.targets = {ip: Target(ip, port, icmp=icmp) for ip in ips}
+        self.targets = {ip: ProbedIP(ip, port, icmp=icmp) for ip in ips}
         self._ring = list(self.targets.values())
         self._at = 0
         self.interval = 1 / rate
@@ -156,11 +156,11 @@ class Prober:
 def main() -> None:
     """Ask until the lab goes."""
     given = settings()
-    prober = Prober(given["ips"], given["port"], given["rate"], icmp=given["icmp"])
+    prober = TrafficProber(given["ips"], given["port"], given["rate"], icmp=given["icmp"])
     console = Console({"window": prober.window, "live": prober.live, "mark": prober.mark})
     sockets = {target.socket.fileno(): target for target in prober.targets.values()}
     watched = [0, *sockets]
-    console.ready()
+    console.report_ready()
     while True:
         # What arrives meanwhile is read together: to wait on 200 sockets for each answer would cost
         # more than all else here. An answer is late by a tick at most.

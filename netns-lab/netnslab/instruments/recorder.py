@@ -16,7 +16,7 @@ from netnslab.instruments.capture import (
     PACKET_MR_PROMISC,
     SOL_PACKET,
 )
-from netnslab.instruments.instrument import Console, packet_socket, received, settings
+from netnslab.instruments.instrument import Console, arrivals, packet_socket, settings
 from netnslab.machines.addresses import BRIDGE, GOSSIP_PORT
 
 MOST_DATAGRAMS, MOST_STREAMS = 2000, 100
@@ -51,7 +51,7 @@ class Tape:
         if data and (stream in self._streams or len(self._streams) < MOST_STREAMS):
             self._streams.setdefault(stream, {})[int.from_bytes(segment[4:8], "big")] = data
 
-    def recorded(self) -> dict[str, list[str]]:
+    def recording(self) -> dict[str, list[str]]:
         """Everything so far, as hex."""
         streams = (
             b"".join(data for _, data in sorted(parts.items())) for parts in self._streams.values()
@@ -75,21 +75,21 @@ class Recorder:
 
     def receive(self) -> None:
         """Take every waiting frame."""
-        for _, frame in received(self.raw):
+        for _, frame in arrivals(self.raw):
             self._tape.take(frame)
 
-    def recorded(self, _question: dict[str, Any]) -> dict[str, list[str]]:
+    def recording(self, _question: dict[str, Any]) -> dict[str, list[str]]:
         """Everything so far, as hex."""
         self.receive()
-        return self._tape.recorded()
+        return self._tape.recording()
 
 
 def main() -> None:
     """Listen until the lab goes."""
     settings()
     recorder = Recorder()
-    console = Console({"recorded": recorder.recorded})
-    console.ready()
+    console = Console({"recording": recorder.recording})
+    console.report_ready()
     while True:
         with contextlib.suppress(InterruptedError):
             ready, _, _ = select.select([0, recorder.raw.fileno()], [], [])

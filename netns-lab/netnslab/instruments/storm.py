@@ -48,7 +48,7 @@ def main() -> None:
     given = settings()
     storm = Storm(given["mac"], given["rate"], given["family"])
     console = Console({"rate": storm.rate})
-    console.ready()
+    console.report_ready()
     while True:
         ready, _, _ = select.select([0], [], [], storm.tick())
         if ready:

@@ -75,7 +75,7 @@ class Connections:
         }
 
 
-class Client:
+class TcpClient:
     """All connections of all IPs in one epoll; `tick` begins and gives up what is due."""
 
     def __init__(self, ips: list[str], port: int) -> None:
@@ -157,7 +157,7 @@ class Client:
         except BlockingIOError:
             return  # still being made
         except OSError:
-            self._broken(ip)
+            self._handle_break(ip)
 
     def _hear(self, ip: str) -> None:
         """Read the answer at once: when the last one came tells whether it worked at a fault."""
@@ -168,9 +168,9 @@ class Client:
         except BlockingIOError:
             return
         except OSError:
-            self._broken(ip)
+            self._handle_break(ip)
 
-    def _broken(self, ip: str) -> None:
+    def _handle_break(self, ip: str) -> None:
         if ip in self._answered:
             self._records[ip].resets.append(self._answered.pop(ip))
         made = self._standing.pop(ip, None)
@@ -196,10 +196,10 @@ class Client:
 def main() -> None:
     """Connect until the lab goes."""
     given = settings()
-    client = Client(given["ips"], given["port"])
+    client = TcpClient(given["ips"], given["port"])
     console = Console({"window": client.window, "mark": client.mark})
     client.poll.register(0, select.EPOLLIN)
-    console.ready()
+    console.report_ready()
     while True:
         for fd, events in client.poll.poll(client.tick()):
             if fd == 0:

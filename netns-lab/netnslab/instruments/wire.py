@@ -37,11 +37,11 @@ def question(mac: bytes, own_ip: str, ip: str) -> bytes:
 def announcements(mac: bytes, ip: str) -> list[bytes]:
     """The frames, each by itself, that tell everybody unasked that `ip` is at `mac`."""
     if ":" in ip:
-        return [ndp.unsolicited(mac, ip)]
+        return [ndp.unsolicited_advertisement(mac, ip)]
     return [arp.gratuitous(mac, ip, form) for form in (arp.REQUEST, arp.REPLY)]
 
 
-def said(frame: bytes) -> Said | None:
+def read(frame: bytes) -> Said | None:
     """Read a frame; None where it is neither ARP nor a neighbour message."""
     if frame[12:14] == b"\x86\xdd":
         found = ndp.decode(frame)

@@ -45,12 +45,12 @@ class Group:
         joins = " && ".join(f"echo 0 > {folder}/cgroup.procs" for folder in self._folders)
         return ["sh", "-c", f'{joins} && exec "$@"', "sh"]
 
-    def throttled(self) -> tuple[int, int]:
+    def throttled_periods(self) -> tuple[int, int]:
         """How many periods were cut short, of how many."""
         counts = _counts(self.folder / "cpu.stat")
         return counts.get("nr_throttled", 0), counts.get("nr_periods", 0)
 
-    def killed(self) -> int:
+    def kills(self) -> int:
         """How many processes of it the kernel has killed for lack of memory."""
         v1, v2 = self.memory / "memory.oom_control", self.memory / "memory.events"
         return _counts(v1 if v1.exists() else v2).get("oom_kill", 0)

@@ -19,7 +19,7 @@ from netnslab.machines import cgroups, manifests, sandbox
 from netnslab.machines.addresses import ASKER_IP, ASKER_IP6, ECHO_PORT, MANY, node_name, service_ip
 from netnslab.machines.allocation import Controller
 from netnslab.machines.cgroups import Group
-from netnslab.machines.node import DEFAULT_SPEAKER, Launch, Node
+from netnslab.machines.node import DEFAULT_SPEAKER, LabNode, Launch
 from netnslab.machines.topology import NUD_REACHABLE, Host, Topology
 from netnslab.results import oracle
 
@@ -41,7 +41,7 @@ class NotConvergedError(LabError):
 
 
 @dataclass(frozen=True)
-class Options:
+class LabOptions:
     """What a person or a scenario may choose.
 
     `rate`: UDP questions a second and IP, 0 the usual; `uplink`: gossip on a link of its own;
@@ -77,7 +77,7 @@ class Options:
 class Lab:
     """Built and torn down as a context manager; needs the sandbox around it."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: LabOptions) -> None:
         """Build segment and instruments; start no speaker. Raises LabError, OSError."""
         self.options = options
         self.names = [node_name(number) for number in range(1, options.nodes + 1)]
@@ -107,7 +107,7 @@ class Lab:
             Instrument("recorder", topology.bridge_host, {}) if options.recorded else None
         )
 
-    def _nodes(self) -> dict[str, Node]:
+    def _nodes(self) -> dict[str, LabNode]:
         hosts = self.topology.nodes
         options, own = self.options, {name: hosts[name].ip for name in self.names}
         for folder in set(self._sources.values()):
@@ -131,7 +131,7 @@ class Lab:
         if options.cpu:
             cgroups.sweep()
         return {
-            name: Node(hosts[name], launch, self.ips, self._group(name))
+            name: LabNode(hosts[name], launch, self.ips, self._group(name))
             for name, launch in self._launches.items()
         }
 
@@ -148,10 +148,10 @@ class Lab:
         apart = self.options.objects
         return {name: self.directory / f"of-{name}" if apart else common for name in self.names}
 
-    def double(self, node: Node) -> Node:
+    def double(self, node: LabNode) -> LabNode:
         """Start a speaker of the same name on a spare machine; `repair` ends it."""
         host = self.topology.nodes[f"spare-{len(self._doubles) + 1}"]
-        double = Node(host, self._launches[node.name], self.ips, name=node.name)
+        double = LabNode(host, self._launches[node.name], self.ips, name=node.name)
         self._doubles.append(double)
         double.start()
         return double
@@ -210,7 +210,7 @@ class Lab:
 
     # What the wire and the client say
 
-    def heard(self, start: float, end: float) -> dict[str, Any]:
+    def observations(self, start: float, end: float) -> dict[str, Any]:
         """The second host's `measure.Heard` by IP."""
         return dict(self.observer.ask("window", start=start, end=end))
 
@@ -231,7 +231,7 @@ class Lab:
         where it has any: who has none asks, and is misled by nobody.
         """
         now = time.monotonic()
-        heard = self.heard(now - STEADY, now)
+        heard = self.observations(now - STEADY, now)
         macs = {ip: [self.topology.nodes[owner].mac] for ip, owner in expected.items()}
         steady = all(
             row["macs"] == macs[ip]
@@ -251,7 +251,9 @@ class Lab:
         """Raises LabError where anybody answers for a service IP though no speaker runs."""
         start = time.monotonic()
         self.pass_time(start + 0.5)
-        answered = [ip for ip, row in self.heard(start, time.monotonic()).items() if row["macs"]]
+        answered = [
+            ip for ip, row in self.observations(start, time.monotonic()).items() if row["macs"]
+        ]
         if answered:
             raise LabError(f"{when}, somebody answers for {', '.join(answered)}")
 
@@ -297,7 +299,7 @@ class Lab:
             if not node.running:
                 node.start()
 
-    def renew(self, nodes: list[Node]) -> None:
+    def renew(self, nodes: list[LabNode]) -> None:
         """Begin the speakers of these nodes anew, one behind the other.
 
         Who was judged gone twice within a minute bars itself for a while, as one that flaps: of a
@@ -326,7 +328,7 @@ class Lab:
         now = time.monotonic()
         answering = {
             ip: [self.macs.get(mac, mac) for mac in row["macs"]]
-            for ip, row in self.heard(now - STEADY, now).items()
+            for ip, row in self.observations(now - STEADY, now).items()
         }
         wrong = [
             f"{ip} by {' and '.join(answering[ip]) or 'nobody'} instead of {owner}"

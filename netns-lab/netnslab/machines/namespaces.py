@@ -41,7 +41,7 @@ def _in_thread(work: Callable[[], T]) -> T:
     return outcome.value
 
 
-class Namespace:
+class NetworkNamespace:
     """One network namespace. `fd` is what links are moved into it by."""
 
     def __init__(self, name: str) -> None:

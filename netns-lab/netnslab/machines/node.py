@@ -37,7 +37,7 @@ class Launch:
     held: bool = False
 
 
-class Node:
+class LabNode:
     """A node of the lab. Its data plane runs from the start, its speaker from `start`."""
 
     def __init__(

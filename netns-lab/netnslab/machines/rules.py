@@ -9,7 +9,7 @@ import subprocess
 
 from netnslab.errors import LabError
 from netnslab.machines.addresses import GOSSIP_PORT
-from netnslab.machines.namespaces import Namespace
+from netnslab.machines.namespaces import NetworkNamespace
 
 TABLE = "lab"
 _ECHO_REQUESTS = ("icmp type echo-request", "icmpv6 type echo-request")
@@ -39,7 +39,7 @@ def one_way(port: str, other: str) -> str:
     return f"table bridge {TABLE} {{\n chain between {{ {hook} {drop} }}\n}}\n"
 
 
-def paused() -> str:
+def pause() -> str:
     """Forward nothing at all."""
     return _both("drop;", "")
 
@@ -106,19 +106,19 @@ def _both(incoming: str, outgoing: str) -> str:
     )
 
 
-def load(where: Namespace, rules: str) -> None:
+def load(where: NetworkNamespace, rules: str) -> None:
     """Put rules in force in the namespace of the switch or of a node. Raises LabError."""
     _nft(where, rules)
 
 
-def clear(where: Namespace) -> None:
+def clear(where: NetworkNamespace) -> None:
     """Take all rules of `load` away; nothing where there are none. Raises LabError."""
     # Declaring first makes the deletion succeed whether or not the table was there.
     tables = (f"{family} {TABLE}" for family in ("bridge", "inet", "arp"))
     _nft(where, "".join(f"table {table}\ndelete table {table}\n" for table in tables))
 
 
-def _nft(where: Namespace, script: str) -> None:
+def _nft(where: NetworkNamespace, script: str) -> None:
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["nft", "-f", "-"], input=script, capture_output=True, text=True, check=False

@@ -29,7 +29,7 @@ from netnslab.machines.addresses import (
     ip6,
     node_ip,
 )
-from netnslab.machines.namespaces import Namespace
+from netnslab.machines.namespaces import NetworkNamespace
 
 # Route tables and neighbour states as in linux/rtnetlink.h and linux/neighbour.h.
 TABLE_LOCAL = 255
@@ -48,7 +48,7 @@ class Host:
     ip: str
     mac: str
     port: str
-    namespace: Namespace
+    namespace: NetworkNamespace
     ip6: str = ""
     gossip_ip: str = ""
 
@@ -79,12 +79,12 @@ class Topology:
         `uplink`: gossip has a second link and bridge of its own.
         """
         self._family = family
-        self.switch = Namespace("switch")
+        self.switch = NetworkNamespace("switch")
         self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, BRIDGE))
         if uplink:
             self.switch.run(_with_netlink, lambda netlink: _make_bridge(netlink, GOSSIP_BRIDGE))
         _as_a_switch(self.switch)
-        self._ruled: list[Namespace] = []
+        self._ruled: list[NetworkNamespace] = []
         self._islands: list[str] = []
         self._floats: Host | None = None
         self._answering: tuple[Host, str] | None = None
@@ -98,7 +98,7 @@ class Topology:
         }
 
     def _host(self, name: str, ip: str, number: int, gossip: str = "") -> Host:
-        namespace = Namespace(name)
+        namespace = NetworkNamespace(name)
         mac = f"02:00:00:00:00:{number:02x}"
         own6 = ip6(number) if self._family == 6 else ""
         host = Host(name, ip, mac, f"to-{name}", namespace, own6, gossip or ip)
@@ -174,7 +174,7 @@ class Topology:
         for host in hosts:
             self._load(host.namespace, script)
 
-    def _load(self, where: Namespace, script: str) -> None:
+    def _load(self, where: NetworkNamespace, script: str) -> None:
         self._ruled.append(where)
         rules.load(where, script)
 
@@ -208,14 +208,16 @@ class Topology:
         """Put the floating addresses on this host, as keepalived does, and on nobody else."""
         self.sink()
         self._floats = host
-        host.namespace.run(_with_netlink, lambda netlink: _extra(netlink, host, "add"))
+        host.namespace.run(_with_netlink, lambda netlink: _change_floating(netlink, host, "add"))
         host.namespace.run(_tell_everybody, host, FLOATING_IP)
 
     def sink(self) -> None:
         """Take the floating addresses away."""
         if self._floats is not None:
             host, self._floats = self._floats, None
-            host.namespace.run(_with_netlink, lambda netlink: _extra(netlink, host, "del"))
+            host.namespace.run(
+                _with_netlink, lambda netlink: _change_floating(netlink, host, "del")
+            )
 
     def answer(self, host: Host, ip: str, ips: list[str]) -> None:
         """Have the host's kernel answer for one of the service IPs. Raises LabError.
@@ -225,7 +227,7 @@ class Topology:
         """
         self._answering = (host, ip)
         if ":" in ip:
-            host.namespace.run(_with_netlink, lambda netlink: _left_behind(netlink, ip, "add"))
+            host.namespace.run(_with_netlink, lambda netlink: _change_address(netlink, ip, "add"))
             return
         others = [other for other in ips if other != ip]
         if others:
@@ -239,7 +241,7 @@ class Topology:
             return
         (host, ip), self._answering = self._answering, None
         if ":" in ip:
-            host.namespace.run(_with_netlink, lambda netlink: _left_behind(netlink, ip, "del"))
+            host.namespace.run(_with_netlink, lambda netlink: _change_address(netlink, ip, "del"))
             return
         for scope in ("all", LINK):
             host.namespace.sysctl(f"ipv4/conf/{scope}/arp_ignore", 1)
@@ -271,7 +273,7 @@ class Topology:
         host.namespace.run(_with_netlink, probe)
 
 
-def _as_a_switch(namespace: Namespace) -> None:
+def _as_a_switch(namespace: NetworkNamespace) -> None:
     """A switch looks at no IP header; where br_netfilter is loaded, a bridge does, at some cost."""
     for family in ("iptables", "ip6tables", "arptables"):
         with suppress(OSError):
@@ -300,7 +302,7 @@ def _plug_gossip(netlink: Any, host: Host) -> None:
     _lay(netlink, f"g-{host.name}", GOSSIP_BRIDGE, peer)
 
 
-def _quicken(namespace: Namespace) -> None:
+def _quicken(namespace: NetworkNamespace) -> None:
     """Addresses that serve at once, and that a link keeps when it goes down."""
     for key, value in (("accept_dad", 0), ("keep_addr_on_down", 1), ("router_solicitations", 0)):
         for scope in ("all", "default"):
@@ -340,14 +342,14 @@ def _readdress(netlink: Any, host: Host, moved: Host) -> None:
     netlink.route("replace", dst="default", gateway=CLIENT_IP)
 
 
-def _extra(netlink: Any, host: Host, verb: str) -> None:
+def _change_floating(netlink: Any, host: Host, verb: str) -> None:
     index = _index(netlink, LINK)
     netlink.addr(verb, index=index, address=FLOATING_IP, prefixlen=32)
     if host.ip6:
         netlink.addr(verb, index=index, address=FLOATING_IP6, prefixlen=128)
 
 
-def _left_behind(netlink: Any, ip: str, verb: str) -> None:
+def _change_address(netlink: Any, ip: str, verb: str) -> None:
     netlink.addr(verb, index=_index(netlink, LINK), address=ip, prefixlen=128)
 
 

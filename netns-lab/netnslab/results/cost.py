@@ -32,17 +32,17 @@ def measure(lab: Lab, seconds: float) -> list[NodeCost]:
     for instrument in (lab.prober, lab.tcp, lab.observer, lab.capture):
         instrument.close()
     lab.pass_time(time.monotonic() + QUIET_AFTER)
-    before = {name: _spent(node.pid) for name, node in lab.nodes.items()}
+    before = {name: _spending(node.pid) for name, node in lab.nodes.items()}
     lab.pass_time(time.monotonic() + seconds)
     costs = []
     for name, node in lab.nodes.items():
-        (at, cpu, sent), (then, cpu_then, sent_then) = _spent(node.pid), before[name]
+        (at, cpu, sent), (then, cpu_then, sent_then) = _spending(node.pid), before[name]
         lasted = at - then
         costs.append(NodeCost(name, 100 * (cpu - cpu_then) / lasted, (sent - sent_then) / lasted))
     return costs
 
 
-def _spent(pid: int) -> tuple[float, float, int]:
+def _spending(pid: int) -> tuple[float, float, int]:
     """The moment, the seconds of processor time, and the bytes sent from the process's namespace
     by all links but the loopback."""
     times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

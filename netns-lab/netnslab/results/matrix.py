@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from netnslab.machines.laboratory import Options
+from netnslab.machines.laboratory import LabOptions
 from netnslab.results import report
 
 UNUSABLE = 2
@@ -133,7 +133,7 @@ class Attempt:
     output: str = ""
 
 
-def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
+def _attempt(cell: Cell, options: LabOptions, file: Path) -> Attempt:
     """Run one cell as a process of its own.
 
     The file appears only when it is whole, so that an interrupted cell is repeated.
@@ -159,9 +159,9 @@ def _attempt(cell: Cell, options: Options, file: Path) -> Attempt:
 
 def tries(
     cell: Cell,
-    options: Options,
+    options: LabOptions,
     plan: Plan,
-    attempt_it: Callable[[Cell, Options, Path], Attempt] = _attempt,
+    attempt_it: Callable[[Cell, LabOptions, Path], Attempt] = _attempt,
 ) -> Iterator[Attempt]:
     """Attempts until the first good one; the last result tells what came of those before it."""
     file = plan.folder / f"{cell.name}.json"
@@ -181,7 +181,7 @@ def remember(file: Path, earlier: list[Attempt]) -> None:
     if file.exists():
         document = json.loads(file.read_text())
         document["earlier_attempts"] = [dataclasses.asdict(attempt) for attempt in earlier]
-        file.write_text(report.dumped(document))
+        file.write_text(report.dump(document))
 
 
 def _say(console: Console, name: str, attempts: list[Attempt], seconds: float) -> None:
@@ -193,7 +193,7 @@ def _say(console: Console, name: str, attempts: list[Attempt], seconds: float) -
             console.print(f"  {failure}", markup=False)
 
 
-def run(options: Options, plan: Plan) -> bool:
+def run(options: LabOptions, plan: Plan) -> bool:
     """Run every cell that has no result of this commit; whether all cells are ok."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 150)

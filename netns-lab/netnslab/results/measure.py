@@ -45,7 +45,7 @@ class Questions:
         self.moments.append(now)
         return (self._base + len(self.moments) - 1) % self._identities
 
-    def asked(self, identity: int, at: float) -> float | None:
+    def time_of(self, identity: int, at: float) -> float | None:
         """When the latest question of that identity before `at` was asked; None: nobody did."""
         newest = bisect_right(self.moments, at) - 1
         index = newest - (self._base + newest - identity) % self._identities
@@ -59,7 +59,7 @@ class Questions:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TimedAnswer:
     """When the kernel received it, the MAC that it names, and when its question was asked."""
 
     at: float
@@ -107,8 +107,12 @@ def percentile(ascending: Sequence[float], share: float) -> float:
     return ascending[max(0, ceil(share * len(ascending)) - 1)]
 
 
-def heard(
-    asked: Sequence[float], answers: Sequence[Answer], start: float, end: float, interval: float
+def evaluate(
+    asked: Sequence[float],
+    answers: Sequence[TimedAnswer],
+    start: float,
+    end: float,
+    interval: float,
 ) -> Heard:
     """Evaluate the questions that were asked within [start, end] about one IP; `asked` ascends.
 
@@ -121,7 +125,7 @@ def heard(
     are the distinct answering MACs in the order of the questions.
     """
     questions = asked[bisect_left(asked, start) : bisect_right(asked, end)]
-    by_question: dict[float, list[Answer]] = {question: [] for question in questions}
+    by_question: dict[float, list[TimedAnswer]] = {question: [] for question in questions}
     for answer in sorted(answers, key=lambda one: one.at):
         by_question.get(answer.asked, []).append(answer)
     answered = {question: found for question, found in by_question.items() if found}

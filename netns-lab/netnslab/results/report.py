@@ -56,7 +56,7 @@ def commit() -> str:
         return "unknown"
 
 
-def shown(speaker: list[str]) -> str:
+def command_line(speaker: list[str]) -> str:
     """The command as anybody may repeat it, without the place of this checkout."""
     return shlex.join(part.removeprefix(f"{ROOT}/") for part in speaker)
 
@@ -109,10 +109,10 @@ def as_json(given: dict[str, Any], limits: Limits, result: CourseResult) -> str:
         "ok": result.ok,
         "runs": [dataclasses.asdict(row) for row in result.rows],
     }
-    return dumped(document)
+    return dump(document)
 
 
-def dumped(document: dict[str, Any]) -> str:
+def dump(document: dict[str, Any]) -> str:
     """The document as JSON, each row of its runs on a line of its own."""
     rest = {name: value for name, value in document.items() if name != "runs"}
     head = json.dumps(rest, indent=2).removesuffix("\n}")

@@ -74,7 +74,7 @@ class Server:
             reflector.end_page()
 
     def _watch(self, reflector: Reflector) -> None:
-        reflector.opened(self.now)
+        reflector.handle_open(self.now)
         self.troubled.append(reflector.trouble is not None)
         for line in self.lines:
             reflector.event(line)
@@ -86,7 +86,7 @@ class Server:
             self.now = due
             reflector.handle_timeout(due)
         self.now = end
-        reflector.ended(self.now)
+        reflector.handle_end(self.now)
 
 
 def _endless(items: int) -> Pages:
@@ -197,7 +197,7 @@ def test_trouble_of_short_watches_is_over_once_one_has_lasted() -> None:
     server.serve(reflector, MINUTE)
     assert reflector.trouble is not None
     reflector.next_request()
-    reflector.opened(100.0)
+    reflector.handle_open(100.0)
     reflector.event(MODIFIED)
     assert reflector.trouble is not None, "it may end at once again"
     assert reflector.deadline() == 101.0
@@ -221,7 +221,7 @@ def test_pages_that_are_too_long_are_asked_for_in_smaller_pieces() -> None:
         sizes.append(limit)
         part = range(start, min(start + limit, len(names)))
         if len(large.intersection(part)) > 1:
-            reflector.failed(Failure.TOO_LONG, "too long")
+            reflector.handle_failure(Failure.TOO_LONG, "too long")
             continue
         token = str(part.stop) if part.stop < len(names) else ""
         items = reflector.begin_page(_page("10", *(names[n] for n in part), token=token))
@@ -233,7 +233,7 @@ def test_pages_that_are_too_long_are_asked_for_in_smaller_pieces() -> None:
     assert min(sizes) == 1
     assert now < 30.0
     # The next list begins as this one did.
-    reflector.failed(Failure.GONE, "")
+    reflector.handle_failure(Failure.GONE, "")
     assert reflector.next_request().query["limit"] == "100"
 
 
@@ -242,11 +242,11 @@ def test_an_event_that_is_too_long_is_listed_instead() -> None:
     server, reflector = Server(lasts=300.0), Reflector(NODES, random.Random(1))
     server.serve(reflector, MINUTE)
     assert reflector.next_request().watch
-    reflector.failed(Failure.TOO_LONG, "too long")
+    reflector.handle_failure(Failure.TOO_LONG, "too long")
     assert not reflector.next_request().watch
 
 
 def test_a_reason_is_of_bounded_length() -> None:
     reflector = Reflector(NODES, random.Random(1))
-    reflector.failed(Failure.UNAVAILABLE, "x" * 10_000)
+    reflector.handle_failure(Failure.UNAVAILABLE, "x" * 10_000)
     assert len(str(reflector.trouble)) == MAX_REASON

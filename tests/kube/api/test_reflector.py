@@ -48,7 +48,7 @@ def nodes() -> Reflector:
     reflector = Reflector(NODES, random.Random(1))
     _take(reflector, _page(_node("a", 3), _node("b", 4), version=10))
     reflector.next_request()
-    reflector.opened(0.0)
+    reflector.handle_open(0.0)
     return reflector
 
 
@@ -113,7 +113,7 @@ def test_an_object_that_makes_us_fail_is_named_and_costs_itself_only(
     assert problem.message.startswith(FAULT)
     assert nodes.watching
     page = _page(_node("a", 13, rack="poison"), _node("b", 12, rack="good"), version=20)
-    nodes.failed(Failure.GONE, "")
+    nodes.handle_failure(Failure.GONE, "")
     assert _take(nodes, page) == set()
     assert nodes.objects["", "a"] == Node("a")
 
@@ -123,7 +123,7 @@ def test_gone_lists_again_and_yields_the_difference(nodes: Reflector, how: str) 
     if how == "event":
         nodes.event(_event("ERROR", {"kind": "Status", "code": 410}))
     else:
-        nodes.failed(classify(410), "gone")
+        nodes.handle_failure(classify(410), "gone")
     assert not nodes.watching
     again = nodes.next_request()
     assert not again.watch
@@ -131,16 +131,16 @@ def test_gone_lists_again_and_yields_the_difference(nodes: Reflector, how: str) 
     page = _page(_node("b", 4), _node("c", 20), _node("a", 21, rack="2"), version=30)
     assert _names(_take(nodes, page)) == {"a", "c"}
     _take_again = _page(_node("c", 20), version=40)
-    nodes.failed(Failure.GONE, "")
+    nodes.handle_failure(Failure.GONE, "")
     assert _names(_take(nodes, _take_again)) == {"a", "b"}
     assert set(nodes.objects) == {("", "c")}
 
 
 def test_a_relist_that_breaks_off_leaves_everything_as_it_was(nodes: Reflector) -> None:
-    nodes.failed(Failure.GONE, "")
+    nodes.handle_failure(Failure.GONE, "")
     before = dict(nodes.objects)
     _take(nodes, _page(_node("z", 50), version=60, token="more"))
-    nodes.failed(classify(410), "the token is too old")
+    nodes.handle_failure(classify(410), "the token is too old")
     assert nodes.objects == before
     assert "continue" not in nodes.next_request().query
 
@@ -148,18 +148,18 @@ def test_a_relist_that_breaks_off_leaves_everything_as_it_was(nodes: Reflector) 
 def test_back_off_doubles_to_a_limit_and_ends_with_a_watch_that_lasts(nodes: Reflector) -> None:
     delays = []
     for _ in range(12):
-        nodes.failed(Failure.UNAVAILABLE, "refused")
+        nodes.handle_failure(Failure.UNAVAILABLE, "refused")
         delays.append(nodes.next_request().delay)
     assert delays[0] <= 0.1
     assert all(0.5 * 0.1 * 2**n <= delay <= 0.1 * 2**n for n, delay in enumerate(delays[:6]))
     assert LONGEST_DELAY / 2 <= delays[-1] <= LONGEST_DELAY
-    nodes.opened(0.0)
+    nodes.handle_open(0.0)
     nodes.event(_event("MODIFIED", _node("a", 11, rack="3")))
-    nodes.failed(Failure.UNAVAILABLE, "refused")
+    nodes.handle_failure(Failure.UNAVAILABLE, "refused")
     assert nodes.next_request().delay >= LONGEST_DELAY / 2
-    nodes.opened(0.0)
+    nodes.handle_open(0.0)
     nodes.handle_timeout(SHORT_WATCH)
-    nodes.failed(Failure.UNAVAILABLE, "refused")
+    nodes.handle_failure(Failure.UNAVAILABLE, "refused")
     assert nodes.next_request().delay <= 0.1
 
 
@@ -167,13 +167,13 @@ def test_a_server_that_accepts_and_hangs_up_is_not_hammered(nodes: Reflector) ->
     waited = 0.0
     for _ in range(10):
         waited += nodes.next_request().delay
-        nodes.opened(waited)
-        nodes.ended(waited)
+        nodes.handle_open(waited)
+        nodes.handle_end(waited)
     assert waited > 10.0
 
 
 def test_a_watch_that_ends_in_time_goes_on_at_once(nodes: Reflector) -> None:
-    nodes.ended(300.0)
+    nodes.handle_end(300.0)
     request = nodes.next_request()
     assert (request.delay, request.watch) == (0.0, True)
     assert nodes.trouble is None
@@ -186,7 +186,7 @@ def test_who_may_list_but_not_watch_polls_ever_slower() -> None:
         request = reflector.next_request()
         waited += request.delay
         if request.watch:
-            reflector.failed(classify(403), "forbidden")
+            reflector.handle_failure(classify(403), "forbidden")
         else:
             _take(reflector, _page(_node("a", 3), version=10))
     assert waited > 1.0
@@ -195,9 +195,9 @@ def test_who_may_list_but_not_watch_polls_ever_slower() -> None:
 
 
 def test_the_server_s_own_wait_is_respected_up_to_a_limit(nodes: Reflector) -> None:
-    nodes.failed(classify(429), "busy", retry_after=3.0)
+    nodes.handle_failure(classify(429), "busy", retry_after=3.0)
     assert nodes.next_request().delay == 3.0
-    nodes.failed(classify(429), "busy", retry_after=86_400.0)
+    nodes.handle_failure(classify(429), "busy", retry_after=86_400.0)
     assert nodes.next_request().delay == LONGEST_DELAY
 
 
@@ -265,11 +265,11 @@ def test_whatever_the_way_the_objects_follow_the_server(
     before: dict[str, int] = {}
     for step, state in enumerate(states):
         if step == 0 or data.draw(st.booleans()):
-            reflector.failed(Failure.GONE, "")
+            reflector.handle_failure(Failure.GONE, "")
             listed = [_node(name, 1, v=str(v)) for name, v in state.items()]
             changed = _take(reflector, _page(*listed, version=step + 1))
             reflector.next_request()
-            reflector.opened(0.0)
+            reflector.handle_open(0.0)
         else:
             changed = set()
             for name in state.keys() | before.keys():

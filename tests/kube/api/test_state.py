@@ -177,9 +177,9 @@ def test_pods_are_told_when_they_change_and_when_our_own_node_does() -> None:
 def test_a_list_or_a_watch_that_fails_is_counted_by_reason() -> None:
     source = Fed().source
     assert source.failed_reads() == {failure.name.lower(): 0 for failure in Failure}
-    source.nodes.failed(Failure.GONE, "410")
-    source.pools.failed(Failure.GONE, "410")
-    source.services.failed(Failure.TOO_LONG, "a page")
+    source.nodes.handle_failure(Failure.GONE, "410")
+    source.pools.handle_failure(Failure.GONE, "410")
+    source.services.handle_failure(Failure.TOO_LONG, "a page")
     counted = {reason: times for reason, times in source.failed_reads().items() if times}
     assert counted == {"gone": 2, "too_long": 1}
 

@@ -99,7 +99,7 @@ def test_routes_are_asked_for_again_after_an_error(monkeypatch: pytest.MonkeyPat
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: heard.append(context["part"]))
-        real = RouteMonitor._dumped
+        real = RouteMonitor._handle_dump_end
 
         def dumped(self: RouteMonitor, used: Any) -> None:
             if not heard:
@@ -107,7 +107,7 @@ def test_routes_are_asked_for_again_after_an_error(monkeypatch: pytest.MonkeyPat
             real(self, used)
             done.set()
 
-        monkeypatch.setattr(RouteMonitor, "_dumped", dumped)
+        monkeypatch.setattr(RouteMonitor, "_handle_dump_end", dumped)
         made = RouteMonitor(ignore)
         made.start()
         async with asyncio.timeout(WITHIN):
@@ -127,13 +127,13 @@ def test_lost_news_are_counted_by_table(
 ) -> None:
     async def course() -> Mapping[str, int]:
         dumped = asyncio.Event()
-        end = RouteMonitor._dumped
+        end = RouteMonitor._handle_dump_end
 
         def routes_here(self: RouteMonitor, used: Any) -> None:
             end(self, used)
             dumped.set()
 
-        monkeypatch.setattr(RouteMonitor, "_dumped", routes_here)
+        monkeypatch.setattr(RouteMonitor, "_handle_dump_end", routes_here)
         overrun = OSError(errno.ENOBUFS, "no buffer space")
         monkeypatch.setattr(where, "_read", failing(where._read, overrun))
         made = Monitor(lambda interfaces, own_macs: None)

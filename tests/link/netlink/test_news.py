@@ -18,7 +18,7 @@ from link.netlink.messages import HEADER, split
 from link.netlink.monitor import Monitor
 from link.netlink.table import AddressGone, AddressSet, Change, LinkGone, LinkSet
 from netns import missing_right
-from netnslab.machines.namespaces import Namespace
+from netnslab.machines.namespaces import NetworkNamespace
 
 MAC = bytes.fromhex("02000000000a")
 UP, BROADCAST, NOARP = 0x1, 0x2, 0x80
@@ -105,13 +105,15 @@ def test_a_cut_message_is_no_change_or_lacks_attributes() -> None:
 
 
 @pytest.fixture
-def namespace() -> Iterator[Namespace]:
-    made = Namespace("news")
+def namespace() -> Iterator[NetworkNamespace]:
+    made = NetworkNamespace("news")
     yield made
     made.close()
 
 
-async def _watch(namespace: Namespace, work: Any, last: str) -> tuple[Mapping[int, Interface], int]:
+async def _watch(
+    namespace: NetworkNamespace, work: Any, last: str
+) -> tuple[Mapping[int, Interface], int]:
     """Run `work` beside a monitor; return what it told when `last` came, and how often it told."""
     complete, told = asyncio.Event(), 0
     known: Mapping[int, Interface] = {}
@@ -137,7 +139,7 @@ def _add(netlink: Any, name: str) -> int:
 
 @pytest.mark.root
 @in_namespaces
-def test_it_reads_the_kernels_table_as_pyroute2_does(namespace: Namespace) -> None:
+def test_it_reads_the_kernels_table_as_pyroute2_does(namespace: NetworkNamespace) -> None:
     def build() -> None:
         with IPRoute() as netlink:
             bridge = netlink.link("add", ifname="br0", kind="bridge") and "br0"
@@ -176,7 +178,7 @@ def test_it_reads_the_kernels_table_as_pyroute2_does(namespace: Namespace) -> No
 
 @pytest.mark.root
 @in_namespaces
-def test_links_that_may_not_answer_come_and_go_without_a_word(namespace: Namespace) -> None:
+def test_links_that_may_not_answer_come_and_go_without_a_word(namespace: NetworkNamespace) -> None:
     """Work is counted, not time: a call for each of them, or for a few, cannot pass."""
 
     def storm() -> None:

@@ -20,7 +20,7 @@ from link.mac import BROADCAST
 from link.resolution import Question
 from ndp import responder as ndp
 from ndp.groups import ALL_NODES, multicast_mac
-from ndp.packet import MessageType, NeighborMessage
+from ndp.packet import ICMPv6Type, NeighborMessage
 from ndp.packet import encode as encode_message
 from ndp.unsolicited import advertisement, solicitation
 from ownership.announcing.announcer import Announcer
@@ -129,7 +129,7 @@ def ndp_reply(ip: IPv6Address, to: IPv6Address, mac: bytes = PEER) -> bytes:
 
 def bare_advertisement(ip: IPv6Address, source: bytes) -> bytes:
     """One without the option that names the MAC."""
-    message = NeighborMessage(MessageType.ADVERTISEMENT, CLIENT6, ALL_NODES, ip)
+    message = NeighborMessage(ICMPv6Type.ADVERTISEMENT, CLIENT6, ALL_NODES, ip)
     return ethernet.encode(
         ethernet.EthernetFrame(multicast_mac(ALL_NODES), source, 0x86DD, encode_message(message))
     )

@@ -23,7 +23,7 @@ from ownership.handover.heir import (
 )
 from ownership.handover.states import Holds, HoldState, Yielding
 from ownership.io import Ask, Contest
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 
 VIP = IPv4Address("192.0.2.100")
 ETH0, ETH1 = 2, 3
@@ -36,9 +36,9 @@ LOUD, QUIET = [Take(VIP, Mode.LOUD)], [Take(VIP, Mode.QUIET)]
 class World:
     """The heir, and what the old owner's kernel does."""
 
-    kernel: Kernel
+    kernel: KernelState
     asked_about: list[tuple[str, list[int]]] = field(default_factory=list)
-    kernels: dict[str, Kernel] = field(default_factory=dict)
+    kernels: dict[str, KernelState] = field(default_factory=dict)
     """Those of other nodes."""
     hears: bool = True
 
@@ -46,7 +46,7 @@ class World:
         self.holds = Holds()
         self.heir = Takeovers(self._kernel, lambda links, since: self.hears, self.holds)
 
-    def _kernel(self, owner: str, links: Collection[int]) -> Kernel:
+    def _kernel(self, owner: str, links: Collection[int]) -> KernelState:
         self.asked_about.append((owner, list(links)))
         return self.kernels.get(owner, self.kernel)
 
@@ -75,22 +75,22 @@ class World:
         return takes, asked
 
 
-def begun(kernel: Kernel, **kernels: Kernel) -> World:
+def begun(kernel: KernelState, **kernels: KernelState) -> World:
     world = World(kernel, kernels=kernels)
     world.begin()
     return world
 
 
-def asked(kernel: Kernel, **kernels: Kernel) -> World:
+def asked(kernel: KernelState, **kernels: KernelState) -> World:
     """The questions have left."""
     world = begun(kernel, **kernels)
     world.heir.asks(BEGUN)
     return world
 
 
-def contested(by: str = "owner", **kernels: Kernel) -> World:
+def contested(by: str = "owner", **kernels: KernelState) -> World:
     """`by` has answered the first question, and its kernel answers."""
-    world = asked(Kernel.ANSWERS, **kernels)
+    world = asked(KernelState.ANSWERS, **kernels)
     world.heir.handle_answer(VIP, by)
     assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
     assert world.heir.contested == 1
@@ -104,7 +104,7 @@ def keep_answering(world: World, name: str, since: float, until: float) -> None:
 
 
 def test_the_wire_is_asked_once_on_every_link_and_the_owner_by_letter() -> None:
-    world = begun(Kernel.SILENT)
+    world = begun(KernelState.SILENT)
     assert world.heir.deadline() < BEGUN
     assert world.heir.asks(BEGUN) == [Ask(VIP, ETH0), Ask(VIP, ETH1)]
     assert world.heir.asks(BEGUN) == []
@@ -118,14 +118,14 @@ def test_the_wire_is_asked_once_on_every_link_and_the_owner_by_letter() -> None:
 @pytest.mark.parametrize(
     ("kernel", "answered", "takes"),
     [
-        (Kernel.SILENT, False, LOUD),
+        (KernelState.SILENT, False, LOUD),
         # A dead machine's answer was on its way when it died.
-        (Kernel.SILENT, True, LOUD),
-        (Kernel.ANSWERS, True, []),
+        (KernelState.SILENT, True, LOUD),
+        (KernelState.ANSWERS, True, []),
     ],
 )
 def test_what_an_heir_decides_within_twenty_milliseconds(
-    kernel: Kernel, answered: bool, takes: list[Take]
+    kernel: KernelState, answered: bool, takes: list[Take]
 ) -> None:
     world = asked(kernel)
     if answered:
@@ -139,13 +139,13 @@ def test_what_an_heir_decides_within_twenty_milliseconds(
 
 
 def test_a_slow_process_is_asked_three_times_before_somebody_answers_in_its_place() -> None:
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     taken, asked = world.run(BEGUN + 0.09)
     assert taken == []
     assert asked == pytest.approx([BEGUN + 0.02, BEGUN + 0.06])
     assert world.run(BEGUN + 0.11) == (QUIET, [])
     assert world.heir.quiet(VIP)
-    late = begun(Kernel.ANSWERS)
+    late = begun(KernelState.ANSWERS)
     late.run(BEGUN + 0.09)
     late.heir.handle_answer(VIP, "owner")
     assert late.run(BEGUN + 0.11) == ([], [])
@@ -153,31 +153,31 @@ def test_a_slow_process_is_asked_three_times_before_somebody_answers_in_its_plac
 
 
 def test_the_answer_of_a_dead_machine_or_for_another_ip_contests_nothing() -> None:
-    world = begun(Kernel.ANSWERS)
-    world.kernels["hanging"] = Kernel.SILENT
+    world = begun(KernelState.ANSWERS)
+    world.kernels["hanging"] = KernelState.SILENT
     world.heir.handle_answer(VIP, "hanging")
     world.heir.handle_answer(IPv4Address("192.0.2.1"), "owner")
     assert world.run(BEGUN + 0.2)[0] == QUIET
 
 
 @pytest.mark.parametrize(
-    ("becomes", "takes"), [(Kernel.SILENT, LOUD), (Kernel.ANSWERS, QUIET)], ids=str
+    ("becomes", "takes"), [(KernelState.SILENT, LOUD), (KernelState.ANSWERS, QUIET)], ids=str
 )
-def test_an_unknown_kernel_is_waited_for(becomes: Kernel, takes: list[Take]) -> None:
-    world = begun(Kernel.UNKNOWN)
+def test_an_unknown_kernel_is_waited_for(becomes: KernelState, takes: list[Take]) -> None:
+    world = begun(KernelState.UNKNOWN)
     assert world.run(BEGUN + 0.1) == ([], [])
     world.kernel = becomes
     assert world.run(BEGUN + 0.25)[0] == takes
 
 
 def test_a_kernel_that_stays_unknown_holds_nothing_up_for_long() -> None:
-    world = begun(Kernel.UNKNOWN)
+    world = begun(KernelState.UNKNOWN)
     assert world.run(BEGUN + KNOWN_WITHIN - 0.001) == ([], [])
     assert world.run(BEGUN + KNOWN_WITHIN + ANSWER_WITHIN) == (LOUD, [])
 
 
 def test_a_contested_ip_is_asked_for_every_second_and_taken_when_the_process_ends() -> None:
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     world.heir.handle_answer(VIP, "owner")
     world.heir.handle_timeout(BEGUN + ANSWER_WITHIN)
     takes, asked = world.run(BEGUN + ANSWER_WITHIN + ASK_AGAIN)
@@ -193,16 +193,16 @@ def test_a_contested_ip_is_asked_for_every_second_and_taken_when_the_process_end
 
 
 def test_a_contested_ip_is_taken_aloud_when_the_machine_dies() -> None:
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     world.heir.handle_answer(VIP, "owner")
     world.heir.handle_timeout(BEGUN + ANSWER_WITHIN)
-    world.kernel = Kernel.SILENT
+    world.kernel = KernelState.SILENT
     assert world.run(BEGUN + 2.0) == (LOUD, [])
 
 
 def test_contested_ips_are_asked_for_no_more_than_five_times_a_second() -> None:
     """Switches that inspect ARP shut a port at 15 a second."""
-    heir = Takeovers(lambda owner, links: Kernel.ANSWERS, lambda links, since: True)
+    heir = Takeovers(lambda owner, links: KernelState.ANSWERS, lambda links, since: True)
     ips = [IPv4Address(f"192.0.2.{index}") for index in range(20)]
     for ip in ips:
         heir.begin(ip, OWNER, None, (ETH0,), BEGUN)
@@ -222,7 +222,7 @@ def test_contested_ips_are_asked_for_no_more_than_five_times_a_second() -> None:
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_many_whose_time_is_up_are_taken_in_bites_that_follow_at_once(quiet: bool) -> None:
-    kernel = Kernel.ANSWERS if quiet else Kernel.SILENT
+    kernel = KernelState.ANSWERS if quiet else KernelState.SILENT
     heir = Takeovers(lambda owner, links: kernel, lambda links, since: True)
     ips = [IPv4Address("10.0.0.0") + n for n in range(2 * DECISIONS_AT_ONCE + 1)]
     for ip in ips:
@@ -239,7 +239,7 @@ def test_many_whose_time_is_up_are_taken_in_bites_that_follow_at_once(quiet: boo
     assert [take.ip for take in taken] == ips
     assert heir.deadline() == float("inf") or quiet
     if quiet:
-        kernel = Kernel.SILENT
+        kernel = KernelState.SILENT
         bites = [len(heir.handle_timeout(now))]
         while heir.deadline() <= now:
             bites.append(len(heir.handle_timeout(now)))
@@ -247,13 +247,13 @@ def test_many_whose_time_is_up_are_taken_in_bites_that_follow_at_once(quiet: boo
 
 
 def test_a_quiet_ip_is_announced_when_the_machine_is_gone_too() -> None:
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     assert world.run(BEGUN + 0.2)[0] == QUIET
     assert world.heir.handle_timeout(BEGUN + 1.0) == []
-    world.kernel = Kernel.UNKNOWN
+    world.kernel = KernelState.UNKNOWN
     assert world.heir.handle_timeout(BEGUN + 2.0) == []
     assert world.heir.owners() == {"owner"}
-    world.kernel = Kernel.SILENT
+    world.kernel = KernelState.SILENT
     assert world.heir.handle_timeout(BEGUN + 3.0) == LOUD
     assert world.heir.owners() == frozenset()
     assert world.heir.handle_timeout(BEGUN + 4.0) == []
@@ -261,7 +261,7 @@ def test_a_quiet_ip_is_announced_when_the_machine_is_gone_too() -> None:
 
 def test_a_quiet_ip_that_stays_ours_is_announced_some_seconds_after_its_owner_is_back() -> None:
     """By then the election has given it back, if it is to."""
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     world.run(BEGUN + 0.2)
     world.heir.handle_owner_back("third", BEGUN + 5.0)
     assert world.heir.deadline() == float("inf")
@@ -272,7 +272,7 @@ def test_a_quiet_ip_that_stays_ours_is_announced_some_seconds_after_its_owner_is
 
 
 def test_a_quiet_ip_stays_so_when_its_owner_dies_once_more_soon_after_it_was_back() -> None:
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     world.run(BEGUN + 0.2)
     world.heir.handle_owner_back("owner", BEGUN + 5.0)
     world.heir.handle_owner_gone("third")
@@ -283,7 +283,7 @@ def test_a_quiet_ip_stays_so_when_its_owner_dies_once_more_soon_after_it_was_bac
 
 
 def test_a_quiet_ip_given_back_and_taken_again_before_its_owner_was_heard_stays_quiet() -> None:
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     world.run(BEGUN + 0.2)
     world.heir.handle_owner_back("owner", BEGUN + 5.0)
     world.lose()
@@ -299,7 +299,7 @@ def test_a_quiet_ip_given_back_that_comes_from_somebody_else_is_quiet_no_more(
     dead: list[str],
 ) -> None:
     """It is no dead process that we step in for now."""
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     world.run(BEGUN + 0.2)
     world.lose()
     assert world.holds.take_back("ns/a", VIP, dead)
@@ -309,7 +309,7 @@ def test_a_quiet_ip_given_back_that_comes_from_somebody_else_is_quiet_no_more(
 
 def test_a_third_node_that_answers_contests_too() -> None:
     """It took over from the same owner, as it knew better."""
-    world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
+    world = asked(KernelState.SILENT, third=KernelState.ANSWERS)
     world.heir.handle_answer(VIP, "third")
     assert world.heir.handle_timeout(BEGUN + ANSWER_WITHIN) == []
     assert world.heir.handle_timeout(BEGUN + 0.1) == []
@@ -318,7 +318,7 @@ def test_a_third_node_that_answers_contests_too() -> None:
 
 def test_who_answers_keeps_its_ip_though_nothing_is_known_of_the_heir_before_us() -> None:
     """Gossip declared an heir dead that never took over: its machine does not matter."""
-    world = World(Kernel.UNKNOWN, kernels={"third": Kernel.ANSWERS})
+    world = World(KernelState.UNKNOWN, kernels={"third": KernelState.ANSWERS})
     world.begin()
     world.heir.handle_answer(VIP, "third")
     assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
@@ -329,17 +329,17 @@ def test_who_answers_keeps_its_ip_though_nothing_is_known_of_the_heir_before_us(
 @pytest.mark.parametrize(
     ("before", "becomes", "takes"),
     [
-        (Kernel.SILENT, Kernel.SILENT, LOUD),
-        (Kernel.SILENT, Kernel.ANSWERS, QUIET),
+        (KernelState.SILENT, KernelState.SILENT, LOUD),
+        (KernelState.SILENT, KernelState.ANSWERS, QUIET),
         # It had taken over quietly: clients still send to the machine of the first.
-        (Kernel.ANSWERS, Kernel.SILENT, QUIET),
+        (KernelState.ANSWERS, KernelState.SILENT, QUIET),
     ],
     ids=str,
 )
 def test_when_who_answers_falls_silent_its_machine_matters_and_that_of_the_owner_before(
-    before: Kernel, becomes: Kernel, takes: list[Take]
+    before: KernelState, becomes: KernelState, takes: list[Take]
 ) -> None:
-    world = asked(before, third=Kernel.ANSWERS)
+    world = asked(before, third=KernelState.ANSWERS)
     world.heir.handle_answer(VIP, "third")
     assert world.run(BEGUN + ANSWER_WITHIN) == ([], [])
     assert world.heir.owners() == {"owner", "third"}
@@ -350,18 +350,18 @@ def test_when_who_answers_falls_silent_its_machine_matters_and_that_of_the_owner
 @pytest.mark.parametrize(
     ("answered_by", "granted_by", "kernel", "takes"),
     [
-        (None, "third", Kernel.SILENT, LOUD),
-        ("third", "third", Kernel.SILENT, LOUD),
-        ("owner", "third", Kernel.SILENT, []),
+        (None, "third", KernelState.SILENT, LOUD),
+        ("third", "third", KernelState.SILENT, LOUD),
+        ("owner", "third", KernelState.SILENT, []),
         # The machine of a dead process lives, as before.
-        (None, "third", Kernel.ANSWERS, QUIET),
-        ("third", "third", Kernel.ANSWERS, QUIET),
+        (None, "third", KernelState.ANSWERS, QUIET),
+        ("third", "third", KernelState.ANSWERS, QUIET),
         # Who grants it is not dead, whatever gossip says.
-        (None, "owner", Kernel.ANSWERS, LOUD),
+        (None, "owner", KernelState.ANSWERS, LOUD),
     ],
 )
 def test_who_answers_and_says_that_the_ip_is_ours_is_relieved(
-    answered_by: str | None, granted_by: str, kernel: Kernel, takes: list[Take]
+    answered_by: str | None, granted_by: str, kernel: KernelState, takes: list[Take]
 ) -> None:
     world = asked(kernel)
     if answered_by is not None:
@@ -374,20 +374,20 @@ def test_who_answers_and_says_that_the_ip_is_ours_is_relieved(
 
 def test_what_was_taken_over_quietly_is_granted_so() -> None:
     """By one whose word we have that the first owner's machine lives, however little we know."""
-    world = asked(Kernel.SILENT, first=Kernel.UNKNOWN)
+    world = asked(KernelState.SILENT, first=KernelState.UNKNOWN)
     assert world.heir.handle_grant(VIP, "third", frozenset({"first"})) == QUIET
     assert world.heir.quiet_from(VIP) == {"owner", "first"}
     assert world.heir.handle_timeout(BEGUN + 100.0) == []
-    world.kernels["first"] = Kernel.SILENT
+    world.kernels["first"] = KernelState.SILENT
     assert world.heir.handle_timeout(BEGUN + 101.0) == LOUD
 
 
 @pytest.mark.parametrize("after", [0.0, ANSWER_WITHIN])
 def test_an_ip_that_is_not_ours_any_more_is_not_taken(after: float) -> None:
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     world.heir.handle_timeout(BEGUN + after)
     world.give_up()
-    world.kernel = Kernel.SILENT
+    world.kernel = KernelState.SILENT
     assert world.run(BEGUN + 5.0) == ([], [])
     assert not world.heir.waits(VIP)
     assert not world.heir.quiet(VIP)
@@ -397,11 +397,11 @@ def test_an_ip_that_is_not_ours_any_more_is_not_taken(after: float) -> None:
 def test_what_is_contested_or_taken_without_a_word_is_put_off_and_what_is_taken_aloud_is_not() -> (
     None
 ):
-    world = begun(Kernel.SILENT)
+    world = begun(KernelState.SILENT)
     assert world.run(until=60.0)[0] == LOUD
     assert world.heir.postponements() == frozenset()
 
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     world.heir.handle_answer(VIP, "owner")
     assert world.run(until=BEGUN + ANSWER_WITHIN)[0] == []
     assert world.heir.postponements() == {VIP}
@@ -416,16 +416,16 @@ def test_what_is_contested_or_taken_without_a_word_is_put_off_and_what_is_taken_
 # ---- a living owner, and what it writes
 
 
-def living(kernel: Kernel) -> World:
+def living(kernel: KernelState) -> World:
     """The IP is ours by the election, and no word has come from its living owner."""
-    world = World(Kernel.SILENT, kernels={"owner": kernel})
+    world = World(KernelState.SILENT, kernels={"owner": kernel})
     world.heir.begin(VIP, frozenset(), "owner", (ETH0, ETH1), BEGUN)
     world.heir.asks(BEGUN)
     return world
 
 
 def test_a_living_owner_is_asked_too_and_keeps_its_ip_until_it_grants_it() -> None:
-    world = living(Kernel.ANSWERS)
+    world = living(KernelState.ANSWERS)
     assert world.heir.questions() == {"owner": [VIP]}
     world.heir.handle_answer(VIP, "owner")
     assert world.run(BEGUN + 0.5) == ([], [])
@@ -433,25 +433,25 @@ def test_a_living_owner_is_asked_too_and_keeps_its_ip_until_it_grants_it() -> No
 
 
 def test_a_living_owner_that_answers_no_more_is_succeeded_aloud() -> None:
-    assert living(Kernel.ANSWERS).run(BEGUN + 0.1) == (LOUD, [])
+    assert living(KernelState.ANSWERS).run(BEGUN + 0.1) == (LOUD, [])
 
 
-@pytest.mark.parametrize("kernel", Kernel, ids=str)
-def test_a_claim_by_letter_is_as_good_as_an_answer_for_a_while(kernel: Kernel) -> None:
+@pytest.mark.parametrize("kernel", KernelState, ids=str)
+def test_a_claim_by_letter_is_as_good_as_an_answer_for_a_while(kernel: KernelState) -> None:
     """A firewall may drop echo requests, and ARP be lost."""
-    world = asked(Kernel.SILENT, third=kernel)
+    world = asked(KernelState.SILENT, third=kernel)
     world.heir.handle_mine(VIP, "third", BEGUN + 0.01)
     world.heir.handle_mine(IPv4Address("192.0.2.1"), "third", BEGUN + 0.01)
     assert world.run(BEGUN + MINE_COUNTS)[0] == []
     assert world.heir.contested == 1
-    if kernel is not Kernel.ANSWERS:
+    if kernel is not KernelState.ANSWERS:
         assert world.run(BEGUN + MINE_COUNTS + 2.0)[0] == LOUD
 
 
 def test_who_contests_is_asked_by_letter_once_a_second_and_its_claims_hold_us_up_for_ever() -> None:
     world, letters = contested(), 0
     world.heir.questions()
-    world.kernel = Kernel.SILENT
+    world.kernel = KernelState.SILENT
     world.heir.handle_mine(VIP, "owner", BEGUN)
     for tick in range(1, 100):
         now = BEGUN + tick / 10
@@ -466,7 +466,7 @@ def test_who_contests_is_asked_by_letter_once_a_second_and_its_claims_hold_us_up
 
 def test_whose_kernel_answers_without_its_speaker_holds_nothing_up() -> None:
     """IPVS without strictARP, or an address left behind: the speaker says that it does not."""
-    world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
+    world = asked(KernelState.SILENT, third=KernelState.ANSWERS)
     world.heir.questions()
     world.heir.handle_answer(VIP, "third")
     assert world.heir.questions() == {"third": [VIP]}
@@ -477,7 +477,7 @@ def test_whose_kernel_answers_without_its_speaker_holds_nothing_up() -> None:
 
 
 def test_a_contest_ends_at_once_when_the_speaker_says_that_it_is_not_its_own() -> None:
-    world = contested("third", third=Kernel.ANSWERS, owner=Kernel.SILENT)
+    world = contested("third", third=KernelState.ANSWERS, owner=KernelState.SILENT)
     assert world.heir.handle_denial(VIP, "third", BEGUN + 0.5)
     assert world.heir.deadline() == BEGUN + 0.5
     assert world.heir.handle_timeout(BEGUN + 0.5) == LOUD
@@ -485,14 +485,14 @@ def test_a_contest_ends_at_once_when_the_speaker_says_that_it_is_not_its_own() -
 
 
 def test_a_denial_of_one_that_answered_nothing_is_no_foreign_answer() -> None:
-    world = asked(Kernel.SILENT)
+    world = asked(KernelState.SILENT)
     assert not world.heir.handle_denial(VIP, "third", BEGUN)
     assert not world.heir.handle_denial(IPv4Address("192.0.2.1"), "third", BEGUN)
 
 
 def test_who_denied_and_claims_later_is_believed() -> None:
     """It took the IP over meanwhile."""
-    world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
+    world = asked(KernelState.SILENT, third=KernelState.ANSWERS)
     world.heir.handle_denial(VIP, "third", BEGUN)
     world.heir.handle_mine(VIP, "third", BEGUN + 0.01)
     keep_answering(world, "third", 0.1, 2 * MINE_COUNTS)
@@ -500,7 +500,7 @@ def test_who_denied_and_claims_later_is_believed() -> None:
 
 
 def test_a_dead_owner_that_denies_lives_and_its_machine_matters_no_more() -> None:
-    world = asked(Kernel.ANSWERS)
+    world = asked(KernelState.ANSWERS)
     world.heir.handle_denial(VIP, "owner", BEGUN)
     assert world.run(BEGUN + 0.1) == (LOUD, [])
 
@@ -510,13 +510,13 @@ def test_each_contest_is_told_once_with_who_it_is() -> None:
     assert world.heir.contests() == [Contest(VIP, "owner")]
     keep_answering(world, "owner", 0.1, 4.0)
     assert world.heir.contests() == []
-    world.kernels["third"] = Kernel.ANSWERS
+    world.kernels["third"] = KernelState.ANSWERS
     keep_answering(world, "third", 4.0, 8.0)
     assert world.heir.contests() == [Contest(VIP, "third")]
 
 
 def test_where_no_echo_gets_through_at_all_the_answer_on_the_wire_is_the_best_there_is() -> None:
-    world = asked(Kernel.SILENT, third=Kernel.UNKNOWN)
+    world = asked(KernelState.SILENT, third=KernelState.UNKNOWN)
     world.heir.handle_answer(VIP, "third")
     assert world.run(BEGUN + KNOWN_WITHIN + 2 * ANSWER_WITHIN) == ([], [])
     assert world.heir.contested == 1
@@ -528,19 +528,19 @@ def test_where_no_echo_gets_through_at_all_the_answer_on_the_wire_is_the_best_th
 @pytest.mark.parametrize(
     ("first", "second", "takes"),
     [
-        (Kernel.SILENT, Kernel.SILENT, LOUD),
-        (Kernel.ANSWERS, Kernel.SILENT, QUIET),
-        (Kernel.SILENT, Kernel.ANSWERS, QUIET),
-        (Kernel.UNKNOWN, Kernel.ANSWERS, QUIET),
-        (Kernel.UNKNOWN, Kernel.SILENT, LOUD),
+        (KernelState.SILENT, KernelState.SILENT, LOUD),
+        (KernelState.ANSWERS, KernelState.SILENT, QUIET),
+        (KernelState.SILENT, KernelState.ANSWERS, QUIET),
+        (KernelState.UNKNOWN, KernelState.ANSWERS, QUIET),
+        (KernelState.UNKNOWN, KernelState.SILENT, LOUD),
     ],
     ids=str,
 )
 def test_of_several_dead_owners_one_whose_machine_lives_decides(
-    first: Kernel, second: Kernel, takes: list[Take]
+    first: KernelState, second: KernelState, takes: list[Take]
 ) -> None:
     """It may have been taken over quietly more than once."""
-    world = World(Kernel.SILENT, kernels={"first": first, "second": second})
+    world = World(KernelState.SILENT, kernels={"first": first, "second": second})
     world.heir.begin(VIP, frozenset({"first", "second"}), None, (ETH0,), BEGUN)
     assert world.heir.questions() == {"first": [VIP], "second": [VIP]}
     assert world.heir.owners() == {"first", "second"}
@@ -551,7 +551,7 @@ def test_of_several_dead_owners_one_whose_machine_lives_decides(
 
 
 def test_the_dead_from_whom_an_ip_was_taken_quietly_are_known_while_it_is_given_away() -> None:
-    world = begun(Kernel.ANSWERS)
+    world = begun(KernelState.ANSWERS)
     assert world.heir.quiet_from(VIP) == frozenset()
     world.run(BEGUN + 0.2)
     world.lose()
@@ -565,7 +565,7 @@ def test_the_dead_from_whom_an_ip_was_taken_quietly_are_known_while_it_is_given_
 
 def test_who_hears_nobody_takes_nothing_over_and_says_that_somebody_has_to_be_heard() -> None:
     """It is the one that is cut off: whatever it is told, the others are well."""
-    world = asked(Kernel.SILENT)
+    world = asked(KernelState.SILENT)
     world.hears = False
     assert world.run(BEGUN + 60.0) == ([], [])
     assert world.heir.unheard()
@@ -583,7 +583,7 @@ def test_who_hears_nobody_takes_nothing_over_and_says_that_somebody_has_to_be_he
 def test_whether_somebody_is_heard_is_looked_at_less_often_after_a_while(
     since: float, again: float
 ) -> None:
-    world = asked(Kernel.SILENT)
+    world = asked(KernelState.SILENT)
     world.hears = False
     assert world.heir.handle_timeout(BEGUN + since) == []
     assert world.heir.deadline() == pytest.approx(BEGUN + since + again)
@@ -591,7 +591,7 @@ def test_whether_somebody_is_heard_is_looked_at_less_often_after_a_while(
 
 def test_who_hears_somebody_again_asks_anew_what_it_was_about_to_take() -> None:
     """Another may own it meanwhile."""
-    world = asked(Kernel.SILENT, third=Kernel.ANSWERS)
+    world = asked(KernelState.SILENT, third=KernelState.ANSWERS)
     world.hears = False
     world.run(BEGUN + 5.0)
     now = BEGUN + 5.0
@@ -605,7 +605,7 @@ def test_who_hears_somebody_again_asks_anew_what_it_was_about_to_take() -> None:
 
 
 def test_a_contest_from_before_we_were_cut_off_is_void() -> None:
-    world = contested("third", third=Kernel.ANSWERS, owner=Kernel.SILENT)
+    world = contested("third", third=KernelState.ANSWERS, owner=KernelState.SILENT)
     world.heir.restart(BEGUN + 5.0)
     world.heir.asks(BEGUN + 5.0)
     assert world.heir.handle_timeout(BEGUN + 5.0 + ANSWER_WITHIN) == LOUD
@@ -616,7 +616,7 @@ def test_a_contest_from_before_we_were_cut_off_is_void() -> None:
 
 def test_many_ips_are_asked_for_some_at_a_time_and_each_has_its_time_to_be_answered() -> None:
     """A turn may take longer than an owner needs to answer."""
-    heir = Takeovers(lambda owner, links: Kernel.SILENT, lambda links, since: True)
+    heir = Takeovers(lambda owner, links: KernelState.SILENT, lambda links, since: True)
     ips = [IPv4Address(0xC6120000 + number) for number in range(3 * ASKS_AT_ONCE + 1)]
     for ip in ips:
         heir.begin(ip, OWNER, None, (ETH0,), BEGUN)

@@ -24,7 +24,7 @@ from ownership.handover.states import (
     Taking,
     Yielding,
 )
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 from succession_node import ETH0, FOREIGN, MAC_B, MAC_C, MAC_M, VIP, B, C, Node
 
 TABLE = """
@@ -213,10 +213,10 @@ class Walk(Node):
             assert not answered or self.announcer.choices(VIP) == hold.services
             assert hold.state not in LOSING or hold.yielding.services <= hold.services.keys()
 
-    def kernels(self, kernel: Kernel) -> None:
+    def kernels(self, kernel: KernelState) -> None:
         self.machine = kernel
 
-    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> Kernel:
+    def kernel(self, name: str, ifindexes: Collection[int], now: float) -> KernelState:
         assert now <= self.now
         return self.machine
 
@@ -250,9 +250,9 @@ _THINGS: dict[str, Callable[[Walk, str, str, str], Any]] = {
     "dead heard": lambda n, s, b, c: n.core.handle_sign_of_life(b, n.now),
     "gone": lambda n, s, b, c: _happens(n, b, True),
     "back": lambda n, s, b, c: _happens(n, b, False),
-    "machines silent": lambda n, s, b, c: n.kernels(Kernel.SILENT),
-    "machines answer": lambda n, s, b, c: n.kernels(Kernel.ANSWERS),
-    "machines unknown": lambda n, s, b, c: n.kernels(Kernel.UNKNOWN),
+    "machines silent": lambda n, s, b, c: n.kernels(KernelState.SILENT),
+    "machines answer": lambda n, s, b, c: n.kernels(KernelState.ANSWERS),
+    "machines unknown": lambda n, s, b, c: n.kernels(KernelState.UNKNOWN),
     "a moment": lambda n, s, b, c: n.run(0.03),
     "a while": lambda n, s, b, c: n.run(0.3),
 }

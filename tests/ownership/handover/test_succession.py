@@ -10,8 +10,8 @@ from link.drop import DropReason
 from ownership.handover.heir import ANSWER_WITHIN, BACK_GRACE
 from ownership.handover.loser import FOREIGN_GRACE
 from ownership.handover.memory import ANNOUNCE_EVERY, CONFLICT_EVERY, SETTLED_AFTER, SIGHTING_KEPT
-from ownership.letters.letters import Kind, PeerLink, decode_ips
-from ownership.liveness.targets import Kernel
+from ownership.letters.letters import LetterKind, PeerLink, decode_ips
+from ownership.liveness.targets import KernelState
 from succession_node import (
     ETH0,
     ETH1,
@@ -90,12 +90,12 @@ def test_an_owner_that_cannot_be_asked_is_inherited_from_at_once() -> None:
 
 
 def test_quiet_where_only_the_process_died_and_loud_when_the_machine_is_gone_too() -> None:
-    node = Node(machine=Kernel.ANSWERS)
+    node = Node(machine=KernelState.ANSWERS)
     node.win(heir_of="b")
     node.run(3.0)
     assert node.answers()
     assert node.announced == []
-    node.machine = Kernel.SILENT
+    node.machine = KernelState.SILENT
     node.run(0.1)
     assert node.announced
 
@@ -128,7 +128,7 @@ def test_a_quiet_ip_stays_so_when_its_owner_dies_again_before_it_was_heard() -> 
     node.run(10.0)
     assert node.answers()
     assert node.announced == []
-    node.machine = Kernel.SILENT
+    node.machine = KernelState.SILENT
     node.run(0.1)
     assert node.announced
 
@@ -154,7 +154,7 @@ def test_what_was_taken_quietly_and_given_back_leaves_no_trace() -> None:
 
 def test_an_owner_that_answers_keeps_its_ip() -> None:
     """A cut of gossip alone moves nothing."""
-    node = Node(machine=Kernel.ANSWERS)
+    node = Node(machine=KernelState.ANSWERS)
     node.win(heir_of="b")
     for _ in range(30):
         node.core.handle_announcement(VIP, ETH0, MAC_B, node.now)
@@ -168,7 +168,7 @@ def test_an_owner_that_answers_keeps_its_ip() -> None:
 
 def test_one_that_answers_on_the_only_link_it_shares_with_us_keeps_the_ip() -> None:
     """Where it is no neighbour its silence means nothing."""
-    node = Node(links=2, machine=Kernel.ANSWERS)
+    node = Node(links=2, machine=KernelState.ANSWERS)
     node.roster.set_links("c", (PeerLink("ens", MAC_C, (IPv4Address("192.0.0.3"),)),))
     node.win(heir_of="b")
     node.core.handle_announcement(VIP, ETH0, MAC_C, node.now)
@@ -203,7 +203,7 @@ def test_a_takeover_that_is_no_longer_wanted_never_happens(how: str) -> None:
     assert not node.answers()
     assert node.announced == []
     assert node.core.inherited_from() == frozenset()
-    assert {letter.kind for _, letter in node.letters} <= {Kind.ASK}
+    assert {letter.kind for _, letter in node.letters} <= {LetterKind.ASK}
 
 
 # ---- stopping
@@ -214,7 +214,7 @@ def test_the_loser_answers_on_and_asks_until_it_hears_the_winner() -> None:
     node.lose("b")
     node.run(0.5)
     assert node.answers()
-    assert {(letter.kind, letter.to) for _, letter in node.letters} == {(Kind.YOURS, ("b",))}
+    assert {(letter.kind, letter.to) for _, letter in node.letters} == {(LetterKind.YOURS, ("b",))}
     assert decode_ips(node.letters[0][1].payload) == {VIP}
     assert len(node.letters) == pytest.approx(5, abs=1)
     assert node.core.pending(foreign=False) == 1
@@ -355,7 +355,7 @@ def test_a_winner_that_is_asked_claims_at_once_and_announces_again_soon() -> Non
     node.core.handle_yours([VIP, OTHER], "b", node.now)
     node.drain()
     [(_, letter)] = node.letters
-    assert (letter.kind, letter.about, letter.to) == (Kind.MINE, "a", ("b",))
+    assert (letter.kind, letter.about, letter.to) == (LetterKind.MINE, "a", ("b",))
     assert decode_ips(letter.payload) == {VIP}
     assert node.announced == []
     began = node.now
@@ -386,13 +386,13 @@ def test_a_winner_that_is_asked_all_the_time_announces_five_times_a_second() -> 
 
 
 def test_a_quiet_heir_that_is_asked_claims_by_letter_alone() -> None:
-    node = Node(machine=Kernel.ANSWERS)
+    node = Node(machine=KernelState.ANSWERS)
     node.win(heir_of="b")
     node.run(0.2)
     node.core.handle_yours([VIP], "b", node.now)
     node.run(2 * SETTLED_AFTER)
     assert node.announced == []
-    assert len(node.told(Kind.MINE)) == 1
+    assert len(node.told(LetterKind.MINE)) == 1
 
 
 @pytest.mark.parametrize("state", ["not ours", "handing over", "no carrier"])
@@ -407,14 +407,14 @@ def test_who_does_not_answer_claims_nothing(state: str) -> None:
 
 
 def test_an_heir_that_is_asked_by_who_answers_takes_over_at_once() -> None:
-    node = Node(machine=Kernel.ANSWERS)
+    node = Node(machine=KernelState.ANSWERS)
     node.win(heir_of="b")
     node.core.handle_announcement(VIP, ETH0, MAC_B, node.now)
     node.core.handle_yours([VIP], "b", node.now)
     node.drain()
     assert node.answers()
     assert node.announced
-    assert [letter.to for letter in node.told(Kind.MINE)] == [("b",)]
+    assert [letter.to for letter in node.told(LetterKind.MINE)] == [("b",)]
 
 
 def test_another_winner_while_handing_over_is_asked_instead() -> None:

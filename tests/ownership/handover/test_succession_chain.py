@@ -9,8 +9,15 @@ from ownership.handover.loser import FOREIGN_ASK
 from ownership.handover.memory import REMINDERS
 from ownership.handover.succession import GRANT_KEPT
 from ownership.io import Ask, Contest, ForeignAnswer, Send
-from ownership.letters.letters import Kind, PeerLink, Quiet, decode_ips, decode_quiet, encode_ips
-from ownership.liveness.targets import Kernel
+from ownership.letters.letters import (
+    LetterKind,
+    PeerLink,
+    Quiet,
+    decode_ips,
+    decode_quiet,
+    encode_ips,
+)
+from ownership.liveness.targets import KernelState
 from succession_node import (
     ETH0,
     ETH1,
@@ -40,7 +47,7 @@ def meet_c(node: Node) -> Node:
 # ---- from a living owner
 
 
-def after_living(machine: Kernel = Kernel.ANSWERS) -> Node:
+def after_living(machine: KernelState = KernelState.ANSWERS) -> Node:
     """The election gave it VIP, which b owned, and b lives."""
     node = Node(machine=machine)
     node.win(after="b")
@@ -51,7 +58,7 @@ def test_a_living_owner_is_asked_on_the_wire_and_by_letter_before_its_ip_is_take
     node = after_living()
     assert not node.answers()
     node.drain()
-    [ask] = node.told(Kind.ASK)
+    [ask] = node.told(LetterKind.ASK)
     assert ask.to == ("b",)
     assert decode_ips(ask.payload) == {VIP}
     assert [ask for _, ask in node.asked] == [Ask(VIP, ETH0)]
@@ -77,7 +84,7 @@ def test_a_living_owner_that_answers_is_waited_for_until_it_hands_over() -> None
 def test_who_hands_over_before_we_know_that_we_won_is_taken_at_its_word(
     ago: float, at_once: bool
 ) -> None:
-    node = Node(machine=Kernel.ANSWERS)
+    node = Node(machine=KernelState.ANSWERS)
     node.core.handle_yours([VIP], "b", node.now)
     node.run(ago)
     assert not node.answers()
@@ -93,20 +100,20 @@ def test_a_quiet_heir_that_loses_says_from_whom_it_had_the_ip_and_where_that_one
     node = meet_c(quiet_heir())
     node.lose("c")
     node.run(0.05)
-    [letter] = node.told(Kind.QUIET)
+    [letter] = node.told(LetterKind.QUIET)
     assert letter.to == ("c",)
     links = node.roster.links("b")
     assert links
     assert decode_quiet(letter.payload) == Quiet("b", links, frozenset({VIP}))
-    assert node.told(Kind.YOURS) == []
+    assert node.told(LetterKind.YOURS) == []
 
 
 def test_a_quiet_heir_gives_back_to_the_owner_itself_in_plain_words() -> None:
     node = quiet_heir()
     node.lose("b")
     node.run(0.05)
-    assert node.told(Kind.QUIET) == []
-    assert node.told(Kind.YOURS)
+    assert node.told(LetterKind.QUIET) == []
+    assert node.told(LetterKind.YOURS)
 
 
 def test_an_heir_that_announced_loses_in_plain_words() -> None:
@@ -115,13 +122,13 @@ def test_an_heir_that_announced_loses_in_plain_words() -> None:
     node.run(1.0)
     node.lose("c")
     node.run(0.05)
-    assert node.told(Kind.QUIET) == []
-    assert node.told(Kind.YOURS)
+    assert node.told(LetterKind.QUIET) == []
+    assert node.told(LetterKind.YOURS)
 
 
 def test_what_another_took_over_quietly_is_taken_from_it_quietly() -> None:
     """Clients send to the first owner's machine, which lives."""
-    node = meet_c(Node(machines={"b": Kernel.ANSWERS, "c": Kernel.ANSWERS}))
+    node = meet_c(Node(machines={"b": KernelState.ANSWERS, "c": KernelState.ANSWERS}))
     node.gone.add("b")
     node.win(after="c")
     node.core.handle_yours([VIP], "c", node.now, frozenset({"b"}))
@@ -131,14 +138,14 @@ def test_what_another_took_over_quietly_is_taken_from_it_quietly() -> None:
     assert node.core.inherited_from() == {"b"}
     assert node.core.quiet_takes() == [VIP]
     assert node.core.quiet_takes() == []
-    node.machines["b"] = Kernel.SILENT
+    node.machines["b"] = KernelState.SILENT
     node.run(0.1)
     assert node.announced
 
 
 def test_an_heir_of_a_quiet_heir_that_died_asks_the_first_owners_machine_too() -> None:
     """It was told by the election alone who owned the IP, one after the other."""
-    node = meet_c(Node(machines={"b": Kernel.ANSWERS, "c": Kernel.SILENT}))
+    node = meet_c(Node(machines={"b": KernelState.ANSWERS, "c": KernelState.SILENT}))
     node.gone.add("b")
     node.core.note_move("ns/a", VIP, "b", "c", node.now)
     node.run(5.0)
@@ -150,7 +157,7 @@ def test_an_heir_of_a_quiet_heir_that_died_asks_the_first_owners_machine_too() -
 
 
 def test_an_owner_that_lives_again_is_no_dead_owner() -> None:
-    node = meet_c(Node(machines={"b": Kernel.ANSWERS, "c": Kernel.SILENT}))
+    node = meet_c(Node(machines={"b": KernelState.ANSWERS, "c": KernelState.SILENT}))
     node.gone.add("b")
     node.core.note_move("ns/a", VIP, "b", "c", node.now)
     node.gone.discard("b")
@@ -161,7 +168,7 @@ def test_an_owner_that_lives_again_is_no_dead_owner() -> None:
 
 
 def test_who_owned_and_left_is_no_dead_owner() -> None:
-    node = meet_c(Node(machine=Kernel.ANSWERS))
+    node = meet_c(Node(machine=KernelState.ANSWERS))
     node.core.note_move("ns/a", VIP, "b", "c", node.now)
     node.gone.add("b")
     node.win(after="c")
@@ -175,7 +182,7 @@ def test_who_took_it_quietly_and_gave_it_away_is_quiet_once_more_after_the_next_
     node.core.handle_announcement(VIP, ETH0, MAC_C, node.now)
     assert not node.answers()
     node.run(5.0)
-    node.machines["c"] = Kernel.SILENT
+    node.machines["c"] = KernelState.SILENT
     node.win(heir_of="c")
     node.run(5.0)
     assert node.answers()
@@ -185,7 +192,7 @@ def test_who_took_it_quietly_and_gave_it_away_is_quiet_once_more_after_the_next_
 @pytest.mark.parametrize("how", ["lost", "withdrawn"])
 def test_one_whose_process_died_while_it_contested_is_remembered_as_an_owner(how: str) -> None:
     """No election ever told that it was one."""
-    node = meet_c(Node(machines={"c": Kernel.ANSWERS}))
+    node = meet_c(Node(machines={"c": KernelState.ANSWERS}))
     node.win(heir_of="b")
     node.core.handle_announcement(VIP, ETH0, MAC_C, node.now)
     node.run(5.0)
@@ -213,7 +220,7 @@ def test_who_is_asked_claims_what_it_answers_for_and_denies_the_rest() -> None:
     node.core.handle_ask([OTHER, VIP], "c")
     assert node.core.letters() == [
         Send(kind, "a", payload, ("c",))
-        for kind, ips in ((Kind.MINE, [VIP]), (Kind.DENY, [OTHER]))
+        for kind, ips in ((LetterKind.MINE, [VIP]), (LetterKind.DENY, [OTHER]))
         for payload in encode_ips(ips)
     ]
 
@@ -230,7 +237,7 @@ def test_who_waits_for_a_takeover_itself_does_not_answer_for_the_ip() -> None:
     node = after_living()
     node.core.letters()
     node.core.handle_ask([VIP], "c")
-    assert [letter.kind for letter in node.core.letters()] == [Kind.DENY]
+    assert [letter.kind for letter in node.core.letters()] == [LetterKind.DENY]
 
 
 def test_a_claim_by_letter_keeps_an_heir_away() -> None:
@@ -246,7 +253,7 @@ def test_a_claim_by_letter_keeps_an_heir_away() -> None:
 
 
 def test_a_contest_is_told_with_the_mac_that_answers() -> None:
-    node = Node(machine=Kernel.ANSWERS)
+    node = Node(machine=KernelState.ANSWERS)
     node.win(heir_of="b")
     node.core.handle_announcement(VIP, ETH0, MAC_B, node.now)
     node.run(0.1)
@@ -263,11 +270,11 @@ def test_a_contest_by_letter_alone_is_told_without_a_mac() -> None:
 
 
 def test_a_kernel_that_answers_without_its_speaker_is_named_and_holds_nothing_up() -> None:
-    node = meet_c(Node(machines={"c": Kernel.ANSWERS}))
+    node = meet_c(Node(machines={"c": KernelState.ANSWERS}))
     node.win(heir_of="b")
     node.core.handle_announcement(VIP, ETH0, MAC_C, node.now)
     node.drain()
-    assert {letter.to for letter in node.told(Kind.ASK)} == {("b",), ("c",)}
+    assert {letter.to for letter in node.told(LetterKind.ASK)} == {("b",), ("c",)}
     node.core.handle_denial([VIP], "c", node.now)
     node.run(0.1)
     assert node.core.foreign_answers() == [ForeignAnswer(VIP, "c")]
@@ -363,7 +370,7 @@ def test_whoever_owns_later_what_we_stopped_answering_for_is_told_so_some_times(
     node.core.note_move("ns/a", VIP, None, "c", node.now)
     node.run(5.0)
     expected = 0 if since == "won again" else REMINDERS
-    assert [letter.to for letter in node.told(Kind.YOURS)] == [("c",)] * expected
+    assert [letter.to for letter in node.told(LetterKind.YOURS)] == [("c",)] * expected
 
 
 def test_who_is_told_is_the_winner_whoever_else_answered() -> None:
@@ -373,7 +380,7 @@ def test_who_is_told_is_the_winner_whoever_else_answered() -> None:
     node.lose("b")
     assert not node.answers()
     node.run(0.05)
-    assert [letter.to for letter in node.told(Kind.YOURS)] == [("b",)]
+    assert [letter.to for letter in node.told(LetterKind.YOURS)] == [("b",)]
 
 
 @pytest.mark.parametrize("answer", [True, False])
@@ -385,11 +392,11 @@ def test_a_winner_that_only_answered_our_question_is_told_to_announce_itself(ans
     node.lose("b")
     assert not node.answers()
     node.run(0.05)
-    assert [letter.to for letter in node.told(Kind.YOURS)] == [("b",)] * answer
+    assert [letter.to for letter in node.told(LetterKind.YOURS)] == [("b",)] * answer
     node.core.handle_mine([VIP], "b", node.now)
     node.letters.clear()
     node.run(5.0)
-    assert not node.told(Kind.YOURS)
+    assert not node.told(LetterKind.YOURS)
 
 
 def test_who_wins_back_what_it_stopped_and_loses_it_before_it_is_taken_tells_the_winner() -> None:
@@ -399,7 +406,7 @@ def test_who_wins_back_what_it_stopped_and_loses_it_before_it_is_taken_tells_the
     node.lose("c")
     node.run(0.05)
     assert not node.answers()
-    assert [letter.to for letter in node.told(Kind.YOURS)] == [("c",)]
+    assert [letter.to for letter in node.told(LetterKind.YOURS)] == [("c",)]
 
 
 def test_a_later_owner_that_claims_the_ip_is_told_no_more() -> None:
@@ -407,10 +414,10 @@ def test_a_later_owner_that_claims_the_ip_is_told_no_more() -> None:
     node.core.lose("ns/a", VIP, None, node.now)
     node.core.note_move("ns/a", VIP, None, "c", node.now)
     node.run(0.05)
-    assert len(node.told(Kind.YOURS)) == 1
+    assert len(node.told(LetterKind.YOURS)) == 1
     node.core.handle_mine([VIP], "c", node.now)
     node.run(5.0)
-    assert len(node.told(Kind.YOURS)) == 1
+    assert len(node.told(LetterKind.YOURS)) == 1
 
 
 def test_an_ip_that_another_service_of_ours_has_too_is_not_handed_over() -> None:
@@ -421,10 +428,10 @@ def test_an_ip_that_another_service_of_ours_has_too_is_not_handed_over() -> None
     node.run(1.5)
     assert node.answers()
     assert node.core.pending(foreign=True) == 0
-    assert node.told(Kind.YOURS) == []
+    assert node.told(LetterKind.YOURS) == []
     node.lose("b", service="ns/b")
     node.run(0.05)
-    assert node.told(Kind.YOURS)
+    assert node.told(LetterKind.YOURS)
 
 
 def test_an_ip_that_all_its_services_lose_together_is_handed_over_for_all() -> None:

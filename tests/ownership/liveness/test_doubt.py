@@ -6,9 +6,9 @@ import pytest
 
 from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, eth0, held_dead, interface_of, ip_of
 from ownership.io import Ask, Send
-from ownership.letters.letters import Kind
+from ownership.letters.letters import LetterKind
 from ownership.liveness.roster import WITNESSES
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 from ownership.liveness.verdicts import PROCESS, Subject
 from ownership.liveness.witness import (
     BEAT_PATIENCE,
@@ -33,8 +33,8 @@ def test_a_node_that_answers_no_echo_any_more_is_asked_by_letter_and_never_judge
         assert node.core.verdicts == {}
         found = [key.who for key in node.core.filtered_kernels()]
         assert found == (["node-0"] if "node-0" in node.roster.watched() else [])
-    assert {letter.to for _, letter in cluster.told(Kind.HEAR)} == {("node-0",)}
-    assert cluster.told(Kind.MISSING) == []
+    assert {letter.to for _, letter in cluster.told(LetterKind.HEAR)} == {("node-0",)}
+    assert cluster.told(LetterKind.MISSING) == []
 
 
 def test_where_all_drop_echo_requests_nobody_is_judged() -> None:
@@ -53,7 +53,7 @@ def test_who_answers_no_letter_either_is_judged_as_soon_as_ever() -> None:
     cluster.cut("node-0")
     cluster.run(5.5)
     assert cluster.gone("node-1") == {eth0("node-0")}
-    assert cluster.told(Kind.HEAR)
+    assert cluster.told(LetterKind.HEAR)
 
 
 def test_who_is_no_living_clarion_is_asked_by_no_letter() -> None:
@@ -62,7 +62,7 @@ def test_who_is_no_living_clarion_is_asked_by_no_letter() -> None:
     cluster.cut("node-0")
     held_dead(cluster, "node-1", "node-0")
     cluster.run(8.0)
-    assert cluster.told(Kind.HEAR) == []
+    assert cluster.told(LetterKind.HEAR) == []
 
 
 # ---- telling those that were judged
@@ -79,12 +79,12 @@ def test_who_was_judged_is_told_by_its_watchers_when_it_is_back(what: str) -> No
     else:
         node.process = False
     cluster.run(8.0)
-    assert cluster.told(Kind.BACK) == []
+    assert cluster.told(LetterKind.BACK) == []
     node.kernel = node.process = True
     cluster.run(10.0)
-    told = [letter for _, letter in cluster.told(Kind.BACK)]
+    told = [letter for _, letter in cluster.told(LetterKind.BACK)]
     link = b"eth0" if what == "link" else b""
-    assert set(told) == {Send(Kind.BACK, "node-0", link, ("node-0",))}
+    assert set(told) == {Send(LetterKind.BACK, "node-0", link, ("node-0",))}
     assert len(cluster.nodes["node-0"].roster.watchers()) == WITNESSES
     assert len(told) == REPEATS * WITNESSES
 
@@ -96,7 +96,7 @@ def test_who_was_not_judged_is_told_nothing() -> None:
     cluster.run(5.2)
     cluster.nodes["node-0"].kernel = True
     cluster.run(8.0)
-    assert cluster.told(Kind.BACK) == []
+    assert cluster.told(LetterKind.BACK) == []
 
 
 def test_whose_link_is_back_is_not_missed_for_the_beats_that_could_not_come() -> None:
@@ -125,7 +125,7 @@ def test_who_was_cut_off_itself_misses_nobodys_beats(back: float) -> None:
         assert cluster.now < back + 0.5
     own.told.clear()
     cluster.run(10.0)
-    assert {letter.kind for _, letter in own.told} == {Kind.BEAT}
+    assert {letter.kind for _, letter in own.told} == {LetterKind.BEAT}
 
 
 # ---- being accused
@@ -214,11 +214,11 @@ def test_a_dead_nodes_machine_is_known_to_live_as_long_as_it_answers() -> None:
     cluster.run(60.0)
     core = cluster.nodes["node-0"].core
     for name in others:
-        assert core.kernel(name, [ETH0], cluster.now) is Kernel.ANSWERS
+        assert core.kernel(name, [ETH0], cluster.now) is KernelState.ANSWERS
         assert core.answers(name, cluster.now)
     cluster.cut("node-1")
     cluster.run(61.0)
-    assert core.kernel("node-1", [ETH0], cluster.now) is Kernel.SILENT
+    assert core.kernel("node-1", [ETH0], cluster.now) is KernelState.SILENT
     assert not core.answers("node-1", cluster.now)
     # Nobody has to be told: gossip knows.
     assert [letter for at, letter in cluster.nodes["node-0"].told if at > 60.0] == []

@@ -15,7 +15,7 @@ from ownership.liveness.kernels import (
     SLOWEST,
     Kernels,
 )
-from ownership.liveness.targets import Kernel, LinkReturned, TargetKey
+from ownership.liveness.targets import KernelState, LinkReturned, TargetKey
 
 # ---- how often, and how long
 
@@ -87,13 +87,13 @@ def test_one_that_never_answered_is_not_missed_and_asked_ever_less() -> None:
 
 def test_one_that_never_answered_is_unknown_until_it_was_asked_twice() -> None:
     wire = Wire(silent_from(0.0, B))
-    assert wire.watch.kernel("b", ETH0, 0.0) is Kernel.UNKNOWN
+    assert wire.watch.kernel("b", ETH0, 0.0) is KernelState.UNKNOWN
     wire.run(0.9)
     assert len(wire.times(B, 0.0, 0.9)) == 1
-    assert wire.watch.kernel("b", ETH0, 0.9) is Kernel.UNKNOWN
+    assert wire.watch.kernel("b", ETH0, 0.9) is KernelState.UNKNOWN
     wire.run(1.9)
     assert len(wire.times(B, 0.0, 1.9)) == FEWEST_IN_VAIN
-    assert wire.watch.kernel("b", ETH0, 1.9) is Kernel.SILENT
+    assert wire.watch.kernel("b", ETH0, 1.9) is KernelState.SILENT
 
 
 def test_one_that_writes_but_never_answers_an_echo_is_not_missed() -> None:
@@ -101,7 +101,7 @@ def test_one_that_writes_but_never_answers_an_echo_is_not_missed() -> None:
     wire = Wire(silent_from(0.0, B))
     wire.run(1.0)
     assert wire.watch.handle_answer("b", IPS[B], 1.0) == [B]
-    assert wire.watch.kernel("b", ETH0, 1.1) is Kernel.ANSWERS
+    assert wire.watch.kernel("b", ETH0, 1.1) is KernelState.ANSWERS
     wire.run(10.0)
     assert wire.missed == []
 
@@ -482,7 +482,7 @@ def test_somebody_else_misses_a_node_so_it_is_asked_at_once_and_only_then() -> N
     assert wire.watch.deadline() <= 5.0
     wire.run(7.0)
     assert len(wire.times(D, 5.0, 7.0)) == 1
-    assert wire.watch.kernel("d", ETH0, 5.1) is Kernel.ANSWERS
+    assert wire.watch.kernel("d", ETH0, 5.1) is KernelState.ANSWERS
 
 
 def test_a_checked_node_that_is_silent_is_missed() -> None:
@@ -518,22 +518,22 @@ def test_checking_all_of_many_is_spread_over_turns() -> None:
 def test_a_kernel_that_was_not_asked_lately_is_unknown() -> None:
     wire = Wire()
     wire.run(5.0)
-    assert wire.watch.kernel("b", ETH0, 5.0) is Kernel.ANSWERS
-    assert wire.watch.kernel("d", ETH0, 5.0) is Kernel.UNKNOWN
+    assert wire.watch.kernel("b", ETH0, 5.0) is KernelState.ANSWERS
+    assert wire.watch.kernel("d", ETH0, 5.0) is KernelState.UNKNOWN
 
 
 def test_a_kernel_of_which_no_address_is_known_is_unknown() -> None:
     """What is not known is not silent: it must not be taken for dead."""
     wire = Wire()
     wire.run(5.0)
-    assert wire.watch.kernel("nobody", ETH0, 5.0) is Kernel.UNKNOWN
-    assert wire.watch.kernel("b", ETH0 + 1, 5.0) is Kernel.UNKNOWN
+    assert wire.watch.kernel("nobody", ETH0, 5.0) is KernelState.UNKNOWN
+    assert wire.watch.kernel("b", ETH0 + 1, 5.0) is KernelState.UNKNOWN
 
 
 def test_a_missed_kernel_is_silent() -> None:
     wire = Wire(silent_from(5.0, B))
     wire.run(6.0)
-    assert wire.watch.kernel("b", ETH0, 6.0) is Kernel.SILENT
+    assert wire.watch.kernel("b", ETH0, 6.0) is KernelState.SILENT
 
 
 def test_a_new_life_is_not_missed_for_the_old_ones_silence() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from echo_wire import ETH0, IPS, TIMING, B, C, Wire, silent_from
 from ownership.liveness.kernels import DISARMED, LONGEST_DISARMED, SLOWEST
-from ownership.liveness.targets import Kernel, TargetKey
+from ownership.liveness.targets import KernelState, TargetKey
 
 
 def always(key: TargetKey, now: float) -> bool:
@@ -47,7 +47,7 @@ def test_a_letter_is_a_sign_of_life() -> None:
     assert wire.watch.missing() == {B}
     assert wire.watch.handle_answer("b", IPS[B], 6.0) == [B]
     assert wire.watch.missing() == frozenset()
-    assert wire.watch.kernel("b", ETH0, 6.0) is Kernel.ANSWERS
+    assert wire.watch.kernel("b", ETH0, 6.0) is KernelState.ANSWERS
 
 
 def test_after_a_letter_earlier_silence_counts_no_more() -> None:

@@ -7,10 +7,10 @@ import pytest
 from gossip.wire.messages import State
 from liveness_cluster import CLIENT, ETH0, NAMES, Cluster, Node, eth0
 from ownership.io import Send
-from ownership.letters.letters import Kind
+from ownership.letters.letters import LetterKind
 from ownership.letters.mark import Flags
 from ownership.liveness.roster import Peer
-from ownership.liveness.targets import Kernel
+from ownership.liveness.targets import KernelState
 from ownership.liveness.verdicts import PROCESS, Subject
 from ownership.liveness.witness import BEAT_INTERVAL, BEAT_PATIENCE, REPEATS
 
@@ -63,7 +63,7 @@ def test_nothing_is_reported_while_all_live() -> None:
     cluster = Cluster()
     cluster.run(20.0)
     for node in cluster.nodes.values():
-        assert {letter.kind for _, letter in node.told} == {Kind.BEAT}
+        assert {letter.kind for _, letter in node.told} == {LetterKind.BEAT}
         assert not cluster.gone(node.name)
 
 
@@ -145,9 +145,9 @@ def test_our_own_process_being_missed_is_answered_to_everybody() -> None:
     own = cluster.nodes["node-0"].core
     own.letters()
     own.handle_missing(Subject("node-0", PROCESS), "node-1", cluster.now)
-    assert own.letters() == [Send(Kind.BEAT, "node-0")]
+    assert own.letters() == [Send(LetterKind.BEAT, "node-0")]
     own.handle_gone(Subject("node-0", PROCESS), cluster.now)
-    assert own.letters() == [Send(Kind.BEAT, "node-0")]
+    assert own.letters() == [Send(LetterKind.BEAT, "node-0")]
     assert cluster.gone("node-0") == frozenset()
 
 
@@ -164,7 +164,9 @@ def test_a_silent_process_on_a_live_machine_is_judged_but_its_kernel_is_not() ->
     for name in NAMES[1:]:
         assert cluster.gone(name) == {Subject("node-0", PROCESS)}
         assert cluster.nodes[name].core.bars().nodes == {"node-0"}
-        assert cluster.nodes[name].core.kernel("node-0", [ETH0], cluster.now) is not Kernel.SILENT
+        assert (
+            cluster.nodes[name].core.kernel("node-0", [ETH0], cluster.now) is not KernelState.SILENT
+        )
 
 
 def test_a_freeze_of_one_second_is_no_silence() -> None:
@@ -211,7 +213,7 @@ def test_who_stood_still_misses_no_beat_for_it(stall: float) -> None:
     own.running = True
     own.told.clear()
     cluster.run(8.0 + stall)
-    assert not [letter for _, letter in own.told if letter.kind is not Kind.BEAT]
+    assert not [letter for _, letter in own.told if letter.kind is not LetterKind.BEAT]
 
 
 def test_who_never_beat_is_not_missed() -> None:
@@ -228,7 +230,7 @@ def test_beats_go_to_watchers_four_times_a_second() -> None:
     cluster = Cluster()
     cluster.run(10.0)
     node = cluster.nodes["node-0"]
-    beats = [letter for _, letter in node.told if letter.kind is Kind.BEAT]
+    beats = [letter for _, letter in node.told if letter.kind is LetterKind.BEAT]
     assert len(beats) == pytest.approx(10 / BEAT_INTERVAL, abs=2)
     assert {letter.to for letter in beats} == {node.roster.watchers()}
 
@@ -239,8 +241,8 @@ def test_what_is_missed_is_told_until_the_verdict_and_that_is_told_three_times()
     cluster.cut("node-0")
     cluster.run(12.0)
     told = [item for name in NAMES[1:] for item in cluster.nodes[name].told]
-    missing = [at for at, letter in told if letter.kind is Kind.MISSING]
-    gone = [at for at, letter in told if letter.kind is Kind.GONE]
+    missing = [at for at, letter in told if letter.kind is LetterKind.MISSING]
+    gone = [at for at, letter in told if letter.kind is LetterKind.GONE]
     assert missing
     assert max(missing) <= min(gone) + 0.1
     makers = sum(cluster.nodes[name].core.verdicts["reached"] for name in NAMES[1:])
@@ -297,9 +299,9 @@ def test_of_kernels_of_several_links_one_that_is_silent_decides_and_one_unknown_
     core = cluster.nodes["node-1"].core
     core.check("node-0", cluster.now)
     cluster.run(5.1)
-    assert core.kernel("node-0", [ETH0], cluster.now) is Kernel.ANSWERS
-    assert core.kernel("node-0", [ETH0, 99], cluster.now) is Kernel.UNKNOWN
-    assert core.kernel("node-0", [], cluster.now) is Kernel.UNKNOWN
+    assert core.kernel("node-0", [ETH0], cluster.now) is KernelState.ANSWERS
+    assert core.kernel("node-0", [ETH0, 99], cluster.now) is KernelState.UNKNOWN
+    assert core.kernel("node-0", [], cluster.now) is KernelState.UNKNOWN
     cluster.cut("node-0")
     cluster.run(5.7)
-    assert core.kernel("node-0", [ETH0, 99], cluster.now) is Kernel.SILENT
+    assert core.kernel("node-0", [ETH0, 99], cluster.now) is KernelState.SILENT

@@ -13,7 +13,7 @@ import structlog
 
 from speaker.ring import debug_socket
 from speaker.ring.debug_socket import DebugServer, UntrustedError, address, ask, show
-from speaker.ring.member_table import LONGEST_ANSWER, MemberRow, TableError
+from speaker.ring.member_table import LONGEST_ANSWER, MemberRow, MemberTableError
 
 WITHIN = 20.0
 """Seconds after which a test hangs."""
@@ -149,7 +149,7 @@ def test_an_answer_without_end_is_given_up(node: str) -> None:
         while True:
             connection.sendall(b" " * 65_536)
 
-    with answering(node, flood), pytest.raises(TableError, match="too long"):
+    with answering(node, flood), pytest.raises(MemberTableError, match="too long"):
         ask(node)
     assert LONGEST_ANSWER < 1 << 23
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from speaker.ring.member_table import (
     LONGEST_CELL,
     MemberRow,
-    TableError,
+    MemberTableError,
     decode,
     encode,
     lines,
@@ -46,7 +46,7 @@ def test_the_table_comes_back_as_it_was_written() -> None:
     ids=range(12),
 )
 def test_what_is_no_table_is_one_error(answer: bytes) -> None:
-    with pytest.raises(TableError):
+    with pytest.raises(MemberTableError):
         decode(answer)
 
 

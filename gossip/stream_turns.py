@@ -13,7 +13,7 @@ from gossip.wire.bites import Bites
 T = TypeVar("T")
 
 
-class Turns:
+class StreamTurns:
     """Whose turn it is. Members' work goes before strangers', else whoever came first."""
 
     def __init__(self) -> None:
