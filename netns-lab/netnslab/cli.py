@@ -21,7 +21,7 @@ from netnslab.instruments.probe import usual_rate
 from netnslab.machines import sandbox
 from netnslab.machines.addresses import MOST_NODES, MOST_SERVICES
 from netnslab.machines.allocation import DEFAULT_CONTROLLER
-from netnslab.machines.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, Options
+from netnslab.machines.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, LabOptions
 from netnslab.machines.node import DEFAULT_SPEAKER
 from netnslab.results import cost, matrix, report, tables
 
@@ -53,7 +53,7 @@ def commands(context: click.Context, /, speaker: str, logs: Path | None, **most:
 @commands.command()
 @click.option("--controller", default=CONTROLLER, hidden=True, help="Another command to start.")
 @click.pass_obj
-def demo(options: Options, /, controller: str) -> None:
+def demo(options: LabOptions, /, controller: str) -> None:
     """Three nodes, four services; gives them IPs, cuts one owner's power, shows what happens."""
     sandbox.enter()
     options = replace(options, controller=shlex.split(controller))

@@ -52,16 +52,16 @@ class Show:
         self._stage = text
         self._console.print(text, markup=False)
 
-    def assigned(self, given: dict[str, tuple[str, str]]) -> None:
+    def show_addresses(self, given: dict[str, tuple[str, str]]) -> None:
         """The controller has given these addresses."""
         self.given = given
         for service, (ip, pool) in sorted(given.items()):
             self._say(f"{service}: has {ip} from pool {pool}")
 
-    def answered(self, lab: Lab) -> None:
+    def show_answers(self, lab: Lab) -> None:
         """Everybody who owns has been heard: say who answers for which service."""
         now = time.monotonic()
-        heard = lab.heard(now - 1.0, now)
+        heard = lab.observations(now - 1.0, now)
         for service, (ip, _) in sorted(self.given.items()):
             owner, macs = lab.wire_owner(heard[ip]), " and ".join(heard[ip]["macs"])
             self._say(f"{service}: {owner} owns {ip} and answers ARP: {ip} is at {macs}")
@@ -74,7 +74,7 @@ class Show:
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
 
-    def struck(self, fault: MeasuredFault) -> None:
+    def show_strike(self, fault: MeasuredFault) -> None:
         """From here on outages and announcements count."""
         self.fault = fault
         hit = ", ".join(fault.hit)
@@ -94,7 +94,7 @@ class Show:
     def _rows(self, lab: Lab) -> list[dict[str, str]]:
         now = time.monotonic()
         names = {ip: service for service, (ip, _) in self.given.items()}
-        heard, outages = lab.heard(now - 0.3, now), lab.prober.ask("live")
+        heard, outages = lab.observations(now - 0.3, now), lab.prober.ask("live")
         since = self.fault.start if self.fault else now - 3600
         frames = lab.capture.ask("since", start=since)
         return [
@@ -175,10 +175,10 @@ def _summary(rows: list[Row]) -> Table:
 def _perform(lab: Lab, show: Show) -> CourseResult:
     show.without_address([f"service-{number}" for number in range(1, SERVICES + 1)])
     show.stage("starting a controller, which reads their manifests and keeps a state file")
-    show.assigned(lab.assign())
+    show.show_addresses(lab.assign())
     show.stage(f"starting {NODES} speakers with encrypted gossip for {SERVICES} service IPs")
     lab.start()
-    show.answered(lab)
+    show.show_answers(lab)
     # The one that owns most, so that there is something to see.
     owned = [lab.client_owners()[ip] for ip in lab.ips]
     victim = max(lab.names, key=owned.count)

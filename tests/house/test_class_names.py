@@ -26,7 +26,6 @@ TWICE = {
     "Cause": NOT_YET,
     "Cluster": ITS_OWN,
     "Create": NOT_YET,
-    "Daemon": ITS_OWN,
     "Decision": NOT_YET,
     "Family": NOT_YET,
     "Figures": ITS_OWN,

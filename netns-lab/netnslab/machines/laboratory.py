@@ -88,7 +88,7 @@ class Lab:
         machines = self.names + spares
         self.topology = Topology(machines, options.family, uplink=options.uplink)
         self._sources = self._folders()
-        self._doubles: list[Node] = []
+        self._doubles: list[LabNode] = []
         source = self.directory / "manifests"
         made = Controller(options.controller, source, self.directory)
         self.controller = made if options.controller else None
