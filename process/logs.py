@@ -18,9 +18,10 @@ LEVELS = {
     "info": logging.INFO,
     "warn": logging.WARNING,
     "error": logging.ERROR,
-    "none": logging.CRITICAL + 1,
+    "none": logging.CRITICAL,
 }
-"""MetalLB's words for `--log-level`."""
+"""MetalLB's words for `--log-level`. structlog knows none above CRITICAL, and we log nothing there.
+"""
 
 LAST_WORDS = 0.3
 """Seconds that the end of the process waits for its last lines to be written."""
