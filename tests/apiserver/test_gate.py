@@ -11,13 +11,25 @@ import yaml
 
 import controllers
 from apiserver import ApiServer
-from controllers import MANIFESTS, NAMESPACE, POOLS, free_port, pool, replicas
+from controllers import (
+    LEASE,
+    MANIFESTS,
+    NAMESPACE,
+    POOLS,
+    SERVICES,
+    addresses,
+    free_port,
+    pool,
+    replicas,
+    service,
+)
 
 HOOKS = (
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/"
     "metallb-webhook-configuration"
 )
 KIND = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/bgppeers.metallb.io"
+CERTIFICATE = f"/api/v1/namespaces/{NAMESPACE}/secrets/metallb-webhook-cert"
 PEERS = f"/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/bgppeers"
 OVERLAP = (
     'admission webhook "ipaddresspoolvalidationwebhook.metallb.io" denied the request: '
@@ -105,3 +117,23 @@ def test_what_two_objects_tell_is_refused_and_old_peers_are_converted(
         for port in others:
             point_at(server, port)
             until(lambda: asked(server, pool("second", "192.0.2.0/25"))[0] == 403, "the others do")
+
+
+def test_replicas_that_only_serve_webhooks_give_no_addresses_and_know_no_leader(
+    server: ApiServer, ports: tuple[int, ...], tmp_path: Path
+) -> None:
+    code, _ = server.request("DELETE", LEASE)
+    assert code in (200, 404)
+    point_at(server, ports[0])
+    server.request("DELETE", CERTIFICATE)
+    flags = ("--webhook-mode", "onlywebhook")
+    with replicas(server, tmp_path, 3, *flags, webhooks=ports) as running:
+        until(lambda: ready(server), "they make a certificate between them")
+        create = service("waits")
+        assert server.request("POST", SERVICES, create)[0] == 201
+        code, _ = asked(server, pool("second", "192.0.2.0/25"))
+        assert code == 403
+        assert [one.leads for one in running] == [False] * 3
+    assert addresses(server)["waits"] == []
+    assert server.request("GET", LEASE)[0] == 404
+    server.delete(f"{SERVICES}/waits")
