@@ -311,4 +311,8 @@ def _is_done(view: Service, write: Write) -> bool:
 
 def _is_older(version: str, than: str) -> bool:
     """Compare resourceVersions, which are numbers that grow; texts of another kind never are."""
-    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
+    if not (version.isdecimal() and than.isdecimal()):
+        return False
+    # The longer number is the larger one, and Python refuses to read a very long one.
+    first, second = version.lstrip("0"), than.lstrip("0")
+    return (len(first), first) < (len(second), second)

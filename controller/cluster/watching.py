@@ -21,6 +21,9 @@ METALLB = "/apis/metallb.io/v1beta1"
 STATE = "controller"
 """The name of our ConfigurationState."""
 
+LONGEST_VERSION = 20
+"""Digits of a resourceVersion: the server counts in 64 bits."""
+
 _View = TypeVar("_View")
 
 
@@ -200,4 +203,4 @@ def _split(key: str) -> Key:
 
 def _number(version: str) -> int:
     """Return a resourceVersion as the number that it is; 0 for none, as before everything."""
-    return int(version) if version.isdecimal() else 0
+    return int(version) if version.isdecimal() and len(version) <= LONGEST_VERSION else 0

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from allocation_world import AllocationWorld
+from controller.allocation.assignments import _is_older
 
 TEXT = "\u0000\r\n\x1b[31m\u2028\u202e" + "x" * (200 << 10)
 PREFIXES = ("metallb.io/", "metallb.universe.tf/")
@@ -66,3 +67,19 @@ def test_an_address_that_hundreds_share(world: AllocationWorld) -> None:
     cleared = next(told for told in world.events[last] if told.reason == "ClearAssignment")
     assert "default/a-service-0004 and 294 more" in cleared.message
     assert len(cleared.message) < 400
+
+
+@pytest.mark.parametrize(
+    ("version", "than", "older"),
+    [
+        ("9", "10", True),
+        ("10", "9", False),
+        ("0010", "9", False),
+        ("7", "7", False),
+        ("9" * 5_000, "1" + "0" * 5_000, True),
+        ("abc", "10", False),
+        ("", "10", False),
+    ],
+)
+def test_a_version_is_a_number_however_long(version: str, than: str, older: bool) -> None:
+    assert _is_older(version, than) is older
