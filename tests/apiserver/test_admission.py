@@ -260,6 +260,8 @@ def test_the_server_converts_peers_by_our_webhook(empty: tuple[api.ApiServer, bo
     hooks = server.get(CONFIGURATION)["webhooks"]
     client = {**hooks[0]["clientConfig"]}
     client["url"] = client["url"].partition("/validate")[0] + "/convert"
+    # The shipped schema names a Service, which nobody stands behind here.
+    client["service"] = None
     webhook = {"clientConfig": client, "conversionReviewVersions": ["v1"]}
     _convert_by(server, {"strategy": "Webhook", "webhook": webhook})
     try:
@@ -281,10 +283,11 @@ def _until_converted(server: api.ApiServer, old: dict[str, Any]) -> None:
     asked = threading.Event()
     probe = {**old, "spec": {**old["spec"], "peerPort": 0}}
     for _ in range(600):
-        server.must("POST", _path("BGPPeer").replace("v1beta2", "v1beta1"), probe)
-        port = _spec(server, "v1beta2", "q")["peerPort"]
-        server.delete(_path("BGPPeer", "q"))
-        if port == 179:
-            return
+        code, _ = server.request("POST", _path("BGPPeer").replace("v1beta2", "v1beta1"), probe)
+        if code == 201:
+            port = _spec(server, "v1beta2", "q")["peerPort"]
+            server.delete(_path("BGPPeer", "q"))
+            if port == 179:
+                return
         asked.wait(0.05)
     raise AssertionError("no conversion is ever asked for")
