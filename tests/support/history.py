@@ -58,47 +58,63 @@ class Connection:
 
     def cut(self) -> None:
         """End it from another thread, which finds the end of a stream."""
-        with suppress(OSError):
-            self._made.sock.shutdown(2)
+        if (opened := self._made.sock) is not None:
+            with suppress(OSError):
+                opened.shutdown(2)
 
 
 class Follower:
     """Hands every change of a resource to `take`, in a thread of its own."""
 
     def __init__(self, server: ApiServer, path: str, take: Callable[[str, Any], None]) -> None:
-        self._path, self._take = path, take
+        self._server, self._path, self._take = server, path, take
         self._connection = Connection(server)
+        self._version = ""
+        """Of the last object that was told."""
         self._ending = False
+        self._lock = threading.Lock()
+        """Whoever ends it finds the connection that is read from then on, or none is."""
         self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(self._list(),))
+        self._list()
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def close(self) -> None:
         """End the thread; an error of it is raised here."""
-        self._ending = True
-        self._connection.cut()
+        with self._lock:
+            self._ending = True
+            self._connection.cut()
         self._thread.join()
         if self.failure is not None:
             raise self.failure
 
-    def _list(self) -> str:
+    def _list(self) -> None:
         found = self._connection.must("GET", self._path)
         for item in found["items"]:
             self._take("ADDED", item)
-        return str(found["metadata"]["resourceVersion"])
+        self._version = str(found["metadata"]["resourceVersion"])
 
-    def _run(self, version: str) -> None:
+    def _run(self) -> None:
         try:
-            path = f"{self._path}?watch=1&resourceVersion={version}"
-            with self._connection, self._connection.ask("GET", path) as reply:
-                for line in reply:
-                    event = json.loads(line)
-                    assert event["type"] != "ERROR", event
-                    self._take(event["type"], event["object"])
-            assert self._ending, f"the watch of {self._path} has ended"
+            while not self._ending:
+                self._watch()
         except BaseException as error:
             # Cut in the midst of a chunk, it is an error like any other.
             self.failure = None if self._ending else error
+
+    def _watch(self) -> None:
+        """Follow until the server ends it, as it does with who reads too slowly on a busy machine;
+        the next watch begins where this one has ended, so nothing is missed."""
+        path = f"{self._path}?watch=1&resourceVersion={self._version}"
+        with self._connection, self._connection.ask("GET", path) as reply:
+            for line in reply:
+                event = json.loads(line)
+                assert event["type"] != "ERROR", event
+                self._take(event["type"], event["object"])
+                self._version = event["object"]["metadata"]["resourceVersion"]
+        with self._lock:
+            if not self._ending:
+                self._connection = Connection(self._server)
 
 
 class Double(NamedTuple):
