@@ -82,10 +82,15 @@ def controller(ctx: click.Context, /, **flags: Any) -> None:
     ignored = [name for name in _WITHOUT_EFFECT if flags[name[2:].replace("-", "_")]]
     if ignored:
         logs.logger().info("flags", without_effect=ignored)
-    # Imported late: --help and a wrong flag need none of it.
-    from controller.daemon import run
+    # Imported late: --help and a wrong flag need none of it, and a folder no Kubernetes.
+    from controller.program import run
 
-    ctx.exit(run(settings))
+    if settings.source is not None:
+        from controller.folder_daemon import make
+    else:
+        from controller.daemon import make
+
+    ctx.exit(run(make, settings))
 
 
 def read_settings(flags: dict[str, Any]) -> Settings:

@@ -1,7 +1,6 @@
-"""The two controllers: of a cluster, and of a folder. Each makes its parts and starts them."""
+"""The controller of a cluster: makes its parts and starts them."""
 
 import asyncio
-import signal
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -9,21 +8,21 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from controller.cluster import gossip_secret
 from controller.cluster.cluster import Cluster
-from controller.files.folder import FolderController
 from controller.gate import Gate
 from controller.metrics import Figures
 from controller.program import Program
 from controller.settings import Settings
-from kube.api.client import from_environment
+from kube.api.client import ConfigError, from_environment
 from kube.api.leading import Leadership, boot_clock, make_identity
-from process import interpreter, logs
-from process.ending import EXIT_FAILURE
+from process import logs
 
 LEASE = "clarion-controller"
 
 
 class ClusterDaemon(Program):
     """One replica in a cluster."""
+
+    of_the_operator = (*Program.of_the_operator, ConfigError)
 
     def __init__(self, settings: Settings, log: Log) -> None:
         """Make every part; none of them opens anything yet."""
@@ -118,54 +117,6 @@ class ClusterDaemon(Program):
         return waiting or (self._gate.waiting_for if self._gate is not None else None)
 
 
-class FolderDaemon(Program):
-    """The one controller of a folder of manifests."""
-
-    def __init__(self, settings: Settings, log: Log) -> None:
-        """Make every part; none of them opens anything yet."""
-        super().__init__(settings, log)
-        source, state = settings.source, settings.state
-        assert source is not None  # noqa: S101 - see `run`
-        assert state is not None  # noqa: S101 - the command line wants both
-        self.folder = FolderController(
-            source, state, settings.namespace, settings.lb_class, log, boot_clock
-        )
-
-    async def _start(self, parts: AsyncExitStack) -> None:
-        self._serve(parts, self._figures())
-        # The lock outlives what is being written.
-        parts.callback(self.folder.close)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.folder.reload)
-        self._keep(parts, self.folder.run(), "folder")
-
-    def _figures(self) -> Figures:
-        core, figures = self.folder.core, self.folder.figures
-        return Figures(
-            leads=lambda: core.leads,
-            pools=core.counters,
-            decided=core.figures,
-            waiting=core.waiting,
-            updates=lambda: figures.updates,
-            loaded=lambda: figures.loaded,
-            stale=lambda: figures.stale,
-            api_writes=lambda: figures.writes,
-            api_failed_writes=lambda: figures.failed_writes,
-            http_refused=self._health.refused.counts,
-            log_lines_dropped=logs.dropped,
-            survived=lambda: self._survived,
-        )
-
-    def _trouble(self) -> str | None:
-        return self.folder.waiting_for
-
-
-def run(settings: Settings) -> int:
-    """Run a controller until it is told to stop; return the exit status."""
-    interpreter.tune()
-    log = logs.logger()
-    kind = ClusterDaemon if settings.source is None else FolderDaemon
-    try:
-        return asyncio.run(kind(settings, log).run())
-    except Exception as error:
-        log.error("fatal", error=f"{type(error).__name__}: {error}", exc_info=error)
-        return EXIT_FAILURE
+def make(settings: Settings, log: Log) -> Program:
+    """Return a controller of the cluster."""
+    return ClusterDaemon(settings, log)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,20 +13,21 @@ from structlog.typing import FilteringBoundLogger as Log
 from controller.files.state_file import StateError
 from controller.metrics import Figures, make_registry
 from controller.settings import Settings
-from kube.api.credentials import ConfigError
 from kube.files.directory import SourceError
-from process.ending import Ending
+from process import interpreter, logs
+from process.ending import EXIT_FAILURE, Ending
 from process.health import Health, HttpServer
 from process.tls import Certificates
 
 HEARTBEAT = 1.0
 """Seconds between two signs that the loop turns."""
-_OF_THE_OPERATOR = (OSError, ConfigError, SourceError, StateError)
-"""Their text is for whoever set this program up: it needs no traceback."""
 
 
 class Program:
     """One replica. `run` returns the exit status."""
+
+    of_the_operator: tuple[type[Exception], ...] = (OSError, SourceError, StateError)
+    """Their text is for whoever set this program up: it needs no traceback."""
 
     def __init__(self, settings: Settings, log: Log) -> None:
         self._settings, self._log = settings, log
@@ -60,7 +61,7 @@ class Program:
                 self._keep(parts, self._beat(), "heartbeat")
                 await self._start(parts)
                 await self._ending.stop.wait()
-            except _OF_THE_OPERATOR as error:
+            except self.of_the_operator as error:
                 self._ending.fail(str(error))
             except Exception as error:
                 self._ending.fail(f"start: {type(error).__name__}: {error}", error)
@@ -90,7 +91,7 @@ class Program:
         if task.cancelled():
             return
         error = task.exception()
-        if isinstance(error, _OF_THE_OPERATOR):
+        if isinstance(error, self.of_the_operator):
             self._ending.fail(str(error))
         elif not self._ending.stop.is_set():
             self._ending.fail(f"{task.get_name()}: {error or 'has ended'}", error)
@@ -105,6 +106,17 @@ class Program:
         error = context.get("exception")
         part = context.get("part", context.get("message"))
         self._log.error("survived", part=part, error=repr(error), exc_info=error)
+
+
+def run(make: Callable[[Settings, Log], Program], settings: Settings) -> int:
+    """Run a controller until it is told to stop; return the exit status."""
+    interpreter.tune()
+    log = logs.logger()
+    try:
+        return asyncio.run(make(settings, log).run())
+    except Exception as error:
+        log.error("fatal", error=f"{type(error).__name__}: {error}", exc_info=error)
+        return EXIT_FAILURE
 
 
 async def _end(task: asyncio.Task[Any]) -> None:
