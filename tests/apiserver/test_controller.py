@@ -15,7 +15,6 @@ import controllers
 from apiserver import ApiServer
 from controllers import POOLS, SERVICES, Controller, Witness, addresses, pool, replicas, service
 
-EVENTS = "/api/v1/events"
 STATE = (
     f"/apis/metallb.io/v1beta1/namespaces/{controllers.NAMESPACE}/configurationstates/controller"
 )
@@ -68,11 +67,9 @@ def verdict(server: ApiServer) -> str | None:
 
 
 def events_of(server: ApiServer, name: str) -> set[tuple[str, str, str]]:
-    items = server.get(EVENTS)["items"]
     return {
         (item["type"], item["reason"], item["message"])
-        for item in items
-        if item["involvedObject"]["name"] == name
+        for item in controllers.events_about(server, name)
     }
 
 

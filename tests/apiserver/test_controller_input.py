@@ -57,11 +57,9 @@ def annotated(name: str, annotations: dict[str, str], **spec: Any) -> dict[str, 
 
 def told_of(server: ApiServer, name: str) -> list[tuple[str, str, int]]:
     """Reason, message and count of the events about an object."""
-    items = server.get("/api/v1/events")["items"]
     return sorted(
         (item["reason"], item["message"], item["count"])
-        for item in items
-        if item["involvedObject"]["name"] == name
+        for item in controllers.events_about(server, name)
     )
 
 
@@ -165,10 +163,17 @@ def test_a_foreign_value_in_a_status_is_written_over(
             until(partial(has_one_of_ours, server, name), f"{name} has an address of ours again")
         assert history.addresses("untouched") == before
         server.apply(pool("later", "203.0.113.9/32"))
+        # Events are sent one after the other, later than the statuses that they tell about.
+        last = list(FOREIGN)[-1]
+        until(lambda: times_allocated(server, last) == 2, "the last of them is told of")
         for name, (_, times) in FOREIGN.items():
             cleared = [told for told in told_of(server, name) if told[0] == "ClearAssignment"]
             assert [told[2] for told in cleared] == [1] * times
     assert history.doubles == []
+
+
+def times_allocated(server: ApiServer, name: str) -> int:
+    return sum(told[2] for told in told_of(server, name) if told[0] == "IPAllocated")
 
 
 def has_one_of_ours(server: ApiServer, name: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from apiserver import ApiServer
+from controller.cluster.writer import COMPONENT
 from netns import Host
 
 NAMESPACE = "metallb-system"
@@ -210,6 +211,19 @@ class Witness:
                 self.moved.append((name, before, ips))
         self.doubles += [(ip, names) for ip, names in users.items() if len(names) > 1]
         self._last = now
+
+
+def events_about(server: ApiServer, name: str) -> list[dict[str, Any]]:
+    """The Events of the controller about the object of that name.
+
+    The API server itself writes Events about Services, too: a repair loop of its own that sees
+    a Service before the address of the cluster that belongs to it (they have no `count`).
+    """
+    return [
+        item
+        for item in server.get("/api/v1/events")["items"]
+        if item["involvedObject"]["name"] == name and item["reportingComponent"] == COMPONENT
+    ]
 
 
 def free_port() -> int:
