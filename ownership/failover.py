@@ -175,11 +175,11 @@ class Failover:
 
     def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
-        name = self._witness.handle_echo(ifindex, ip, token, now)
+        found = self._witness.handle_echo(ifindex, ip, token, now)
         self._take_link_returns(now)
-        if name is not None:
-            self._call(name, now)
-        return name is not None
+        if found is not None:
+            self._call(found.key.who, now, anew=found.anew)
+        return found is not None
 
     def handle_frames(self, ifindex: int, now: float) -> None:
         """Somebody's frames came in by the link: call this before they are answered."""
@@ -382,15 +382,15 @@ class Failover:
         clients = {index: self._announcer.lately(index, now) for index in self._interfaces}
         self._witness.retarget(self._inherited, clients, now)
 
-    def _call(self, name: str, now: float) -> None:
-        """Exchange state with a node that was heard, if gossip holds it dead."""
+    def _call(self, name: str, now: float, *, anew: bool = False) -> None:
+        """Exchange state with whom we heard, if gossip holds it dead; `anew`: see Echoed."""
         peer = self._roster.peer(name)
         if peer is None or not peer.died or peer.start_id is None:
             return
         if self._calls.handle_sign_of_life(name, peer.address, now):
             # Our kernel may have forgotten its MAC: the answer tells it.
             self._witness.knock(name, now)
-        self._succession.handle_sign_of_life(name, now)
+        self._succession.handle_sign_of_life(name, now, anew=anew)
 
     def _greet_back(self, name: str, dead: Peer | None) -> None:
         """Tell one that was held dead for a while, and lived, that it was."""

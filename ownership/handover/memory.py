@@ -128,6 +128,10 @@ class Predecessors:
         """The wire is asked for the IP: others come first the next time."""
         self._dead[ip] = self._dead.pop(ip)
 
+    def note_life(self, name: str) -> None:
+        """The node has ended its silence: the wire is asked at once, however often it was."""
+        self._ask_at.pop(name, None)
+
     def note_takeover(self, ip: IPAddress) -> None:
         """The IP is taken over: whether its owners live is to be found out anew."""
         for name in self._dead.get(ip, ()):

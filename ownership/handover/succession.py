@@ -188,10 +188,13 @@ class Succession:
         """The process of a node was judged silent, or declared dead."""
         self._takeovers.handle_owner_gone(name)
 
-    def handle_sign_of_life(self, name: str, now: float) -> None:
+    def handle_sign_of_life(self, name: str, now: float, *, anew: bool = False) -> None:
         """A node that gossip holds dead was heard: it may own still what we took over from it, when
         its machine was slow to answer. So the wire is asked while we answer on, for a few of these
-        IPs, each time for others: if it answers for one, all are asked for."""
+        IPs, each time for others: if it answers for one, all are asked for. `anew`: it answers
+        echo again, which says more than its frames, so however often they made us ask."""
+        if anew:
+            self._predecessors.note_life(name)
         if not self._predecessors.wants_asking(name, now):
             return
         for ip in self._taken_from(name)[:ASKED_OF_THE_DEAD]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from link.address import IPAddress
 from ownership.io import EchoRequest
-from ownership.liveness.targets import KernelState, LinkReturned, Target, TargetKey, Timing
+from ownership.liveness.targets import Echoed, KernelState, LinkReturned, Target, TargetKey, Timing
 
 if TYPE_CHECKING:
     from random import Random
@@ -135,10 +135,8 @@ class Kernels:
 
     # ---- what is seen
 
-    def handle_echo(
-        self, ifindex: int, ip: IPAddress, token: bytes, now: float
-    ) -> tuple[TargetKey, float] | None:
-        """Take an echo reply; return whose it is and when we asked, or None if we did not."""
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> Echoed | None:
+        """Take an echo reply; return None where nobody asked for it."""
         for key in self._at.get((ifindex, ip), ()):
             target = self._targets[key]
             since = self._owing_since(target)
@@ -149,8 +147,9 @@ class Kernels:
                 target.armed = target.armed or now >= target.disarmed_until
                 target.echoed, target.spoke_unanswered = max(target.echoed, at), False
                 self._reached[ifindex] = max(at, self._reached[ifindex])
+                anew = target.missing
                 self._note_life(key, target, at, now, since)
-                return key, at
+                return Echoed(key, at, anew)
         return None
 
     def handle_frames(self, ifindex: int, now: float) -> None:

@@ -55,6 +55,14 @@ class TargetKey(NamedTuple):
     ifindex: int
 
 
+class Echoed(NamedTuple):
+    """An echo reply to us: whose, when we asked for it, and whether we had missed who answers."""
+
+    key: TargetKey
+    at: float
+    anew: bool
+
+
 @dataclass(frozen=True, slots=True)
 class LinkReturned:
     """We were heard by nobody on the link for `gap` seconds, and now somebody answers again."""

@@ -18,7 +18,7 @@ from ownership.letters.letters import LetterKind
 from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.kernels import Kernels
 from ownership.liveness.roster import MOST_MOURNED, Roster
-from ownership.liveness.targets import KernelState, LinkReturned, TargetKey, Timing
+from ownership.liveness.targets import Echoed, KernelState, LinkReturned, TargetKey, Timing
 from ownership.liveness.verdicts import PROCESS, Subject, Verdicts
 
 if TYPE_CHECKING:
@@ -143,13 +143,13 @@ class Witness:
 
     # ---- what is seen
 
-    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> str | None:
-        """Take an echo reply; return who it is from, None where nobody asked for it."""
+    def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> Echoed | None:
+        """Take an echo reply; return None where nobody asked for it."""
         unheard = self._unheard(ifindex)
         found = self._kernels.handle_echo(ifindex, ip, token, now)
         if found is None:
             return None
-        key, at = found
+        key, at = found.key, found.at
         if unheard and not self._unheard(ifindex):
             # We heard others all the time, so that nothing else tells that we were cut off.
             self._kernels.note_cut(ifindex, now - self._accused[self._interfaces[ifindex].name])
@@ -158,7 +158,7 @@ class Witness:
         interface = self._interfaces.get(key.ifindex)
         if interface is not None and not self._verdicts.idle:
             self._verdicts.acquit(Subject(self._node, interface.name), at)
-        return key.who
+        return found
 
     def handle_frames(self, ifindex: int, now: float) -> None:
         """A frame of somebody came in by the link."""

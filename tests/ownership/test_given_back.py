@@ -38,6 +38,18 @@ def test_what_was_taken_over_aloud_is_asked_for_when_its_owners_machine_answers_
     assert node.core.stats().contested == 1
 
 
+def test_an_echo_that_ends_a_silence_has_the_wire_asked_however_often_frames_did() -> None:
+    """A starved machine goes on sending: each frame of it doubles the time to the next question."""
+    node = taken_over()
+    for _ in range(30):
+        node.core.handle_announcement(VIP + 99, ETH0.index, LINK_B.mac, node.now)
+        node.run(0.1)
+    node.asked.clear()
+    node.answering.update(LINK_B.ips)
+    node.run(0.3)
+    assert VIP in node.asked
+
+
 def test_if_it_answers_for_one_of_its_ips_none_is_kept_without_a_question() -> None:
     node = taken_over(ips=10)
     node.answering.update(LINK_B.ips)

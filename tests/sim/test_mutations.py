@@ -206,6 +206,11 @@ def the_dead_keep_silent(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Succession, "handle_sign_of_life", nothing)
 
 
+def frames_tire_the_question(patch: pytest.MonkeyPatch) -> None:
+    """Let an echo that ends a silence wait, as a frame does, for the time of the next question."""
+    patch.setattr(Predecessors, "note_life", nothing)
+
+
 def alone(mutation: Mutation) -> Mutation:
     """Take out the rule that would heal the same by other means, too: what a node that is held dead
     answers for is given back to it."""
@@ -299,9 +304,10 @@ def remembered_past_a_change(patch: pytest.MonkeyPatch) -> None:
         ("foreign-kernel", 1, kernels_own),
         ("plan-edit", 2, loser_by_plan_stops),
         ("plan-edit", 2, winner_does_not_ask),
-        ("paused-vm", 1, alone(late_rejoin)),
+        ("paused-vm", 3, alone(late_rejoin)),
         ("power-off", 1, verdicts_unheard),
         ("gossip-cut-starved", 1, the_dead_keep_silent),
+        ("gossip-cut-starved", 182, frames_tire_the_question),
         ("plan-edit", 1, loser_does_not_wait),
         ("plan-edit", 12, believes_it_owned_before),
         ("plan-edit", 32, nobody_ends_a_hand_over),

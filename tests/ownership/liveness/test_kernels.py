@@ -313,7 +313,7 @@ def test_an_answer_counts_from_when_it_was_asked_for() -> None:
     due = wire.watch.deadline()
     wire.watch.handle_timeout(due)
     request = next(item for item in wire.watch.requests() if item.ip == IPS[B])
-    assert wire.watch.handle_echo(ETH0, request.ip, request.token, due + 0.2) == (B, due)
+    assert wire.watch.handle_echo(ETH0, request.ip, request.token, due + 0.2) == (B, due, False)
 
 
 @pytest.mark.parametrize(
