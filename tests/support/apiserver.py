@@ -281,8 +281,9 @@ class ApiServer:
     def audited(self) -> list[tuple[str, str, str]]:
         """Verb, resource and user of every request of service accounts so far, in order."""
         log = self.directory / "audit.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        found = [json.loads(line) for line in lines if line.endswith("}")]
+        # What follows the last end of a line is not written yet, even if it ends in a bracket.
+        lines = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
+        found = [json.loads(line) for line in lines]
         return [
             (entry["verb"], entry["objectRef"]["resource"], entry["user"]["username"])
             for entry in found

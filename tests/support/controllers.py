@@ -54,8 +54,8 @@ class Controller:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
-        whole = self.log.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in whole if line.startswith("{") and line.endswith("\n")]
+        whole = self.log.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in whole if line.startswith(b"{")]
 
     @property
     def leads(self) -> bool:
