@@ -19,11 +19,11 @@ from controllers import (
     SERVICES,
     Controller,
     addresses,
-    free_port,
     pool,
     replicas,
     service,
 )
+from ports import reserved_port
 
 HOOKS = (
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/"
@@ -43,7 +43,7 @@ def ports(server: ApiServer) -> Iterator[tuple[int, ...]]:
     """Where three replicas will listen. The API server is told of the first: there is nobody who
     spreads calls for it, so a Service of another type stands for the machine itself."""
     controllers.set_up(server)
-    found = tuple(free_port() for _ in range(3))
+    found = tuple(reserved_port() for _ in range(3))
     server.apply(
         {
             "apiVersion": "v1",
