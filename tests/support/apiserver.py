@@ -291,6 +291,20 @@ class ApiServer:
             if "objectRef" in entry
         ]
 
+    def until_idle(self, seconds: float, allowed: Callable[[tuple[str, str, str]], bool]) -> int:
+        """Wait until service accounts did nothing but what is allowed for so long.
+
+        Return how many requests of theirs there were so far.
+        """
+        end = time.monotonic() + START_TIMEOUT
+        while True:
+            before = len(self.audited())
+            time.sleep(seconds)
+            asked = self.audited()
+            if all(map(allowed, asked[before:])):
+                return len(asked)
+            assert time.monotonic() < end, asked[before:]
+
     def metric(self, name: str) -> dict[str, float]:
         """The series of one of the server's own metrics."""
         text = str(self.request("GET", "/metrics")[1])
