@@ -17,14 +17,16 @@ from kube.api.events import Involved, node_assigned
 from kube.api.state import METALLB, KubernetesSource, Scope
 from kube.snapshot import Snapshot
 from speaker.cluster.publisher import Publisher
+from speaker.cluster.status import LEFT_OVER
 
 NAMESPACE = "metallb-system"
 COLLECTION = f"{METALLB}/namespaces/{NAMESPACE}/servicel2statuses"
 NODES = ("a", "b", "c")
 SERVICES = [f"shop/s{n}" for n in range(50)]
 LATENCY = 2.0
-QUIET = 3.0
-"""Seconds without a write after which none is to come: longer than any may be late, and rest."""
+QUIET = LATENCY + LEFT_OVER + 2.0
+"""Seconds without a write after which none is to come: the last may count so late, and what it has
+left over is cleared away so much later; the rest is what a busy machine takes to hear of it."""
 
 
 class LateClient(ApiClient):
