@@ -8,6 +8,7 @@ FOLDERS = (
     "speaker",
     "controller",
     "ownership",
+    "bgp",
     "plan",
     "gossip",
     "arp",

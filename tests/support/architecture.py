@@ -23,6 +23,7 @@ HOUSE = (
         "speaker",
         "controller",
         "ownership",
+        "bgp",
         "plan",
         "arp",
         "ndp",

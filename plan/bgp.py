@@ -1,0 +1,1 @@
+"""Which prefixes a service has this node announce by BGP, and to whom: the rules. Pure."""

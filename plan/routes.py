@@ -1,0 +1,1 @@
+"""The routes of all services together: who hears of which prefix, kept up to date. Pure."""
