@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from kube.durations import parse_duration
 from ownership.announcing.pace import RATE
 from ownership.election.quorum import QuorumMode
 from plan.release import RELEASES, Release
 from process import logs
-from process.durations import parse_duration
 from process.settings import WAYS_TO_KUBERNETES, SettingsError, default_namespace
 from process.tls import read_tls
 from speaker.settings import (

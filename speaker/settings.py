@@ -13,11 +13,11 @@ import yaml
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
+from kube.durations import parse_duration
 from ownership.announcing.pace import RATE
 from ownership.election.quorum import QuorumMode
 from ownership.liveness.targets import FAILOVER_AFTER
 from plan.release import Release
-from process.durations import parse_duration
 from process.settings import SettingsError
 
 if TYPE_CHECKING:

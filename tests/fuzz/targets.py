@@ -29,6 +29,7 @@ from gossip.wire.packet import MAX_DATAGRAM_PLAIN, MAX_MESSAGES, PacketCodec, Wi
 from gossip.wire.stream import StreamCodec
 from kube.api.reflector import Reflector, Resource
 from kube.document import ManifestError
+from kube.durations import parse_duration
 from kube.files.manifest import read
 from kube.objects.reading import decode as decode_object
 from kube.problem import FAULT, Problem
@@ -47,7 +48,6 @@ from ndp.packet import encode as encode_ndp
 from ownership.letters import letters, mark
 from ownership.letters.courier import MAX_PAYLOAD
 from process import http_request as http
-from process.durations import parse_duration
 from process.settings import SettingsError
 from speaker.ring import member_table
 from speaker.ring.member_table import MemberTableError
