@@ -18,10 +18,9 @@ from kube.problem import Problem
 from kube.selector import any_matches
 from link.address import IPAddress
 from plan.release import Options, Release
-from plan.service import ServicePlan, Withheld, check
+from plan.service import EXCLUDE_LABEL, ServicePlan, Withheld, check
 
 ALLOW_SHARED_IP = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
-EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 class Rules:

@@ -14,6 +14,8 @@ from kube.problem import Path, Problem, quoted
 from link.address import IPAddress
 from plan.release import Options
 
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+
 
 class Withheld(StrEnum):
     """Why a service is not announced here, in MetalLB's words."""
@@ -30,7 +32,13 @@ class Withheld(StrEnum):
     SHARED_IP_WITH_SELECTOR = "sharedIPWithServiceSelector"
     """Releases after v0.16 do not let services share an IP that a selector could part."""
     NOT_OWNER = "notOwner"
-    """No endpoint can serve, or no node may own it."""
+    """No endpoint can serve, or no node may own it. By BGP: no advertisement is for this node."""
+    CONFLICTING_ADVERTISEMENTS = "conflictingAdvertisements"
+    """By BGP only, as all that follow up to `NO_ENDPOINTS`: they differ in local preference."""
+    NODE_NETWORK_UNAVAILABLE = "nodeNetworkUnavailable"
+    NODE_LABELED_EXCLUDE_BALANCERS = "nodeLabeledExcludeBalancers"
+    NO_LOCAL_ENDPOINTS = "noLocalEndpoints"
+    NO_ENDPOINTS = "noEndpoints"
     QUORUM = "quorum"
     """Ours, by choice: not most of the nodes that may own it are in reach (see `quorum`)."""
 

@@ -78,11 +78,18 @@ class Endpoint(msgspec.Struct, gc=False, frozen=True):
     node_name: str | None = None
     ready: bool | None = None
     serving: bool | None = None
+    addressed: bool = True
+    """Whether it has an address at all; the layer-2 rules do not ask."""
 
     @property
     def can_serve(self) -> bool:
         """Ready unless it says otherwise, or still serving while it terminates."""
         return self.ready is not False or self.serving is True
+
+    @property
+    def only_drains(self) -> bool:
+        """Serving, while it terminates: soon it will not."""
+        return self.ready is False and self.serving is True
 
 
 class EndpointSlice(msgspec.Struct, gc=False, frozen=True):
@@ -162,6 +169,7 @@ class _Conditions(msgspec.Struct, gc=False):
 class _Endpoint(msgspec.Struct, gc=False, rename="camel"):
     node_name: str | None = None
     conditions: _Conditions = msgspec.field(default_factory=_Conditions)
+    addresses: tuple[str, ...] = ()
 
 
 class _EndpointSlice(msgspec.Struct, gc=False):
@@ -243,14 +251,21 @@ def _demand(raw: _Service) -> Demand:
 
 
 @lru_cache(maxsize=4096)
-def _endpoint(node: str | None, ready: bool | None, serving: bool | None) -> Endpoint:
+def _endpoint(
+    node: str | None, ready: bool | None, serving: bool | None, addressed: bool
+) -> Endpoint:
     """Share equal endpoints: a cluster has few of them, and thousands of mentions."""
-    return Endpoint(node, ready, serving)
+    return Endpoint(node, ready, serving, addressed)
 
 
 def _slice(raw: _EndpointSlice, origin: Origin) -> EndpointSlice:
     endpoints = tuple(
-        _endpoint(entry.node_name, entry.conditions.ready, entry.conditions.serving)
+        _endpoint(
+            entry.node_name,
+            entry.conditions.ready,
+            entry.conditions.serving,
+            bool(entry.addresses),
+        )
         for entry in raw.endpoints
     )
     service = raw.metadata.labels.get(SERVICE_NAME_LABEL, "")

@@ -8,31 +8,36 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from kube.document import Document, ManifestError, Origin, document
-from kube.objects import bgp, coordination, core, metallb, webhook
+from kube.objects import bgp, coordination, core, metallb, secret, webhook
 from kube.objects.kind import Kind, Metadata
 from kube.problem import Path, Problem, quoted
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for hostile bytes: text that is not UTF-8 is none of its own errors."""
 
-View = core.View | metallb.View | bgp.View | coordination.Lease | webhook.View
-_KINDS: Mapping[str, Kind[View]] = {**core.KINDS, **metallb.KINDS}
-_SERVED: Mapping[str, Kind[View]] = {
-    **_KINDS,
+View = (
+    core.View | metallb.View | bgp.View | secret.PasswordSecret | coordination.Lease | webhook.View
+)
+Kinds = Mapping[str, Kind[View]]
+LAYER2: Kinds = MappingProxyType({**core.KINDS, **metallb.KINDS})
+"""What is read of a folder of manifests."""
+WITH_BGP: Kinds = MappingProxyType({**LAYER2, **bgp.KINDS, **secret.KINDS})
+"""What is read of it by who announces by BGP too."""
+_SERVED: Kinds = {
+    **LAYER2,
     **core.SERVED,
     **metallb.SERVED,
     **coordination.SERVED,
-    # Of a folder of manifests they are not read: `_KINDS` does not have them.
     **bgp.KINDS,
     **webhook.SERVED,
 }
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
-def view(document: Document) -> View | None:
+def view(document: Document, kinds: Kinds = LAYER2) -> View | None:
     """Read one document, None if its kind is not ours. Raises `ManifestError` naming the field."""
-    kind = _KINDS.get(document.kind)
-    if kind is None or kind.api_version != document.api_version:
+    kind = kinds.get(document.kind)
+    if kind is None or not kind.reads(document.api_version):
         return None
     return kind.build(_convert(document, kind.shape), document.origin)
 
@@ -60,7 +65,7 @@ def decode(name: str, raw: bytes | msgspec.Raw) -> tuple[View, list[Problem]]:
         {"kind": name, "apiVersion": kind.api_version, **data} if isinstance(data, dict) else data
     )
     read = document(data, Origin())
-    return kind.build(_convert(read, kind.shape), read.origin), warnings(read)
+    return kind.build(_convert(read, kind.shape), read.origin), warnings(read, _SERVED)
 
 
 def _origin(kind: str, meta: Metadata) -> Origin:
@@ -80,14 +85,14 @@ def _without_nulls(data: Any) -> Any:
     return [_without_nulls(value) for value in data] if isinstance(data, list) else data
 
 
-def warnings(document: Document) -> list[Problem]:
+def warnings(document: Document, kinds: Kinds = LAYER2) -> list[Problem]:
     """Report what Kubernetes or MetalLB would ignore in silence in this document."""
     if not document.kind or not document.api_version:
         return [document.origin.warning((), "no Kubernetes object: apiVersion or kind is missing")]
-    kind = _KINDS.get(document.kind)
+    kind = kinds.get(document.kind)
     if kind is None:
         return []
-    if kind.api_version != document.api_version:
+    if not kind.reads(document.api_version):
         if _group(kind.api_version) != _group(document.api_version):
             return []
         text = f"{quoted(document.api_version)} is not read, only {kind.api_version}"

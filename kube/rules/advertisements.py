@@ -42,11 +42,9 @@ def unreadable(advertisement: L2Advertisement | BGPAdvertisement) -> Iterator[Fi
         message = f"{why}\ninvalid label selector {text}\nfailed to parse node selector for {name}"
         yield ("spec", "nodeSelectors", index), message
     for index, why, text in _faults(advertisement.service_selectors):
-        message = f"invalid service selector {text}: {why}"
-        yield (
-            ("spec", "serviceSelectors", index),
-            f"{message}\nfailed to parse service selector for {name}",
-        )
+        failed = f"failed to parse service selector for {name}"
+        message = f"invalid service selector {text}: {why}\n{failed}"
+        yield ("spec", "serviceSelectors", index), message
     for index, why, text in _faults(advertisement.pool_selectors):
         yield ("spec", "ipAddressPoolSelectors", index), f"{why}\ninvalid label selector {text}"
 
@@ -65,13 +63,11 @@ def lengths(advertisement: BGPAdvertisement) -> Iterator[Finding]:
     )
     for _, field, length, most in both:
         if advertisement.service_selectors and length != most:
-            yield (
-                ("spec", field),
-                (
-                    f"serviceSelectors and {field} are mutually exclusive, both cannot be set in "
-                    f"{advertisement.name}"
-                ),
+            text = (
+                f"serviceSelectors and {field} are mutually exclusive, both cannot be set in "
+                f"{advertisement.name}"
             )
+            yield ("spec", field), text
     for family, field, length, most in both:
         if length > most:
             number = go_text.quote_number(length)
@@ -100,20 +96,18 @@ def chosen(advertisement: BGPAdvertisement, pools: Iterable[IPAddressPool]) -> l
 def too_short(advertisement: BGPAdvertisement, pool: IPAddressPool) -> Iterator[Finding]:
     """Refuse an aggregate that would be wider than each network of an entry of the pool."""
     by_version = {4: advertisement.aggregation_length, 6: advertisement.aggregation_length_v6}
-    for text, span in zip(pool.addresses, map(spans.read, pool.addresses), strict=True):
+    for entry, span in zip(pool.addresses, map(spans.read, pool.addresses), strict=True):
         if isinstance(span, str) or by_version[span.version] >= (32 if span.version == 4 else 128):
             continue
         shortest = min(network.prefixlen for network in spans.networks(span))
         if by_version[span.version] < shortest:
             field = "aggregationLength" if span.version == 4 else "aggregationLengthV6"
-            yield (
-                ("spec", field),
-                (
-                    f"invalid aggregation length {by_version[span.version]}: prefix {shortest} in this "
-                    "pool is more specific than the aggregation length for addresses "
-                    f"{text[: go_text.MAX_TEXT]}"
-                ),
+            text = (
+                f"invalid aggregation length {by_version[span.version]}: prefix {shortest} in "
+                "this pool is more specific than the aggregation length for addresses "
+                f"{entry[: go_text.MAX_TEXT]}"
             )
+            yield ("spec", field), text
 
 
 def may_conflict(one: BGPAdvertisement, other: BGPAdvertisement) -> bool:
@@ -133,8 +127,9 @@ def lengths_differ(one: BGPAdvertisement, other: BGPAdvertisement, pool: IPAddre
 
 def conflict(one: BGPAdvertisement, other: BGPAdvertisement) -> Finding:
     """Name the conflict of two preferences."""
-    return ("spec", "localPref"), (
+    text = (
         f"invalid local preference {one.local_pref}: local preferernce "
         f"{other.local_pref} was already set for the same type of BGP update. Check "
         "existing BGP advertisements with common pools and aggregation lengths"
     )
+    return ("spec", "localPref"), text

@@ -46,34 +46,26 @@ def beside(one: PeerSpec, other: PeerSpec) -> Iterator[Finding]:
     """Return what FRR cannot do for two peers of one node, by the fields of `one`."""
     where = "in FRR mode peers selecting the same node must"
     if one.router_id != other.router_id:
-        yield (
-            ("spec", "routerID"),
-            (
-                f"peer {one.router_id[: go_text.MAX_TEXT]} has RouterID different from "
-                f"{other.router_id[: go_text.MAX_TEXT]}, {where} all have the same RouterID"
-            ),
-        )
+        mine, theirs = (spec.router_id[: go_text.MAX_TEXT] for spec in (one, other))
+        text = f"peer {mine} has RouterID different from {theirs}"
+        yield ("spec", "routerID"), f"{text}, {where} all have the same RouterID"
     if neighbor(one) == neighbor(other):
-        yield (
-            ("spec", "peerAddress" if one.peer_address else "interface"),
-            (
-                f"peer {_identity(one)} already exists, FRR mode doesn't support duplicate BGPPeers "
-                "selecting the same node"
-            ),
-        )
-    if one.my_asn != other.my_asn and one.vrf == other.vrf:
-        yield (
-            ("spec", "myASN"),
-            (
-                f"peer {_identity(one)} has myAsn different from {_identity(other)}, {where} have the "
-                "same myAsn within the same VRF"
-            ),
-        )
+        text = f"peer {_identity(one)} already exists, FRR mode doesn't support duplicate BGPPeers"
+        field = "peerAddress" if one.peer_address else "interface"
+        yield ("spec", field), f"{text} selecting the same node"
+    if one.my_asn != other.my_asn and vrf(one) == vrf(other):
+        text = f"peer {_identity(one)} has myAsn different from {_identity(other)}"
+        yield ("spec", "myASN"), f"{text}, {where} have the same myAsn within the same VRF"
 
 
 def neighbor(spec: PeerSpec) -> tuple[object, str]:
     """Return what no two peers of a node may have alike: an address, however written, and VRF."""
-    return parse_ip(spec.peer_address) or spec.peer_address or spec.interface, spec.vrf
+    return parse_ip(spec.peer_address) or spec.peer_address or spec.interface, vrf(spec)
+
+
+def vrf(spec: PeerSpec) -> str:
+    """Return the VRF, empty for the one that is there without any."""
+    return "" if spec.vrf == "default" else spec.vrf
 
 
 def _identity(spec: PeerSpec) -> str:
@@ -111,13 +103,9 @@ def _timers(spec: PeerSpec) -> Iterator[Finding]:
         message = f"invalid BGPPeer timers: invalid hold time {text}: must be 0 or >=3s"
         yield ("spec", where), message
     if keepalive is not None and keepalive > hold:
-        yield (
-            ("spec", "keepaliveTime"),
-            (
-                f"invalid BGPPeer timers: invalid keepaliveTime {_shown(spec.keepalive_time)}, must "
-                f"be lower than holdTime {_shown(spec.hold_time)}"
-            ),
-        )
+        shown = _shown(spec.keepalive_time)
+        message = f"invalid BGPPeer timers: invalid keepaliveTime {shown}, must be lower than"
+        yield ("spec", "keepaliveTime"), f"{message} holdTime {_shown(spec.hold_time)}"
 
 
 def seconds(text: str | None) -> float | None:

@@ -13,10 +13,9 @@ from kube.files.manifest import read
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot, build
 from ownership.election.election import order
-from plan.layer2 import EXCLUDE_LABEL
 from plan.planner import plan
 from plan.release import Options, Release
-from plan.service import ServicePlan, Withheld
+from plan.service import EXCLUDE_LABEL, ServicePlan, Withheld
 
 # By the hash, of iris1 and iris2: 10.20.30.1 is iris2's and 10.20.30.2 is iris1's.
 BY_HASH = {"10.20.30.1": "iris2", "10.20.30.2": "iris1"}
