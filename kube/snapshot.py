@@ -39,7 +39,8 @@ class Snapshot:
     pools: tuple[IPAddressPool, ...] = ()
     """Of manifests, as they are now: those of `config`, unless that is an older one."""
     bgp: BgpConfig | None = None
-    """What our node does by BGP. None: nobody wants any, or there has not been a valid one yet."""
+    """What our node does by BGP; empty where nobody wants any. None: it is not read, or not known,
+    as not all is read or there has not been a valid one: whatever is announced stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +126,23 @@ def assemble(
     snapshot = core.snapshot(config or last, tuple(custom.pools))
     if bgp is None:
         return snapshot, problems
-    made, findings = bgp_config(custom.bgp(), custom.pools, snapshot, config is not None, bgp)
+    made, findings = _bgp_in_force(custom.bgp(), custom.pools, snapshot, config is not None, bgp)
     return replace(snapshot, bgp=made), problems + findings
 
 
-def bgp_config(
+def _bgp_in_force(
     objects: BgpObjects,
     pools: Sequence[IPAddressPool],
     snapshot: Snapshot,
     pools_valid: bool,
     scope: BgpScope,
 ) -> tuple[BgpConfig | None, list[Problem]]:
-    """Return what is in force for BGP: what is wanted now, or the last good one, or none.
+    """Return what is in force for BGP: what is wanted now, or the last good one, None without any.
 
     Without valid pools nothing new is in force: they belong to the whole.
     """
     if not objects.wanted:
-        return None, []
+        return BgpConfig(), []
     made, problems = judge_bgp(objects, pools, snapshot.nodes, scope.own_node)
     return made if made is not None and pools_valid else scope.last, problems
 

@@ -23,12 +23,15 @@ LAYER2: Kinds = MappingProxyType({**core.KINDS, **metallb.KINDS})
 """What is read of a folder of manifests."""
 WITH_BGP: Kinds = MappingProxyType({**LAYER2, **bgp.KINDS, **secret.KINDS})
 """What is read of it by who announces by BGP too."""
+PASSWORD_SECRET = "PasswordSecret"  # noqa: S105 - the name of a view
+"""The name by which `decode` makes that view of a Secret; by "Secret" it makes another one."""
 _SERVED: Kinds = {
     **LAYER2,
     **core.SERVED,
     **metallb.SERVED,
     **coordination.SERVED,
     **bgp.KINDS,
+    PASSWORD_SECRET: secret.KINDS["Secret"],
     **webhook.SERVED,
 }
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -136,6 +139,11 @@ def _struct_in(annotation: Any) -> type[msgspec.Struct] | None:
     return None
 
 
+def is_dns_name(text: str) -> bool:
+    """Tell if the text may be the name of an object, and so be part of a selector or a path."""
+    return _DNS_NAME.fullmatch(text) is not None
+
+
 _Raw = TypeVar("_Raw")
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?(?P<where>\$[^`]*)`)?$", re.DOTALL)
 _DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -152,7 +160,7 @@ def _convert(document: Document, shape: type[_Raw]) -> _Raw:
         path = tuple(int(index) if index else name for name, index in _STEP.findall(where))
         raise ManifestError(document.origin.error(path, what)) from None
     for name, text in (("name", document.name), ("namespace", document.namespace or "default")):
-        if not _DNS_NAME.fullmatch(text):
+        if not is_dns_name(text):
             message = f"{quoted(text)} is not a DNS name" if text else "is missing"
             raise ManifestError(document.origin.error(("metadata", name), message))
     return raw

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kube.bgp_config import BgpConfig
 from kube.files.directory import _Directory
 from kube.snapshot import Snapshot
 
@@ -50,7 +51,7 @@ def test_what_is_broken_leaves_the_last_good_state(tmp_path: Path) -> None:
     (tmp_path / "peer.yaml").write_text("{")
     assert _passwords(_snapshot(directory.poll(forced=True))) == ["one"]
     (tmp_path / "peer.yaml").unlink()
-    assert _snapshot(directory.poll(forced=True)).bgp is None
+    assert _snapshot(directory.poll(forced=True)).bgp == BgpConfig()
 
 
 def test_who_names_no_node_reads_nothing_of_bgp(tmp_path: Path) -> None:
