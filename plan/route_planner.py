@@ -6,6 +6,7 @@ snapshot then holds the one before.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 
 from kube.bgp_config import BgpConfig
@@ -67,12 +68,13 @@ class RoutePlanner:
         self._table.set_peers([session.peer for session in snapshot.bgp.sessions])
         self._waiting.update(dict.fromkeys(changed))
 
-    def advance(self, limit: int = BITE) -> None:
-        """Plan at most `limit` services."""
-        for _ in range(min(limit, len(self._waiting))):
-            key = next(iter(self._waiting))
+    def advance(self, limit: int = BITE) -> list[str]:
+        """Plan at most `limit` services; return their names."""
+        keys = list(islice(self._waiting, limit))
+        for key in keys:
             del self._waiting[key]
             self._plan(key)
+        return keys
 
     def changes(self) -> dict[IPNetwork, Offers | None]:
         """Drain the prefixes whose offers differ since the last call (None: gone)."""

@@ -135,6 +135,12 @@ def _accept_without_effect(command: Any) -> Any:
     default=QuorumMode.OFF.value,
     help="majority = announce only with most of the Nodes in reach; the same on all nodes.",
 )
+@option(
+    "--frr",
+    envvar="CLARION_FRR",
+    type=click.Path(path_type=Path),
+    help="Folder shared with an FRR engine: BGP is spoken; unset: layer 2 alone.",
+)
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
     "--ml-bindport",
@@ -168,7 +174,7 @@ def _accept_without_effect(command: Any) -> Any:
 @_accept_without_effect
 @click.pass_context
 def speaker(ctx: click.Context, /, **flags: Any) -> None:
-    """Announce Kubernetes service IPs on the local network (layer 2)."""
+    """Announce Kubernetes service IPs: on the local network, and by BGP through FRR."""
     if flags["memberlist_debug"]:
         from speaker.ring.debug_socket import show
 
@@ -240,6 +246,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         failover_after=failover_after(flags["failover_after"]),
         quorum=QuorumMode(flags["quorum"]),
         state=flags["state"],
+        frr=flags["frr"],
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]
         ),

@@ -1,0 +1,168 @@
+"""BGP's side of the speaker: plans routes, has them typed, and hears how the sessions are.
+
+Nothing of it runs before a configuration wants BGP, and nothing of it touches layer 2: an engine
+that hangs or is not there shows in figures and on /readyz, and is told everything when it is back.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger as Log
+
+from bgp.engine_states import EngineState
+from bgp.frr import Engine
+from bgp.frr_config import Wanted
+from bgp.shared_folder import SharedFolder
+from kube.bgp_config import BgpConfig
+from kube.problem import Problem
+from kube.snapshot import Snapshot
+from link.address import IPAddress
+from plan.release import Options
+from plan.route_planner import RoutePlanner
+from speaker.bgp.sessions import Sessions
+from speaker.bgp.typist import Typist
+
+NO_ENGINE = "BGP is wanted, and there is no engine that answers"
+
+OnRoutes = Callable[[str, tuple[str, ...]], None]
+"""Of a service, the names of the peers that are to hear of it; none: it is not announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingSettings:
+    """Where the engine is, and what this node is called."""
+
+    folder: Path
+    options: Options
+    router_id: IPv4Address | None = None
+
+
+class Routing:
+    """Made at the start; `take` gets snapshots, `start` opens nothing before BGP is wanted."""
+
+    def __init__(
+        self, settings: RoutingSettings, on_routes: OnRoutes, clock: Callable[[], float], log: Log
+    ) -> None:
+        """`on_routes` is told when other peers than before are to hear of a service."""
+        self._settings, self._on_routes, self._log = settings, on_routes, log
+        self._planner = RoutePlanner(settings.options)
+        self._folder = SharedFolder(settings.folder)
+        self.sessions = Sessions(log, self._on_established)
+        self._engine = Engine(
+            self._folder,
+            ready=self._handle_ready,
+            changed=self._handle_state,
+            read=self.sessions.read,
+            queries=self.sessions.queries,
+        )
+        self.typist = Typist(self._engine, log, clock)
+        self._config: BgpConfig | None = None
+        self._planning: asyncio.Task[None] | None = None
+        self._running = False
+        self._told: dict[str, tuple[str, ...]] = {}
+
+    # ---- what others ask
+
+    @property
+    def wanted(self) -> bool:
+        """Whether this node is to have any session."""
+        return self._config is not None and bool(self._config.sessions)
+
+    @property
+    def engine_state(self) -> EngineState:
+        """How the engine is."""
+        return self._engine.state
+
+    @property
+    def trouble(self) -> str | None:
+        """Why BGP does not work, for people; None where it does or is not wanted."""
+        if not self.wanted or self._engine.state is EngineState.READY:
+            return None
+        return f"{NO_ENGINE}: {self._engine.state}"
+
+    def announced(self) -> Mapping[str, tuple[IPAddress, ...]]:
+        """Return the IPs that this node announces, by service. From any thread."""
+        plans = self._planner.plans
+        return {name: plans[name].ips for name in tuple(self._told) if name in plans}
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with services, for BGP alone."""
+        return self._planner.problems()
+
+    # ---- what comes in
+
+    def take(self, snapshot: Snapshot, changed: frozenset[str] | None) -> None:
+        """Take the state of now; `changed` names services that are touched, None may be all."""
+        self._planner.take(snapshot, changed)
+        if snapshot.bgp is not None and snapshot.bgp != self._config:
+            self._take_config(snapshot.bgp)
+        if self._planner.pending and (self._planning is None or self._planning.done()):
+            self._planning = asyncio.create_task(self._plan())
+
+    def _take_config(self, config: BgpConfig) -> None:
+        self._config = config
+        if config.sessions:
+            self._start()
+        if self._running:
+            self.sessions.set_peers(config.sessions)
+            wanted = Wanted(config.sessions, config.profiles, self._settings.router_id)
+            self.typist.want(wanted)
+            self._folder.want(bool(config.sessions))
+
+    async def _plan(self) -> None:
+        """Plan in bites, and have typed what came of it."""
+        while self._planner.pending:
+            self._tell(self._planner.advance())
+            await asyncio.sleep(0)
+
+    def _tell(self, planned: Iterable[str]) -> None:
+        """Have typed what has changed, and tell of the services that it concerns."""
+        changes = self._planner.changes()
+        if changes:
+            self.typist.route(changes)
+        for name in sorted(self._planner.services_on(changes).union(planned)):
+            peers = self._planner.peers_of(name)
+            if peers != self._told.get(name, ()):
+                self._tell_service(name, peers)
+
+    def _tell_service(self, name: str, peers: tuple[str, ...]) -> None:
+        if peers:
+            self._told[name] = peers
+            self._log.info("announce", service=name, protocol="bgp", peers=list(peers))
+        else:
+            del self._told[name]
+            why = self._planner.withheld(name)
+            self._log.info("withdraw", service=name, protocol="bgp", reason=why)
+        self._on_routes(name, peers)
+
+    # ---- the engine
+
+    def _start(self) -> None:
+        if not self._running:
+            self._running = True
+            self.typist.start()
+            self._engine.start()
+
+    def _handle_ready(self) -> None:
+        self.sessions.forget()
+        self.typist.compare()
+
+    def _handle_state(self, state: EngineState) -> None:
+        if state is not EngineState.READY:
+            self.sessions.forget()
+        level = self._log.info if state is EngineState.READY else self._log.warning
+        level("bgp_engine", state=state)
+
+    def _on_established(self, neighbors: Collection[tuple[str, str]]) -> None:
+        self.typist.watch(neighbors)
+
+    async def close(self) -> None:
+        """End the door and leave the engine as it is: its sessions go on without us."""
+        if self._planning is not None:
+            self._planning.cancel()
+        self.typist.close()
+        if self._running:
+            await self._engine.close()
