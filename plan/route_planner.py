@@ -13,7 +13,7 @@ from kube.bgp_config import BgpConfig
 from kube.problem import Problem, fault, worst_first
 from kube.snapshot import Snapshot
 from plan.bgp import BgpPlan, BgpRules
-from plan.offers import IPNetwork, Offers
+from plan.offers import IPNetwork, Offers, Routes
 from plan.release import Options
 from plan.routes import RouteTable
 from plan.service import Withheld, is_ours
@@ -79,6 +79,11 @@ class RoutePlanner:
     def changes(self) -> dict[IPNetwork, Offers | None]:
         """Drain the prefixes whose offers differ since the last call (None: gone)."""
         return self._table.changes()
+
+    @property
+    def routes(self) -> Routes:
+        """A live, read-only view of all routes, as `changes` has told them."""
+        return self._table.routes
 
     def peers_of(self, service: str) -> tuple[str, ...]:
         """Return the names of the peers that are to hear of a service, sorted."""

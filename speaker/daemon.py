@@ -13,6 +13,8 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from gossip.io import Event
 from kube.files.directory import SourceError
+from kube.problem import Problem
+from kube.snapshot import Snapshot
 from link.interface import Interface, may_answer
 from link.netlink.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
@@ -21,7 +23,8 @@ from process.ending import EXIT_FAILURE, Ending, first_of
 from process.health import Health
 from process.later import Later
 from speaker import sources
-from speaker.configuration import Configuration, make_planner
+from speaker.bgp.making import make_routing
+from speaker.configuration import Configuration, make_planner, options_of
 from speaker.driver import Driver, Parts
 from speaker.heart import make_heart
 from speaker.leaving import Leaving
@@ -68,12 +71,15 @@ class Daemon:
             lambda: logs.dropped() + self._later.dropped,
         )
         self._registry, instruments = make_registry(self._figures)
-        self._configuration = self._make_configuration()
         self._cluster = None
         if settings.source is None:
-            take, listen = self._configuration.take, self._upkeep.listen
-            self._cluster = sources.make_cluster(settings, take, listen, clock, log)
+            listen = self._upkeep.listen
+            self._cluster = sources.make_cluster(settings, self._take, listen, clock, log)
             sources.show(self._cluster, self._figures, self._health)
+        self._routing = make_routing(
+            settings, options_of(settings), self._cluster, self._registry, clock, log
+        )
+        self._configuration = self._make_configuration()
         telling = Telling(
             heart.core, self._layer2, self._later, instruments, self._cluster, clock, log
         )
@@ -90,7 +96,9 @@ class Daemon:
         parts = Parts(self._layer2, self._peers, self._configuration, telling, vitals)
         self.driver = self._layer2.listener = Driver(heart.core, parts, clock, log)
         self._members = Members(self._peers, heart.core, self.driver, clock, log)
-        self._leaving = Leaving(self.driver, self._peers, telling, self._later)
+        self._leaving = Leaving(
+            self.driver, self._peers, telling, self._later, self._routing.leave
+        )
 
     def _make_configuration(self) -> Configuration:
         return Configuration(
@@ -101,12 +109,18 @@ class Daemon:
             self._figures,
             lambda links: self.core.set_needed(links, clock()),
             self._log,
+            self._routing,
         )
 
     # ---- what parts tell that are made before who listens
 
     def _wake(self) -> None:
         self.driver.wake()
+
+    def _take(
+        self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
+    ) -> None:
+        self._configuration.take(snapshot, problems, changed)
 
     def _on_frames(self, now: float) -> None:
         self.driver.tick(now)
@@ -156,6 +170,7 @@ class Daemon:
         reading.add_done_callback(self._on_source_end)
         parts.callback(reading.cancel)
         parts.callback(self._configuration.close)
+        parts.push_async_callback(self._routing.close)
         # Heirs step back as soon as we are alive to them: first know the services, then join.
         await first_of(self._configuration.planned, self._ending.stop)
         if not self._ending.stop.is_set():
