@@ -1,8 +1,8 @@
 """FRR's daemons: which ones there are, in what order they start and end, with what arguments."""
 
 import resource
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PROGRAMS = Path("/usr/lib/frr")
 ROUTER = "bgpd"
@@ -11,8 +11,7 @@ taken for a fault of a living router."""
 MOST_FILES = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Crew:
+class Crew(NamedTuple):
     """The daemons of one engine, by the stages in which they start. One waits for those before."""
 
     stages: tuple[tuple[str, ...], ...]

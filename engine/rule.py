@@ -15,8 +15,8 @@ though the node forwards. bgpd's end closes the sessions, and then BFD has nothi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum, auto
+from typing import NamedTuple
 
 from engine.daemons import Crew
 
@@ -40,15 +40,13 @@ class Phase(StrEnum):
     ENDED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Start this daemon."""
 
     daemon: str
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """Have this daemon end; `now`: by the signal that nobody refuses."""
 
     daemon: str
