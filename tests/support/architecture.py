@@ -22,6 +22,7 @@ HOUSE = (
         "sim",
         "speaker",
         "controller",
+        "engine",
         "ownership",
         "bgp",
         "plan",
