@@ -52,19 +52,19 @@ class Configuration:
         figures: Figures,
         on_needed: OnNeeded,
         log: Log,
-        beside: AnotherPlan | None = None,
     ) -> None:
-        """`on_needed` is told on which links the services are announced; None: on all. `beside` is
-        what gets the snapshots, too."""
+        """`on_needed` is told on which links the services are announced; None: on all."""
         self.snapshot: Snapshot | None = None
         self.planned = asyncio.Event()
+        self.beside: AnotherPlan | None = None
+        """What gets the snapshots, too."""
         self._planner = planner
         self._ownership = ownership
         self._wake = wake
         self._layer2 = layer2
         self._figures = figures
         self._on_needed = on_needed
-        self._log, self._beside = log, beside
+        self._log = log
         self._planning: asyncio.Task[None] | None = None
         self._different: dict[str, ServicePlan | None] = {}
         """Plans that are not taken over yet."""
@@ -79,8 +79,8 @@ class Configuration:
         """Take the state of now; `changed` names services that are touched, None may be all."""
         self.snapshot, self._source_problems = snapshot, problems
         self._planner.take(snapshot, changed)
-        if self._beside is not None:
-            self._beside.take(snapshot, changed)
+        if self.beside is not None:
+            self.beside.take(snapshot, changed)
         broken = any(problem.severity is Severity.ERROR for problem in problems)
         self._figures.updates += 1
         self._figures.update_errors += broken
@@ -191,7 +191,7 @@ class Configuration:
         self._show()
 
     def _all_problems(self) -> list[Problem]:
-        others = self._beside.problems() if self._beside is not None else ()
+        others = self.beside.problems() if self.beside is not None else ()
         return [*self._source_problems, *self._stuck, *self._planner.problems(), *others]
 
     def _show(self) -> None:

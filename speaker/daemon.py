@@ -13,8 +13,6 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from gossip.io import Event
 from kube.files.directory import SourceError
-from kube.problem import Problem
-from kube.snapshot import Snapshot
 from link.interface import Interface, may_answer
 from link.netlink.monitor import Monitor
 from link.packet_socket import NO_RIGHT, check_right
@@ -71,15 +69,15 @@ class Daemon:
             lambda: logs.dropped() + self._later.dropped,
         )
         self._registry, instruments = make_registry(self._figures)
+        self._configuration = self._make_configuration()
         self._cluster = None
         if settings.source is None:
-            listen = self._upkeep.listen
-            self._cluster = sources.make_cluster(settings, self._take, listen, clock, log)
+            take, listen = self._configuration.take, self._upkeep.listen
+            self._cluster = sources.make_cluster(settings, take, listen, clock, log)
             sources.show(self._cluster, self._figures, self._health)
-        self._routing = make_routing(
+        self._routing = self._configuration.beside = make_routing(
             settings, options_of(settings), self._cluster, self._registry, clock, log
         )
-        self._configuration = self._make_configuration()
         telling = Telling(
             heart.core, self._layer2, self._later, instruments, self._cluster, clock, log
         )
@@ -93,12 +91,11 @@ class Daemon:
             instruments,
             log,
         )
+        vitals.others = lambda: self._routing.trouble
         parts = Parts(self._layer2, self._peers, self._configuration, telling, vitals)
         self.driver = self._layer2.listener = Driver(heart.core, parts, clock, log)
         self._members = Members(self._peers, heart.core, self.driver, clock, log)
-        self._leaving = Leaving(
-            self.driver, self._peers, telling, self._later, self._routing.leave
-        )
+        self._leaving = Leaving(self.driver, self._peers, telling, self._later, self._routing.leave)
 
     def _make_configuration(self) -> Configuration:
         return Configuration(
@@ -109,18 +106,12 @@ class Daemon:
             self._figures,
             lambda links: self.core.set_needed(links, clock()),
             self._log,
-            self._routing,
         )
 
     # ---- what parts tell that are made before who listens
 
     def _wake(self) -> None:
         self.driver.wake()
-
-    def _take(
-        self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
-    ) -> None:
-        self._configuration.take(snapshot, problems, changed)
 
     def _on_frames(self, now: float) -> None:
         self.driver.tick(now)

@@ -40,6 +40,8 @@ class Vitals:
     ) -> None:
         self.beats_at = float("-inf")
         """When `beat` wants to be called next."""
+        self.others: Callable[[], str | None] = lambda: None
+        """Why another protocol does not work, for people."""
         self._core = core
         self._configuration = configuration
         self._peers = peers
@@ -76,7 +78,8 @@ class Vitals:
                 self._log.info("ready")
             self._health.not_ready = None
         links = self._core.unwitnessed()
-        self._health.remark = f"{', '.join(links)}: {_NO_WITNESS}" if links else None
+        witness = f"{', '.join(links)}: {_NO_WITNESS}" if links else None
+        self._health.remark = "; ".join(filter(None, (witness, self.others()))) or None
 
 
 def why_held(reason: HoldReason, node: str) -> str:

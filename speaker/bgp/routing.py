@@ -5,7 +5,7 @@ that hangs or is not there shows in figures and on /readyz, and is told everythi
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger as Log
 from bgp.engine_states import EngineState
 from bgp.frr import Engine
 from bgp.frr_config import Wanted
+from bgp.places import Neighbor
 from bgp.shared_folder import SharedFolder
 from kube.bgp_config import BgpConfig
 from kube.problem import Problem
@@ -54,7 +55,7 @@ class Routing:
         self._settings, self._on_routes, self._log = settings, on_routes, log
         self._planner = RoutePlanner(settings.options)
         self._folder = SharedFolder(settings.folder)
-        self.sessions = Sessions(log, self._on_established)
+        self.sessions = Sessions(log, self._handle_sessions)
         self._engine = Engine(
             self._folder,
             ready=self._handle_ready,
@@ -67,6 +68,7 @@ class Routing:
         self._planning: asyncio.Task[None] | None = None
         self._running = False
         self._told: dict[str, tuple[str, ...]] = {}
+        self._published: dict[str, tuple[str, ...]] = {}
 
     # ---- what others ask
 
@@ -140,7 +142,7 @@ class Routing:
             del self._told[name]
             why = self._planner.withheld(name)
             self._log.info("withdraw", service=name, protocol="bgp", reason=why)
-        self._on_routes(name, peers)
+        self._publish(name)
 
     # ---- the engine
 
@@ -160,8 +162,20 @@ class Routing:
         level = self._log.info if state is EngineState.READY else self._log.warning
         level("bgp_engine", state=state)
 
-    def _on_established(self, neighbors: Collection[tuple[str, str]]) -> None:
-        self.typist.watch(neighbors)
+    def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
+        self.typist.watch(up)
+        for name in self._told:
+            self._publish(name)
+
+    def _publish(self, name: str) -> None:
+        """Tell which peers hear of a service: whoever has no session was not sent it."""
+        up = self.sessions.names_up()
+        peers = tuple(peer for peer in self._told.get(name, ()) if peer in up)
+        if peers != self._published.get(name, ()):
+            self._published[name] = peers
+            self._on_routes(name, peers)
+        if not peers:
+            self._published.pop(name, None)
 
     # ---- the end
 

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from bgp.frr import Engine, Outcome, Typed
+from bgp.frr import Engine, Typed, TypingOutcome
 from bgp.frr_config import Daemon, FrrConfig, Wanted
 from bgp.places import Neighbor
-from bgp.words import ConfigurationError
+from bgp.tree import ConfigurationError
+from bgp.words import LineError
 from plan.offers import IPNetwork, Offers
 from speaker.upkeep import Part, survive
 
@@ -149,7 +150,7 @@ class Typist:
     def _take_wanted(self, wanted: Wanted) -> None:
         try:
             self._config.handle_wanted(wanted)
-        except ConfigurationError as error:
+        except (ConfigurationError, LineError) as error:
             self._say("bgp_configuration", error=str(error))
 
     async def _lines_of(self, news: _News) -> list[str]:
@@ -178,26 +179,25 @@ class Typist:
             running = await self._engine.show(daemon, RUNNING)
             if running is None:
                 continue
-            text = running.decode(errors="replace")
-            lines = await asyncio.to_thread(self._config.lines, daemon, text)
+            lines = await asyncio.to_thread(self._config.lines, daemon, running)
             if lines:
                 self._judge(await self._type(daemon, lines))
 
     async def _type(self, daemon: Daemon, lines: list[str]) -> Typed:
         typed = await self._engine.type(daemon, lines)
-        if typed.outcome is Outcome.TYPED:
+        if typed.outcome is TypingOutcome.TYPED:
             self.typed_lines += len(lines)
         return typed
 
     def _judge(self, typed: Typed) -> None:
         """What was not typed is typed when the engine is ready; what was refused, again later."""
-        if typed.outcome is Outcome.BUSY:
+        if typed.outcome is TypingOutcome.BUSY:
             self._all = True
             self._later()
         if typed.refusals:
             self.refused_lines += typed.refusals
             first = typed.refused[0]
-            self._say("bgp_refused", line=first.line, status=first.status.name.lower())
+            self._say("bgp_refused", line=first.line, status=first.status)
             self._later()
 
     def _later(self) -> None:
