@@ -183,12 +183,15 @@ def _raise_loopback() -> None:
 
 
 @contextmanager
-def frr_container(with_bfd: bool = True) -> Iterator[FrrContainer]:
-    """A container in a network of its own."""
+def frr_container(
+    with_bfd: bool = True, namespace: NetworkNamespace | None = None
+) -> Iterator[FrrContainer]:
+    """A container in a node's network, or in one of its own."""
     with ExitStack() as stack:
-        namespace = NetworkNamespace("engine")
-        stack.callback(namespace.close)
-        namespace.run(_raise_loopback)
+        if namespace is None:
+            namespace = NetworkNamespace("engine")
+            stack.callback(namespace.close)
+            namespace.run(_raise_loopback)
         # Short, as the name of a UNIX socket has to be.
         work = Path(tempfile.mkdtemp(prefix="frr-"))
         stack.callback(shutil.rmtree, work, ignore_errors=True)
