@@ -20,7 +20,7 @@ from plan.routes import RouteTable
 from plan.service import Withheld, is_ours
 
 BITE = 50
-"""Services planned at a time: about a millisecond."""
+"""Services planned at a time: about three milliseconds."""
 
 _Basis = tuple[PoolConfig | None, BgpConfig]
 
