@@ -279,6 +279,17 @@ def test_peers_beside_each_other(
     assert (config is None) is bool(field)
 
 
+@pytest.mark.parametrize(
+    ("third", "field"),
+    [({"my_asn": 64513}, "spec.myASN"), ({"peer_address": "192.0.2.2"}, "spec.peerAddress")],
+)
+def test_a_peer_is_compared_with_more_than_the_first(third: dict[str, Any], field: str) -> None:
+    others = _peer("a", vrf="red", my_asn=64999), _peer("b", peer_address="192.0.2.2")
+    config, problems = _judged(*others, _peer("c", **{"peer_address": "192.0.2.3", **third}))
+    assert config is None
+    assert [(problem.object, problem.field) for problem in problems] == [("BGPPeer c", field)]
+
+
 def test_only_what_selects_the_node_is_judged() -> None:
     bad_peer = _peer("bad", my_asn=0, node_selectors=THERE)
     bad_ad = _ad("bad", aggregation_length=99, node_selectors=THERE)

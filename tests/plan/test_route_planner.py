@@ -105,6 +105,17 @@ def test_a_service_from_its_first_endpoint_to_its_last() -> None:
     assert dict(planner.plans) == {}
 
 
+def test_the_network_of_our_node_goes_and_returns() -> None:
+    cluster, planner = Cluster(), RoutePlanner(OPTIONS)
+    cluster.serve("web", "10.0.0.1", UP)
+    for node, routes in ((NODES[0], {P1}), (NODES[1], set()), (NODES[0], {P1})):
+        cluster.change(nodes={"n1": node})
+        planner.take(cluster.snapshot, frozenset())
+        _finish(planner)
+        planner.table.changes()
+        assert planner.table.routes.keys() == routes
+
+
 def test_nothing_is_planned_before_bgp_is_known() -> None:
     cluster, planner = Cluster(), RoutePlanner(OPTIONS)
     cluster.serve("web", "10.0.0.1", UP)
@@ -216,3 +227,4 @@ def test_one_change_among_ten_thousand_services_costs_no_more_than_among_few() -
     assert _finish(planner).keys() == {key}
     assert planner.table.changes() == {}
     assert len(planner.table._wants[IPv4Network("10.0.0.0/16")]) == 1
+    assert not planner.table._touched
