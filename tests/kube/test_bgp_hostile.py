@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kube.bgp_config import BgpObjects, judge_bgp
 from kube.document import ManifestError, Origin, document
+from kube.objects.bgp import BGPAdvertisement, BGPPeer, PeerSpec
 from kube.objects.reading import WITH_BGP
 from kube.snapshot import BgpScope, assemble, read_documents
 
@@ -89,3 +91,44 @@ def test_anything_in_any_place(changes: list[tuple[int, int, int]]) -> None:
         assert str(problem).isprintable()
         assert "fault of this program" not in problem.message
         assert "geheim" not in str(problem)
+
+
+TEXTS = st.text(max_size=20) | st.sampled_from(["", "10.0.0.1", "fe80::1", "3s", "-1s", "1:2"])
+PEERS = st.builds(
+    PeerSpec,
+    my_asn=st.integers(),
+    peer_asn=st.integers(),
+    dynamic_asn=TEXTS,
+    local_asn=st.integers(),
+    peer_address=TEXTS,
+    interface=TEXTS,
+    peer_port=st.integers(),
+    source_address=TEXTS,
+    router_id=TEXTS,
+    hold_time=st.none() | TEXTS,
+    keepalive_time=st.none() | TEXTS,
+    connect_time=st.none() | TEXTS,
+    password=TEXTS,
+    bfd_profile=TEXTS,
+    vrf=TEXTS,
+)
+
+
+@given(st.lists(PEERS, max_size=3), st.lists(TEXTS, max_size=3), st.integers(), st.integers())
+def test_whatever_stands_in_them_no_object_makes_us_fail(
+    specs: list[PeerSpec], communities: list[str], length: int, local_pref: int
+) -> None:
+    some = [BGPPeer(NS, f"r{number}", spec) for number, spec in enumerate(specs)]
+    ad = BGPAdvertisement(
+        NS,
+        "x",
+        communities=tuple(communities),
+        aggregation_length=length,
+        local_pref=local_pref,
+    )
+    config, problems = judge_bgp(BgpObjects([ad], some), [], {}, "x")
+    assert not any("fault of this program" in problem.message for problem in problems)
+    assert all(str(problem).isprintable() for problem in problems)
+    for found in config.sessions if config is not None else ():
+        words = (found.neighbor, found.vrf, found.password)
+        assert all(word.isprintable() and " " not in word for word in words)
