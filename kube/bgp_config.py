@@ -98,6 +98,10 @@ def secrets_of(peers_of_all: Iterable[BGPPeer]) -> frozenset[str]:
     return frozenset(name for name in names if name)
 
 
+_Before = dict[int, list[BGPAdvertisement]]
+"""The advertisements of a pool that were judged, by preference: those of one never conflict."""
+
+
 class _Judge:
     """Judges all objects once, and collects what is wrong with them."""
 
@@ -189,15 +193,21 @@ class _Judge:
         names = {pool.name for pool in self._pools}
         known = {peer.name for peer in peers_of_all}
         by_pool: dict[str, list[RouteAdvertisement]] = {}
-        before: dict[str, list[BGPAdvertisement]] = {}
+        before: dict[str, _Before] = {}
         for ad in sorted(some, key=lambda entry: entry.name):
             self._refuse(ad.origin, _alone(ad, aliases))
             self._problems.extend((*unknown_pools(ad.origin, ad.pools, names), *_strays(ad, known)))
             made = _made(ad, aliases)
+            finding: Finding | None = None
             for pool in rules.chosen(ad, self._pools):
-                self._refuse(ad.origin, rules.too_short(ad, pool))
-                self._refuse(ad.origin, _conflicts(ad, before.setdefault(pool.name, []), pool))
+                others = before.setdefault(pool.name, {})
+                # The first pool is enough: there may be hundreds of them.
+                finding = finding or next(rules.too_short(ad, pool), None)
+                finding = finding or _conflict(ad, others, pool)
+                if not ad.service_selectors:
+                    others.setdefault(ad.local_pref, []).append(ad)
                 by_pool.setdefault(pool.name, []).append(made)
+            self._refuse(ad.origin, [finding] if finding is not None else [])
         return {name: tuple(found) for name, found in by_pool.items()}
 
     def _echo_of_ipv6(self, ads: Sequence[BGPAdvertisement], echoing: Sequence[BGPPeer]) -> None:
@@ -253,20 +263,18 @@ def _strays(ad: BGPAdvertisement, known: set[str]) -> Iterator[Problem]:
             yield ad.origin.warning(("spec", "peers", index), text)
 
 
-def _conflicts(
-    ad: BGPAdvertisement, before: list[BGPAdvertisement], pool: IPAddressPool
-) -> Iterator[Finding]:
-    """Return the first conflict with an advertisement of the pool, and add this one to them.
+def _conflict(ad: BGPAdvertisement, before: _Before, pool: IPAddressPool) -> Finding | None:
+    """Return the first conflict with an advertisement of the pool. All of them select our node.
 
-    All of them select our node. Where services are selected, only an announcement can tell.
+    Where services are selected, only an announcement can tell.
     """
     if ad.service_selectors:
-        return
-    for other in before:
+        return None
+    others = (other for pref, some in before.items() if pref != ad.local_pref for other in some)
+    for other in others:
         if rules.may_conflict(ad, other) and not rules.lengths_differ(ad, other, pool):
-            yield rules.conflict(ad, other)
-            break
-    before.append(ad)
+            return rules.conflict(ad, other)
+    return None
 
 
 def _made(ad: BGPAdvertisement, aliases: Mapping[str, str]) -> RouteAdvertisement:

@@ -100,7 +100,9 @@ class BgpRules:
             return Withheld.NOT_OWNER
         if not ads:
             return Withheld.NO_MATCHING_ADVERTISEMENT
-        if any(_conflict(one, other, ips) for one, other in combinations(ads, 2)):
+        # Mostly all have the same one, and then no pair needs a look.
+        apart = len({ad.local_pref for ad in ads}) > 1
+        if apart and any(_conflict(one, other, ips) for one, other in combinations(ads, 2)):
             return Withheld.CONFLICTING_ADVERTISEMENTS
         if self._own is None:
             return None

@@ -25,6 +25,7 @@ class RouteTable:
     def __init__(self, peers: Collection[str] = ()) -> None:
         """`peers` are the names of the BGPPeers with which this node has sessions."""
         self._peers = tuple(sorted(peers))
+        self._med = 0
         self._plans: dict[str, BgpPlan] = {}
         self._wants: dict[IPNetwork, Counter[_Want]] = {}
         """By prefix, how many services want the same: so many are alike that only kinds count."""
@@ -48,6 +49,12 @@ class RouteTable:
         ordered = tuple(sorted(peers))
         if ordered != self._peers:
             self._peers = ordered
+            self._touched.update(dict.fromkeys(self._wants))
+
+    def set_med(self, med: int) -> None:
+        """Tell the MULTI_EXIT_DISC of all routes (RFC 4271, 5.1.4): routers prefer the lowest."""
+        if med != self._med:
+            self._med = med
             self._touched.update(dict.fromkeys(self._wants))
 
     def changes(self) -> dict[IPNetwork, Offers | None]:
@@ -103,12 +110,12 @@ class RouteTable:
     def _offers(self, prefix: IPNetwork) -> Offers | None:
         """Return what each peer hears of a prefix, None where nobody hears of it."""
         wants: Collection[_Want] = self._wants.get(prefix, ())
-        heard = ((peer, _offer(peer, wants)) for peer in self._peers)
+        heard = ((peer, _offer(peer, wants, self._med)) for peer in self._peers)
         found = {peer: offer for peer, offer in heard if offer is not None}
         return MappingProxyType(found) if found else None
 
 
-def _offer(peer: str, wants: Iterable[_Want]) -> Offer | None:
+def _offer(peer: str, wants: Iterable[_Want], med: int) -> Offer | None:
     """Unite what is wanted of one prefix for one peer; None if nothing is."""
     meant = [
         (wish, draining)
@@ -127,4 +134,5 @@ def _offer(peer: str, wants: Iterable[_Want]) -> Offer | None:
         frozenset(entry for wish, _ in meant for entry in wish.large),
         # Of several MetalLB's route maps leave the one whose text is the last: 90 before 100.
         max((wish.local_pref for wish, _ in meant if wish.local_pref), key=str, default=0),
+        med,
     )

@@ -6,8 +6,6 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kube.bgp_config import (
     BgpConfig,
@@ -279,6 +277,17 @@ def test_peers_beside_each_other(
     assert (config is None) is bool(field)
 
 
+@pytest.mark.parametrize(
+    ("third", "field"),
+    [({"my_asn": 64513}, "spec.myASN"), ({"peer_address": "192.0.2.2"}, "spec.peerAddress")],
+)
+def test_a_peer_is_compared_with_more_than_the_first(third: dict[str, Any], field: str) -> None:
+    others = _peer("a", vrf="red", my_asn=64999), _peer("b", peer_address="192.0.2.2")
+    config, problems = _judged(*others, _peer("c", **{"peer_address": "192.0.2.3", **third}))
+    assert config is None
+    assert [(problem.object, problem.field) for problem in problems] == [("BGPPeer c", field)]
+
+
 def test_only_what_selects_the_node_is_judged() -> None:
     bad_peer = _peer("bad", my_asn=0, node_selectors=THERE)
     bad_ad = _ad("bad", aggregation_length=99, node_selectors=THERE)
@@ -473,38 +482,3 @@ def test_warnings(objects: list[Any], field: str) -> None:
 def test_an_advertisement_may_name_a_peer_of_other_nodes() -> None:
     _, problems = _judged(_peer(node_selectors=THERE), _ad(peers=("r",)))
     assert problems == []
-
-
-TEXTS = st.text(max_size=20) | st.sampled_from(["", "10.0.0.1", "fe80::1", "3s", "-1s", "1:2"])
-PEERS = st.builds(
-    PeerSpec,
-    my_asn=st.integers(),
-    peer_asn=st.integers(),
-    dynamic_asn=TEXTS,
-    local_asn=st.integers(),
-    peer_address=TEXTS,
-    interface=TEXTS,
-    peer_port=st.integers(),
-    source_address=TEXTS,
-    router_id=TEXTS,
-    hold_time=st.none() | TEXTS,
-    keepalive_time=st.none() | TEXTS,
-    connect_time=st.none() | TEXTS,
-    password=TEXTS,
-    bfd_profile=TEXTS,
-    vrf=TEXTS,
-)
-
-
-@given(st.lists(PEERS, max_size=3), st.lists(TEXTS, max_size=3), st.integers(), st.integers())
-def test_whatever_stands_in_them_no_object_makes_us_fail(
-    specs: list[PeerSpec], communities: list[str], length: int, local_pref: int
-) -> None:
-    some = [BGPPeer(NS, f"r{number}", spec) for number, spec in enumerate(specs)]
-    ad = _ad(communities=tuple(communities), aggregation_length=length, local_pref=local_pref)
-    config, problems = _judged(*some, ad)
-    assert not any("fault of this program" in problem.message for problem in problems)
-    assert all(str(problem).isprintable() for problem in problems)
-    for found in config.sessions if config is not None else ():
-        words = (found.neighbor, found.vrf, found.password)
-        assert all(word.isprintable() and " " not in word for word in words)

@@ -1,10 +1,10 @@
-"""The routes of all services: kept up to date they are what planning all anew gives."""
+"""The routes follow every change of a cluster: the increment is doing it all anew."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import Any
+from types import MappingProxyType
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,145 +13,218 @@ from kube.bgp_config import BgpConfig, RouteAdvertisement
 from kube.config import PoolConfig
 from kube.objects.core import Endpoint, EndpointSlice, Node, Service
 from kube.peering import Session
+from kube.problem import Severity
+from kube.selector import LabelSelector
 from kube.snapshot import Snapshot
-from plan.offers import IPNetwork, Offers
+from plan.bgp import BgpPlan
+from plan.offers import Offer
 from plan.release import Options
 from plan.route_planner import RoutePlanner
-from plan.service import EXCLUDE_LABEL, Withheld
+from plan.service import Withheld
 
-OWN = "n1"
-OPTIONS = Options(own_node=OWN)
-ROUTER = Session("router", 64500, 64501)
-OTHER = Session("other", 64500, 64502)
-AD = RouteAdvertisement("ad")
-WIDE = RouteAdvertisement("wide", length_v4=24, communities=frozenset({(1, 2)}))
-NAMES = ("a/one", "a/two", "a/three")
+OPTIONS = Options("n1")
+P1 = IPv4Network("10.0.0.1/32")
+UP, DRAINING, DOWN = Endpoint("n1", True), Endpoint("n1", False, True), Endpoint("n1", False)
 
 
-def _pools() -> PoolConfig:
-    span = parse_range("10.0.0.0/16")
-    assert isinstance(span, Range)
-    return PoolConfig(((span, "pool"),), {"pool": ()})
+def _config(*texts: str) -> PoolConfig:
+    spans = [span for text in texts if isinstance(span := parse_range(text), Range)]
+    return PoolConfig(tuple((span, "pool") for span in spans), {"pool": ()})
 
 
-POOLS = _pools()
-
-
-def _bgp(*ads: RouteAdvertisement, sessions: tuple[Session, ...] = (ROUTER,)) -> BgpConfig:
+def _bgp(*ads: RouteAdvertisement, peers: tuple[str, ...] = ("left",)) -> BgpConfig:
+    sessions = tuple(Session(peer, 64512, 64501) for peer in peers)
     return BgpConfig(sessions, (), {"pool": ads} if ads else {})
 
 
-def _service(name: str, number: int, policy: str = "Cluster") -> Service:
-    space, _, bare = name.partition("/")
-    address = f"10.0.0.{number}"
-    return Service(space, bare, "LoadBalancer", external_traffic_policy=policy, ingress=(address,))
+AD = RouteAdvertisement("ad")
+WIDE = RouteAdvertisement("wide", length_v4=30, communities=frozenset({(1, 2)}))
+PICKY = RouteAdvertisement("picky", (LabelSelector({"side": "a"}),), local_pref=100)
+POOLS = (_config("10.0.0.0/24"), _config("10.0.0.0/29"))
+BGPS = (_bgp(AD), _bgp(AD, WIDE, peers=("left", "right")), _bgp(PICKY, AD), _bgp())
+NODES = (Node("n1"), Node("n1", {}, True))
 
 
-def _slice(name: str, node: str) -> tuple[EndpointSlice, ...]:
-    space, _, bare = name.partition("/")
-    return (EndpointSlice(space, bare, bare, (Endpoint(node, True, None, True),)),)
+class Cluster:
+    """Services and slices that change in place, as a source shows them."""
 
-
-def _snapshot(**fields: Any) -> Snapshot:
-    one = "a/one"
-    start = Snapshot({one: _service(one, 1)}, {OWN: Node(OWN)}, {one: _slice(one, OWN)})
-    return replace(start, config=POOLS, bgp=_bgp(AD), **fields)
-
-
-def _all(planner: RoutePlanner) -> Mapping[IPNetwork, Offers | None]:
-    while planner.pending:
-        planner.advance()
-    return planner.changes()
-
-
-def test_a_service_is_announced_to_the_peers() -> None:
-    planner = RoutePlanner(OPTIONS)
-    planner.take(_snapshot(), None)
-    assert set(_all(planner)) == {IPv4Network("10.0.0.1/32")}
-    assert planner.peers_of("a/one") == ("router",)
-    assert planner.withheld("a/one") is None
-
-
-def test_nothing_is_planned_before_the_configuration_is_known() -> None:
-    planner = RoutePlanner(OPTIONS)
-    planner.take(replace(_snapshot(), bgp=None), None)
-    assert not planner.pending
-    planner.take(_snapshot(), ())
-    assert len(_all(planner)) == 1
-
-
-def test_a_label_of_our_own_node_concerns_all() -> None:
-    planner = RoutePlanner(OPTIONS)
-    planner.take(_snapshot(), None)
-    _all(planner)
-    barred = Node(OWN, labels={EXCLUDE_LABEL: ""})
-    planner.take(replace(_snapshot(), nodes={OWN: barred}), ())
-    assert list(_all(planner).values()) == [None]
-    assert planner.withheld("a/one") is Withheld.NODE_LABELED_EXCLUDE_BALANCERS
-
-
-def test_another_node_concerns_none() -> None:
-    planner = RoutePlanner(OPTIONS)
-    planner.take(_snapshot(), None)
-    _all(planner)
-    planner.take(replace(_snapshot(), nodes={OWN: Node(OWN), "n2": Node("n2")}), ())
-    assert not planner.pending
-
-
-def test_a_service_that_cannot_be_planned_costs_no_other() -> None:
-    planner = RoutePlanner(OPTIONS)
-    broken = replace(_snapshot(), slices={"a/one": None})  # type: ignore[dict-item]
-    services = {**broken.services, "a/two": _service("a/two", 2)}
-    slices = {**broken.slices, "a/two": _slice("a/two", OWN)}
-    planner.take(replace(broken, services=services, slices=slices), None)
-    assert set(_all(planner)) == {IPv4Network("10.0.0.2/32")}
-    assert [problem.object for problem in planner.problems()] == ["Service a/one"]
-
-
-services = st.dictionaries(
-    st.sampled_from(NAMES),
-    st.tuples(st.integers(1, 4), st.sampled_from(["Cluster", "Local"]), st.sampled_from([OWN, ""])),
-)
-configs = st.builds(
-    lambda ads, sessions: _bgp(*ads, sessions=sessions),
-    st.sampled_from([(), (AD,), (WIDE,), (AD, WIDE)]),
-    st.sampled_from([(), (ROUTER,), (ROUTER, OTHER)]),
-)
-
-
-@settings(max_examples=60)
-@given(st.lists(st.tuples(services, configs), min_size=1, max_size=6), st.integers(1, 3))
-def test_what_is_kept_up_to_date_is_what_planning_anew_gives(
-    steps: list[tuple[dict[str, tuple[int, str, str]], BgpConfig]], bite: int
-) -> None:
-    planner, found, before = RoutePlanner(OPTIONS), dict[IPNetwork, Offers](), dict[str, Any]()
-    for wanted, config in steps:
-        snapshot = Snapshot(
-            {name: _service(name, number, policy) for name, (number, policy, _) in wanted.items()},
-            {OWN: Node(OWN)},
-            {name: _slice(name, node) for name, (_, _, node) in wanted.items() if node},
-            config=POOLS,
-            bgp=config,
+    def __init__(self) -> None:
+        self.services: dict[str, Service] = {}
+        self.slices: dict[str, tuple[EndpointSlice, ...]] = {}
+        self.snapshot = Snapshot(
+            MappingProxyType(self.services),
+            {"n1": NODES[0]},
+            MappingProxyType(self.slices),
+            config=POOLS[0],
+            bgp=BGPS[0],
         )
-        touched = {name for name in NAMES if before.get(name) != wanted.get(name)}
-        before = wanted
-        planner.take(snapshot, touched)
-        # Another change may come before all is planned.
-        planner.advance(bite)
-        for prefix, offers in planner.changes().items():
-            _note(found, prefix, offers)
-    for prefix, offers in _all(planner).items():
-        _note(found, prefix, offers)
-    anew = RoutePlanner(OPTIONS)
-    anew.take(snapshot, None)
-    assert found == _all(anew)
-    assert {name: planner.peers_of(name) for name in NAMES} == {
-        name: anew.peers_of(name) for name in NAMES
+
+    def serve(
+        self, name: str, ip: str, *endpoints: Endpoint, policy: str = "Local", side: str = "b"
+    ) -> str:
+        key = f"a/{name}"
+        self.services[key] = Service(
+            "a", name, "LoadBalancer", {"side": side}, external_traffic_policy=policy, ingress=(ip,)
+        )
+        self.slices[key] = (EndpointSlice("a", f"{name}-1", name, endpoints),)
+        return key
+
+    def change(self, **fields: object) -> None:
+        self.snapshot = replace(self.snapshot, **fields)  # type: ignore[arg-type]
+
+
+def _finish(planner: RoutePlanner) -> dict[str, BgpPlan | None]:
+    different: dict[str, BgpPlan | None] = {}
+    while planner.pending:
+        different |= planner.advance()
+    return different
+
+
+def _follow(planner: RoutePlanner, cluster: Cluster, changed: list[str] | None = None) -> None:
+    planner.take(cluster.snapshot, changed)
+    _finish(planner)
+    planner.table.changes()
+
+
+def test_a_service_from_its_first_endpoint_to_its_last() -> None:
+    cluster, planner = Cluster(), RoutePlanner(OPTIONS)
+    key = cluster.serve("web", "10.0.0.1", UP)
+    _follow(planner, cluster)
+    assert dict(planner.table.routes) == {P1: {"left": Offer()}}
+    for endpoints, offers in (
+        ((DRAINING, UP), {"left": Offer()}),
+        ((DRAINING,), {"left": Offer(frozenset({(65535, 0)}))}),
+        ((DOWN,), None),
+    ):
+        cluster.serve("web", "10.0.0.1", *endpoints)
+        _follow(planner, cluster, [key])
+        assert planner.table.routes.get(P1) == offers
+    assert planner.plans[key].withheld is Withheld.NO_LOCAL_ENDPOINTS
+    del cluster.services[key]
+    _follow(planner, cluster, [key])
+    assert dict(planner.plans) == {}
+
+
+def test_the_network_of_our_node_goes_and_returns() -> None:
+    cluster, planner = Cluster(), RoutePlanner(OPTIONS)
+    cluster.serve("web", "10.0.0.1", UP)
+    for node, routes in ((NODES[0], {P1}), (NODES[1], set()), (NODES[0], {P1})):
+        cluster.change(nodes={"n1": node})
+        planner.take(cluster.snapshot, frozenset())
+        _finish(planner)
+        planner.table.changes()
+        assert planner.table.routes.keys() == routes
+
+
+def test_nothing_is_planned_before_bgp_is_known() -> None:
+    cluster, planner = Cluster(), RoutePlanner(OPTIONS)
+    cluster.serve("web", "10.0.0.1", UP)
+    known = cluster.snapshot.bgp
+    cluster.change(bgp=None)
+    planner.take(cluster.snapshot, None)
+    assert (planner.known, planner.pending) == (False, False)
+    cluster.change(bgp=known)
+    planner.take(cluster.snapshot, frozenset())
+    assert planner.known
+    assert _finish(planner).keys() == {"a/web"}
+
+
+def test_a_pool_that_shrinks_under_a_service_that_is_announced() -> None:
+    cluster, planner = Cluster(), RoutePlanner(OPTIONS)
+    key = cluster.serve("web", "10.0.0.200", UP)
+    _follow(planner, cluster)
+    before = planner.plans[key]
+    cluster.change(config=POOLS[1])
+    _follow(planner, cluster)
+    assert planner.plans[key] == before
+    # Its endpoints count as before, and a new address ends it.
+    cluster.serve("web", "10.0.0.200", DOWN)
+    _follow(planner, cluster, [key])
+    assert planner.plans[key].withheld is Withheld.NO_LOCAL_ENDPOINTS
+    cluster.serve("web", "10.0.0.200", UP)
+    _follow(planner, cluster, [key])
+    assert planner.plans[key].withheld is Withheld.IP_NOT_ALLOWED
+
+
+def test_a_service_that_makes_us_fail_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, planner = Cluster(), RoutePlanner(OPTIONS)
+    for name, ip in (("good", "10.0.0.1"), ("poison", "10.0.0.2")):
+        cluster.serve(name, ip, UP)
+    monkeypatch.setattr("plan.bgp._unserved", _failing)
+    _follow(planner, cluster)
+    assert {key: plan.withheld for key, plan in planner.plans.items()} == {
+        "a/good": None,
+        "a/poison": Withheld.INVALID_IP,
     }
+    (problem,) = planner.problems()
+    assert (problem.severity, problem.object) == (Severity.ERROR, "Service a/poison")
 
 
-def _note(found: dict[IPNetwork, Offers], prefix: IPNetwork, offers: Offers | None) -> None:
-    if offers is None:
-        found.pop(prefix, None)
-    else:
-        found[prefix] = offers
+def _failing(local: bool, here: list[Endpoint], endpoints: list[Endpoint]) -> None:
+    _failing.calls += 1  # type: ignore[attr-defined]
+    if _failing.calls == 2:  # type: ignore[attr-defined]
+        raise ZeroDivisionError("of ours")
+
+
+_failing.calls = 0  # type: ignore[attr-defined]
+
+NAMES = ("one", "two", "three")
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(NAMES),
+        st.sampled_from(("10.0.0.1", "10.0.0.2", "10.9.0.1")),
+        st.lists(st.sampled_from((UP, DRAINING, DOWN)), max_size=2),
+        st.sampled_from(("Local", "Cluster")),
+        st.sampled_from("ab"),
+    )
+    | st.sampled_from((*BGPS, *NODES, *NAMES, 1, 2)),
+    max_size=15,
+)
+
+
+@given(STEPS)
+@settings(max_examples=200, deadline=None)
+def test_the_increment_is_the_whole(steps: list[object]) -> None:
+    """Whatever happens, and however little is planned in between."""
+    cluster, planner = Cluster(), RoutePlanner(OPTIONS)
+    planner.take(cluster.snapshot, None)
+    for step in steps:
+        match step:
+            case BgpConfig():
+                cluster.change(bgp=step)
+                planner.take(cluster.snapshot, frozenset())
+            case Node():
+                cluster.change(nodes={"n1": step})
+                planner.take(cluster.snapshot, frozenset())
+            case str():
+                cluster.services.pop(f"a/{step}", None)
+                planner.take(cluster.snapshot, [f"a/{step}"])
+            case int():
+                planner.advance(step)
+                planner.table.changes()
+            case (str(name), str(ip), list(endpoints), str(policy), str(side)):
+                key = cluster.serve(name, ip, *endpoints, policy=policy, side=side)
+                planner.take(cluster.snapshot, [key])
+    _finish(planner)
+    planner.table.changes()
+    whole = RoutePlanner(OPTIONS)
+    _follow(whole, cluster)
+    assert planner.plans == whole.plans
+    assert planner.table.routes == whole.table.routes
+    assert planner.problems() == sorted(whole.problems(), key=planner.problems().index)
+
+
+def test_one_change_among_ten_thousand_services_costs_no_more_than_among_few() -> None:
+    """By the number of services that are planned, and of prefixes that are looked at."""
+    cluster, planner = Cluster(), RoutePlanner(OPTIONS)
+    cluster.change(config=_config("10.0.0.0/8"), bgp=_bgp(RouteAdvertisement("a", length_v4=16)))
+    for number in range(10_000):
+        cluster.serve(f"s{number}", f"10.0.{number // 250}.{number % 250}", UP)
+    _follow(planner, cluster)
+    # All of them share one prefix, and all but one kind of wish is told of it.
+    key = cluster.serve("s77", "10.0.0.77", DOWN)
+    planner.take(cluster.snapshot, [key])
+    assert _finish(planner).keys() == {key}
+    assert planner.table.changes() == {}
+    assert len(planner.table._wants[IPv4Network("10.0.0.0/16")]) == 1
+    assert not planner.table._touched

@@ -121,6 +121,17 @@ def test_peers_that_come_and_go() -> None:
     assert _told(table) == {ONE: None, TWO: None}
 
 
+def test_a_med_is_that_of_all_routes() -> None:
+    table = RouteTable(["left"])
+    table.set("a/web", _plan("a/web", {ONE: [_wish()], TWO: [_wish()]}))
+    table.set_med(100)
+    assert _told(table) == {ONE: {"left": Offer(med=100)}, TWO: {"left": Offer(med=100)}}
+    table.set_med(100)
+    assert _told(table) == {}
+    table.set_med(99)
+    assert _told(table) == {ONE: {"left": Offer(med=99)}, TWO: {"left": Offer(med=99)}}
+
+
 def test_a_plan_that_is_withheld_takes_its_routes_back() -> None:
     table = RouteTable(["left"])
     table.set("a/web", _plan("a/web", {ONE: [_wish()]}))
@@ -147,6 +158,7 @@ PLANS = st.none() | st.builds(
 STEPS = st.lists(
     st.tuples(st.sampled_from(("a", "b", "c")), PLANS)
     | st.frozensets(st.sampled_from(PEERS))
+    | st.sampled_from((100, 99))
     | st.just("drain"),
     max_size=12,
 )
@@ -156,7 +168,7 @@ STEPS = st.lists(
 @settings(max_examples=300)
 def test_the_increment_is_the_whole(steps: list[object]) -> None:
     """However it came about: the table, and whoever followed its changes, know the same."""
-    table, plans, peers = RouteTable(), dict[str, BgpPlan | None](), frozenset[str]()
+    table, plans, peers, med = RouteTable(), dict[str, BgpPlan | None](), frozenset[str](), 0
     follower: dict[IPNetwork, Offers] = {}
     for step in [*steps, "drain"]:
         if isinstance(step, tuple):
@@ -165,6 +177,9 @@ def test_the_increment_is_the_whole(steps: list[object]) -> None:
         elif isinstance(step, frozenset):
             peers = step
             table.set_peers(peers)
+        elif isinstance(step, int):
+            med = step
+            table.set_med(med)
         else:
             for prefix, offers in table.changes().items():
                 assert follower.get(prefix) != offers
@@ -172,6 +187,7 @@ def test_the_increment_is_the_whole(steps: list[object]) -> None:
                 if offers is not None:
                     follower[prefix] = offers
     whole = RouteTable(peers)
+    whole.set_med(med)
     for service, plan in plans.items():
         whole.set(service, plan)
     whole.changes()

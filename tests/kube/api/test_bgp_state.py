@@ -213,6 +213,23 @@ def test_an_error_leaves_the_last_good_configuration() -> None:
     _run(scenario)
 
 
+def test_an_object_that_cannot_be_read_leaves_the_last_good_configuration() -> None:
+    async def scenario() -> None:
+        fed = FedSource()
+        fed.begin()
+        fed.begin_bgp(_peer("s"))
+        fed.feed(fed.parts["s"], _secret("s", "one"))
+        await _settle()
+        broken = {"metadata": _meta("other"), "spec": {"myASN": "x"}}
+        fed.feed(fed.parts["bgppeers"], _peer("s"), broken)
+        fed.feed(fed.parts["s"], _secret("s", "two"))
+        await _settle()
+        assert fed.passwords() == ["one"]
+        assert "spec.myASN" in fed.errors()[0]
+
+    _run(scenario)
+
+
 def test_a_secret_that_may_not_be_read_is_named() -> None:
     async def scenario() -> None:
         fed = FedSource()
