@@ -54,6 +54,9 @@ def put_routers(
                 router.put(text)
         for family in AddressFamily:
             _put_family(router, family, mine, where)
+        # It starts the session, and so comes when the families are there to be agreed on.
+        for session in mine:
+            router.put(f"neighbor {where.peers[session.peer].neighbor} {_retry(session)}")
 
 
 def put_filters(root: Block, where: Places) -> None:
@@ -129,5 +132,9 @@ def _times(owner: str, session: Session) -> Iterator[str]:
     if session.hold is not None and session.keepalive is not None:
         keepalive = number(owner, "keepaliveTime", session.keepalive, 0, MOST_SECONDS)
         yield f"timers {keepalive} {number(owner, 'holdTime', session.hold, 0, MOST_SECONDS)}"
+
+
+def _retry(session: Session) -> str:
     connect = CONNECT if session.connect is None else session.connect
-    yield f"timers connect {number(owner, 'connectTime', connect, 1, MOST_SECONDS)}"
+    owner = f"BGPPeer {session.peer}"
+    return f"timers connect {number(owner, 'connectTime', connect, 1, MOST_SECONDS)}"
