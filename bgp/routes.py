@@ -86,7 +86,7 @@ class RouteLines:
 
     def adopt(self, running: Block) -> None:
         """Take the numbers of classes that the engine has already."""
-        self._classes.adopt(known_classes(running, self._places))
+        self._classes.adopt(known_classes(running, self._places), self._places.peers)
 
     def _with_refused(
         self, changed: Mapping[IPNetwork, Offers | None]

@@ -37,7 +37,7 @@ def assert_nothing_left(frr: FrrEngine, config: FrrConfig) -> None:
     assert [config.lines(each, frr.running(each)) for each in Daemon] == [[], [], []]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(wishes.wishes, wishes.routes, st.booleans()), min_size=1, max_size=4))
 def test_what_was_typed_reads_back_as_wanted(
     frr: FrrEngine, steps: list[tuple[Wanted, Routes, bool]]
