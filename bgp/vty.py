@@ -21,7 +21,7 @@ class VtyError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VtyAnswer:
     """What a daemon says to one command. The text may hold passwords, and is in no repr."""
 
     status: int
@@ -54,12 +54,12 @@ class AnswerDecoder:
         """How much of it was looked through for an end."""
         self._broken = False
 
-    def feed(self, data: bytes) -> list[Answer]:
+    def feed(self, data: bytes) -> list[VtyAnswer]:
         """Return the answers that are whole with these bytes. Raises `VtyError`."""
         if self._broken:
             raise VtyError("bytes after an error")
         self._bytes += data
-        answers: list[Answer] = []
+        answers: list[VtyAnswer] = []
         while (end := self._bytes.find(END, self._seen)) >= 0 and end + len(END) < len(self._bytes):
             answers.append(self._cut(end))
         if end < 0:
@@ -73,15 +73,15 @@ class AnswerDecoder:
         if self._bytes:
             raise self._failure("an answer that was cut off")
 
-    def _cut(self, end: int) -> Answer:
+    def _cut(self, end: int) -> VtyAnswer:
         text, status = self._bytes[:end], self._bytes[end + len(END)]
         if end > self._most or b"\0" in text:
             raise self._failure("an answer that is too long, or has a NUL in it")
         del self._bytes[: end + len(END) + 1]
         self._seen = 0
-        return Answer(status, text.decode("utf-8", "replace"))
+        return VtyAnswer(status, text.decode("utf-8", "replace"))
 
     def _failure(self, why: str) -> VtyError:
         self._broken = True
-        self._bytes.clear()
+        self._bytes = bytearray()
         return VtyError(why)

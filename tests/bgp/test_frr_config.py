@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bgp_wishes as wishes
-from bgp.frr_config import Daemon, FrrConfig, Wanted
-from bgp.places import Places, places
+from bgp.frr_config import EngineDaemon, FrrConfig, Wanted
+from bgp.places import PeerPlaces, places
 from bgp.routes import RouteLines
 from bgp.tree import Block, ConfigurationError, parse
 from bgp.words import LineError, profile
@@ -27,7 +27,7 @@ class Engine:
     """Daemons that take and print lines."""
 
     def __init__(self) -> None:
-        self.trees = {daemon: Block() for daemon in Daemon}
+        self.trees = {daemon: Block() for daemon in EngineDaemon}
 
     def connect(self, config: FrrConfig) -> list[str]:
         """Type all that is missing, and return it."""
@@ -39,7 +39,7 @@ class Engine:
         return lines
 
     def bgpd(self, lines: tuple[str, ...]) -> None:
-        typed(self.trees[Daemon.BGPD], lines)
+        typed(self.trees[EngineDaemon.BGPD], lines)
 
     def text(self) -> set[str]:
         return {line.strip() for tree in self.trees.values() for line in tree.lines()}
@@ -181,7 +181,7 @@ def test_bfd_waits_for_its_session_and_stays() -> None:
 def test_a_session_starts_when_its_families_are_there() -> None:
     config = FrrConfig()
     config.handle_wanted(Wanted((replace(SESSION, password="sesame"),)))
-    lines = config.lines(Daemon.BGPD, "")
+    lines = config.lines(EngineDaemon.BGPD, "")
     assert lines[0] == "bgp route-map delay-timer 1"
     assert lines[-2:] == ["neighbor 192.0.2.1 timers connect 5", "exit"]
     assert lines.index("route-map 192.0.2.1-in deny 20") < lines.index("router bgp 64512")
@@ -198,7 +198,7 @@ def test_what_goes_takes_all_of_its_own_along() -> None:
 
 def test_the_lines_of_others_stay() -> None:
     config, engine = configured(SESSION)
-    router = engine.trees[Daemon.BGPD].get("router bgp 64512")
+    router = engine.trees[EngineDaemon.BGPD].get("router bgp 64512")
     assert router is not None
     router.put("bgp bestpath compare-routerid")
     router.put("neighbor 192.0.2.1 capability orf prefix-list both")
@@ -283,7 +283,7 @@ def test_two_peers_that_are_one_to_the_engine_are_refused() -> None:
         places((SESSION, replace(SESSION, peer="b", my_as=1, address=IPv4Address("192.0.2.9"))))
     with pytest.raises(LineError, match="extras, line 2"):
         FrrConfig().handle_wanted(Wanted(extras="!\nrouter bgp 1\0"))
-    assert places(()) == Places({}, {})
+    assert places(()) == PeerPlaces({}, {})
 
 
 @given(st.text(max_size=80), st.text(max_size=80))

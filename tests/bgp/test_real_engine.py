@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bgp_wishes as wishes
-from bgp.frr_config import Daemon, FrrConfig, Wanted
+from bgp.frr_config import EngineDaemon, FrrConfig, Wanted
 from frr_engine import FrrEngine, engine, missing_engine
 from kube.peering import AddressFamily, Session
 from netns import missing_right
@@ -29,12 +29,12 @@ def frr() -> Iterator[FrrEngine]:
 
 
 def type_all(frr: FrrEngine, config: FrrConfig) -> None:
-    for daemon in Daemon:
+    for daemon in EngineDaemon:
         frr.configure(daemon, config.lines(daemon, frr.running(daemon)))
 
 
 def assert_nothing_left(frr: FrrEngine, config: FrrConfig) -> None:
-    assert [config.lines(each, frr.running(each)) for each in Daemon] == [[], [], []]
+    assert [config.lines(each, frr.running(each)) for each in EngineDaemon] == [[], [], []]
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgp import state
-from bgp.state import StateError
+from bgp.state import EngineStateError
 from bgp.tree import difference, parse
 from kube.peering import AddressFamily
 
@@ -57,7 +57,7 @@ def test_bfd_sessions_by_the_engines_names() -> None:
 @pytest.mark.parametrize("raw", ["", "[", "7", '"x"', "[7]", '{"a":7}x', b"\xff", "[" * 100_000])
 def test_what_is_not_of_the_engine(read: object, raw: str | bytes) -> None:
     assert callable(read)
-    with pytest.raises(StateError):
+    with pytest.raises(EngineStateError):
         read(raw)
 
 
@@ -66,7 +66,7 @@ def test_no_other_exception_comes_out(raw: bytes) -> None:
     for read in READERS:
         try:
             read(raw)
-        except StateError:
+        except EngineStateError:
             continue
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgp.vty import LONGEST_COMMAND, Answer, AnswerDecoder, VtyError, encode
+from bgp.vty import LONGEST_COMMAND, AnswerDecoder, VtyAnswer, VtyError, encode
 
 
 def test_a_command_ends_with_a_nul() -> None:
@@ -26,7 +26,7 @@ def test_what_is_more_than_a_line_is_not_sent(command: str) -> None:
 def test_answers_come_out_however_they_are_cut(said: list[tuple[bytes, int]], step: int) -> None:
     stream = b"".join(text + b"\0\0\0" + bytes([status]) for text, status in said)
     decoder = AnswerDecoder()
-    got: list[Answer] = []
+    got: list[VtyAnswer] = []
     for start in range(0, len(stream), step):
         got += decoder.feed(stream[start : start + step])
     assert [(each.status, each.text) for each in got] == [
@@ -37,7 +37,7 @@ def test_answers_come_out_however_they_are_cut(said: list[tuple[bytes, int]], st
 
 def test_an_answer_has_a_limit() -> None:
     decoder = AnswerDecoder(most=10)
-    assert decoder.feed(b"0123456789\0\0\0\0") == [Answer(0, "0123456789")]
+    assert decoder.feed(b"0123456789\0\0\0\0") == [VtyAnswer(0, "0123456789")]
     with pytest.raises(VtyError):
         decoder.feed(b"0123456789a")
     with pytest.raises(VtyError):
@@ -54,6 +54,6 @@ def test_a_nul_in_a_text_and_an_end_within_an_answer_are_errors() -> None:
 
 
 def test_an_answer_does_not_show_its_text() -> None:
-    assert "sesame" not in repr(Answer(0, "neighbor 192.0.2.1 password sesame"))
-    assert Answer(0, "").ok
-    assert not Answer(2, "").ok
+    assert "sesame" not in repr(VtyAnswer(0, "neighbor 192.0.2.1 password sesame"))
+    assert VtyAnswer(0, "").ok
+    assert not VtyAnswer(2, "").ok
