@@ -81,25 +81,29 @@ class Classes:
         self._numbers.remove(one.number)
         return True
 
-    def adopt(self, known: Mapping[int, Key]) -> None:
+    def adopt(self, known: Mapping[int, Key], peers: Container[str]) -> None:
         """Take the numbers that the engine knows, so that a new speaker finds all as it was.
 
-        No number gets another meaning: a class that the engine does not know, but under whose
-        number it has something else, gets one that is free on both sides if there is any.
+        Of the offers only those to `peers` are known there. No number gets another meaning: a class
+        under whose number the engine has something else gets one that is free on both sides, if
+        there is any.
         """
-        numbers: dict[Key, int] = {}
-        for number, key in known.items():
-            if key in self._by_key and 0 < number <= self._most:
-                numbers.setdefault(key, number)
-        self._numbers = set(numbers.values())
-        late = [each for key, each in self._by_key.items() if key not in numbers]
-        for key, number in numbers.items():
-            self._by_key[key].number = number
-        kept = [each for each in late if each.number not in self._numbers | known.keys()]
-        self._numbers.update(each.number for each in kept)
-        for each in late:
-            if each not in kept:
-                each.number = self._another_number(known)
+        shown = {key: frozenset(each for each in key if each[0] in peers) for key in self._by_key}
+        late = [one for one in self._by_key.values() if known.get(one.number) != shown[one.key]]
+        self._numbers = {one.number for one in self._by_key.values()} - {one.number for one in late}
+        free = {key: number for number, key in known.items() if number not in self._numbers}
+        without = [one for one in late if not self._renumber(one, free.pop(shown[one.key], 0))]
+        unknown = [one for one in without if not self._renumber(one, one.number, known)]
+        for one in unknown:
+            one.number = self._another_number(known)
+
+    def _renumber(self, one: RouteClass, number: int, avoid: Container[int] = ()) -> bool:
+        """Give the class a number if it is one, and nobody else's."""
+        if not 0 < number <= self._most or number in self._numbers or number in avoid:
+            return False
+        one.number = number
+        self._numbers.add(number)
+        return True
 
     def _another_number(self, known: Mapping[int, Key]) -> int:
         # There are no more classes than numbers.

@@ -20,8 +20,8 @@ _TOP = re.compile(
 )
 """What stands in no context, however it is indented."""
 _OF_A_FAMILY = re.compile(
-    r"network |aggregate-address |redistribute |neighbor \S+ (activate|addpath|allowas-in|as-override"
-    r"|attribute-unchanged|default-originate|distribute-list|filter-list|maximum-prefix"
+    r"network |aggregate-address |redistribute |neighbor \S+ "
+    r"(activate|addpath|allowas-in|as-override|attribute-unchanged|default-originate|distribute-list|filter-list|maximum-prefix"
     r"|next-hop-self|prefix-list|remove-private-AS|route-map|route-reflector-client"
     r"|route-server-client|send-community|soft-reconfiguration|unsuppress-map|weight)\b"
 )

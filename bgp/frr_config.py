@@ -12,16 +12,16 @@ from ipaddress import IPv4Address
 from bgp import extras, forms
 from bgp.bfd import put_profiles
 from bgp.classes import MOST_CLASSES
-from bgp.places import Neighbor, Places, places
+from bgp.places import Neighbor, PeerPlaces, places
 from bgp.routes import RouteLines
-from bgp.sessions import Course, put_filters, put_routers
+from bgp.sessions import SessionCourse, put_filters, put_routers
 from bgp.tree import Block, difference, merge, parse
-from bgp.words import Form, word
+from bgp.words import WordForm, word
 from kube.peering import Profile, Session
 from plan.offers import IPNetwork, Offers
 
 
-class Daemon(StrEnum):
+class EngineDaemon(StrEnum):
     """The parts of the engine that take lines, in the order in which they are typed."""
 
     ZEBRA = "zebra"
@@ -49,9 +49,9 @@ class FrrConfig:
 
     def __init__(self, most_classes: int = MOST_CLASSES) -> None:
         self._wanted = Wanted()
-        self._places = Places({}, {})
+        self._places = PeerPlaces({}, {})
         self._extras = Block()
-        self._course = Course()
+        self._course = SessionCourse()
         self._routes = RouteLines(most_classes)
 
     @property
@@ -73,7 +73,7 @@ class FrrConfig:
         # Every word passes the gate here, whoever is to type it and when.
         everybody = frozenset(place.at for place in where.peers.values())
         trial = Block()
-        put_routers(trial, wanted.sessions, where, wanted.router_id, Course(everybody))
+        put_routers(trial, wanted.sessions, where, wanted.router_id, SessionCourse(everybody))
         put_profiles(Block(), wanted.profiles)
         self._wanted, self._places, self._extras = wanted, where, added
         self._routes.handle_places(where)
@@ -99,10 +99,10 @@ class FrrConfig:
         Raises `LineError` for a text that is no line.
         """
         if text:
-            word("shutdown", "message", text, Form.TEXT)
+            word("shutdown", "message", text, WordForm.TEXT)
         return self._moved(replace(self._course, farewell=text))
 
-    def lines(self, daemon: Daemon, running: str) -> list[str]:
+    def lines(self, daemon: EngineDaemon, running: str) -> list[str]:
         """Return the lines from what the daemon printed to what it is to have, none if it has it.
 
         They are typed after `configure terminal`. Raises `ConfigurationError`.
@@ -110,12 +110,12 @@ class FrrConfig:
         tree = parse(running)
         return difference(tree, self._tree(daemon, tree))
 
-    def _tree(self, daemon: Daemon, running: Block) -> Block:
+    def _tree(self, daemon: EngineDaemon, running: Block) -> Block:
         root = Block()
-        if daemon == Daemon.ZEBRA:
+        if daemon == EngineDaemon.ZEBRA:
             for line in ZEBRA_LINES:
                 root.put(line)
-        elif daemon == Daemon.BFDD:
+        elif daemon == EngineDaemon.BFDD:
             put_profiles(root, self._wanted.profiles)
         else:
             self._course = replace(self._course, watched=self._watched(running))
@@ -132,7 +132,7 @@ class FrrConfig:
         self._put_routers(root, self._course)
         self._routes.put_networks(root)
 
-    def _put_routers(self, root: Block, course: Course) -> None:
+    def _put_routers(self, root: Block, course: SessionCourse) -> None:
         put_routers(root, self._wanted.sessions, self._places, self._wanted.router_id, course)
 
     def _watched(self, running: Block) -> frozenset[Neighbor]:
@@ -149,12 +149,12 @@ class FrrConfig:
                 found.add(place.at)
         return frozenset(found)
 
-    def _moved(self, course: Course) -> tuple[str, ...]:
+    def _moved(self, course: SessionCourse) -> tuple[str, ...]:
         before, after = Block(), Block()
         self._put_routers(before, self._course)
         self._put_routers(after, course)
         self._course = course
         # What others added to ours stays theirs.
         for root in (before, after):
-            merge(root, extras.of_daemon(self._extras, Daemon.BGPD))
+            merge(root, extras.of_daemon(self._extras, EngineDaemon.BGPD))
         return tuple(difference(before, after))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bgp.words import Form, LineError, address, number, word
+from bgp.words import LineError, WordForm, address, number, word
 from kube.peering import Session
 
 Neighbor = tuple[str, str]
@@ -12,7 +12,7 @@ MOST_AS = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PeerPlace:
     """A peer at the engine."""
 
     peer: str
@@ -42,28 +42,28 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class PeerPlaces:
     """All peers, by their names, and the routers by their VRFs."""
 
-    peers: Mapping[str, Place]
+    peers: Mapping[str, PeerPlace]
     routers: Mapping[str, str]
     """The line of each router: `router bgp 64512 vrf red`."""
 
 
-def place(session: Session) -> Place:
+def place(session: Session) -> PeerPlace:
     """Return where the peer stands. Raises `LineError`."""
     owner = f"BGPPeer {session.peer}"
-    vrf = word(owner, "vrf", session.vrf, Form.LINK) if session.vrf else ""
+    vrf = word(owner, "vrf", session.vrf, WordForm.LINK) if session.vrf else ""
     if session.address is not None:
         neighbor = address(owner, "peerAddress", session.address)
     else:
-        neighbor = word(owner, "interface", session.interface, Form.LINK)
-    return Place(session.peer, "" if vrf == "default" else vrf, neighbor)
+        neighbor = word(owner, "interface", session.interface, WordForm.LINK)
+    return PeerPlace(session.peer, "" if vrf == "default" else vrf, neighbor)
 
 
-def places(sessions: Iterable[Session]) -> Places:
+def places(sessions: Iterable[Session]) -> PeerPlaces:
     """Return where all peers stand. Raises `LineError` for two that are one to the engine."""
-    peers: dict[str, Place] = {}
+    peers: dict[str, PeerPlace] = {}
     routers: dict[str, str] = {}
     names: set[str] = set()
     for session in sessions:
@@ -77,4 +77,4 @@ def places(sessions: Iterable[Session]) -> Places:
         line = f"router bgp {number(owner, 'myASN', session.my_as, 1, MOST_AS)}{suffix}"
         if routers.setdefault(found.vrf, line) != line:
             raise LineError(owner, "myASN", "differs from that of another peer in the same VRF")
-    return Places(peers, routers)
+    return PeerPlaces(peers, routers)

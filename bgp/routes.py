@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from bgp.classes import MOST_CLASSES, Classes, Key, RouteClass
 from bgp.forms import DENY_OUT
-from bgp.places import Place, Places
+from bgp.places import PeerPlace, PeerPlaces
 from bgp.tree import Block, entered
 from bgp.words import prefix as prefix_word
 from plan.offers import IPNetwork, Offer, Offers
 
-_NOWHERE = Places({}, {})
+_NOWHERE = PeerPlaces({}, {})
 _DECIMAL = re.compile(r"[0-9]{1,10}")
 _Family = tuple[str, int]
 """The VRF and the version of IP."""
@@ -44,7 +44,7 @@ class RouteLines:
         """How many different offers there are."""
         return len(self._classes)
 
-    def handle_places(self, places: Places) -> None:
+    def handle_places(self, places: PeerPlaces) -> None:
         """Take where the peers stand now; all must be compared anew at the engine."""
         self._places = places
 
@@ -86,7 +86,7 @@ class RouteLines:
 
     def adopt(self, running: Block) -> None:
         """Take the numbers of classes that the engine has already."""
-        self._classes.adopt(known_classes(running, self._places))
+        self._classes.adopt(known_classes(running, self._places), self._places.peers)
 
     def _with_refused(
         self, changed: Mapping[IPNetwork, Offers | None]
@@ -186,9 +186,9 @@ def _numbers(communities: Iterable[tuple[int, ...]]) -> str:
     return " ".join(":".join(str(int(part)) for part in each) for each in sorted(communities))
 
 
-def known_classes(running: Block, places: Places) -> dict[int, Key]:
+def known_classes(running: Block, places: PeerPlaces) -> dict[int, Key]:
     """Return the classes that the engine has, by number: what its maps tell each of our peers."""
-    by_map: dict[str, Place] = {place.outgoing: place for place in places.peers.values()}
+    by_map: dict[str, PeerPlace] = {place.outgoing: place for place in places.peers.values()}
     found: dict[int, set[tuple[str, Offer]]] = defaultdict(set)
     for block in running.below.values():
         words = block.line.split()

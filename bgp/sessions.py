@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from bgp.forms import DENY_IN, DENY_OUT
-from bgp.places import MOST_AS, Neighbor, Place, Places
+from bgp.places import MOST_AS, Neighbor, PeerPlace, PeerPlaces
 from bgp.tree import Block
-from bgp.words import Form, LineError, address, number, profile, word
+from bgp.words import LineError, WordForm, address, number, profile, word
 from kube.peering import AddressFamily, AnyAS, Session
 
 CONNECT = 5
@@ -22,7 +22,7 @@ STANDING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class SessionCourse:
     """What the moment asks of all sessions."""
 
     watched: frozenset[Neighbor] = frozenset()
@@ -36,9 +36,9 @@ class Course:
 def put_routers(
     root: Block,
     sessions: Iterable[Session],
-    where: Places,
+    where: PeerPlaces,
     router_id: IPv4Address | None,
-    course: Course,
+    course: SessionCourse,
 ) -> None:
     """Add the routers and all of their sessions. Raises `LineError`."""
     sessions = tuple(sessions)
@@ -54,9 +54,12 @@ def put_routers(
                 router.put(text)
         for family in AddressFamily:
             _put_family(router, family, mine, where)
+        # It starts the session, and so comes when the families are there to be agreed on.
+        for session in mine:
+            router.put(f"neighbor {where.peers[session.peer].neighbor} {_retry(session)}")
 
 
-def put_filters(root: Block, where: Places) -> None:
+def put_filters(root: Block, where: PeerPlaces) -> None:
     """Add the entries by which nothing comes in, and nothing goes out that no class names."""
     for place in where.peers.values():
         root.put(f"route-map {place.incoming} deny {DENY_IN}")
@@ -64,7 +67,7 @@ def put_filters(root: Block, where: Places) -> None:
 
 
 def _put_family(
-    router: Block, family: AddressFamily, sessions: Iterable[Session], where: Places
+    router: Block, family: AddressFamily, sessions: Iterable[Session], where: PeerPlaces
 ) -> None:
     below = router.put(f"address-family {family} unicast")
     for session in sessions:
@@ -75,17 +78,17 @@ def _put_family(
             below.put(f"neighbor {place.neighbor} route-map {place.outgoing} out")
 
 
-def _neighbor(session: Session, place: Place, course: Course) -> Iterator[str]:
+def _neighbor(session: Session, place: PeerPlace, course: SessionCourse) -> Iterator[str]:
     owner, start = f"BGPPeer {session.peer}", f"neighbor {place.neighbor}"
     link = " interface" if session.address is None else ""
     yield f"{start}{link} remote-as {_remote(owner, session)}"
     if course.farewell:
-        farewell = word("shutdown", "message", course.farewell, Form.TEXT)
+        farewell = word("shutdown", "message", course.farewell, WordForm.TEXT)
         yield f"{start} shutdown message {farewell}"
     yield from (f"{start} {each}" for each in _way(owner, session))
     yield from (f"{start} {each}" for each in _times(owner, session))
     if session.password:
-        yield f"{start} password {word(owner, 'password', session.password, Form.PASSWORD)}"
+        yield f"{start} password {word(owner, 'password', session.password, WordForm.PASSWORD)}"
     if session.graceful_restart:
         yield f"{start} graceful-restart"
     if session.bfd and place.at in course.watched:
@@ -129,5 +132,9 @@ def _times(owner: str, session: Session) -> Iterator[str]:
     if session.hold is not None and session.keepalive is not None:
         keepalive = number(owner, "keepaliveTime", session.keepalive, 0, MOST_SECONDS)
         yield f"timers {keepalive} {number(owner, 'holdTime', session.hold, 0, MOST_SECONDS)}"
+
+
+def _retry(session: Session) -> str:
     connect = CONNECT if session.connect is None else session.connect
-    yield f"timers connect {number(owner, 'connectTime', connect, 1, MOST_SECONDS)}"
+    owner = f"BGPPeer {session.peer}"
+    return f"timers connect {number(owner, 'connectTime', connect, 1, MOST_SECONDS)}"

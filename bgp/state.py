@@ -21,7 +21,7 @@ MOST_BYTES = 64 << 20
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
 
-class StateError(ValueError):
+class EngineStateError(ValueError):
     """JSON that is none, or not of the form that the engine gives it."""
 
 
@@ -121,7 +121,7 @@ class BfdState:
 
 
 def neighbors(raw: bytes | str) -> dict[Neighbor, NeighborState]:
-    """Read `show bgp vrf all neighbors json`. Raises `StateError`."""
+    """Read `show bgp vrf all neighbors json`. Raises `EngineStateError`."""
     found: dict[Neighbor, NeighborState] = {}
     for vrf, below in _decode(raw, dict[str, dict[str, msgspec.Raw]]).items():
         for name, value in below.items():
@@ -152,7 +152,7 @@ def _neighbor_state(read: _Neighbor) -> NeighborState:
 
 
 def bfd_peers(raw: bytes | str) -> dict[Neighbor, BfdState]:
-    """Read `show bfd vrf all peers json`. Raises `StateError`."""
+    """Read `show bfd vrf all peers json`. Raises `EngineStateError`."""
     return {
         (_vrf(each.vrf), same_address(each.peer)): BfdState(
             up=each.status == "up",
@@ -166,7 +166,7 @@ def bfd_peers(raw: bytes | str) -> dict[Neighbor, BfdState]:
 
 
 def bfd_counters(raw: bytes | str) -> dict[Neighbor, BfdCounts]:
-    """Read `show bfd vrf all peers counters json`. Raises `StateError`."""
+    """Read `show bfd vrf all peers counters json`. Raises `EngineStateError`."""
     return {
         (_vrf(each.vrf), same_address(each.peer)): each for each in _decode(raw, list[_CountedBfd])
     }
@@ -177,7 +177,7 @@ class _Advertised(msgspec.Struct, rename="camel"):
 
 
 def advertised(raw: bytes | str) -> frozenset[IPNetwork]:
-    """Read `show bgp ipv4 unicast neighbors X advertised-routes json`. Raises `StateError`."""
+    """Read `show bgp ... neighbors X advertised-routes json`. Raises `EngineStateError`."""
     read = _decode(raw, _Advertised)
     return frozenset(_network(text) for text in read.advertised_routes)
 
@@ -186,7 +186,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text)
     except ValueError:
-        raise StateError("a route that is no prefix") from None
+        raise EngineStateError("a route that is no prefix") from None
 
 
 def _vrf(name: str) -> str:
@@ -195,8 +195,8 @@ def _vrf(name: str) -> str:
 
 def _decode(raw: bytes | str, shape: type[T]) -> T:
     if len(raw) > MOST_BYTES:
-        raise StateError("JSON that is too long")
+        raise EngineStateError("JSON that is too long")
     try:
         return msgspec.json.decode(raw, type=shape)
     except _NOT_JSON:
-        raise StateError("no JSON, or not of the engine's form") from None
+        raise EngineStateError("no JSON, or not of the engine's form") from None

@@ -36,7 +36,7 @@ class _Rule:
     why: str
 
 
-class Form(Enum):
+class WordForm(Enum):
     """What a word may look like."""
 
     LINK = _Rule(
@@ -57,7 +57,7 @@ class Form(Enum):
     )
 
 
-def word(owner: str, field: str, text: str, form: Form) -> str:
+def word(owner: str, field: str, text: str, form: WordForm) -> str:
     """Return the text, now known to be what `form` says. Raises `LineError`, without the text."""
     rule: _Rule = form.value
     try:
@@ -66,7 +66,7 @@ def word(owner: str, field: str, text: str, form: Form) -> str:
         raise LineError(owner, field, rule.why) from None
     if size > rule.most or not rule.pattern.fullmatch(text):
         raise LineError(owner, field, rule.why)
-    if form is Form.LINK and _numeric(text):
+    if form is WordForm.LINK and _numeric(text):
         raise LineError(owner, field, "must not look like an address")
     return text
 

@@ -54,7 +54,7 @@ class FrrEngine:
             *("--log", f"file:{self.folder / daemon}.log", "--limit-fds", "1000"),
             *{
                 "bgpd": ("-p", str(self._listen)),
-                "bfdd": ("--bfdctl", str(self.folder)),
+                "bfdd": ("--bfdctl", str(self.folder / "bfdd.sock")),
                 "zebra": (),
             }[daemon],
         ]
@@ -102,20 +102,22 @@ class FrrEngine:
         with socket.socket(socket.AF_UNIX) as vty:
             vty.settimeout(WITHIN)
             vty.connect(str(self.socket(daemon)))
-            return [_ask(vty, command) for command in commands]
+            vty.sendall(b"".join(command.encode() + b"\0" for command in commands))
+            return [_answer(vty) for _ in commands]
 
     def _opens(self, daemon: str) -> bool:
         with socket.socket(socket.AF_UNIX) as vty:
             return vty.connect_ex(str(self.socket(daemon))) == 0
 
 
-def _ask(vty: socket.socket, command: str) -> tuple[int, str]:
-    vty.sendall(command.encode() + b"\0")
+def _answer(vty: socket.socket) -> tuple[int, str]:
+    """Read one answer, byte by byte at its end: what follows is another's."""
     read = bytearray()
-    while len(read) < 4 or read[-4:-1] != b"\0\0\0":
-        part = vty.recv(65536)
-        assert part, f"the daemon is gone at {command.split()[0]}"
-        read += part
+    while read[-4:-1] != b"\0\0\0":
+        part = vty.recv(4096, socket.MSG_PEEK)
+        assert part, "the daemon is gone"
+        end = part.find(b"\0\0\0")
+        read += vty.recv(end + 4 if end >= 0 else max(1, len(part.rstrip(b"\0"))))
     return read[-1], read[:-4].decode("utf-8", "replace")
 
 
