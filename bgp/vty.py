@@ -83,5 +83,5 @@ class AnswerDecoder:
 
     def _failure(self, why: str) -> VtyError:
         self._broken = True
-        self._bytes.clear()
+        self._bytes = bytearray()
         return VtyError(why)
