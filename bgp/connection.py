@@ -15,6 +15,9 @@ from bgp.vty import AnswerDecoder, VtyAnswer, VtyError, encode
 MOST_ANSWER = 16 << 20
 """Bytes of one answer: a running configuration of 100,000 prefixes has 5 MB."""
 
+LONGEST = 10
+"""Times what a silence may last: so long all answers to one bunch of commands may take."""
+
 
 class DaemonGoneError(Exception):
     """It takes no connection, or has closed the one there was."""
@@ -34,14 +37,15 @@ class VtyConnection(asyncio.Protocol):
         self._decoder = AnswerDecoder(MOST_ANSWER)
         self._answers: list[VtyAnswer] = []
         self._expected = 0
-        self._heard = 0.0
+        self._heard = self._asked = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def ask(self, commands: Sequence[str], within: float) -> list[VtyAnswer]:
         """Return the answers, one a command.
 
-        Raises `DaemonGoneError`, `DaemonLateError` after `within` seconds of silence, `VtyError`.
+        Raises `DaemonGoneError`, `DaemonLateError` after `within` seconds of silence or `LONGEST`
+        times as many in all, `VtyError`.
         """
         if self._transport is None or self._transport.is_closing():
             raise DaemonGoneError
@@ -66,7 +70,7 @@ class VtyConnection(asyncio.Protocol):
         if len(self._answers) >= self._expected:
             return
         loop = asyncio.get_running_loop()
-        self._heard = loop.time()
+        self._heard = self._asked = loop.time()
         self._waiter = loop.create_future()
         self._timer = loop.call_later(within, self._judge, within)
         try:
@@ -77,7 +81,8 @@ class VtyConnection(asyncio.Protocol):
 
     def _judge(self, within: float) -> None:
         loop = asyncio.get_running_loop()
-        if (left := self._heard + within - loop.time()) > 0:
+        due = min(self._heard + within, self._asked + LONGEST * within)
+        if (left := due - loop.time()) > 0:
             self._timer = loop.call_later(left, self._judge, within)
         else:
             self._fail(DaemonLateError())

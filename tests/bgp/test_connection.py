@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,7 @@ import pytest
 from bgp import connection as module
 from bgp.connection import DaemonGoneError, DaemonLateError, VtyConnection, connect
 from bgp.engine_states import EngineState
-from bgp.frr import DoorTiming, Engine, TypingOutcome
+from bgp.frr import IN_A_THREAD, DoorTiming, Engine, Query, TypingOutcome
 from bgp.shared_folder import SharedFolder
 from bgp.vty import VtyError
 
@@ -170,6 +171,21 @@ def test_a_slow_answer_is_not_late_while_it_comes(folder: Path) -> None:
     asyncio.run(body())
 
 
+def test_an_answer_in_drops_is_late_one_day(folder: Path) -> None:
+    async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\0")
+        while not writer.is_closing():
+            writer.write(b"x")
+            await asyncio.sleep(0.001)
+
+    async def body() -> None:
+        async with talking(folder, dripping) as connection:
+            with pytest.raises(DaemonLateError):
+                await connection.ask(["show version"], 0.05)
+
+    asyncio.run(body())
+
+
 def test_an_answer_that_came_while_we_stood_still_is_not_late(folder: Path) -> None:
     """It is there before the loop turns again, and so is the due timer: what came is read first."""
     silence = 0.1
@@ -261,3 +277,44 @@ def test_files_of_the_shared_folder(folder: Path) -> None:
     assert shared.want(False)
     missing = SharedFolder(folder / "missing")
     assert (missing.want(True), missing.tell_drained(), missing.daemons()) == (False, False, ())
+
+
+@pytest.mark.parametrize(("length", "beside"), [(100, False), (IN_A_THREAD, True)])
+def test_what_takes_long_to_decode_is_decoded_beside_the_loop(
+    folder: Path, length: int, beside: bool
+) -> None:
+    threads: list[int] = []
+    read = asyncio.Event()
+
+    async def daemon(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                command = await reader.readuntil(b"\0")
+                writer.write(b"x" * length * command.startswith(b"show") + GOOD)
+
+    def decode(text: str) -> int:
+        threads.append(threading.get_ident())
+        return len(text)
+
+    async def body() -> None:
+        readings: list[int] = []
+
+        def got(_: Query, reading: Any) -> None:
+            readings.append(reading)
+            read.set()
+
+        def nothing(*_: Any) -> None: ...
+
+        async with served(folder, daemon):
+            door = Engine(
+                SharedFolder(folder), ready=nothing, changed=nothing, read=got,
+                queries=[Query("bgpd", "show it", decode)], daemons=["bgpd"],
+                timing=DoorTiming(answer=NEVER, read=NEVER),
+            )  # fmt: skip
+            door.start()
+            await read.wait()
+            await door.close()
+        assert readings == [length]
+        assert (threads != [threading.get_ident()]) is beside
+
+    asyncio.run(body())

@@ -167,7 +167,6 @@ _NUMBERING, _VERSION = "numbers things", "tells that something changed"
 _SIZE, _PROGRESS = "how many there are now", "how far one piece of work has come"
 NO_COUNTERS = {
     "Agent._handled": _PROGRESS,
-    "AnswerDecoder._bytes": "bytes",
     "Announcer._changes": _VERSION,
     "Announcer._number": _NUMBERING,
     "Assignments._number": _NUMBERING,
