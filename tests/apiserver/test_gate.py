@@ -17,12 +17,13 @@ from controllers import (
     NAMESPACE,
     POOLS,
     SERVICES,
+    Controller,
     addresses,
-    free_port,
     pool,
     replicas,
     service,
 )
+from ports import reserved_port
 
 HOOKS = (
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/"
@@ -42,7 +43,7 @@ def ports(server: ApiServer) -> Iterator[tuple[int, ...]]:
     """Where three replicas will listen. The API server is told of the first: there is nobody who
     spreads calls for it, so a Service of another type stands for the machine itself."""
     controllers.set_up(server)
-    found = tuple(free_port() for _ in range(3))
+    found = tuple(reserved_port() for _ in range(3))
     server.apply(
         {
             "apiVersion": "v1",
@@ -75,9 +76,22 @@ def until(found: Callable[[], Any], what: str, within: float = 60.0) -> Any:
     return result
 
 
-def asked(server: ApiServer, document: dict[str, Any]) -> tuple[int, str]:
-    code, reply = server.request("POST", POOLS, document)
+def asked(server: ApiServer, document: dict[str, Any], query: str = "") -> tuple[int, str]:
+    code, reply = server.request("POST", POOLS + query, document)
     return code, reply.get("message", "")
+
+
+def refused(server: ApiServer) -> bool:
+    """Whether whoever is asked knows of the first pool: a replica learns of it by a watch, later
+    than whoever wrote it. Nothing is kept of what is asked here."""
+    return asked(server, pool("second", "192.0.2.0/25"), "?dryRun=All")[0] == 403
+
+
+def one_that_leads(running: list[Controller]) -> Controller:
+    """Any replica may have answered so far, whether anybody led or not."""
+    found = until(lambda: next((one for one in running if one.leads), None), "nobody leads")
+    assert isinstance(found, Controller)
+    return found
 
 
 def ready(server: ApiServer) -> bool:
@@ -92,6 +106,7 @@ def test_what_two_objects_tell_is_refused_and_old_peers_are_converted(
 ) -> None:
     with replicas(server, tmp_path, webhooks=ports) as running:
         until(lambda: ready(server), "the API server takes our answers")
+        until(lambda: refused(server), "the first pool is known")
         code, message = asked(server, pool("second", "192.0.2.0/25"))
         assert code == 403
         assert message.startswith(OVERLAP[:100])
@@ -109,14 +124,14 @@ def test_what_two_objects_tell_is_refused_and_old_peers_are_converted(
         # Each replica answers, whoever leads: also the one that the API server was not told of.
         for one, port in zip(running, ports, strict=True):
             point_at(server, port)
-            until(lambda: asked(server, pool("second", "192.0.2.0/25"))[0] == 403, one.name)
-        first = next(one for one in running if one.leads)
+            until(lambda: refused(server), one.name)
+        first = one_that_leads(running)
         first.signal(signal.SIGTERM)
         first.process.wait(timeout=5)
         others = [p for one, p in zip(running, ports, strict=True) if one is not first]
         for port in others:
             point_at(server, port)
-            until(lambda: asked(server, pool("second", "192.0.2.0/25"))[0] == 403, "the others do")
+            until(lambda: refused(server), "the others do")
 
 
 def test_replicas_that_only_serve_webhooks_give_no_addresses_and_know_no_leader(
@@ -129,6 +144,7 @@ def test_replicas_that_only_serve_webhooks_give_no_addresses_and_know_no_leader(
     flags = ("--webhook-mode", "onlywebhook")
     with replicas(server, tmp_path, 3, *flags, webhooks=ports) as running:
         until(lambda: ready(server), "they make a certificate between them")
+        until(lambda: refused(server), "the first pool is known")
         create = service("waits")
         assert server.request("POST", SERVICES, create)[0] == 201
         code, _ = asked(server, pool("second", "192.0.2.0/25"))

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ async def until(found: Callable[[], Any], what: str, within: float = 15.0) -> No
         await asyncio.sleep(0.02)
 
 
+def has(mirror: Mirror, name: str, value: str) -> bool:
+    return mirror.names[name] == value
+
+
 def put(server: ApiServer, name: str, value: str) -> None:
     metadata = {"name": name, "labels": {"test": value}}
     server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -90,9 +95,10 @@ def test_pages_then_events(spaces: ApiServer, monkeypatch: pytest.MonkeyPatch) -
         async with watching(spaces) as (reflector, mirror):
             await until(lambda: reflector.watching, "synced")
             assert mirror.names == {"red": "0", "green": "0", "blue": "0"}
-            for value in range(1, 20):
-                await asyncio.to_thread(put, spaces, "red", str(value))
-            await until(lambda: mirror.names["red"] == "19", "the last change")
+            for value in map(str, range(1, 20)):
+                await asyncio.to_thread(put, spaces, "red", value)
+                # What comes in one go is one change, so each has to have come before the next.
+                await until(partial(has, mirror, "red", value), "the change")
             # The selector makes a lost label a deletion.
             metadata = {"metadata": {"labels": {"test": None}}}
             spaces.merge("/api/v1/namespaces/green", metadata)

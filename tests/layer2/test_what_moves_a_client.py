@@ -15,6 +15,7 @@ from link.mac import parse_mac
 from netns import missing_right
 from ownership.announcing.frames import build
 from ownership.io import Announcement, Client, Form
+from speakers import wait_until
 
 pytestmark = [
     pytest.mark.root,
@@ -63,6 +64,8 @@ def outcomes(machines: dict[str, Machine], form: Form, version: int) -> dict[str
     ips = {state: f"10.77.9.{start + n}" for n, state in enumerate(states)}
     if version == 6:
         ips = {state: f"2001:db8:77::9:{start + n:x}" for n, state in enumerate(states)}
+    last = "10.77.9.250" if version == 4 else "2001:db8:77::9:250"
+    client.set_neighbour(last, OLD_OWNER, STALE)
     for state, nud in OLD.items():
         client.set_neighbour(ips[state], OLD_OWNER, nud)
     time.sleep(LOCKTIME + 0.2)
@@ -73,7 +76,9 @@ def outcomes(machines: dict[str, Machine], form: Form, version: int) -> dict[str
     with node.raw(0x0806 if version == 4 else 0x86DD) as raw:
         for ip in ips.values():
             raw.send(build(announcement(client, form, ip)))
-    time.sleep(0.05)
+        # Frames are read in their order: the last one is of a kind that moves any entry.
+        raw.send(build(announcement(client, Form.REQUEST if version == 4 else form, last)))
+    wait_until(lambda: client.neighbour(last)[0] == NEW_OWNER, "all frames are read")
     return {state: client.neighbour(ip)[0] == NEW_OWNER for state, ip in ips.items()}
 
 

@@ -28,9 +28,14 @@ class Pipe:
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PIPE)
 
     def read(self, until: str) -> list[str]:
-        """Read lines up to one that begins so; a test that waits for ever is ended by its limit."""
+        """Read lines up to one that begins so; a test that waits for ever is ended by its limit.
+
+        A pipe may end in the midst of a line: the rest of the last one is waited for.
+        """
         text = ""
-        while not any(line.startswith(until) for line in text.splitlines()):
+        while not text.endswith("\n") or not any(
+            line.startswith(until) for line in text.splitlines()
+        ):
             text += os.read(self.reader, 65_536).decode()
         return text.splitlines()
 

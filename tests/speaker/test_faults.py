@@ -328,7 +328,15 @@ def test_a_thread_that_hangs_does_not_keep_it_from_ending(
 def hanging(pid: int) -> bool:
     """Whether the fault's thread has said that it sleeps: its name is what the system shows."""
     tasks = Path(f"/proc/{pid}/task")
-    return any((task / "comm").read_text() == "hangs\n" for task in tasks.iterdir())
+    return any(name_of(task) == "hangs\n" for task in tasks.iterdir())
+
+
+def name_of(task: Path) -> str:
+    """The name of a thread, none for one that has ended since it was listed."""
+    try:
+        return (task / "comm").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 # ---- who reads the log

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from cryptography.x509.oid import NameOID
 
 from gobuild import BuildError, build_once
 from netns import Host
+from ports import reserved_port
 
 SOURCES = Path(__file__).parents[1] / "apiserver" / "server"
 BUILD_TIMEOUT = 1800.0
@@ -89,7 +89,8 @@ class ApiServer:
         """`cluster_ips` is one range, or two with a comma for a cluster of both families."""
         self.directory, self.host, self._cluster_ips = directory, host, cluster_ips
         self.ip = host.ip if host else "127.0.0.1"
-        self.port, self._etcd_port, self._peer_port = (6443, 2379, 2380) if host else _free_ports(3)
+        ports = (6443, 2379, 2380) if host else (reserved_port(), reserved_port(), reserved_port())
+        self.port, self._etcd_port, self._peer_port = ports
         self.url = f"https://{self.ip}:{self.port}"
         self._server, self._etcd = binaries()
         self._data = tempfile.TemporaryDirectory(dir=_memory(), prefix="etcd-")
@@ -281,13 +282,28 @@ class ApiServer:
     def audited(self) -> list[tuple[str, str, str]]:
         """Verb, resource and user of every request of service accounts so far, in order."""
         log = self.directory / "audit.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        found = [json.loads(line) for line in lines if line.endswith("}")]
+        # What follows the last end of a line is not written yet, even if it ends in a bracket.
+        lines = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
+        found = [json.loads(line) for line in lines]
         return [
             (entry["verb"], entry["objectRef"]["resource"], entry["user"]["username"])
             for entry in found
             if "objectRef" in entry
         ]
+
+    def until_idle(self, seconds: float, allowed: Callable[[tuple[str, str, str]], bool]) -> int:
+        """Wait until service accounts did nothing but what is allowed for so long.
+
+        Return how many requests of theirs there were so far.
+        """
+        end = time.monotonic() + START_TIMEOUT
+        while True:
+            before = len(self.audited())
+            time.sleep(seconds)
+            asked = self.audited()
+            if all(map(allowed, asked[before:])):
+                return len(asked)
+            assert time.monotonic() < end, asked[before:]
 
     def metric(self, name: str) -> dict[str, float]:
         """The series of one of the server's own metrics."""
@@ -396,14 +412,6 @@ def object_path(document: Mapping[str, Any]) -> str:
 
 def _without_status(document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "status"}
-
-
-def _free_ports(count: int) -> tuple[int, ...]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = tuple(made.getsockname()[1] for made in sockets)
-    for made in sockets:
-        made.close()
-    return ports
 
 
 def _knows_no_fsync(etcd: Path) -> bool:

@@ -30,6 +30,8 @@ folder=$1; shift
 mount -t tmpfs none /var/run && mkdir -p /var/run/secrets/kubernetes.io/serviceaccount &&
 mount --bind "$folder" /var/run/secrets/kubernetes.io/serviceaccount && exec "$@"
 """
+ANSWERED_WITHIN = 3.0
+"""Seconds in which the kernel asks for a neighbour before it gives up."""
 STATUSES = f"/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/servicel2statuses"
 STATES = f"/apis/metallb.io/v1beta1/namespaces/{NAMESPACE}/configurationstates"
 POOL = """\
@@ -210,7 +212,7 @@ def _ask(ip: str, macs: dict[str, str]) -> str | None:
         netlink.neigh("del", dst=ip, ifindex=netlink.link_lookup(ifname="eth0")[0])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.sendto(b"", (ip, 9))
-    end = time.monotonic() + 1.0
+    end = time.monotonic() + ANSWERED_WITHIN
     while time.monotonic() < end:
         for line in table.read_text().splitlines()[1:]:
             fields = line.split()

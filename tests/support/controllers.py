@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import yaml
 from apiserver import ApiServer
 from controller.cluster.writer import COMPONENT
 from netns import Host
+from ports import reserved_port
 
 NAMESPACE = "metallb-system"
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -43,7 +43,7 @@ class Controller:
     ) -> None:
         """It runs on `host`, or on the loopback of the test, where `metric` finds it; `prefix` is
         a command that becomes what follows it."""
-        self.name, self.port = name, free_port()
+        self.name, self.port = name, reserved_port()
         self.log = folder / f"{name}.log"
         command = [*prefix, sys.executable, "-m", "controller", "--namespace", NAMESPACE]
         command += ["--pod-name", name, "--host", "127.0.0.1", "--port", str(self.port)]
@@ -54,8 +54,8 @@ class Controller:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
-        whole = self.log.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in whole if line.startswith("{") and line.endswith("\n")]
+        whole = self.log.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in whole if line.startswith(b"{")]
 
     @property
     def leads(self) -> bool:
@@ -224,10 +224,3 @@ def events_about(server: ApiServer, name: str) -> list[dict[str, Any]]:
         for item in server.get("/api/v1/events")["items"]
         if item["involvedObject"]["name"] == name and item["reportingComponent"] == COMPONENT
     ]
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -61,8 +61,9 @@ class Speaker:
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """Return the log lines so far, those of one event if named."""
-        lines = self.log.read_text().splitlines()
-        found = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        # What follows the last end of a line is not written yet, even if it ends in a bracket.
+        lines = self.log.read_bytes().split(b"\n")[:-1]
+        found = [json.loads(line) for line in lines if line[:1] == b"{" and line[-1:] == b"}"]
         return [line for line in found if not name or line["event"] == name]
 
     def wait_for(self, name: str, timeout: float = 15.0, **fields: Any) -> dict[str, Any]:

@@ -151,8 +151,8 @@ class LabNode:
                 self._ready |= event.get("event") == "ready"
 
     def log_lines(self) -> list[bytes]:
-        """All that its speakers have written, since the first one."""
-        return self._log.read_bytes().splitlines()
+        """All whole lines that its speakers have written, since the first one."""
+        return self._log.read_bytes().split(b"\n")[:-1]
 
     def last_words(self) -> str:
         """The end of the log, for a person who asks why it did not work."""
