@@ -136,8 +136,8 @@ def _accept_without_effect(command: Any) -> Any:
     help="majority = announce only with most of the Nodes in reach; the same on all nodes.",
 )
 @option(
-    "--frr",
-    envvar="CLARION_FRR",
+    "--bgp-engine",
+    envvar="CLARION_BGP_ENGINE",
     type=click.Path(path_type=Path),
     help="Folder shared with an FRR engine: BGP is spoken; unset: layer 2 alone.",
 )
@@ -246,7 +246,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         failover_after=failover_after(flags["failover_after"]),
         quorum=QuorumMode(flags["quorum"]),
         state=flags["state"],
-        frr=flags["frr"],
+        bgp_engine=flags["bgp_engine"],
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]
         ),

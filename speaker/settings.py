@@ -75,7 +75,7 @@ class Settings:
     """What part of the nodes has to be in reach."""
     state: Path | None = None
     """The file in which a controller keeps the addresses of the folder's services."""
-    frr: Path | None = None
+    bgp_engine: Path | None = None
     """The folder that the BGP engine shares with us; None: no BGP."""
     tls: "Tls | None" = None
     """What /metrics is served with; None: plain HTTP."""

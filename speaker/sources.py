@@ -35,7 +35,7 @@ def make_folder(settings: Settings, take: Take) -> DirectorySource:
         take_all,
         interpreter.Leisure,
         settings.state,
-        settings.node_name if settings.frr is not None else "",
+        settings.node_name if settings.bgp_engine is not None else "",
     )
 
 
@@ -54,7 +54,7 @@ def make_cluster(
         labels=settings.labels,
         pod=settings.pod_name,
         lb_class=settings.lb_class,
-        bgp=settings.frr is not None,
+        bgp=settings.bgp_engine is not None,
     )
     return Cluster(from_environment(log), scope, clock, take, log, listen)
 

@@ -64,7 +64,7 @@ def make_routing(
     log: Log,
 ) -> RoutingDoors:
     """Return BGP's side; `cluster` is None with a folder."""
-    if settings.frr is None:
+    if settings.bgp_engine is None:
         return WithoutBgp()
     # Imported late: without BGP nothing of it takes memory.
     from speaker.bgp.metrics import BgpCollector
@@ -74,7 +74,7 @@ def make_routing(
         if cluster is not None:
             cluster.note_routes(service, peers)
 
-    made = RoutingSettings(settings.frr, options, router_id(settings.host))
+    made = RoutingSettings(settings.bgp_engine, options, router_id(settings.host))
     routing = Routing(made, tell, clock, log)
     registry.register(BgpCollector(routing))
     return routing

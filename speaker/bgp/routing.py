@@ -24,8 +24,10 @@ from kube.snapshot import Snapshot
 from link.address import IPAddress
 from plan.release import Options
 from plan.route_planner import RoutePlanner
+from plan.service import Withheld
 from speaker.bgp.sessions import Sessions
 from speaker.bgp.typist import Typist
+from speaker.upkeep import Part, survive
 
 ARRIVES = 0.25
 """Seconds until all routers have acted on what was sent: measured 0.12."""
@@ -65,6 +67,7 @@ class Routing:
         )
         self.typist = Typist(self._engine, log, clock)
         self._config: BgpConfig | None = None
+        self._snapshot = Snapshot()
         self._planning: asyncio.Task[None] | None = None
         self._running = False
         self._told: dict[str, tuple[str, ...]] = {}
@@ -103,34 +106,44 @@ class Routing:
     def take(self, snapshot: Snapshot, changed: frozenset[str] | None) -> None:
         """Take the state of now; `changed` names services that are touched, None may be all."""
         self._planner.take(snapshot, changed)
-        if snapshot.bgp is not None and snapshot.bgp != self._config:
-            self._take_config(snapshot.bgp)
-        if self._planner.pending and (self._planning is None or self._planning.done()):
+        self._snapshot = snapshot
+        # Nothing is typed before all is planned: an engine that has outlived us keeps its routes.
+        if self._planner.known and (self._planning is None or self._planning.done()):
             self._planning = asyncio.create_task(self._plan())
 
     def _take_config(self, config: BgpConfig) -> None:
         self._config = config
-        if config.sessions:
-            self._start()
-        if self._running:
-            self.sessions.set_peers(config.sessions)
-            wanted = Wanted(config.sessions, config.profiles, self._settings.router_id)
-            self.typist.want(wanted)
-            self._folder.want(bool(config.sessions))
+        self.sessions.set_peers(config.sessions)
+        self.typist.want(Wanted(config.sessions, config.profiles, self._settings.router_id))
+        self._folder.want(bool(config.sessions))
 
     async def _plan(self) -> None:
+        try:
+            await self._plan_all()
+        except Exception as error:
+            survive(Part.BGP, error)
+
+    async def _plan_all(self) -> None:
         """Plan in bites, and have typed what came of it."""
+        planned = set[str]()
         while self._planner.pending:
-            self._tell(self._planner.advance())
+            planned.update(self._planner.advance())
             await asyncio.sleep(0)
+        config = self._snapshot.bgp
+        if config is not None and config != self._config:
+            self._take_config(config)
+        self._tell(planned)
+        if self.wanted:
+            self._start()
 
     def _tell(self, planned: Iterable[str]) -> None:
         """Have typed what has changed, and tell of the services that it concerns."""
-        changes = self._planner.changes()
+        table = self._planner.table
+        changes = table.changes()
         if changes:
             self.typist.route(changes)
-        for name in sorted(self._planner.services_on(changes).union(planned)):
-            peers = self._planner.peers_of(name)
+        for name in sorted(table.services_on(changes).union(planned)):
+            peers = table.peers_of(name)
             if peers != self._told.get(name, ()):
                 self._tell_service(name, peers)
 
@@ -140,7 +153,8 @@ class Routing:
             self._log.info("announce", service=name, protocol="bgp", peers=list(peers))
         else:
             del self._told[name]
-            why = self._planner.withheld(name)
+            plan = self._planner.plans.get(name)
+            why = plan.withheld if plan is not None else Withheld.SERVICE_DELETED
             self._log.info("withdraw", service=name, protocol="bgp", reason=why)
         self._publish(name)
 
@@ -192,7 +206,7 @@ class Routing:
                 self.typist.drain(True)
                 await self.typist.finish()
                 await asyncio.sleep(ARRIVES)
-                self.typist.route(dict.fromkeys(self._planner.routes))
+                self.typist.route(dict.fromkeys(self._planner.table.routes))
                 await self.typist.finish()
                 await asyncio.sleep(ARRIVES)
         self._folder.tell_drained()

@@ -12,7 +12,7 @@ from typing import TypeVar
 from structlog.typing import FilteringBoundLogger as Log
 
 from bgp.frr import Engine, Typed, TypingOutcome
-from bgp.frr_config import Daemon, FrrConfig, Wanted
+from bgp.frr_config import EngineDaemon, FrrConfig, Wanted
 from bgp.places import Neighbor
 from bgp.tree import ConfigurationError
 from bgp.words import LineError
@@ -145,7 +145,7 @@ class Typist:
             self._all = False
             await self._compare()
         elif lines:
-            self._judge(await self._type(Daemon.BGPD, lines))
+            self._judge(await self._type(EngineDaemon.BGPD, lines))
 
     def _take_wanted(self, wanted: Wanted) -> None:
         try:
@@ -173,8 +173,8 @@ class Typist:
 
     async def _compare(self) -> None:
         self.comparisons += 1
-        for daemon in Daemon:
-            if daemon not in self._engine.daemons and daemon is not Daemon.ZEBRA:
+        for daemon in EngineDaemon:
+            if daemon not in self._engine.daemons and daemon is not EngineDaemon.ZEBRA:
                 continue
             running = await self._engine.show(daemon, RUNNING)
             if running is None:
@@ -183,7 +183,7 @@ class Typist:
             if lines:
                 self._judge(await self._type(daemon, lines))
 
-    async def _type(self, daemon: Daemon, lines: list[str]) -> Typed:
+    async def _type(self, daemon: EngineDaemon, lines: list[str]) -> Typed:
         typed = await self._engine.type(daemon, lines)
         if typed.outcome is TypingOutcome.TYPED:
             self.typed_lines += len(lines)

@@ -79,7 +79,7 @@ class Stage:
 
     @contextmanager
     def speaking(self) -> Iterator[Speaker]:
-        flags = ("--frr", str(self.container.folder))
+        flags = ("--bgp-engine", str(self.container.folder))
         with speaker(self.node, self.folder, *flags, log=self.log) as running:
             yield running
 
