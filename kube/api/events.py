@@ -24,6 +24,11 @@ class Involved:
     name: str
     uid: str = ""
 
+    @property
+    def events_namespace(self) -> str:
+        """Where its events are: those of an object without a namespace are in `default`."""
+        return self.namespace or "default"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -36,9 +41,12 @@ class Event:
     message: str
 
 
-def node_assigned(subject: Involved, node: str) -> Event:
-    """Say that this node announces the service; the text is MetalLB's, which tools compare."""
-    message = f'announcing from node "{node}" with protocol "layer2"'
+def node_assigned(subject: Involved, node: str, protocol: str = "layer2") -> Event:
+    """Say that this node announces the service; the text is MetalLB's, which tools compare.
+
+    `protocol` is `layer2` or `bgp`.
+    """
+    message = f'announcing from node "{node}" with protocol "{protocol}"'
     return Event(subject, "Normal", "nodeAssigned", message)
 
 
@@ -60,6 +68,16 @@ def foreign_answer(subject: Involved, node: str, ip: str, other: str) -> Event:
         "(kube-proxy in IPVS mode: strictARP)"
     )
     return Event(subject, "Warning", "foreignAnswer", message[:MAX_MESSAGE])
+
+
+def engine_trouble(subject: Involved, trouble: str) -> Event:
+    """Say why BGP, which is wanted, does not work on a node; `subject` is its speaker's Pod."""
+    return Event(subject, "Warning", "bgpEngine", trouble[:MAX_MESSAGE])
+
+
+def node_subject(name: str) -> Involved:
+    """Return a Node as the subject of events, named as the kubelet does."""
+    return Involved("v1", "Node", "", name, name)
 
 
 def invalid_configuration(subject: Involved, message: str) -> Event:
@@ -115,15 +133,16 @@ class EventRecorder:
         involved = {
             "apiVersion": subject.api_version,
             "kind": subject.kind,
-            "namespace": subject.namespace,
             "name": subject.name,
         }
+        if subject.namespace:
+            involved["namespace"] = subject.namespace
         if subject.uid:
             involved["uid"] = subject.uid
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": subject.namespace},
+            "metadata": {"name": name, "namespace": subject.events_namespace},
             "involvedObject": involved,
             "type": event.type,
             "reason": event.reason,

@@ -6,13 +6,16 @@ from ipaddress import IPv4Address
 import pytest
 
 from kube.api.events import (
+    MAX_MESSAGE,
     MAX_REMEMBERED,
     REPEAT,
     Event,
     EventRecorder,
     Involved,
+    engine_trouble,
     invalid_configuration,
     node_assigned,
+    node_subject,
 )
 from kube.objects.metallb import L2Status
 from ownership.io import Announce
@@ -127,6 +130,21 @@ def test_the_text_of_node_assigned_is_metallb_s() -> None:
     event = node_assigned(SUBJECT, "a")
     assert (event.type, event.reason) == ("Normal", "nodeAssigned")
     assert event.message == 'announcing from node "a" with protocol "layer2"'
+    event = node_assigned(SUBJECT, "a", "bgp")
+    assert event.message == 'announcing from node "a" with protocol "bgp"'
+
+
+def test_an_engine_that_is_not_there_is_told_of_the_pod_or_of_the_node() -> None:
+    pod = Involved("v1", "Pod", "metallb-system", "speaker-x", "uid-2")
+    event = engine_trouble(pod, "no engine: " + "x" * 2000)
+    assert (event.type, event.reason) == ("Warning", "bgpEngine")
+    assert len(event.message) == MAX_MESSAGE
+    _, body, _ = EventRecorder("a").record(event, 0.0, "t0")
+    assert body["metadata"]["namespace"] == body["involvedObject"]["namespace"] == "metallb-system"
+    # A Node has no namespace; whoever describes it looks for events of this uid, in any.
+    _, body, _ = EventRecorder("a").record(engine_trouble(node_subject("a"), "gone"), 0.0, "t0")
+    assert body["metadata"]["namespace"] == "default"
+    assert body["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "a"}
 
 
 def test_an_event_again_is_counted_up_for_an_hour() -> None:
