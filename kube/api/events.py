@@ -14,6 +14,18 @@ REPEAT = 3600.0
 """Seconds for which an equal event is counted up in the old one; the server keeps them for 1 h."""
 
 
+_CONFIGURATION = {
+    "IPAddressPool": "metallb.io/v1beta1",
+    "L2Advertisement": "metallb.io/v1beta1",
+    "BGPAdvertisement": "metallb.io/v1beta1",
+    "BGPPeer": "metallb.io/v1beta2",
+    "BFDProfile": "metallb.io/v1beta1",
+    "Community": "metallb.io/v1beta1",
+    "Secret": "v1",
+}
+"""The version of each kind that a configuration is made of; of Secrets those with a password."""
+
+
 @dataclass(frozen=True, slots=True)
 class Involved:
     """The object an event is about."""
@@ -89,9 +101,10 @@ def configuration_object(problem: Problem) -> Involved | None:
     """Name the configuration object that a problem is about: `Kind namespace/name`."""
     kind, _, where = problem.object.partition(" ")
     namespace, slash, name = where.partition("/")
-    if kind not in ("IPAddressPool", "L2Advertisement") or not slash:
+    version = _CONFIGURATION.get(kind)
+    if version is None or not slash:
         return None
-    return Involved("metallb.io/v1beta1", kind, namespace, name)
+    return Involved(version, kind, namespace, name)
 
 
 class EventRecorder:

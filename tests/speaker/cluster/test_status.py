@@ -12,12 +12,14 @@ from kube.api.events import (
     Event,
     EventRecorder,
     Involved,
+    configuration_object,
     engine_trouble,
     invalid_configuration,
     node_assigned,
     node_subject,
 )
 from kube.objects.metallb import L2Status
+from kube.problem import Problem, Severity
 from ownership.io import Announce
 from speaker.cluster.status import (
     LEFT_OVER,
@@ -172,6 +174,28 @@ def test_all_speakers_name_a_fault_of_the_configuration_alike() -> None:
     event = invalid_configuration(pool, "spec.addresses[0]: is reversed")
     names = {EventRecorder(node).record(event, 0.0, f"t{node}")[0] for node in "abc"}
     assert len(names) == 1
+
+
+@pytest.mark.parametrize(
+    ("title", "version"),
+    [
+        ("L2Advertisement m/x", "metallb.io/v1beta1"),
+        ("BGPPeer m/x", "metallb.io/v1beta2"),
+        ("BGPAdvertisement m/x", "metallb.io/v1beta1"),
+        ("BFDProfile m/x", "metallb.io/v1beta1"),
+        ("Community m/x", "metallb.io/v1beta1"),
+        ("Secret m/x", "v1"),
+        ("Service m/x", None),
+        ("BGP configuration", None),
+        ("", None),
+    ],
+)
+def test_a_fault_of_the_configuration_is_told_of_its_object(
+    title: str, version: str | None
+) -> None:
+    found = configuration_object(Problem(Severity.ERROR, "", 0, title, "spec.x", "is wrong"))
+    kind = title.partition(" ")[0]
+    assert found == (Involved(version, kind, "m", "x") if version is not None else None)
 
 
 def test_the_memory_of_events_is_bounded() -> None:
