@@ -1,11 +1,12 @@
 """BGP's objects at an API server, and the Secrets that peers name: watched while BGP is wanted.
 
 No Secret is listed but those that a peer names, each by its name, so that a Role may name them too.
+Beside what is wanted, what our own node says that it does: its ServiceBGPStatus objects.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from kube.api.watch import Watcher
 from kube.bgp_config import BgpConfig, BgpObjects, judge_bgp, secrets_of
 from kube.objects.bgp import BFDProfile, BGPAdvertisement, BGPPeer, Community
 from kube.objects.core import Node
-from kube.objects.metallb import IPAddressPool
+from kube.objects.metallb import NODE_LABEL, BGPStatus, IPAddressPool
 from kube.objects.reading import PASSWORD_SECRET, View, is_dns_name
 from kube.objects.secret import PasswordSecret
 from kube.problem import Problem, Severity
@@ -154,6 +155,63 @@ class BgpState:
 
     def _watcher(self, reflector: Reflector) -> Watcher:
         return Watcher(self._client, reflector, self._clock, self._take, self._log)
+
+
+class OwnStatuses:
+    """The ServiceBGPStatus objects of our node, by service; those of other nodes are theirs.
+
+    `on_change` gets the services whose objects changed, and is called after the first list.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        own_node: str,
+        namespace: str,
+        clock: Callable[[], float],
+        log: Log,
+    ) -> None:
+        self.on_change: Callable[[set[str]], None] = lambda services: None
+        path = f"{_OTHERS}/namespaces/{namespace}/servicebgpstatuses"
+        selector = (("labelSelector", f"{NODE_LABEL}={own_node}"),)
+        rng = random.Random()  # noqa: S311 - back-off only
+        self.reflector = Reflector(Resource("ServiceBGPStatus", path, selector), rng)
+        self._watcher = Watcher(client, self.reflector, clock, self._take, log)
+        self._found: dict[str, dict[Key, BGPStatus]] = {}
+        self._service: dict[Key, str] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled. Raises only what is a bug."""
+        await self._watcher.run()
+
+    @property
+    def synced(self) -> bool:
+        """Whether it is known which there are."""
+        return self.reflector.synced
+
+    def of(self, service: str) -> Collection[BGPStatus]:
+        """Return the objects of a service `namespace/name`: one, if all is well."""
+        return self._found.get(service, {}).values()
+
+    def services(self) -> Collection[str]:
+        """Name the services that have objects."""
+        return self._found.keys()
+
+    def _take(self, reflector: Reflector, changed: set[Key]) -> None:
+        services: set[str] = set()
+        for key in changed:
+            before = self._service.pop(key, None)
+            if before is not None:
+                services.add(before)
+                self._found[before].pop(key)
+                if not self._found[before]:
+                    del self._found[before]
+            found = reflector.objects.get(key)
+            if isinstance(found, BGPStatus):
+                services.add(found.service)
+                self._service[key] = found.service
+                self._found.setdefault(found.service, {})[key] = found
+        self.on_change(services)
 
 
 _View = TypeVar("_View", bound=View)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 from structlog.typing import FilteringBoundLogger as Log
 
-from kube.api.bgp_state import BgpState
+from kube.api.bgp_state import BgpState, OwnStatuses
 from kube.api.client import ApiClient
 from kube.api.reflector import Failure, Key, Reflector, Resource
 from kube.api.watch import Watcher
@@ -91,8 +91,12 @@ class KubernetesSource:
         self._bgp: BgpState | None = None
         self._bgp_moved = False
         """Whether what BGP depends on changed since it was judged."""
+        self.bgp_statuses: OwnStatuses | None = None
+        """None where BGP is not wanted."""
         if scope.bgp:
-            self._bgp = BgpState(client, scope.node, scope.namespace, clock, self._handle_bgp, log)
+            where = client, scope.node, scope.namespace, clock
+            self._bgp = BgpState(*where, self._handle_bgp, log)
+            self.bgp_statuses = OwnStatuses(*where, log)
 
     def _make_reflectors(self) -> None:
         scope, rng = self._scope, self._rng
@@ -137,6 +141,8 @@ class KubernetesSource:
                 group.create_task(watcher.run())
             if self._bgp is not None:
                 group.create_task(self._bgp.run())
+            if self.bgp_statuses is not None:
+                group.create_task(self.bgp_statuses.run())
 
     def reload(self) -> None:
         """Nothing to do on SIGHUP: the watches are always current."""
@@ -168,7 +174,8 @@ class KubernetesSource:
 
     def _watched(self) -> tuple[Reflector, ...]:
         """Return everything."""
-        return (*self._own(), *(self._bgp.reflectors if self._bgp is not None else ()))
+        told = (self.bgp_statuses.reflector,) if self.bgp_statuses is not None else ()
+        return (*self._own(), *(self._bgp.reflectors if self._bgp is not None else ()), *told)
 
     def _own(self) -> tuple[Reflector, ...]:
         """All but BGP's; without labels there is no telling which pods are speakers."""
@@ -180,7 +187,8 @@ class KubernetesSource:
         pods = list(_all(self.pods, Pod))
         named = [pod for pod in pods if pod.name == self._scope.pod]
         here = [pod for pod in pods if pod.node == self._scope.node]
-        return next(iter(named or here), None)
+        # Of two on our node, the one that is going is most likely the one before us.
+        return min(named or here, key=lambda pod: pod.ending, default=None)
 
     def statuses_of(self, service: str) -> Iterable[L2Status]:
         """Return the ServiceL2Status objects of a service."""

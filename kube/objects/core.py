@@ -125,6 +125,8 @@ class Pod(msgspec.Struct, gc=False, frozen=True):
     uid: str = ""
     node: str = ""
     ip: str = ""
+    ending: bool = False
+    """Whether it was deleted: its containers are told to stop, or will be."""
 
 
 View = Service | EndpointSlice | Node | Namespace | Pod
@@ -208,8 +210,12 @@ class _PodStatus(msgspec.Struct, gc=False):
     pod_ip: str = msgspec.field(default="", name="podIP")
 
 
+class _PodMetadata(Metadata, gc=False, rename="camel"):
+    deletion_timestamp: str | None = None
+
+
 class _Pod(msgspec.Struct, gc=False):
-    metadata: Metadata
+    metadata: _PodMetadata
     spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
     status: _PodStatus = msgspec.field(default_factory=_PodStatus)
 
@@ -286,7 +292,8 @@ def _namespace(raw: _Namespace, origin: Origin) -> Namespace:
 
 def _pod(raw: _Pod, origin: Origin) -> Pod:
     meta = raw.metadata
-    return Pod(meta.namespace, meta.name, meta.uid, raw.spec.node_name, raw.status.pod_ip)
+    ending = meta.deletion_timestamp is not None
+    return Pod(meta.namespace, meta.name, meta.uid, raw.spec.node_name, raw.status.pod_ip, ending)
 
 
 KINDS: Mapping[str, Kind[View]] = {

@@ -34,7 +34,9 @@ class Router:
 
     def next_hops(self, prefix: str) -> frozenset[str]:
         """Return the next hops that the router's kernel has for the prefix."""
-        found = json.loads(self.frr.say("zebra", "enable", f"show ip route {prefix} json") or "{}")
+        (_, (_, text)) = self.frr.answers("zebra", ("enable", f"show ip route {prefix} json"))
+        # Without a route the status is 1.
+        found = json.loads(text or "{}")
         return frozenset(
             hop["ip"]
             for route in found.get(prefix, ())

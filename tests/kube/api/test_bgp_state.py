@@ -14,6 +14,7 @@ from kube.api.client import ApiClient
 from kube.api.reflector import Failure, Reflector
 from kube.api.state import KubernetesSource, Scope
 from kube.bgp_config import BgpConfig
+from kube.objects.metallb import BGPStatus
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 
@@ -114,6 +115,8 @@ def test_nothing_of_bgp_is_asked_for_unless_it_is_wanted() -> None:
     source = FedSource(bgp=False).source
     kinds = {found.resource.kind for found in source._watched()}
     assert not kinds & {"BGPPeer", "BGPAdvertisement", "BFDProfile", "Community", "PasswordSecret"}
+    assert "ServiceBGPStatus" not in kinds
+    assert source.bgp_statuses is None
 
 
 def test_layer_2_does_not_wait_for_bgp_and_bgp_is_not_known_before_all_of_it_is() -> None:
@@ -266,5 +269,66 @@ def test_relists_are_counted_by_kind_however_many_secrets_there_are() -> None:
         for name in "ssttt":
             fed.feed(fed.parts[name])
         assert fed.source.relists()["PasswordSecret"] == 3
+
+    _run(scenario)
+
+
+def _status(name: str, service: str, *peers: str, **labels: str) -> dict[str, Any]:
+    space, _, bare = service.partition("/")
+    service_labels = {"metallb.io/service-name": bare, "metallb.io/service-namespace": space}
+    meta = {**_meta(name), "labels": {"metallb.io/node": NODE, **service_labels, **labels}}
+    said = {"node": NODE, "serviceName": bare, "serviceNamespace": space, "peers": list(peers)}
+    return {"metadata": meta, "status": said}
+
+
+def test_what_our_node_says_of_its_routes_is_kept_by_service() -> None:
+    source = FedSource().source
+    statuses = source.bgp_statuses
+    assert statuses is not None
+    told: list[set[str]] = []
+    statuses.on_change = told.append
+    reflector = statuses.reflector
+    assert reflector in source._watched()
+    # Of other nodes nothing is even asked for.
+    assert reflector.resource.query == (("labelSelector", f"metallb.io/node={NODE}"),)
+    assert not statuses.synced
+
+    def feed(*items: dict[str, Any]) -> set[str]:
+        body = {"metadata": {"resourceVersion": "1"}, "items": list(items)}
+        reflector.add(reflector.begin_page(json.dumps(body).encode()) or [])
+        statuses._take(reflector, reflector.end_page())
+        return told[-1]
+
+    assert feed() == set()
+    assert statuses.synced
+    first = _status("bgp-1", "shop/web", "r2", "r1")
+    assert feed(first, _status("bgp-2", "shop/db")) == {"shop/web", "shop/db"}
+    view = BGPStatus(NS, "bgp-1", NODE, "shop/web", (NODE, "shop/web"), ("r2", "r1"))
+    assert list(statuses.of("shop/web")) == [view]
+    # One changes hands, one is new beside it, one is gone.
+    moved = _status("bgp-1", "shop/db", "r1")
+    third = {"metadata": {**_meta("bgp-3"), "labels": moved["metadata"]["labels"]}}
+    assert feed(moved, third) == {"shop/web", "shop/db"}
+    assert {found.name for found in statuses.of("shop/db")} == {"bgp-1", "bgp-3"}
+    assert {found.status for found in statuses.of("shop/db")} == {(NODE, "shop/db"), ("", "/")}
+    assert list(statuses.of("shop/web")) == []
+    assert list(statuses.services()) == ["shop/db"]
+    assert feed() == {"shop/db"}
+    assert not statuses.services()
+
+
+def test_a_status_that_cannot_be_listed_holds_up_nothing() -> None:
+    async def scenario() -> None:
+        fed = FedSource()
+        fed.begin()
+        fed.begin_bgp(_peer())
+        statuses = fed.source.bgp_statuses
+        assert statuses is not None
+        statuses.reflector.handle_failure(Failure.REFUSED, "403 forbidden")
+        await _settle()
+        assert fed.source.waiting_for is None
+        assert fed.source.behind == 1
+        assert fed.passwords() == [""]
+        assert fed.errors() == []
 
     _run(scenario)
