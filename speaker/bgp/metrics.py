@@ -3,10 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    UnknownMetricFamily,
+)
 from prometheus_client.registry import Collector
 
-from bgp.engine_states import EngineState
+from bgp.door.engine_states import EngineState
 from bgp.places import Neighbor
 from kube.peering import Session
 from speaker.bgp.sessions import Sessions
@@ -18,7 +23,6 @@ _MESSAGES = {
     "opens_sent": ("opens_sent", "BGP OPEN messages sent."),
     "opens_received": ("opens_recv", "BGP OPEN messages received."),
     "notifications_sent": ("notifications_sent", "BGP NOTIFICATION messages sent."),
-    "updates": ("updates_sent", "BGP UPDATE messages sent."),
     "updates_total_received": ("updates_recv", "BGP UPDATE messages received."),
     "keepalives_sent": ("keepalives_sent", "BGP KEEPALIVE messages sent."),
     "keepalives_received": ("keepalives_recv", "BGP KEEPALIVE messages received."),
@@ -105,8 +109,16 @@ class BgpCollector(Collector):
             up.add_metric(_of(at), float(state is not None and state.established))
             prefixes.add_metric(_of(at), sum(state.sent.values()) if state is not None else 0)
         yield from (up, prefixes)
+        updates = CounterMetricFamily(
+            "metallb_bgp_updates", "BGP UPDATE messages sent.", labels=_LABELS
+        )
+        for at in peers:
+            if (state := states.get(at)) is not None:
+                updates.add_metric(_of(at), state.messages.updates_sent)
+        yield updates
         for name, (field, text) in _MESSAGES.items():
-            family = CounterMetricFamily(f"metallb_bgp_{name}", text, labels=_LABELS)
+            # A counter by Prometheus' rules would be called `..._total`.
+            family = UnknownMetricFamily(f"metallb_bgp_{name}", text, labels=_LABELS)
             for at in peers:
                 if (state := states.get(at)) is not None:
                     family.add_metric(_of(at), getattr(state.messages, field))
@@ -124,7 +136,7 @@ class BgpCollector(Collector):
         yield up
         for name, text in _BFD.items():
             suffix = "_events" if name.startswith("session_") else ""
-            family = CounterMetricFamily(f"metallb_bfd_{name}{suffix}", text, labels=_LABELS)
+            family = UnknownMetricFamily(f"metallb_bfd_{name}{suffix}", text, labels=_LABELS)
             for at in peers:
                 if (counts := counters.get(at)) is not None:
                     family.add_metric(_of(at), getattr(counts, name))

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from bgp.engine_states import EngineState
-from bgp.frr import Engine
+from bgp.door.engine_states import EngineState
+from bgp.door.frr import Engine
+from bgp.door.shared_folder import SharedFolder
 from bgp.frr_config import Wanted
 from bgp.places import Neighbor
-from bgp.shared_folder import SharedFolder
 from kube.bgp_config import BgpConfig
 from kube.problem import Problem
 from kube.snapshot import Snapshot

@@ -6,7 +6,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from bgp.frr import Query
+from bgp.door.frr import Query
 from bgp.places import Neighbor, place
 from bgp.state import BfdCounts, BfdState, NeighborState, bfd_counters, bfd_peers, neighbors
 from kube.peering import Session

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from bgp.frr import Engine, Typed, TypingOutcome
+from bgp.door.frr import Engine, Typed, TypingOutcome
 from bgp.frr_config import EngineDaemon, FrrConfig, Wanted
 from bgp.places import Neighbor
 from bgp.tree import ConfigurationError

@@ -22,7 +22,8 @@ import webhooks
 from arp import responder as arp
 from arp.packet import decode as decode_arp
 from arp.packet import encode as encode_arp
-from bgp import extras, state, tree, vty
+from bgp import extras, state, tree
+from bgp.door import vty
 from bgp.words import LineError
 from gossip.wire import body, compound, compress, crc, crypto, label, lzw
 from gossip.wire.crypto import Keyring

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bgp import shared_folder
+from bgp.door import shared_folder
 from engine import folder
 from engine.__main__ import main
 from engine.rule import ENDS_WITHIN

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bgp.engine_states import EngineState
-from bgp.frr import DoorTiming, Engine, LineStatus, Query, RefusedLine, TypingOutcome
-from bgp.shared_folder import SharedFolder
+from bgp.door.engine_states import EngineState
+from bgp.door.frr import DoorTiming, Engine, LineStatus, Query, RefusedLine, TypingOutcome
+from bgp.door.shared_folder import SharedFolder
 from frr_container import WITHIN, FrrContainer, frr_container, missing_container
 from machine import slowness
 

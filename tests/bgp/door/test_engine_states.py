@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from bgp.engine_states import LONGEST_DELAY, TABLE, EngineEvent, EngineState, delays
+from bgp.door.engine_states import LONGEST_DELAY, TABLE, EngineEvent, EngineState, delays
 
 CELLS = [(state, event) for state in EngineState for event in EngineEvent]
 LEADS_TO = {

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from bgp import connection as module
-from bgp.connection import DaemonGoneError, DaemonLateError, VtyConnection, connect
-from bgp.engine_states import EngineState
-from bgp.frr import IN_A_THREAD, DoorTiming, Engine, Query, TypingOutcome
-from bgp.shared_folder import SharedFolder
-from bgp.vty import VtyError
+from bgp.door import connection as module
+from bgp.door.connection import DaemonGoneError, DaemonLateError, VtyConnection, connect
+from bgp.door.engine_states import EngineState
+from bgp.door.frr import IN_A_THREAD, DoorTiming, Engine, Query, TypingOutcome
+from bgp.door.shared_folder import SharedFolder
+from bgp.door.vty import VtyError
 
 Daemon = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GOOD = b"\0\0\0\0"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
-from bgp.vty import AnswerDecoder, VtyAnswer, VtyError, encode
+from bgp.door.vty import AnswerDecoder, VtyAnswer, VtyError, encode
 
 MOST_ANSWER = 16 << 20
 """Bytes of one answer: a running configuration of 100,000 prefixes has 5 MB."""

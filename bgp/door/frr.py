@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Any, TypeVar
 
-from bgp.connection import DaemonGoneError, DaemonLateError, VtyConnection, connect
-from bgp.engine_states import TABLE, EngineEvent, EngineState, delays
-from bgp.shared_folder import SPARE, SharedFolder
-from bgp.vty import VtyAnswer, VtyError, encode
+from bgp.door.connection import DaemonGoneError, DaemonLateError, VtyConnection, connect
+from bgp.door.engine_states import TABLE, EngineEvent, EngineState, delays
+from bgp.door.shared_folder import SPARE, SharedFolder
+from bgp.door.vty import VtyAnswer, VtyError, encode
 from process.survival import LOOP, survive
 
 BUNCH = 128

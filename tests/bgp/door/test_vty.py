@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgp.vty import LONGEST_COMMAND, AnswerDecoder, VtyAnswer, VtyError, encode
+from bgp.door.vty import LONGEST_COMMAND, AnswerDecoder, VtyAnswer, VtyError, encode
 
 
 def test_a_command_ends_with_a_nul() -> None:
