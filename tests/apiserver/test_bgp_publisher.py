@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+import yaml
 
 from apiserver import ApiServer
 from cluster import LABELS, MANIFESTS
@@ -256,7 +257,9 @@ def test_what_others_do_to_our_object_is_undone(server: ApiServer, kubeconfig: s
 
 
 def test_objects_of_other_nodes_are_not_touched(server: ApiServer, kubeconfig: str) -> None:
-    theirs = [_object("bgp-b", "b", WEB, "r1"), _object(MINE, "b", WEB, "r1")]
+    theirs = [_object("bgp-b", "b", WEB, "r1"), _object(MINE, "b", WEB)]
+    # What is not written yet could be written by anybody.
+    del theirs[1]["status"]
     for found in theirs:
         server.apply(found)
     before = {item["metadata"]["name"]: item for item in server.get(COLLECTION)["items"]}
@@ -276,6 +279,7 @@ def test_objects_of_other_nodes_are_not_touched(server: ApiServer, kubeconfig: s
             cluster.note_routes(WEB, ())
             await _until(lambda: SECOND not in _published(server), "deleted")
             await _silence(server)
+            assert cluster.failed_writes == 0
 
     asyncio.run(scenario())
     assert others() == before
@@ -427,3 +431,35 @@ def test_our_pod_ends_when_it_is_deleted_and_not_before(
             await _until(lambda: cluster.ending, "deleted")
 
     asyncio.run(scenario())
+
+
+def test_a_peer_that_is_refused_shows_in_its_event_and_in_our_state(
+    server: ApiServer, kubeconfig: str
+) -> None:
+    crd = yaml.safe_load((MANIFESTS / "crds" / "bgppeers.yaml").read_text())
+    # Nobody answers for the conversion here, and nothing is stored in the old version.
+    crd["spec"].pop("conversion", None)
+    server.apply(crd)
+    spec = {"myASN": 64512, "peerASN": 64501, "peerAddress": "192.0.2.1", "password": "geheim"}
+    for name in ("r1", "r2"):
+        meta = {"name": name, "namespace": NS}
+        peer = {"apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": meta}
+        server.apply({**peer, "spec": spec})
+    state = f"{METALLB}/namespaces/{NS}/configurationstates/speaker-a"
+
+    def result() -> dict[str, Any]:
+        status, found = server.request("GET", state)
+        return dict(found.get("status", {})) if status == 200 else {}
+
+    async def scenario() -> None:
+        async with speaking(kubeconfig):
+            await _until(lambda: result().get("result") == "Invalid", "invalid")
+            await _until(lambda: _events(server, NS, "InvalidConfiguration"), "an event")
+            server.delete(f"/apis/metallb.io/v1beta2/namespaces/{NS}/bgppeers/r2")
+            await _until(lambda: result().get("result") == "Valid", "valid")
+
+    asyncio.run(scenario())
+    ((kind, name, message, _),) = _events(server, NS, "InvalidConfiguration")
+    assert (kind, name) == ("BGPPeer", "r2")
+    assert "already exists" in message
+    assert "geheim" not in message
