@@ -1,6 +1,7 @@
 """How the lab does each scenario of bgp.toml."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -12,6 +13,8 @@ from netnslab.routed.nodes import ENGINE, SPEAKER, BGPNode
 from netnslab.routed.table import FILE, ROUTED, RoutedEntry
 
 CHANGES = 100
+# So many changes long a prefix of a node stays as it is, or two changes might be one at the router.
+RESTS = 10
 RETURNS_WITHIN = 30.0
 # As long as it takes a router to send on to a neighbour that it had forgotten.
 PAUSE = 0.5
@@ -131,13 +134,15 @@ def _rolling(lab: RoutedLab, strike: RoutedStrike) -> Struck:
 
 def _config_storm(lab: RoutedLab, strike: RoutedStrike) -> Struck:
     """Each change adds a spare prefix to what a node announces, or takes one away."""
-    names = list(lab.nodes)
-    wanted = {name: set(lab.ips) for name in names}
+    pairs = [(name, ip) for name in lab.nodes for ip in lab.spare]
+    recent: deque[tuple[str, str]] = deque(maxlen=RESTS)
+    wanted = {name: set(lab.ips) for name in lab.nodes}
     at = time.monotonic()
     changes = []
     for number in range(CHANGES):
         lab.pass_time(at + number * strike.entry.lasts / CHANGES - time.monotonic())
-        name, ip = strike.random.choice(names), strike.random.choice(lab.spare)
+        name, ip = strike.random.choice([pair for pair in pairs if pair not in recent])
+        recent.append((name, ip))
         wanted[name] ^= {ip}
         announced = ip in wanted[name]
         changes.append(Change(time.monotonic(), name, plan.prefix(ip), announced))

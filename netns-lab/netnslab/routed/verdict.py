@@ -10,6 +10,7 @@ from netnslab.routed.table import RoutedEntry
 FAMILY_WORDS = {(4,): "4", (6,): "6", (4, 6): "dual"}
 # What a client still loses after the router has withdrawn: questions that were on their way.
 ON_THEIR_WAY = 100.0
+FEWEST_FAULTS = 3
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ def _counts(row: RoutedRow, entry: RoutedEntry, detection: str) -> list[tuple[st
 
 
 def judge_runs(rows: Sequence[RoutedRow], entry: RoutedEntry, detection: str) -> list[str]:
-    """The median over all faults."""
+    """The median over all faults, where these are enough to have one."""
     bounds = entry.gone.get(detection)
     times = [row.gone_ms for row in rows if row.gone_ms is not None]
-    if bounds is None or not times or median(times) <= 1000 * bounds[0]:
+    if bounds is None or len(times) < FEWEST_FAULTS or median(times) <= 1000 * bounds[0]:
         return []
     return [f"gone_ms: median {median(times):.1f} of {len(times)} is over {1000 * bounds[0]:g}"]
 
