@@ -59,8 +59,8 @@ def test_a_dead_node_is_withdrawn_by_bfd_in_both_families(tmp_path: Path) -> Non
     more = ("--detection", "bfd-300x3", "--family", "dual")
     row = passed(tmp_path / "r.json", "bgp-power-off", *more)
     assert row["flows"] == 256
-    # Three intervals after the last packet, which was sent up to one interval before the fault.
-    assert row["gone_ms"] > 400
+    # Three intervals after the last packet, sent up to one before the fault; the hold time is 90 s.
+    assert 400 < row["gone_ms"] < 20_000
     assert 0 < row["lost"] < row["sent"]
     assert row["others_lost"] == row["strays"] == row["resets"] == 0
 
@@ -68,7 +68,7 @@ def test_a_dead_node_is_withdrawn_by_bfd_in_both_families(tmp_path: Path) -> Non
 @pytest.mark.skipif(not BIRD.exists(), reason="BIRD is not installed")
 def test_bird_judges_alike_with_passwords(tmp_path: Path) -> None:
     more = ("--router", "bird", "--session", "ebgp-md5", "--detection", "bfd-300x3")
-    assert passed(tmp_path / "r.json", "bgp-silence", *more)["gone_ms"] > 400
+    assert 400 < passed(tmp_path / "r.json", "bgp-silence", *more)["gone_ms"] < 20_000
 
 
 def test_a_planned_stop_loses_nothing_without_addresses_too(tmp_path: Path) -> None:

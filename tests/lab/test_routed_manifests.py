@@ -11,7 +11,7 @@ from kube.files.manifest import read
 from kube.objects.bgp import BFDProfile, BGPPeer
 from kube.objects.reading import decode
 from netnslab.machines import manifests
-from netnslab.routed import sessions
+from netnslab.routed import plan, sessions
 from netnslab.routed.plan import ROUTER_AS
 
 NODES = {"node-1": "10.88.0.11"}
@@ -20,7 +20,8 @@ IPS = ["10.100.0.1", "2001:db8:100::1"]
 
 def written(folder: Path, specs: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """All objects by kind; each is read as the speaker reads it."""
-    manifests.write_bgp(folder, IPS, NODES, specs)
+    manifests.write_bgp(folder, [plan.SERVICES, plan.SERVICES6], NODES, specs)
+    manifests.write_services(folder, IPS, NODES)
     found: dict[str, list[Any]] = {}
     for file in sorted(folder.glob("*.yaml")):
         assert read(file.read_bytes(), file.name)

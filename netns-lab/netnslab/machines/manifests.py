@@ -96,30 +96,28 @@ def advertise(directory: Path, ips: list[str], but: tuple[str, ...] = ()) -> Non
 
 
 def write_bgp(
-    directory: Path, ips: list[str], nodes: dict[str, str], sessions: list[dict[str, Any]]
+    directory: Path, pool: list[str], nodes: dict[str, str], sessions: list[dict[str, Any]]
 ) -> None:
-    """Write what a speaker needs to announce these IPs by BGP, and nothing for layer 2.
+    """Write what has a speaker announce a pool by BGP, and nothing at layer 2; no service yet.
 
-    `sessions` are the specs of a BGPPeer each; one that names a `bfdProfile` brings it along, as
-    the BFDProfile's own spec.
+    `pool`: prefixes. `sessions` are the specs of a BGPPeer each; one that names a `bfdProfile`
+    brings it along, as the BFDProfile's own spec.
     """
     directory.mkdir(parents=True, exist_ok=True)
     api = "metallb.io/v1beta1"
-    pool = _object(
-        api,
-        "IPAddressPool",
-        "lab",
-        NAMESPACE,
-        spec={"addresses": [str(ip_network(ip)) for ip in ips]},
-    )
+    made = _object(api, "IPAddressPool", "lab", NAMESPACE, spec={"addresses": pool})
     told = _object(api, "BGPAdvertisement", "lab", NAMESPACE, spec={"ipAddressPools": ["lab"]})
     peers = [_peer(number, spec) for number, spec in enumerate(sessions, 1)]
     profiles = [_profile(number, spec) for number, spec in enumerate(sessions, 1)]
-    _dump(directory / "metallb.yaml", [pool, told, *peers, *filter(None, profiles)])
+    _dump(directory / "metallb.yaml", [made, told, *peers, *filter(None, profiles)])
     _dump(directory / "nodes.yaml", [_node(name, ip) for name, ip in nodes.items()])
+
+
+def write_services(directory: Path, ips: list[str], nodes: dict[str, str]) -> None:
+    """Write exactly these services, each with endpoints on every node."""
     names = [(f"service-{ip_address(ip).packed.hex()}", ip) for ip in ips]
+    # First, or a service would for a moment be without endpoints.
     _dump(directory / "endpoints.yaml", [_endpoints(name, nodes) for name, _ in names])
-    # Last, or a service would for a moment be without endpoints.
     _dump(directory / "services.yaml", [_service(*service) for service in names])
 
 

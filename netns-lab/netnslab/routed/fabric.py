@@ -23,6 +23,7 @@ from netnslab.routed.plan import CLIENT_LINK, NODES_LINK
 BRIDGE = "br0"
 AF_INET, AF_INET6 = 2, 10
 RTPROT_BGP = 186
+UP_WITHIN, LOOK = 5.0, 0.01
 _BITS = {4: 32, 6: 128}
 _AF = {4: AF_INET, 6: AF_INET6}
 
@@ -79,7 +80,7 @@ class Fabric:
             f"router-{number}": self._router(number) for number in range(1, routers + 1)
         }
         self.nodes = {f"node-{number}": self._node(number) for number in range(1, nodes + 1)}
-        self._route_client()
+        self._route_client(list(self.routers.values()))
 
     def _router(self, number: int) -> RoutedHost:
         name = f"router-{number}"
@@ -179,22 +180,24 @@ class Fabric:
 
         return float(where.run(_with_netlink, apply))
 
-    def uplink(self, host: RoutedHost, state: str) -> float:
-        """Raise or lower a router's link to the client, which sends nothing that way meanwhile."""
-
-        def apply(netlink: Any) -> float:
-            index, at = _index(netlink, CLIENT_LINK), time.monotonic()
-            netlink.link("set", index=index, state=state)
-            return at
-
-        at = float(host.namespace.run(_with_netlink, apply))
-        if state == "up":
-            self._route_home(host)
+    def cut_uplink(self, host: RoutedHost) -> float:
+        """Lower a router's link to the client, which is told at once and takes the others."""
+        at = time.monotonic()
+        set_down = partial(_raise, name=CLIENT_LINK, state="down")
+        host.namespace.run(_with_netlink, set_down)
+        self._route_client([other for other in self.routers.values() if other != host])
         return at
 
-    def _route_client(self) -> None:
-        """The client sends by whichever router's link has carrier: its kernel sees to that."""
-        numbers = [host.number for host in self.routers.values()]
+    def mend_uplink(self, host: RoutedHost) -> None:
+        """Raise it; the client takes it again once its own end is up. Raises LabError."""
+        host.namespace.run(_with_netlink, partial(_raise, name=CLIENT_LINK))
+        self._route_home(host)
+        # The kernel takes up to a second until it sends by a link that has its carrier back.
+        self.client.namespace.run(_with_netlink, partial(_wait_for, name=f"eth{host.number}"))
+        self._route_client(list(self.routers.values()))
+
+    def _route_client(self, routers: Iterable[RoutedHost]) -> None:
+        numbers = [host.number for host in routers]
         for family in self.families:
             self.client.namespace.run(
                 _with_netlink, partial(_spread, family=family, numbers=numbers)
@@ -257,8 +260,16 @@ def _lay(netlink: Any, name: str, peer: dict[str, Any], bridge: str = "", mac: s
     netlink.link("set", index=_index(netlink, name), state="up", **given)
 
 
-def _raise(netlink: Any, name: str) -> None:
-    netlink.link("set", index=_index(netlink, name), state="up")
+def _raise(netlink: Any, name: str, state: str = "up") -> None:
+    netlink.link("set", index=_index(netlink, name), state=state)
+
+
+def _wait_for(netlink: Any, name: str) -> None:
+    index, deadline = _index(netlink, name), time.monotonic() + UP_WITHIN
+    while netlink.get_links(index)[0].get_attr("IFLA_OPERSTATE") != "UP":
+        if time.monotonic() > deadline:
+            raise LabError(f"{name} is not up")
+        time.sleep(LOOK)
 
 
 def _address(netlink: Any, name: str, ip: str, *, whole: bool = False) -> None:

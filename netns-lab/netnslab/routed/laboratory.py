@@ -109,9 +109,11 @@ class RoutedLab:
             name: [host.addresses[family] for family in given.families]
             for name, host in self.fabric.routers.items()
         }
+        first = given.families[0]
+        nodes = {name: host.addresses[first] for name, host in self.fabric.nodes.items()}
         return {
             name: self.options.contestant(
-                Surroundings(host, routers, given, tuple(self.ips), self.directory)
+                Surroundings(host, routers, given, tuple(self.ips), self.directory, nodes)
             )
             for name, host in self.fabric.nodes.items()
         }
@@ -228,7 +230,7 @@ class RoutedLab:
         """Undo whatever a fault did, and wait until all is well. Raises NoRoutesError."""
         self.fabric.plug(self.plugged())
         for router in self.routers.values():
-            self.fabric.uplink(router.host, "up")
+            self.fabric.mend_uplink(router.host)
         for node in self.nodes.values():
             node.announce(self.ips)
             node.start()

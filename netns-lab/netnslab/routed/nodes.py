@@ -8,7 +8,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,8 @@ WITHDRAWN_WITHIN = 0.5
 class Surroundings:
     """What a node is told of the network: its machine, whom it peers with, how, and for which IPs.
 
-    `routers`: by name the addresses of each, one for each family; `logs`: a folder of the run.
+    `routers`: by name the addresses of each, one for each family; `nodes`: an address of each, the
+    own one included; `logs`: a folder of the run.
     """
 
     host: RoutedHost
@@ -36,6 +36,7 @@ class Surroundings:
     given: Agreement
     ips: Sequence[str]
     logs: Path
+    nodes: dict[str, str]
 
     @property
     def neighbours(self) -> list[str]:
@@ -170,20 +171,3 @@ class PlainNode(BGPNode):
 
 def _established(shown: dict[str, Any], neighbour: str) -> bool:
     return bool(shown.get(neighbour, {}).get("bgpState") == "Established")
-
-
-CONTESTANTS: dict[str, type[BGPNode]] = {"plain": PlainNode, "idle": IdleNode}
-
-
-def contestant(name: str) -> type[BGPNode]:
-    """Return one of `CONTESTANTS`, or the class that `module:Class` names. Raises LabError."""
-    if name in CONTESTANTS:
-        return CONTESTANTS[name]
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise LabError(f"{name}: no contestant: {error}") from None
-    if not (isinstance(found, type) and issubclass(found, BGPNode)):
-        raise LabError(f"{name}: no contestant, as it is no BGPNode")
-    return found

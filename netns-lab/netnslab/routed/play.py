@@ -11,9 +11,9 @@ from rich.console import Console
 
 from netnslab.machines import sandbox
 from netnslab.routed import course, report
+from netnslab.routed.contestants import CONTESTANTS, contestant
 from netnslab.routed.course import RoutedCourse
 from netnslab.routed.laboratory import RoutedLab, RoutedOptions
-from netnslab.routed.nodes import CONTESTANTS, contestant
 from netnslab.routed.routers import ROUTERS
 from netnslab.routed.sessions import DETECTIONS, KINDS, agreement
 from netnslab.routed.table import ROUTED

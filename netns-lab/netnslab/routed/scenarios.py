@@ -78,14 +78,14 @@ def _peer_failure(lab: RoutedLab, strike: RoutedStrike) -> Struck:
     """Its client has it back only once it has routes: a router without any is no way."""
     name = next(iter(lab.routers))
     router = lab.routers[name]
-    at = lab.fabric.uplink(router.host, "down")
+    at = lab.fabric.cut_uplink(router.host)
     lab.fabric.unplug([router.host])
     router.kill()
     lab.pass_time(strike.entry.lasts)
     back = lab.fabric.plug([router.host])
     router.start()
     lab.wait_until(lambda: lab.everywhere(lab.nodes, [name]), RETURNS_WITHIN)
-    lab.fabric.uplink(router.host, "up")
+    lab.fabric.mend_uplink(router.host)
     return Struck(at, back_from=back, restarted=(name,))
 
 
