@@ -89,8 +89,8 @@ def _patience(course: RoutedCourse, struck: Struck) -> float:
     """Seconds after the fault itself that its end is waited for."""
     entry = course.entry
     bounds = entry.gone.get(course.detection)
-    longest = max(bounds[1] if bounds else GONE_WITHIN, entry.back or 0.0)
-    return PATIENCE + longest
+    gone = bounds[1] if bounds else GONE_WITHIN if struck.gone else 0.0
+    return PATIENCE + max(gone, entry.back or 0.0)
 
 
 def _look_on(lab: RoutedLab, struck: Struck, patience: float) -> None:

@@ -189,10 +189,12 @@ class Fabric:
         return at
 
     def mend_uplink(self, host: RoutedHost) -> None:
-        """Raise it; the client takes it again once its own end is up. Raises LabError."""
+        """Raise it; the client takes it again once both ends are up. Raises LabError."""
         host.namespace.run(_with_netlink, partial(_raise, name=CLIENT_LINK))
         self._route_home(host)
-        # The kernel takes up to a second until it sends by a link that has its carrier back.
+        # The kernel takes up to a second until it sends by a link that has its carrier back: even
+        # an answer to ARP would be lost.
+        host.namespace.run(_with_netlink, partial(_wait_for, name=CLIENT_LINK))
         self.client.namespace.run(_with_netlink, partial(_wait_for, name=f"eth{host.number}"))
         self._route_client(list(self.routers.values()))
 
