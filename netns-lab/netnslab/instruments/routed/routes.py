@@ -1,7 +1,8 @@
 """The router's kernel: when each next hop of each watched prefix came and went.
 
 The kernel tells of every change of a route as it makes it, and netlink keeps their order. A moment
-is when this process read of it; it is asleep on the socket, ahead of all others.
+is when this process read of it; it is asleep on the socket, ahead of all others. What goes with a
+link that loses its carrier goes without a word for IPv4: then all routes are read anew.
 """
 
 import contextlib
@@ -10,15 +11,18 @@ import socket
 import time
 from typing import Any
 
+from pyroute2 import IPRoute
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
 from netnslab.instruments.instrument import Console, settings
 
 # linux/rtnetlink.h, linux/netlink.h
-RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE = 0x40, 0x400
-RTM_NEWROUTE = 24
+RTMGRP_LINK, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE = 0x1, 0x40, 0x400
+RTM_NEWLINK, RTM_NEWROUTE, RTM_DELROUTE = 16, 24, 25
+AFTER_A_LINK = 0.05
 NLM_F_APPEND = 0x800
 RT_TABLE_MAIN = 254
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
 SO_RCVBUFFORCE = 33
 MOST_CHANGES = 200_000
 RECEIVES = 8 << 20
@@ -37,6 +41,8 @@ def next_hops(message: Any) -> list[str]:
 
 def told_of(message: Any) -> tuple[str, list[str], bool] | None:
     """Prefix, next hops, and whether these are further ones; None for what is no route of ours."""
+    if message["header"]["type"] not in (RTM_NEWROUTE, RTM_DELROUTE):
+        return None
     prefix = message.get_attr("RTA_DST")
     if prefix is None or message["table"] != RT_TABLE_MAIN:
         return None
@@ -85,9 +91,11 @@ class RouteWatch:
         self.raw = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         with contextlib.suppress(OSError):  # the greater buffer is root's alone
             self.raw.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVES)
-        self.raw.bind((0, RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE))
+        self.raw.bind((0, RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE))
         self.raw.setblocking(False)
         self._log, self._marshal = log, MarshalRtnl()
+        self._asked = IPRoute()
+        self.again: float | None = None
 
     def receive(self) -> None:
         """Read the socket dry. An overrun raises OSError: a hole in the record spoils the run."""
@@ -98,10 +106,29 @@ class RouteWatch:
                 return
             at = time.monotonic()
             for message in self._marshal.parse(data):
+                if message["header"]["type"] == RTM_NEWLINK:
+                    self.again = at + AFTER_A_LINK
+                    continue
                 told = told_of(message)
                 if told is not None:
                     prefix, hops, further = told
                     self._log.note(at, prefix, hops, further=further)
+
+    def patience(self) -> float | None:
+        """Seconds until all is to be read anew; None: it is not."""
+        return None if self.again is None else max(0.0, self.again - time.monotonic())
+
+    def read_anew(self) -> None:
+        """Note what there is of each prefix, if a link has changed and what follows is done."""
+        if self.again is None or time.monotonic() < self.again:
+            return
+        self.again = None
+        # What changes from here on waits in the socket, and is noted after this.
+        self.receive()
+        routes = [each for family in FAMILIES for each in self._asked.get_routes(family=family)]
+        found = {told[0]: told[1] for told in map(told_of, routes) if told is not None}
+        for prefix in self._log.now:
+            self._log.note(time.monotonic(), prefix, found.get(prefix, []), further=False)
 
 
 def main() -> None:
@@ -112,8 +139,9 @@ def main() -> None:
     console = Console({"since": log.since, "state": log.state, "forget": log.forget})
     console.report_ready()
     while True:
-        ready, _, _ = select.select([0, monitor.raw.fileno()], [], [])
+        ready, _, _ = select.select([0, monitor.raw.fileno()], [], [], monitor.patience())
         monitor.receive()
+        monitor.read_anew()
         if 0 in ready:
             console.handle()
 
