@@ -68,14 +68,10 @@ def make_routing(
         return WithoutBgp()
     # Imported late: without BGP nothing of it takes memory.
     from speaker.bgp.metrics import BgpCollector
-    from speaker.bgp.routing import Routing, RoutingSettings
-
-    def tell(service: str, peers: tuple[str, ...]) -> None:
-        if cluster is not None:
-            cluster.note_routes(service, peers)
+    from speaker.bgp.routing import Deaf, Routing, RoutingSettings
 
     made = RoutingSettings(settings.bgp_engine, options, router_id(settings.host))
-    routing = Routing(made, tell, clock, log)
+    routing = Routing(made, cluster or Deaf(), clock, log)
     registry.register(BgpCollector(routing))
     return routing
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger as Log
 
@@ -34,8 +35,31 @@ ARRIVES = 0.25
 LEAVE_WITHIN = 1.2
 NO_ENGINE = "BGP is wanted, and there is no engine that answers"
 
-OnRoutes = Callable[[str, tuple[str, ...]], None]
-"""Of a service, the names of the peers that are to hear of it; none: it is not announced."""
+
+class RoutingHearer(Protocol):
+    """Who is told what becomes of it."""
+
+    @property
+    def ending(self) -> bool:
+        """Whether this node goes for good, so that its routes are to be taken back."""
+
+    def note_routes(self, service: str, peers: tuple[str, ...]) -> None:
+        """The service is announced to these BGPPeers now; none: no more."""
+
+    def note_engine(self, trouble: str | None) -> None:
+        """Why BGP does not work, for people; None: it does, or is not wanted."""
+
+
+class Deaf:
+    """Without a cluster there is nobody to tell, and who ends a speaker means it."""
+
+    ending = True
+
+    def note_routes(self, service: str, peers: tuple[str, ...]) -> None:
+        """Leave it."""
+
+    def note_engine(self, trouble: str | None) -> None:
+        """Leave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +75,9 @@ class Routing:
     """Made at the start; `take` gets snapshots, `start` opens nothing before BGP is wanted."""
 
     def __init__(
-        self, settings: RoutingSettings, on_routes: OnRoutes, clock: Callable[[], float], log: Log
+        self, settings: RoutingSettings, hearer: RoutingHearer, clock: Callable[[], float], log: Log
     ) -> None:
-        """`on_routes` is told when other peers than before are to hear of a service."""
-        self._settings, self._on_routes, self._log = settings, on_routes, log
+        self._settings, self._hearer, self._log = settings, hearer, log
         self._planner = RoutePlanner(settings.options)
         self._folder = SharedFolder(settings.folder)
         self.sessions = Sessions(log, self._handle_sessions)
@@ -175,6 +198,7 @@ class Routing:
             self.sessions.forget()
         level = self._log.info if state is EngineState.READY else self._log.warning
         level("bgp_engine", state=state)
+        self._hearer.note_engine(self.trouble)
 
     def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
         self.typist.watch(up)
@@ -187,7 +211,7 @@ class Routing:
         peers = tuple(peer for peer in self._told.get(name, ()) if peer in up)
         if peers != self._published.get(name, ()):
             self._published[name] = peers
-            self._on_routes(name, peers)
+            self._hearer.note_routes(name, peers)
         if not peers:
             self._published.pop(name, None)
 
@@ -199,7 +223,8 @@ class Routing:
         An UPDATE leaves the engine up to 50 ms late, and a router needs a moment for its own table
         (RFC 8326): whoever stops before that loses what is on its way.
         """
-        if not self.wanted or self._engine.state is not EngineState.READY:
+        ready = self._engine.state is EngineState.READY
+        if not (self.wanted and ready and self._hearer.ending):
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_WITHIN):

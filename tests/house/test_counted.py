@@ -25,7 +25,7 @@ from ownership.io import FailoverStats
 from plan.release import Options
 from process.logs import logger
 from speaker.bgp.metrics import BgpCollector
-from speaker.bgp.routing import Routing, RoutingSettings
+from speaker.bgp.routing import Deaf, Routing, RoutingSettings
 from speaker.metrics.collector import Figures, make_registry
 from speaker.wire.layer2 import Layer2Stats
 from speaker.wire.links import LinkStats
@@ -263,7 +263,7 @@ def test_every_attribute_that_only_grows_is_a_metric_or_explained() -> None:
 @pytest.mark.parametrize("metric", sorted(set(READ.values())))
 def test_the_metric_of_a_counter_exists(metric: str) -> None:
     pages = page() + generate_latest(metrics.make_registry(metrics.Figures())).decode()
-    routing = Routing(BGP, lambda service, peers: None, time.monotonic, logger())
+    routing = Routing(BGP, Deaf(), time.monotonic, logger())
     pages += "".join(
         f"\n# TYPE {found.name}_total {found.type}\n" for found in BgpCollector(routing).collect()
     )

@@ -163,7 +163,9 @@ def test_what_the_speaker_may_do_besides(objects: list[Object], base: list[Objec
     assert like["servicel2statuses"] == rules["servicebgpstatuses"]
     assert like["servicel2statuses/status"] == rules["servicebgpstatuses/status"]
     # A Secret that it can name, in its own namespace, and no list of them.
-    assert added[1]["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    assert added[1]["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]}
+    ]
 
 
 def _roles(entries: list[Object]) -> list[Object]:

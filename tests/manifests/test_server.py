@@ -396,7 +396,7 @@ def bgp_rights(server: ApiServer) -> Iterator[ApiServer]:
         server.delete(object_path(entry))
 
 
-def test_with_bgp_the_account_reads_a_password_that_it_can_name(bgp_rights: ApiServer) -> None:
+def test_with_bgp_the_account_watches_the_passwords_of_its_namespace(bgp_rights: ApiServer) -> None:
     server = bgp_rights
     token = server.account_token("metallb-system", "speaker")
     secrets = "/api/v1/namespaces/metallb-system/secrets"
@@ -406,12 +406,11 @@ def test_with_bgp_the_account_reads_a_password_that_it_can_name(bgp_rights: ApiS
         f"{SPACE}/bfdprofiles",
         f"{SPACE}/communities",
         f"{SPACE}/servicebgpstatuses",
-        f"{secrets}/router-1",
+        f"{secrets}?fieldSelector=metadata.name%3Drouter-1",
+        f"{secrets}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%3Drouter-1",
     ]
     forbidden = [
-        secrets,
-        f"{secrets}?watch=true",
-        f"{secrets}?fieldSelector=metadata.name%3Drouter-1",
+        f"{secrets}/router-1",
         "/api/v1/namespaces/default/secrets/router-1",
         "/apis/metallb.io/v1beta2/bgppeers",
     ]
