@@ -33,6 +33,11 @@ from speaker.upkeep import Part, survive
 ARRIVES = 0.25
 """Seconds until all routers have acted on what was sent: measured 0.12."""
 LEAVE_WITHIN = 1.2
+LOOK, LOOKS = 0.05, 6
+"""A Pod's deletion comes by another way than SIGTERM, and may come after it: how often is looked
+for it, and the seconds between."""
+PATIENCE = 10.0
+"""Seconds that an engine has for its first start."""
 NO_ENGINE = "BGP is wanted, and there is no engine that answers"
 
 
@@ -93,6 +98,7 @@ class Routing:
         self._snapshot = Snapshot()
         self._planning: asyncio.Task[None] | None = None
         self._running = False
+        self._patience: asyncio.TimerHandle | None = None
         self._told: dict[str, tuple[str, ...]] = {}
         self._published: dict[str, tuple[str, ...]] = {}
 
@@ -186,6 +192,7 @@ class Routing:
     def _start(self) -> None:
         if not self._running:
             self._running = True
+            self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._note_trouble)
             self.typist.start()
             self._engine.start()
 
@@ -198,6 +205,10 @@ class Routing:
             self.sessions.forget()
         level = self._log.info if state is EngineState.READY else self._log.warning
         level("bgp_engine", state=state)
+        if state is not EngineState.CONNECTING:
+            self._note_trouble()
+
+    def _note_trouble(self) -> None:
         self._hearer.note_engine(self.trouble)
 
     def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
@@ -224,7 +235,7 @@ class Routing:
         (RFC 8326): whoever stops before that loses what is on its way.
         """
         ready = self._engine.state is EngineState.READY
-        if not (self.wanted and ready and self._hearer.ending):
+        if not (self.wanted and ready and await self._ends()):
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_WITHIN):
@@ -236,10 +247,19 @@ class Routing:
                 await asyncio.sleep(ARRIVES)
         self._folder.tell_drained()
 
+    async def _ends(self) -> bool:
+        for _ in range(LOOKS):
+            if self._hearer.ending:
+                return True
+            await asyncio.sleep(LOOK)
+        return self._hearer.ending
+
     async def close(self) -> None:
         """End the door and leave the engine as it is: its sessions go on without us."""
         if self._planning is not None:
             self._planning.cancel()
+        if self._patience is not None:
+            self._patience.cancel()
         self.typist.close()
         if self._running:
             await self._engine.close()

@@ -48,7 +48,7 @@ class SpeakerNode(BGPNode):
         flags = {
             "source": self._source,
             "node-name": self.name,
-            "frr": self.engine.folder,
+            "bgp-engine": self.engine.folder,
             "ml-bindaddr": own if gossips else "",
             "ml-secret-key-path": self._secret,
             "join": ",".join(around.nodes.values()) if gossips else "",
