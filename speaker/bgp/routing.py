@@ -17,6 +17,7 @@ from bgp.door.engine_states import EngineState
 from bgp.door.frr import Engine
 from bgp.door.shared_folder import SharedFolder
 from bgp.frr_config import Wanted
+from bgp.med_step import Med
 from bgp.places import Neighbor
 from kube.bgp_config import BgpConfig
 from kube.problem import Problem
@@ -25,6 +26,7 @@ from link.address import IPAddress
 from plan.release import Options
 from plan.route_planner import RoutePlanner
 from plan.service import Withheld
+from speaker.bgp.fast_failover import FastFailover, SeesLives, Unable
 from speaker.bgp.sessions import Sessions
 from speaker.bgp.typist import Typist
 from speaker.upkeep import Part, survive
@@ -45,6 +47,10 @@ class RoutingSettings:
     folder: Path
     options: Options
     router_id: IPv4Address | None = None
+    lives: SeesLives | None = None
+    """Who is gone; None: there is no fast failover."""
+    never: Unable = Unable.SWITCHED_OFF
+    """Why, where there is none."""
 
 
 class Routing:
@@ -69,9 +75,11 @@ class Routing:
         self._config: BgpConfig | None = None
         self._snapshot = Snapshot()
         self._planning: asyncio.Task[None] | None = None
-        self._running = False
+        self._running = self._left = False
         self._told: dict[str, tuple[str, ...]] = {}
         self._published: dict[str, tuple[str, ...]] = {}
+        lives, never = settings.lives, settings.never
+        self.fast_failover = FastFailover(lives, self._handle_med, clock, log, never)
 
     # ---- what others ask
 
@@ -111,9 +119,24 @@ class Routing:
         if self._planner.known and (self._planning is None or self._planning.done()):
             self._planning = asyncio.create_task(self._plan())
 
+    def look(self) -> None:
+        """See who is gone now: after each turn of the speaker."""
+        try:
+            self.fast_failover.look()
+        except Exception as error:
+            survive(Part.BGP, error)
+
+    def _handle_med(self, med: Med) -> None:
+        table = self._planner.table
+        table.set_med(med)
+        # While services are planned, what has changed is told with them.
+        if self._running and (self._planning is None or self._planning.done()):
+            self._tell(())
+
     def _take_config(self, config: BgpConfig) -> None:
         self._config = config
         self.sessions.set_peers(config.sessions)
+        self.fast_failover.take(config)
         self.typist.want(Wanted(config.sessions, config.profiles, self._settings.router_id))
         self._folder.want(bool(config.sessions))
 
@@ -138,6 +161,9 @@ class Routing:
 
     def _tell(self, planned: Iterable[str]) -> None:
         """Have typed what has changed, and tell of the services that it concerns."""
+        if self._left:
+            # Whatever comes now, nothing is announced again.
+            return
         table = self._planner.table
         changes = table.changes()
         if changes:
@@ -215,6 +241,7 @@ class Routing:
         """End the door and leave the engine as it is: its sessions go on without us."""
         if self._planning is not None:
             self._planning.cancel()
+        self.fast_failover.close()
         self.typist.close()
         if self._running:
             await self._engine.close()
