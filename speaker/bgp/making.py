@@ -36,6 +36,9 @@ class RoutingDoors(Protocol):
     async def leave(self) -> None:
         """Take back what is announced, without loss."""
 
+    async def bid_farewell(self) -> None:
+        """Close all sessions now."""
+
     async def close(self) -> None:
         """End, and leave the engine as it is."""
 
@@ -57,6 +60,9 @@ class WithoutBgp:
 
     async def leave(self) -> None:
         """Take nothing back."""
+
+    async def bid_farewell(self) -> None:
+        """Close nothing."""
 
     async def close(self) -> None:
         """End nothing."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,3 +163,21 @@ def test_a_planned_stop_takes_the_routes_back_first(stage: Stage) -> None:
     assert stage.router.next_hops("10.77.9.1/32") == frozenset()
     assert stage.router.established(stage.node.ip)
     assert (stage.container.folder / "drained").exists()
+
+
+def test_a_second_signal_closes_the_sessions_at_once(stage: Stage) -> None:
+    with stage.speaking() as running:
+        stage.learns(1)
+        # Of another number, as the kernel makes one of two that are alike.
+        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        wait_until(lambda: not stage.router.established(stage.node.ip), "a closed session")
+        print(f"closed after {(time.monotonic() - began) * 1_000:.0f} ms")
+        assert running.process.wait(10) == 0
+    reason = stage.router.neighbor(stage.node.ip)["lastNotificationReason"]
+    assert reason == "Cease/Administrative Shutdown"
+    stage.forgets(1)
+    assert (stage.container.folder / "drained").exists()
+    with stage.speaking():
+        stage.learns(1)
