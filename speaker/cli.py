@@ -147,6 +147,7 @@ def _accept_without_effect(command: Any) -> Any:
     default="auto",
     help="auto = routers leave a dead node by the others' MED; the same on all nodes.",
 )
+@_flag("--drain-on-cordon", "A cordoned node announces nothing; the same on all nodes.")
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
     "--ml-bindport",
@@ -253,6 +254,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         quorum=QuorumMode(flags["quorum"]),
         state=flags["state"],
         bgp_engine=flags["bgp_engine"],
+        drain_on_cordon=flags["drain_on_cordon"],
         bgp_fast_failover=flags["bgp_fast_failover"] == "auto",
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]

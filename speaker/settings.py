@@ -79,6 +79,8 @@ class Settings:
     """The folder that the BGP engine shares with us; None: no BGP."""
     bgp_fast_failover: bool = True
     """Whether the MED tells routers that another node is gone."""
+    drain_on_cordon: bool = False
+    """Whether a cordoned node announces nothing."""
     tls: "Tls | None" = None
     """What /metrics is served with; None: plain HTTP."""
 

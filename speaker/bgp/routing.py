@@ -25,7 +25,7 @@ from kube.snapshot import Snapshot
 from link.address import IPAddress
 from plan.release import Options
 from plan.route_planner import RoutePlanner
-from plan.service import Withheld
+from plan.service import Withheld, shut_out
 from speaker.bgp.fast_failover import FastFailover, SeesLives, Unable
 from speaker.bgp.sessions import Sessions
 from speaker.bgp.typist import Typist
@@ -77,6 +77,8 @@ class Routing:
         self._snapshot = Snapshot()
         self._planning: asyncio.Task[None] | None = None
         self._running = self._left = False
+        self._draining = False
+        """Whether routers are asked to prefer other nodes, as this one is shut out."""
         self._told: dict[str, tuple[str, ...]] = {}
         self._published: dict[str, tuple[str, ...]] = {}
         lives, never = settings.lives, settings.never
@@ -149,16 +151,40 @@ class Routing:
 
     async def _plan_all(self) -> None:
         """Plan in bites, and have typed what came of it."""
+        planned = await self._plan_waiting()
+        config = self._snapshot.bgp
+        if config is not None and config != self._config:
+            self._take_config(config)
+        while self._shut_out() != self._draining:
+            await self._drain(not self._draining)
+            planned |= await self._plan_waiting()
+        self._tell(planned)
+        if self.wanted:
+            self._start()
+
+    async def _plan_waiting(self) -> set[str]:
         planned = set[str]()
         while self._planner.pending:
             planned.update(self._planner.advance())
             await asyncio.sleep(0)
-        config = self._snapshot.bgp
-        if config is not None and config != self._config:
-            self._take_config(config)
-        self._tell(planned)
-        if self.wanted:
-            self._start()
+        return planned
+
+    def _shut_out(self) -> bool:
+        """Tell whether people want this node to announce nothing."""
+        options = self._settings.options
+        own = self._snapshot.nodes.get(options.own_node)
+        return own is not None and shut_out(own, options) is not None
+
+    async def _drain(self, draining: bool) -> None:
+        """Have routers prefer others before the routes go, and no more when they are to be back."""
+        self._draining = draining
+        self.typist.drain(draining)
+        if draining and self._told and self._engine.state is EngineState.READY:
+            self._log.info("bgp_drain")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_WITHIN):
+                    await self.typist.finish()
+                    await asyncio.sleep(ARRIVES)
 
     def _tell(self, planned: Iterable[str]) -> None:
         """Have typed what has changed, and tell of the services that it concerns."""
