@@ -213,9 +213,9 @@ class Driver:
         until = self._clock() + BITE
         self.core.settle(now, lambda: self._clock() >= until)
         self._pass_on(now)
+        self._layer2.flush()
         if self.after_turn is not None:
             self.after_turn()
-        self._layer2.flush()
         if self._released:
             # What waited was asked before our announcement, so of whoever owned meanwhile.
             self._released = False
