@@ -18,7 +18,7 @@ from kube.selector import any_matches
 from link.address import IPAddress
 from plan.offers import Community, IPNetwork, LargeCommunity
 from plan.release import Options
-from plan.service import EXCLUDE_LABEL, ServicePlan, Withheld, check
+from plan.service import ServicePlan, Withheld, check, shut_out
 
 _LOCAL = "Local"
 
@@ -108,9 +108,7 @@ class BgpRules:
             return None
         if self._own.network_unavailable:
             return Withheld.NODE_NETWORK_UNAVAILABLE
-        if EXCLUDE_LABEL in self._own.labels and not self._options.ignore_exclude_lb:
-            return Withheld.NODE_LABELED_EXCLUDE_BALANCERS
-        return None
+        return shut_out(self._own, self._options)
 
 
 def _serving(slices: Collection[EndpointSlice]) -> list[Endpoint]:

@@ -6,6 +6,7 @@ them wants it; a peer gets the union of the communities that are meant for it. P
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from itertools import islice
 from types import MappingProxyType
 
 from plan.bgp import BgpPlan, Wish
@@ -57,10 +58,19 @@ class RouteTable:
             self._med = med
             self._touched.update(dict.fromkeys(self._wants))
 
-    def changes(self) -> dict[IPNetwork, Offers | None]:
-        """Return the prefixes whose offers differ since the last call (None: gone)."""
+    @property
+    def pending(self) -> bool:
+        """Whether `changes` has more to look at."""
+        return bool(self._touched)
+
+    def changes(self, limit: int | None = None) -> dict[IPNetwork, Offers | None]:
+        """Return the prefixes whose offers differ since the last call (None: gone).
+
+        Look at no more than `limit` at a time, where there is one.
+        """
         found: dict[IPNetwork, Offers | None] = {}
-        for prefix in self._touched:
+        for prefix in tuple(islice(self._touched, limit)):
+            del self._touched[prefix]
             before, after = self._routes.get(prefix), self._offers(prefix)
             if after == before:
                 continue
@@ -69,7 +79,6 @@ class RouteTable:
                 del self._routes[prefix]
             else:
                 self._routes[prefix] = after
-        self._touched.clear()
         return found
 
     @property

@@ -141,6 +141,13 @@ def _accept_without_effect(command: Any) -> Any:
     type=click.Path(path_type=Path),
     help="Folder shared with an FRR engine: BGP is spoken; unset: layer 2 alone.",
 )
+@option(
+    "--bgp-fast-failover",
+    type=click.Choice(["auto", "off"]),
+    default="auto",
+    help="auto = routers leave a dead node by the others' MED; the same on all nodes.",
+)
+@_flag("--drain-on-cordon", "A cordoned node announces nothing; the same on all nodes.")
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
     "--ml-bindport",
@@ -247,6 +254,8 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         quorum=QuorumMode(flags["quorum"]),
         state=flags["state"],
         bgp_engine=flags["bgp_engine"],
+        drain_on_cordon=flags["drain_on_cordon"],
+        bgp_fast_failover=flags["bgp_fast_failover"] == "auto",
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]
         ),

@@ -219,6 +219,7 @@ def options_of(settings: Settings) -> Options:
         addresses_from_annotations=settings.source is not None and settings.state is None,
         of_folder=settings.source is not None,
         quorum=settings.quorum is not QuorumMode.OFF,
+        drain_on_cordon=settings.drain_on_cordon,
     )
 
 

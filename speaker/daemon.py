@@ -76,7 +76,13 @@ class Daemon:
             self._cluster = sources.make_cluster(settings, take, listen, clock, log)
             sources.show(self._cluster, self._figures, self._health)
         self._routing = self._configuration.beside = make_routing(
-            settings, options_of(settings), self._cluster, self._registry, clock, log
+            settings,
+            options_of(settings),
+            self._cluster,
+            heart.failover.lives,
+            self._registry,
+            clock,
+            log,
         )
         telling = Telling(
             heart.core, self._layer2, self._later, instruments, self._cluster, clock, log
@@ -94,6 +100,9 @@ class Daemon:
         vitals.others = lambda: self._routing.trouble
         parts = Parts(self._layer2, self._peers, self._configuration, telling, vitals)
         self.driver = self._layer2.listener = Driver(heart.core, parts, clock, log)
+        if settings.bgp_engine is not None:
+            self.driver.after_turn = self._routing.look
+            self._ending.last_words = self._routing.bid_farewell
         self._members = Members(self._peers, heart.core, self.driver, clock, log)
         self._leaving = Leaving(self.driver, self._peers, telling, self._later, self._routing.leave)
 

@@ -77,6 +77,10 @@ class Settings:
     """The file in which a controller keeps the addresses of the folder's services."""
     bgp_engine: Path | None = None
     """The folder that the BGP engine shares with us; None: no BGP."""
+    bgp_fast_failover: bool = True
+    """Whether the MED tells routers that another node is gone."""
+    drain_on_cordon: bool = False
+    """Whether a cordoned node announces nothing."""
     tls: "Tls | None" = None
     """What /metrics is served with; None: plain HTTP."""
 

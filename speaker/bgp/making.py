@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from kube.problem import Problem
 from kube.snapshot import Snapshot
+from ownership.liveness.lives import Lives
 from plan.release import Options
 from speaker.settings import Settings
 
@@ -29,8 +30,14 @@ class RoutingDoors(Protocol):
     def problems(self) -> list[Problem]:
         """Return what is wrong with services, for BGP alone."""
 
+    def look(self) -> None:
+        """See who is gone now: after each turn of the speaker."""
+
     async def leave(self) -> None:
         """Take back what is announced, without loss."""
+
+    async def bid_farewell(self) -> None:
+        """Close all sessions now."""
 
     async def close(self) -> None:
         """End, and leave the engine as it is."""
@@ -48,8 +55,14 @@ class WithoutBgp:
         """Return none."""
         return []
 
+    def look(self) -> None:
+        """See nobody."""
+
     async def leave(self) -> None:
         """Take nothing back."""
+
+    async def bid_farewell(self) -> None:
+        """Close nothing."""
 
     async def close(self) -> None:
         """End nothing."""
@@ -59,18 +72,24 @@ def make_routing(
     settings: Settings,
     options: Options,
     cluster: "Cluster | None",
+    lives: Lives,
     registry: CollectorRegistry,
     clock: Callable[[], float],
     log: Log,
 ) -> RoutingDoors:
-    """Return BGP's side; `cluster` is None with a folder."""
+    """Return BGP's side; `cluster` is None with a folder, `lives` tells who is gone."""
     if settings.bgp_engine is None:
         return WithoutBgp()
     # Imported late: without BGP nothing of it takes memory.
+    from speaker.bgp.fast_failover import Unable
     from speaker.bgp.metrics import BgpCollector
     from speaker.bgp.routing import Deaf, Routing, RoutingSettings
 
-    made = RoutingSettings(settings.bgp_engine, options, router_id(settings.host))
+    never = Unable.SWITCHED_OFF if settings.gossips else Unable.NO_GOSSIP
+    steps = settings.bgp_fast_failover and settings.gossips
+    made = RoutingSettings(
+        settings.bgp_engine, options, router_id(settings.host), lives if steps else None, never
+    )
     routing = Routing(made, cluster or Deaf(), clock, log)
     registry.register(BgpCollector(routing))
     return routing

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from bgp.door.engine_states import EngineState
 from bgp.places import Neighbor
 from kube.peering import Session
+from speaker.bgp.fast_failover import FastFailover
 from speaker.bgp.sessions import Sessions
 from speaker.bgp.typist import Typist
 from speaker.metrics.families import gauge, total
@@ -46,6 +47,7 @@ class Readable(Protocol):
 
     sessions: Sessions
     typist: Typist
+    fast_failover: FastFailover
 
     @property
     def engine_state(self) -> EngineState:
@@ -92,6 +94,16 @@ class BgpCollector(Collector):
             "clarion_bgp_refused_prefixes",
             "Prefixes that are not announced, as there are too many different offers.",
             typist.refused_prefixes,
+        )
+        yield from self._fast_failover()
+
+    def _fast_failover(self) -> Iterator[Metric]:
+        found = self._routing.fast_failover
+        on = "1 where the MED tells routers that another node is gone."
+        yield gauge("clarion_bgp_fast_failover", on, float(found.unable is None))
+        yield gauge("clarion_bgp_med", "The MED of all routes.", float(found.med))
+        yield total(
+            "clarion_bgp_med_steps", "How often the MED fell for nodes that were gone.", found.steps
         )
 
     def _bgp(self, peers: Mapping[Neighbor, Session]) -> Iterator[Metric]:

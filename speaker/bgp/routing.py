@@ -18,6 +18,7 @@ from bgp.door.engine_states import EngineState
 from bgp.door.frr import Engine
 from bgp.door.shared_folder import SharedFolder
 from bgp.frr_config import Wanted
+from bgp.med_step import Med
 from bgp.places import Neighbor
 from kube.bgp_config import BgpConfig
 from kube.problem import Problem
@@ -25,7 +26,8 @@ from kube.snapshot import Snapshot
 from link.address import IPAddress
 from plan.release import Options
 from plan.route_planner import RoutePlanner
-from plan.service import Withheld
+from plan.service import Withheld, shut_out
+from speaker.bgp.fast_failover import FastFailover, SeesLives, Unable
 from speaker.bgp.sessions import Sessions
 from speaker.bgp.typist import Typist
 from speaker.upkeep import Part, survive
@@ -38,6 +40,9 @@ LOOK, LOOKS = 0.05, 6
 for it, and the seconds between."""
 PATIENCE = 10.0
 """Seconds that an engine has for its first start."""
+BITE = 200
+"""Prefixes whose changes are told in one turn of the loop: about three milliseconds."""
+FAREWELL = "the speaker was told to stop at once"
 NO_ENGINE = "BGP is wanted, and there is no engine that answers"
 
 
@@ -74,6 +79,10 @@ class RoutingSettings:
     folder: Path
     options: Options
     router_id: IPv4Address | None = None
+    lives: SeesLives | None = None
+    """Who is gone; None: there is no fast failover."""
+    never: Unable = Unable.SWITCHED_OFF
+    """Why, where there is none."""
 
 
 class Routing:
@@ -97,10 +106,14 @@ class Routing:
         self._config: BgpConfig | None = None
         self._snapshot = Snapshot()
         self._planning: asyncio.Task[None] | None = None
-        self._running = False
         self._patience: asyncio.TimerHandle | None = None
+        self._running = self._left = False
+        self._draining = False
+        """Whether routers are asked to prefer other nodes, as this one is shut out."""
         self._told: dict[str, tuple[str, ...]] = {}
         self._published: dict[str, tuple[str, ...]] = {}
+        lives, never = settings.lives, settings.never
+        self.fast_failover = FastFailover(lives, self._handle_med, clock, log, never)
 
     # ---- what others ask
 
@@ -137,12 +150,30 @@ class Routing:
         self._planner.take(snapshot, changed)
         self._snapshot = snapshot
         # Nothing is typed before all is planned: an engine that has outlived us keeps its routes.
-        if self._planner.known and (self._planning is None or self._planning.done()):
+        if self._planner.known:
+            self._plan_soon()
+
+    def _plan_soon(self) -> None:
+        if self._planning is None or self._planning.done():
             self._planning = asyncio.create_task(self._plan())
+
+    def look(self) -> None:
+        """See who is gone now: after each turn of the speaker."""
+        try:
+            self.fast_failover.look()
+        except Exception as error:
+            survive(Part.BGP, error)
+
+    def _handle_med(self, med: Med) -> None:
+        table = self._planner.table
+        table.set_med(med)
+        if table.pending:
+            self._plan_soon()
 
     def _take_config(self, config: BgpConfig) -> None:
         self._config = config
         self.sessions.set_peers(config.sessions)
+        self.fast_failover.take(config)
         self.typist.want(Wanted(config.sessions, config.profiles, self._settings.router_id))
         self._folder.want(bool(config.sessions))
 
@@ -153,26 +184,63 @@ class Routing:
             survive(Part.BGP, error)
 
     async def _plan_all(self) -> None:
-        """Plan in bites, and have typed what came of it."""
+        """Plan in bites, and have typed what came of it, in bites too."""
+        planned = set[str]()
+        while not self._left:
+            planned |= await self._plan_waiting()
+            config = self._snapshot.bgp
+            if config is not None and config != self._config:
+                self._take_config(config)
+            if self._shut_out() != self._draining:
+                await self._drain(not self._draining)
+            elif self._tell_bite():
+                await asyncio.sleep(0)
+            elif not self._planner.pending:
+                break
+        self._tell_services(planned)
+        if self.wanted and not self._left:
+            self._start()
+
+    async def _plan_waiting(self) -> set[str]:
         planned = set[str]()
         while self._planner.pending:
             planned.update(self._planner.advance())
             await asyncio.sleep(0)
-        config = self._snapshot.bgp
-        if config is not None and config != self._config:
-            self._take_config(config)
-        self._tell(planned)
-        if self.wanted:
-            self._start()
+        return planned
 
-    def _tell(self, planned: Iterable[str]) -> None:
-        """Have typed what has changed, and tell of the services that it concerns."""
+    def _shut_out(self) -> bool:
+        """Tell whether people want this node to announce nothing."""
+        options = self._settings.options
+        own = self._snapshot.nodes.get(options.own_node)
+        return own is not None and shut_out(own, options) is not None
+
+    async def _drain(self, draining: bool) -> None:
+        """Have routers prefer others before the routes go, and no more when they are to be back."""
+        self._draining = draining
+        self.typist.drain(draining)
+        if draining and self._told and self._engine.state is EngineState.READY:
+            self._log.info("bgp_drain")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_WITHIN):
+                    await self.typist.finish()
+                    await asyncio.sleep(ARRIVES)
+
+    def _tell_bite(self) -> bool:
+        """Have a bite of what has changed typed; return whether there is more."""
+        if self._left:
+            # Whatever comes now, nothing is announced again.
+            return False
         table = self._planner.table
-        changes = table.changes()
+        changes = table.changes(BITE)
         if changes:
             self.typist.route(changes)
-        for name in sorted(table.services_on(changes).union(planned)):
-            peers = table.peers_of(name)
+        self._tell_services(table.services_on(changes))
+        return table.pending
+
+    def _tell_services(self, names: Iterable[str]) -> None:
+        """Tell of services that other peers than before are to hear of."""
+        for name in () if self._left else sorted(names):
+            peers = self._planner.table.peers_of(name)
             if peers != self._told.get(name, ()):
                 self._tell_service(name, peers)
 
@@ -234,6 +302,7 @@ class Routing:
         An UPDATE leaves the engine up to 50 ms late, and a router needs a moment for its own table
         (RFC 8326): whoever stops before that loses what is on its way.
         """
+        self._left = True
         ready = self._engine.state is EngineState.READY
         if not (self.wanted and ready and await self._ends()):
             return
@@ -254,12 +323,21 @@ class Routing:
             await asyncio.sleep(LOOK)
         return self._hearer.ending
 
+    async def bid_farewell(self) -> None:
+        """Close all sessions now: a NOTIFICATION leaves at once, where an UPDATE waits 50 ms."""
+        self._left = True
+        if self.wanted and self._engine.state is EngineState.READY:
+            self.typist.bid_farewell(FAREWELL)
+            await self.typist.finish()
+            self._folder.tell_drained()
+
     async def close(self) -> None:
         """End the door and leave the engine as it is: its sessions go on without us."""
         if self._planning is not None:
             self._planning.cancel()
         if self._patience is not None:
             self._patience.cancel()
+        self.fast_failover.close()
         self.typist.close()
         if self._running:
             await self._engine.close()

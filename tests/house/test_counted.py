@@ -149,6 +149,7 @@ READ = {
     "Failover._refused": "clarion_letters_refused_total",
     "Later.dropped": "clarion_log_lines_dropped_total",
     "LogWriter.dropped": "clarion_log_lines_dropped_total",
+    "MedStep.steps": "clarion_bgp_med_steps_total",
     "Monitor.resyncs": "clarion_netlink_resyncs_total",
     "Peers._failed": "clarion_dropped_total",
     "Program._survived": "clarion_survived_total",

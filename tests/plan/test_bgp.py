@@ -56,9 +56,10 @@ def _plan(
     slices: list[EndpointSlice] = HERE,
     node: Node | None = None,
     ignore: bool = False,
+    cordon: bool = False,
 ) -> BgpPlan:
     nodes = {OWN: node or Node(OWN), OTHER: Node(OTHER)}
-    options = Options(OWN, ignore_exclude_lb=ignore)
+    options = Options(OWN, ignore_exclude_lb=ignore, drain_on_cordon=cordon)
     bgp = BgpConfig((), (), {"pool": ads} if ads else {})
     found, _ = BgpRules(_pools(), bgp, nodes, options).plan(service or _service(), slices)
     return found
@@ -70,6 +71,8 @@ def _ad(name: str, **fields: object) -> RouteAdvertisement:
 
 LOW, HIGH = _ad("low", local_pref=100), _ad("high", local_pref=200)
 ELSEWHERE = _ad("elsewhere", service_selectors=(LabelSelector({"side": "b"}),))
+CORDONED = Node(OWN, {}, unschedulable=True)
+BOTH = Node(OWN, {EXCLUDE_LABEL: ""}, unschedulable=True)
 GONE, EXCLUDED = Node(OWN, {}, True), Node(OWN, {EXCLUDE_LABEL: "false"})
 LOCAL = _service(policy="Local")
 
@@ -79,6 +82,18 @@ CASES: list[tuple[str, BgpPlan, Withheld | None]] = [
     ("conflict", _plan(LOW, HIGH), Withheld.CONFLICTING_ADVERTISEMENTS),
     ("no network", _plan(AD, node=GONE), Withheld.NODE_NETWORK_UNAVAILABLE),
     ("excluded", _plan(AD, node=EXCLUDED), Withheld.NODE_LABELED_EXCLUDE_BALANCERS),
+    ("cordon without choice", _plan(AD, node=CORDONED), None),
+    ("cordoned", _plan(AD, node=CORDONED, cordon=True), Withheld.NODE_CORDONED),
+    (
+        "label before cordon",
+        _plan(AD, node=BOTH, cordon=True),
+        Withheld.NODE_LABELED_EXCLUDE_BALANCERS,
+    ),
+    (
+        "cordoned, label ignored",
+        _plan(AD, node=BOTH, ignore=True, cordon=True),
+        Withheld.NODE_CORDONED,
+    ),
     ("exclusion ignored", _plan(AD, node=EXCLUDED, ignore=True), None),
     ("Local, elsewhere", _plan(AD, service=LOCAL, slices=THERE), Withheld.NO_LOCAL_ENDPOINTS),
     ("Local, nowhere", _plan(AD, service=LOCAL, slices=[]), Withheld.NO_LOCAL_ENDPOINTS),

@@ -601,6 +601,15 @@ def test_a_cordon_counts_in_v0_14_9_only(release: Release, expected: frozenset[s
     assert _planned(parts, release).candidates == expected
 
 
+def test_a_cordon_counts_by_choice_as_the_exclude_label_does() -> None:
+    cordoned = _node(IRIS2) + "spec: {unschedulable: true}\n"
+    parts = "---\n".join((POOL, _ad(), _node(IRIS1), cordoned, _service("10.20.30.1"), ANY))
+    snapshot = build(read(parts.encode(), "a.yaml"), "metallb-system")[0]
+    for wanted, candidates in ((True, frozenset({IRIS1})), (False, frozenset({IRIS1, IRIS2}))):
+        (found,) = plan(snapshot, Options(IRIS1, drain_on_cordon=wanted))[0].values()
+        assert found.candidates == candidates
+
+
 PREFER_2 = "{weight: 60, preference: {matchLabels: {host: iris2}}}"
 PREFER_ALL = "{weight: 7, preference: {}}"
 

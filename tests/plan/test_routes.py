@@ -132,6 +132,18 @@ def test_a_med_is_that_of_all_routes() -> None:
     assert _told(table) == {ONE: {"left": Offer(med=99)}, TWO: {"left": Offer(med=99)}}
 
 
+def test_changes_come_in_bites() -> None:
+    table = RouteTable(["left"])
+    table.set("a/web", _plan("a/web", {ONE: [_wish()], TWO: [_wish()], WIDE: [_wish()]}))
+    assert set(table.changes(2)) == {ONE, TWO}
+    assert (set(table.routes), table.pending) == ({ONE, TWO}, True)
+    # What changes again waits behind what has waited.
+    table.set_med(99)
+    assert table.changes(1) == {WIDE: {"left": Offer(med=99)}}
+    assert set(table.changes()) == {ONE, TWO}
+    assert (table.changes(2), table.pending) == ({}, False)
+
+
 def test_a_plan_that_is_withheld_takes_its_routes_back() -> None:
     table = RouteTable(["left"])
     table.set("a/web", _plan("a/web", {ONE: [_wish()]}))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,15 @@ kind: BGPPeer
 metadata: {{name: tor, namespace: metallb-system}}
 spec: {{myASN: 64500, peerASN: 64501, peerAddress: {address}, holdTime: 3s, {more}}}
 """
+NODE_OBJECT = """\
+apiVersion: v1
+kind: Node
+metadata: {{name: node-1, labels: {labels}}}
+spec: {{unschedulable: {cordoned}}}
+"""
+EXCLUDED = "{node.kubernetes.io/exclude-from-external-load-balancers: ''}"
+DRAINING = "64500:7 graceful-shutdown"
+"""As the router writes it."""
 SERVICE = """\
 apiVersion: v1
 kind: Service
@@ -77,9 +87,17 @@ class Stage:
     def service(self, number: int) -> None:
         self.write(f"web-{number}", SERVICE.format(number=number))
 
+    def node_object(self, labels: str = "{}", *, cordoned: bool = False) -> None:
+        self.write("node", NODE_OBJECT.format(labels=labels, cordoned=str(cordoned).lower()))
+
+    def communities(self, number: int) -> str | None:
+        """Return those that the router has heard with the route, None where there is no route."""
+        route = self.router.route(f"10.77.9.{number}/32")
+        return None if route is None else str(route["paths"][0]["community"]["string"])
+
     @contextmanager
-    def speaking(self) -> Iterator[Speaker]:
-        flags = ("--bgp-engine", str(self.container.folder))
+    def speaking(self, *more: str) -> Iterator[Speaker]:
+        flags = ("--bgp-engine", str(self.container.folder), *more)
         with speaker(self.node, self.folder, *flags, log=self.log) as running:
             yield running
 
@@ -162,3 +180,56 @@ def test_a_planned_stop_takes_the_routes_back_first(stage: Stage) -> None:
     assert stage.router.next_hops("10.77.9.1/32") == frozenset()
     assert stage.router.established(stage.node.ip)
     assert (stage.container.folder / "drained").exists()
+
+
+def test_a_second_signal_closes_the_sessions_at_once(stage: Stage) -> None:
+    with stage.speaking() as running:
+        stage.learns(1)
+        # Of another number, as the kernel makes one of two that are alike.
+        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        wait_until(lambda: not stage.router.established(stage.node.ip), "a closed session")
+        print(f"closed after {(time.monotonic() - began) * 1_000:.0f} ms")
+        assert running.process.wait(10) == 0
+    reason = stage.router.neighbor(stage.node.ip)["lastNotificationReason"]
+    assert reason == "Cease/Administrative Shutdown"
+    stage.forgets(1)
+    assert (stage.container.folder / "drained").exists()
+    with stage.speaking():
+        stage.learns(1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "cordoned", "reason"),
+    [(EXCLUDED, False, "nodeLabeledExcludeBalancers"), ("{}", True, "nodeCordoned")],
+    ids=["label", "cordon"],
+)
+def test_a_node_that_is_shut_out_drains_before_its_routes_go(
+    stage: Stage, labels: str, cordoned: bool, reason: str
+) -> None:
+    stage.node_object()
+    with stage.speaking("--drain-on-cordon") as running:
+        seen = set[str | None]()
+        # It lasts a quarter of a second: who looks too late looks again.
+        for _ in range(5):
+            wait_until(lambda: stage.communities(1) == "64500:7", "a route as any other")
+            stage.node_object(labels, cordoned=cordoned)
+            while None not in seen:
+                seen.add(stage.communities(1))
+            stage.node_object()
+            if DRAINING in seen:
+                break
+            seen.clear()
+        assert DRAINING in seen
+        withdrawn = running.wait_for("withdraw", protocol="bgp")
+        assert withdrawn["reason"] == reason
+        names = [line["event"] for line in running.events()]
+        assert names.index("bgp_drain") < names.index("withdraw")
+        assert running.metric("clarion_bgp_refused_lines_total") == 0
+
+
+def test_a_cordon_counts_by_choice_alone(stage: Stage) -> None:
+    stage.node_object(cordoned=True)
+    with stage.speaking():
+        stage.learns(1)
