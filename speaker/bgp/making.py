@@ -74,8 +74,12 @@ def make_routing(
         if cluster is not None:
             cluster.note_routes(service, peers)
 
+    def tell_trouble(trouble: str | None) -> None:
+        if cluster is not None:
+            cluster.note_engine(trouble)
+
     made = RoutingSettings(settings.bgp_engine, options, router_id(settings.host))
-    routing = Routing(made, tell, clock, log)
+    routing = Routing(made, tell, tell_trouble, clock, log)
     registry.register(BgpCollector(routing))
     return routing
 

@@ -25,6 +25,7 @@ from link.address import IPAddress
 from plan.release import Options
 from plan.route_planner import RoutePlanner
 from plan.service import Withheld
+from speaker.bgp.outages import Outages
 from speaker.bgp.sessions import Sessions
 from speaker.bgp.typist import Typist
 from speaker.upkeep import Part, survive
@@ -34,6 +35,8 @@ ARRIVES = 0.25
 LEAVE_WITHIN = 1.2
 NO_ENGINE = "BGP is wanted, and there is no engine that answers"
 
+OnTrouble = Callable[[str | None], None]
+"""Why BGP has not worked for a while; None when it does again."""
 OnRoutes = Callable[[str, tuple[str, ...]], None]
 """Of a service, the names of the peers that are to hear of it; none: it is not announced."""
 
@@ -51,7 +54,12 @@ class Routing:
     """Made at the start; `take` gets snapshots, `start` opens nothing before BGP is wanted."""
 
     def __init__(
-        self, settings: RoutingSettings, on_routes: OnRoutes, clock: Callable[[], float], log: Log
+        self,
+        settings: RoutingSettings,
+        on_routes: OnRoutes,
+        on_trouble: OnTrouble,
+        clock: Callable[[], float],
+        log: Log,
     ) -> None:
         """`on_routes` is told when other peers than before are to hear of a service."""
         self._settings, self._on_routes, self._log = settings, on_routes, log
@@ -66,6 +74,11 @@ class Routing:
             queries=self.sessions.queries,
         )
         self.typist = Typist(self._engine, log, clock)
+        self._outages = Outages(
+            lambda: self.trouble,
+            on_trouble,
+            lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
+        )
         self._config: BgpConfig | None = None
         self._snapshot = Snapshot()
         self._planning: asyncio.Task[None] | None = None
@@ -116,6 +129,7 @@ class Routing:
         self.sessions.set_peers(config.sessions)
         self.typist.want(Wanted(config.sessions, config.profiles, self._settings.router_id))
         self._folder.want(bool(config.sessions))
+        self._outages.look()
 
     async def _plan(self) -> None:
         try:
@@ -175,6 +189,7 @@ class Routing:
             self.sessions.forget()
         level = self._log.info if state is EngineState.READY else self._log.warning
         level("bgp_engine", state=state)
+        self._outages.look()
 
     def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
         self.typist.watch(up)
@@ -215,6 +230,7 @@ class Routing:
         """End the door and leave the engine as it is: its sessions go on without us."""
         if self._planning is not None:
             self._planning.cancel()
+        self._outages.close()
         self.typist.close()
         if self._running:
             await self._engine.close()

@@ -263,7 +263,9 @@ def test_every_attribute_that_only_grows_is_a_metric_or_explained() -> None:
 @pytest.mark.parametrize("metric", sorted(set(READ.values())))
 def test_the_metric_of_a_counter_exists(metric: str) -> None:
     pages = page() + generate_latest(metrics.make_registry(metrics.Figures())).decode()
-    routing = Routing(BGP, lambda service, peers: None, time.monotonic, logger())
+    routing = Routing(
+        BGP, lambda service, peers: None, lambda trouble: None, time.monotonic, logger()
+    )
     pages += "".join(
         f"\n# TYPE {found.name}_total {found.type}\n" for found in BgpCollector(routing).collect()
     )
