@@ -204,6 +204,8 @@ def bgp_stage(tmp: Path, *names: str, family: int = 4) -> Iterator[BgpStage]:
     with ExitStack() as stack:
         for host in topology.hosts():
             stack.callback(host.namespace.close)
+            # Routers with a peer by link advertise themselves; nobody is to take an address of it.
+            host.namespace.sysctl("ipv6/conf/eth0/autoconf", 0)
         stack.callback(topology.switch.close)
         routers = {name: _router(stack, topology.nodes[name]) for name in names}
         for each in routers.values():
