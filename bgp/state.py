@@ -152,7 +152,7 @@ def _neighbor_state(read: _Neighbor) -> NeighborState:
 
 
 def bfd_peers(raw: bytes | str) -> dict[Neighbor, BfdState]:
-    """Read `show bfd vrf all peers json`. Raises `EngineStateError`."""
+    """Read `show bfd peers json`. Raises `EngineStateError`."""
     return {
         (_vrf(each.vrf), same_address(each.peer)): BfdState(
             up=each.status == "up",
@@ -166,7 +166,7 @@ def bfd_peers(raw: bytes | str) -> dict[Neighbor, BfdState]:
 
 
 def bfd_counters(raw: bytes | str) -> dict[Neighbor, BfdCounts]:
-    """Read `show bfd vrf all peers counters json`. Raises `EngineStateError`."""
+    """Read `show bfd peers counters json`. Raises `EngineStateError`."""
     return {
         (_vrf(each.vrf), same_address(each.peer)): each for each in _decode(raw, list[_CountedBfd])
     }

@@ -97,7 +97,7 @@ class Daemon:
             instruments,
             log,
         )
-        vitals.others = lambda: self._routing.trouble
+        self._health.beside = lambda: self._routing.trouble
         parts = Parts(self._layer2, self._peers, self._configuration, telling, vitals)
         self.driver = self._layer2.listener = Driver(heart.core, parts, clock, log)
         if settings.bgp_engine is not None:

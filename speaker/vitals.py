@@ -40,8 +40,6 @@ class Vitals:
     ) -> None:
         self.beats_at = float("-inf")
         """When `beat` wants to be called next."""
-        self.others: Callable[[], str | None] = lambda: None
-        """Why another protocol does not work, for people."""
         self._core = core
         self._configuration = configuration
         self._peers = peers
@@ -79,7 +77,7 @@ class Vitals:
             self._health.not_ready = None
         links = self._core.unwitnessed()
         witness = f"{', '.join(links)}: {_NO_WITNESS}" if links else None
-        self._health.remark = "; ".join(filter(None, (witness, self.others()))) or None
+        self._health.remark = witness
 
 
 def why_held(reason: HoldReason, node: str) -> str:

@@ -28,6 +28,7 @@ from plan.release import Options
 from plan.route_planner import RoutePlanner
 from plan.service import Withheld, shut_out
 from speaker.bgp.fast_failover import FastFailover, SeesLives, Unable
+from speaker.bgp.outages import Outages
 from speaker.bgp.sessions import Sessions
 from speaker.bgp.typist import Typist
 from speaker.upkeep import Part, survive
@@ -38,8 +39,6 @@ LEAVE_WITHIN = 1.2
 LOOK, LOOKS = 0.05, 6
 """A Pod's deletion comes by another way than SIGTERM, and may come after it: how often is looked
 for it, and the seconds between."""
-PATIENCE = 10.0
-"""Seconds that an engine has for its first start."""
 BITE = 200
 """Prefixes whose changes are told in one turn of the loop: about three milliseconds."""
 FAREWELL = "the speaker was told to stop at once"
@@ -103,10 +102,14 @@ class Routing:
             queries=self.sessions.queries,
         )
         self.typist = Typist(self._engine, log, clock)
+        self._outages = Outages(
+            lambda: self.trouble,
+            hearer.note_engine,
+            lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
+        )
         self._config: BgpConfig | None = None
         self._snapshot = Snapshot()
         self._planning: asyncio.Task[None] | None = None
-        self._patience: asyncio.TimerHandle | None = None
         self._running = self._left = False
         self._draining = False
         """Whether routers are asked to prefer other nodes, as this one is shut out."""
@@ -176,6 +179,7 @@ class Routing:
         self.fast_failover.take(config)
         self.typist.want(Wanted(config.sessions, config.profiles, self._settings.router_id))
         self._folder.want(bool(config.sessions))
+        self._outages.look()
 
     async def _plan(self) -> None:
         try:
@@ -260,7 +264,6 @@ class Routing:
     def _start(self) -> None:
         if not self._running:
             self._running = True
-            self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._note_trouble)
             self.typist.start()
             self._engine.start()
 
@@ -273,11 +276,7 @@ class Routing:
             self.sessions.forget()
         level = self._log.info if state is EngineState.READY else self._log.warning
         level("bgp_engine", state=state)
-        if state is not EngineState.CONNECTING:
-            self._note_trouble()
-
-    def _note_trouble(self) -> None:
-        self._hearer.note_engine(self.trouble)
+        self._outages.look()
 
     def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
         self.typist.watch(up)
@@ -335,9 +334,8 @@ class Routing:
         """End the door and leave the engine as it is: its sessions go on without us."""
         if self._planning is not None:
             self._planning.cancel()
-        if self._patience is not None:
-            self._patience.cancel()
         self.fast_failover.close()
+        self._outages.close()
         self.typist.close()
         if self._running:
             await self._engine.close()

@@ -12,8 +12,9 @@ from bgp.state import BfdCounts, BfdState, NeighborState, bfd_counters, bfd_peer
 from kube.peering import Session
 
 NEIGHBORS = Query("bgpd", "show bgp vrf all neighbors json", neighbors)
-BFD_PEERS = Query("bfdd", "show bfd vrf all peers json", bfd_peers)
-BFD_COUNTERS = Query("bfdd", "show bfd vrf all peers counters json", bfd_counters)
+# Without a VRF it shows those of all; `all` would be the name of one.
+BFD_PEERS = Query("bfdd", "show bfd peers json", bfd_peers)
+BFD_COUNTERS = Query("bfdd", "show bfd peers counters json", bfd_counters)
 
 
 class Sessions:

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(missing_container() is not None, reason=missing_container() or ""),
 ]
 NEIGHBORS = Query("bgpd", "show bgp vrf all neighbors json", json.loads)
-PEERS = Query("bfdd", "show bfd vrf all peers json", json.loads)
+PEERS = Query("bfdd", "show bfd peers json", json.loads)
 TIMING = DoorTiming(answer=1.0, read=0.1)
 ROUTER = ["router bgp 64512", "no bgp default ipv4-unicast"]
 PEER = ["neighbor 127.0.0.2 remote-as 64501", "neighbor 127.0.0.2 timers connect 5"]
