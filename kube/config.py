@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Protocol
 
 from kube.address import IPAddress, Range, parse_range
 from kube.document import Origin
@@ -71,8 +72,8 @@ def _judge(
     for pool in pools:
         entries.extend(_entries(pool, problems))
         problems.extend(_judge_allocation(pool))
-    problems.extend(_same_names(pools))
-    problems.extend(_same_names(advertisements))
+    problems.extend(same_names(pools))
+    problems.extend(same_names(advertisements))
     entries.sort(key=lambda entry: entry.span)
     problems.extend(_overlaps(entries))
     for advertisement in advertisements:
@@ -112,7 +113,20 @@ def _overlaps(entries: Sequence[_Entry]) -> Iterator[Problem]:
             farthest = entry
 
 
-def _same_names(objects: Sequence[IPAddressPool | L2Advertisement]) -> Iterator[Problem]:
+class Named(Protocol):
+    """An object with a name that no other of its kind may have."""
+
+    @property
+    def name(self) -> str:
+        """Of its metadata."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where it was read."""
+
+
+def same_names(objects: Sequence[Named]) -> Iterator[Problem]:
+    """Return an error for each object whose name another one has, as two files may bring."""
     for before, after in pairwise(sorted(objects, key=lambda entry: entry.name)):
         if before.name == after.name:
             where = f"{before.origin.file}:{before.origin.line(())}"

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 Path = tuple[str | int, ...]
 """The way to a field: mapping keys and list indices, for instance `("spec", "addresses", 0)`."""
+Finding = tuple[Path, str]
+"""A field of an object that is known to the reader, and what is wrong with it."""
 
 FAULT = "not used, by a fault of this program"
 MAX_QUOTED = 80

@@ -1,16 +1,19 @@
 """All objects in one value that the plan is made from."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import msgspec
 
+from kube.bgp_config import BgpConfig, BgpObjects, judge_bgp
 from kube.config import PoolConfig, judge
 from kube.document import Document, ManifestError
+from kube.objects.bgp import BFDProfile, BGPAdvertisement, BGPPeer, Community
 from kube.objects.core import ALLOCATED_FROM, EndpointSlice, Namespace, Node, Service
 from kube.objects.metallb import IPAddressPool, L2Advertisement
-from kube.objects.reading import View, view, warnings
+from kube.objects.reading import LAYER2, Kinds, View, view, warnings
+from kube.objects.secret import PasswordSecret
 from kube.problem import Problem, Severity, fault, quoted
 
 Key = tuple[str, str, str]
@@ -35,6 +38,9 @@ class Snapshot:
     """None until there has been a valid one."""
     pools: tuple[IPAddressPool, ...] = ()
     """Of manifests, as they are now: those of `config`, unless that is an older one."""
+    bgp: BgpConfig | None = None
+    """What our node does by BGP; empty where nobody wants any. None: it is not read, or not known,
+    as not all is read or there has not been a valid one: whatever is announced stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,15 @@ class Reading:
     problems: tuple[Problem, ...] = ()
 
 
-def read_documents(documents: Iterable[Document]) -> Reading:
+@dataclass(frozen=True, slots=True)
+class BgpScope:
+    """Whose BGP is wanted, and the last good configuration of it."""
+
+    own_node: str
+    last: BgpConfig | None = None
+
+
+def read_documents(documents: Iterable[Document], kinds: Kinds = LAYER2) -> Reading:
     """Read each document by itself, so that a broken object costs only itself."""
     views: dict[Key, View] = {}
     broken: set[Key] = set()
@@ -57,8 +71,8 @@ def read_documents(documents: Iterable[Document]) -> Reading:
     for document in documents:
         key = (document.kind, document.namespace, document.name)
         try:
-            problems.extend(warnings(document))
-            found = view(document)
+            problems.extend(warnings(document, kinds))
+            found = view(document, kinds)
         except ManifestError as error:
             problems.append(error.problem)
             broken.add(key)
@@ -83,31 +97,23 @@ def assemble(
     namespace: str,
     last: PoolConfig | None = None,
     statuses: Reading | None = None,
+    bgp: BgpScope | None = None,
 ) -> tuple[Snapshot, list[Problem]]:
-    """Build the snapshot. An invalid configuration leaves `last` in force.
+    """Build the snapshot. An invalid configuration leaves `last` in force, and that of `bgp`.
 
-    Only metallb.io objects of `namespace`, or of no namespace, count. `statuses` is what was read
-    of a controller's state file: where it names a service, its word counts, not the manifest's.
+    Only metallb.io objects and Secrets of `namespace`, or of no namespace, count. `statuses` is
+    what was read of a controller's state file: where it names a service, its word counts, not the
+    manifest's.
     """
-    pools: list[IPAddressPool] = []
-    advertisements: list[L2Advertisement] = []
     problems: list[Problem] = []
     ignored: set[str] = set()
-    core = _Core()
+    core, custom = _Core(), _Custom(namespace)
     for reading in readings:
         problems.extend(reading.problems)
         ignored |= reading.ignored
         for found in reading.views.values():
-            match found:
-                case IPAddressPool() | L2Advertisement() if found.namespace not in ("", namespace):
-                    message = f"is not in namespace {namespace} and is ignored"
-                    problems.append(found.origin.warning(("metadata", "namespace"), message))
-                case IPAddressPool():
-                    pools.append(found)
-                case L2Advertisement():
-                    advertisements.append(found)
-                case _:
-                    core.add(found, problems)
+            if not custom.add(found, problems):
+                core.add(found, problems)
     if ignored:
         kinds = (kind if kind.isprintable() else quoted(kind) for kind in sorted(ignored))
         text = f"kinds not read: {', '.join(kinds)}"
@@ -115,8 +121,30 @@ def assemble(
     if statuses is not None:
         problems.extend(statuses.problems)
         core.set_statuses(found for found in statuses.views.values() if isinstance(found, Service))
-    config, findings = judge(pools, advertisements)
-    return core.snapshot(config or last, tuple(pools)), problems + findings
+    config, findings = judge(custom.pools, custom.advertisements)
+    problems += findings
+    snapshot = core.snapshot(config or last, tuple(custom.pools))
+    if bgp is None:
+        return snapshot, problems
+    made, findings = _bgp_in_force(custom.bgp(), custom.pools, snapshot, config is not None, bgp)
+    return replace(snapshot, bgp=made), problems + findings
+
+
+def _bgp_in_force(
+    objects: BgpObjects,
+    pools: Sequence[IPAddressPool],
+    snapshot: Snapshot,
+    pools_valid: bool,
+    scope: BgpScope,
+) -> tuple[BgpConfig | None, list[Problem]]:
+    """Return what is in force for BGP: what is wanted now, or the last good one, None without any.
+
+    Without valid pools nothing new is in force: they belong to the whole.
+    """
+    if not objects.wanted:
+        return BgpConfig(), []
+    made, problems = judge_bgp(objects, pools, snapshot.nodes, scope.own_node)
+    return made if made is not None and pools_valid else scope.last, problems
 
 
 def with_status(service: Service, kept: Service | None) -> Service:
@@ -136,6 +164,66 @@ def build(
 ) -> tuple[Snapshot, list[Problem]]:
     """Build the snapshot straight from documents."""
     return assemble([read_documents(documents)], namespace, last)
+
+
+class _Custom:
+    """Collects MetalLB's objects of one namespace, and the Secrets beside them."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self.pools: list[IPAddressPool] = []
+        self.advertisements: list[L2Advertisement] = []
+        self._routes: list[BGPAdvertisement] = []
+        self._peers: list[BGPPeer] = []
+        self._profiles: list[BFDProfile] = []
+        self._communities: list[Community] = []
+        self._passwords: dict[str, str | None] = {}
+
+    def add(self, found: View, problems: list[Problem]) -> bool:
+        """Take the object if it is one of these; tell if it was."""
+        if not isinstance(found, _CUSTOM):
+            return False
+        if found.namespace in ("", self._namespace):
+            self._add(found)
+        elif not isinstance(found, PasswordSecret):
+            # Other Secrets are others' affair.
+            message = f"is not in namespace {self._namespace} and is ignored"
+            problems.append(found.origin.warning(("metadata", "namespace"), message))
+        return True
+
+    def _add(self, found: View) -> None:
+        match found:
+            case IPAddressPool():
+                self.pools.append(found)
+            case L2Advertisement():
+                self.advertisements.append(found)
+            case BGPAdvertisement():
+                self._routes.append(found)
+            case BGPPeer():
+                self._peers.append(found)
+            case BFDProfile():
+                self._profiles.append(found)
+            case Community():
+                self._communities.append(found)
+            case PasswordSecret():
+                self._passwords[found.name] = found.password
+
+    def bgp(self) -> BgpObjects:
+        """Return all that is of BGP."""
+        return BgpObjects(
+            self._routes, self._peers, self._profiles, self._communities, self._passwords
+        )
+
+
+_CUSTOM = (
+    IPAddressPool,
+    L2Advertisement,
+    BGPAdvertisement,
+    BGPPeer,
+    BFDProfile,
+    Community,
+    PasswordSecret,
+)
 
 
 class _Core:

@@ -1,8 +1,6 @@
 """Failover as one core: who is missed, who inherits, and how IPs change hands. Pure.
 
-It joins the parts: `roster` (who the others are), `own_flags` (our own word), `witness` (who
-lives), `succession` (who begins and who stops). Same shape as every core: inputs with `now`, one
-deadline, what is to be sent is drained.
+It joins `roster` (the others), `own_flags` (our own word), `witness` (who lives), `succession`.
 """
 
 from collections import Counter
@@ -37,6 +35,7 @@ from ownership.letters.letters import Hello, LetterError, LetterKind, Quiet
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import BARRING, Barred
 from ownership.liveness.calls import Calls
+from ownership.liveness.lives import Lives
 from ownership.liveness.own_flags import OwnFlags
 from ownership.liveness.roster import Peer, Roster, own_links
 from ownership.liveness.targets import FAILOVER_AFTER, KernelState, Timing
@@ -76,6 +75,7 @@ class Failover:
         # Without fast verdicts kernels are watched all the same, for the quiet takeover.
         timing = timing or Timing.of(FAILOVER_AFTER)
         self._witness = Witness(self._roster, node, timing, rng, now)
+        self.lives = Lives(self._roster, self._witness, fast=self._fast)
         self._succession = Succession(node, self._roster, announcer, self, now)
         announcer.hears = self._witness.hears
         self._calls = Calls()

@@ -18,10 +18,9 @@ from kube.problem import Problem
 from kube.selector import any_matches
 from link.address import IPAddress
 from plan.release import Options, Release
-from plan.service import ServicePlan, Withheld, check
+from plan.service import ServicePlan, Withheld, check, shut_out
 
 ALLOW_SHARED_IP = ("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip")
-EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 class Rules:
@@ -147,12 +146,12 @@ class Rules:
 
     def _available(self, node: Node) -> bool:
         """Tell if the node may own anything. As in MetalLB, readiness has no say, nor has a cordon
-        in any release but v0.14.9."""
+        in any release but v0.14.9, unless it is to count by choice."""
         if node.network_unavailable:
             return False
         if node.unschedulable and self._options.release is Release.V0_14_9:
             return False
-        return self._options.ignore_exclude_lb or EXCLUDE_LABEL not in node.labels
+        return shut_out(node, self._options) is None
 
 
 _NO_SCORES: Mapping[str, int] = {}

@@ -54,3 +54,5 @@ class Options:
     """Whether people write all objects themselves, and may forget one."""
     quorum: bool = False
     """Whether it takes a majority of the Nodes to announce."""
+    drain_on_cordon: bool = False
+    """Whether a cordoned node announces nothing, as one with the exclude label."""

@@ -9,10 +9,12 @@ from enum import StrEnum
 
 from kube.address import parse_ip
 from kube.config import PoolConfig
-from kube.objects.core import INGRESS, LOAD_BALANCER_IP, LOAD_BALANCER_IPS, Service
+from kube.objects.core import INGRESS, LOAD_BALANCER_IP, LOAD_BALANCER_IPS, Node, Service
 from kube.problem import Path, Problem, quoted
 from link.address import IPAddress
 from plan.release import Options
+
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 class Withheld(StrEnum):
@@ -30,9 +32,26 @@ class Withheld(StrEnum):
     SHARED_IP_WITH_SELECTOR = "sharedIPWithServiceSelector"
     """Releases after v0.16 do not let services share an IP that a selector could part."""
     NOT_OWNER = "notOwner"
-    """No endpoint can serve, or no node may own it."""
+    """No endpoint can serve, or no node may own it. By BGP: no advertisement is for this node."""
+    CONFLICTING_ADVERTISEMENTS = "conflictingAdvertisements"
+    """By BGP only, as all that follow up to `NO_ENDPOINTS`: they differ in local preference."""
+    NODE_NETWORK_UNAVAILABLE = "nodeNetworkUnavailable"
+    NODE_LABELED_EXCLUDE_BALANCERS = "nodeLabeledExcludeBalancers"
+    NODE_CORDONED = "nodeCordoned"
+    """Ours, by choice: see `Options.drain_on_cordon`."""
+    NO_LOCAL_ENDPOINTS = "noLocalEndpoints"
+    NO_ENDPOINTS = "noEndpoints"
     QUORUM = "quorum"
     """Ours, by choice: not most of the nodes that may own it are in reach (see `quorum`)."""
+
+
+def shut_out(node: Node, options: Options) -> Withheld | None:
+    """Return why a node may announce nothing as people want it so; None where it may."""
+    if EXCLUDE_LABEL in node.labels and not options.ignore_exclude_lb:
+        return Withheld.NODE_LABELED_EXCLUDE_BALANCERS
+    if node.unschedulable and options.drain_on_cordon:
+        return Withheld.NODE_CORDONED
+    return None
 
 
 @dataclass(frozen=True, slots=True)

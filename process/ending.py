@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger as Log
@@ -11,6 +12,8 @@ from process import logs
 
 END_WITHIN = 1.9
 """Seconds from the wish to stop to the end of the process, whatever hangs."""
+LAST_WORDS_WITHIN = 0.25
+"""Seconds from the second signal to the end, where something is to be said first."""
 EXIT_FAILURE = 1
 
 
@@ -20,7 +23,10 @@ class Ending:
     def __init__(self, log: Log) -> None:
         self.stop = asyncio.Event()
         self.failure: str | None = None
+        self.last_words: Callable[[], Awaitable[None]] | None = None
+        """Said at the second signal, if it does not take long."""
         self._signalled = False
+        self._saying: asyncio.Task[None] | None = None
         self._log = log
 
     @property
@@ -29,12 +35,14 @@ class Ending:
         return EXIT_FAILURE if self.failure else 0
 
     def handle_signal(self) -> None:
-        """Begin to stop; at the second signal, stop at once."""
-        if self._signalled:
-            logs.finish()
-            self._end_now()
-        self._signalled = True
-        self._begin()
+        """Begin to stop; at the second signal say the last words, and stop at once."""
+        if not self._signalled:
+            self._signalled = True
+            self._begin()
+        elif self._saying is None and self.last_words is not None:
+            self._saying = asyncio.create_task(self._say(self.last_words()))
+        else:
+            self._end_at_once()
 
     def fail(self, reason: str | None, error: BaseException | None = None) -> None:
         """Begin to stop, as this process cannot do its work."""
@@ -51,6 +59,18 @@ class Ending:
             last.daemon = True
             with suppress(RuntimeError):
                 last.start()
+
+    async def _say(self, words: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(LAST_WORDS_WITHIN):
+                await words
+        finally:
+            # Whatever became of them: nobody wants to wait any more.
+            self._end_at_once()
+
+    def _end_at_once(self) -> None:
+        logs.finish()
+        self._end_now()
 
     def _end_now(self) -> None:
         os._exit(self.status)

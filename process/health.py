@@ -29,6 +29,8 @@ class Health:
         """Why the process is not ready; None when it is."""
         self.remark: str | None = None
         """What one should know of a process that is ready."""
+        self.beside: Callable[[], str | None] = lambda: None
+        """What does not work beside that and costs readiness nothing, asked by the probe."""
         self.waiting_for: Callable[[], str | None] = lambda: None
         """What exactly it waits for, asked by the probe: it may change while the loop rests."""
         self.trouble: Callable[[], str | None] = lambda: None
@@ -61,6 +63,10 @@ class Health:
             return self.trouble()
         waiting = self.waiting_for()
         return f"{why}: {waiting}" if waiting else why
+
+    def remarks(self) -> str | None:
+        """Return what one should know of a process that is ready, as of now."""
+        return "; ".join(filter(None, (self.remark, self.beside()))) or None
 
     def hung(self) -> str | None:
         """Return how long the loop has not turned, where that is too long."""
@@ -105,7 +111,7 @@ class HttpServer:
             case "/healthz":
                 return _probe(health.hung(), None)
             case "/readyz":
-                return _probe(health.hung() or health.unready(), health.remark)
+                return _probe(health.hung() or health.unready(), health.remarks())
         return text(HTTPStatus.NOT_FOUND, "not found")
 
     def _metrics(self) -> Page:

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from kube.durations import parse_duration
 from ownership.announcing.pace import RATE
 from ownership.election.quorum import QuorumMode
 from plan.release import RELEASES, Release
 from process import logs
-from process.durations import parse_duration
 from process.settings import WAYS_TO_KUBERNETES, SettingsError, default_namespace
 from process.tls import read_tls
 from speaker.settings import (
@@ -135,6 +135,19 @@ def _accept_without_effect(command: Any) -> Any:
     default=QuorumMode.OFF.value,
     help="majority = announce only with most of the Nodes in reach; the same on all nodes.",
 )
+@option(
+    "--bgp-engine",
+    envvar="CLARION_BGP_ENGINE",
+    type=click.Path(path_type=Path),
+    help="Folder shared with an FRR engine: BGP is spoken; unset: layer 2 alone.",
+)
+@option(
+    "--bgp-fast-failover",
+    type=click.Choice(["auto", "off"]),
+    default="auto",
+    help="auto = routers leave a dead node by the others' MED; the same on all nodes.",
+)
+@_flag("--drain-on-cordon", "A cordoned node announces nothing; the same on all nodes.")
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
     "--ml-bindport",
@@ -168,7 +181,7 @@ def _accept_without_effect(command: Any) -> Any:
 @_accept_without_effect
 @click.pass_context
 def speaker(ctx: click.Context, /, **flags: Any) -> None:
-    """Announce Kubernetes service IPs on the local network (layer 2)."""
+    """Announce Kubernetes service IPs: on the local network, and by BGP through FRR."""
     if flags["memberlist_debug"]:
         from speaker.ring.debug_socket import show
 
@@ -240,6 +253,9 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         failover_after=failover_after(flags["failover_after"]),
         quorum=QuorumMode(flags["quorum"]),
         state=flags["state"],
+        bgp_engine=flags["bgp_engine"],
+        drain_on_cordon=flags["drain_on_cordon"],
+        bgp_fast_failover=flags["bgp_fast_failover"] == "auto",
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]
         ),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger as Log
 
@@ -29,6 +30,16 @@ PLAN_RETRY = 1.0
 OnNeeded = Callable[[frozenset[str] | None], None]
 
 
+class AnotherPlan(Protocol):
+    """Another protocol's plan, made of the same snapshots."""
+
+    def take(self, snapshot: Snapshot, changed: frozenset[str] | None) -> None:
+        """Take the state of now; `changed` names services that are touched, None may be all."""
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with services, for that protocol alone."""
+
+
 class Configuration:
     """Takes snapshots; `planned` is set when the first one is planned."""
 
@@ -45,6 +56,8 @@ class Configuration:
         """`on_needed` is told on which links the services are announced; None: on all."""
         self.snapshot: Snapshot | None = None
         self.planned = asyncio.Event()
+        self.beside: AnotherPlan | None = None
+        """What gets the snapshots, too."""
         self._planner = planner
         self._ownership = ownership
         self._wake = wake
@@ -66,6 +79,8 @@ class Configuration:
         """Take the state of now; `changed` names services that are touched, None may be all."""
         self.snapshot, self._source_problems = snapshot, problems
         self._planner.take(snapshot, changed)
+        if self.beside is not None:
+            self.beside.take(snapshot, changed)
         broken = any(problem.severity is Severity.ERROR for problem in problems)
         self._figures.updates += 1
         self._figures.update_errors += broken
@@ -176,7 +191,8 @@ class Configuration:
         self._show()
 
     def _all_problems(self) -> list[Problem]:
-        return [*self._source_problems, *self._stuck, *self._planner.problems()]
+        others = self.beside.problems() if self.beside is not None else ()
+        return [*self._source_problems, *self._stuck, *self._planner.problems(), *others]
 
     def _show(self) -> None:
         """Bring the metrics of the configuration up to date."""
@@ -189,7 +205,12 @@ class Configuration:
 
 def make_planner(settings: Settings, announced: Callable[[], Mapping[str, Announce]]) -> Planner:
     """Make a planner of what the settings say; `announced` is what this node has taken up."""
-    options = Options(
+    return Planner(options_of(settings), announced)
+
+
+def options_of(settings: Settings) -> Options:
+    """Return what plans have to know of the settings."""
+    return Options(
         own_node=settings.node_name,
         lb_class=settings.lb_class,
         ignore_exclude_lb=settings.ignore_exclude_lb,
@@ -198,8 +219,8 @@ def make_planner(settings: Settings, announced: Callable[[], Mapping[str, Announ
         addresses_from_annotations=settings.source is not None and settings.state is None,
         of_folder=settings.source is not None,
         quorum=settings.quorum is not QuorumMode.OFF,
+        drain_on_cordon=settings.drain_on_cordon,
     )
-    return Planner(options, announced)
 
 
 def links_needed(choices: Iterable[frozenset[str] | None]) -> frozenset[str] | None:

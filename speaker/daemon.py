@@ -21,7 +21,8 @@ from process.ending import EXIT_FAILURE, Ending, first_of
 from process.health import Health
 from process.later import Later
 from speaker import sources
-from speaker.configuration import Configuration, make_planner
+from speaker.bgp.making import make_routing
+from speaker.configuration import Configuration, make_planner, options_of
 from speaker.driver import Driver, Parts
 from speaker.heart import make_heart
 from speaker.leaving import Leaving
@@ -74,6 +75,15 @@ class Daemon:
             take, listen = self._configuration.take, self._upkeep.listen
             self._cluster = sources.make_cluster(settings, take, listen, clock, log)
             sources.show(self._cluster, self._figures, self._health)
+        self._routing = self._configuration.beside = make_routing(
+            settings,
+            options_of(settings),
+            self._cluster,
+            heart.failover.lives,
+            self._registry,
+            clock,
+            log,
+        )
         telling = Telling(
             heart.core, self._layer2, self._later, instruments, self._cluster, clock, log
         )
@@ -87,10 +97,14 @@ class Daemon:
             instruments,
             log,
         )
+        self._health.beside = lambda: self._routing.trouble
         parts = Parts(self._layer2, self._peers, self._configuration, telling, vitals)
         self.driver = self._layer2.listener = Driver(heart.core, parts, clock, log)
+        if settings.bgp_engine is not None:
+            self.driver.after_turn = self._routing.look
+            self._ending.last_words = self._routing.bid_farewell
         self._members = Members(self._peers, heart.core, self.driver, clock, log)
-        self._leaving = Leaving(self.driver, self._peers, telling, self._later)
+        self._leaving = Leaving(self.driver, self._peers, telling, self._later, self._routing.leave)
 
     def _make_configuration(self) -> Configuration:
         return Configuration(
@@ -156,6 +170,7 @@ class Daemon:
         reading.add_done_callback(self._on_source_end)
         parts.callback(reading.cancel)
         parts.callback(self._configuration.close)
+        parts.push_async_callback(self._routing.close)
         # Heirs step back as soon as we are alive to them: first know the services, then join.
         await first_of(self._configuration.planned, self._ending.stop)
         if not self._ending.stop.is_set():

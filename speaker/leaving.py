@@ -1,6 +1,7 @@
 """The steps in which a speaker leaves: hand over, leave gossip, hand over again, fall silent."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from process.later import Later
@@ -16,11 +17,20 @@ HAND_OVER_WITHIN = 0.9
 class Leaving:
     """Whatever fails on the way, the process ends."""
 
-    def __init__(self, driver: Driver, peers: Peers, telling: Telling, later: Later) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        peers: Peers,
+        telling: Telling,
+        later: Later,
+        drain: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`drain` takes back what is announced by other means, beside all that."""
         self._driver = driver
         self._peers = peers
         self._telling = telling
         self._later = later
+        self._drain = drain
 
     async def run(self) -> None:
         """Leave as well as it goes."""
@@ -32,6 +42,7 @@ class Leaving:
     async def _leave(self) -> None:
         """Hand over what we own, then leave: an IP is answered until its heir was heard."""
         self._driver.leave()
+        draining = asyncio.ensure_future(self._drain())
         await self._wait_for_winners(foreign=False)
         leaving = asyncio.create_task(self._peers.leave())
         await asyncio.sleep(0)
@@ -39,6 +50,7 @@ class Leaving:
         await self._wait_for_winners(foreign=True)
         await self._withdraw_everything()
         await leaving
+        await draining
 
     async def _wait_for_winners(self, *, foreign: bool) -> None:
         """Wait until the winners of all our IPs were heard, or the time for that is over."""

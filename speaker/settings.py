@@ -13,11 +13,11 @@ import yaml
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
 from gossip.wire.crypto import metallb_key
 from gossip.wire.messages import CURRENT_VSN
+from kube.durations import parse_duration
 from ownership.announcing.pace import RATE
 from ownership.election.quorum import QuorumMode
 from ownership.liveness.targets import FAILOVER_AFTER
 from plan.release import Release
-from process.durations import parse_duration
 from process.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ class Settings:
     """What part of the nodes has to be in reach."""
     state: Path | None = None
     """The file in which a controller keeps the addresses of the folder's services."""
+    bgp_engine: Path | None = None
+    """The folder that the BGP engine shares with us; None: no BGP."""
+    bgp_fast_failover: bool = True
+    """Whether the MED tells routers that another node is gone."""
+    drain_on_cordon: bool = False
+    """Whether a cordoned node announces nothing."""
     tls: "Tls | None" = None
     """What /metrics is served with; None: plain HTTP."""
 

@@ -30,7 +30,12 @@ def make_folder(settings: Settings, take: Take) -> DirectorySource:
 
     # Its thread takes its time, so that the loop has its processor.
     return DirectorySource(
-        settings.source, settings.namespace, take_all, interpreter.Leisure, settings.state
+        settings.source,
+        settings.namespace,
+        take_all,
+        interpreter.Leisure,
+        settings.state,
+        settings.node_name if settings.bgp_engine is not None else "",
     )
 
 
@@ -49,6 +54,7 @@ def make_cluster(
         labels=settings.labels,
         pod=settings.pod_name,
         lb_class=settings.lb_class,
+        bgp=settings.bgp_engine is not None,
     )
     return Cluster(from_environment(log), scope, clock, take, log, listen)
 

@@ -60,6 +60,8 @@ class Part(StrEnum):
     """The socket of `--memberlist-debug`."""
     API = "api"
     """What is written to the API server."""
+    BGP = "bgp"
+    """What is typed into the engine, and what it says."""
     HTTP = "http"
     LATER = survival.LATER
     """Log lines and observations that were put off."""

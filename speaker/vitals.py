@@ -76,7 +76,8 @@ class Vitals:
                 self._log.info("ready")
             self._health.not_ready = None
         links = self._core.unwitnessed()
-        self._health.remark = f"{', '.join(links)}: {_NO_WITNESS}" if links else None
+        witness = f"{', '.join(links)}: {_NO_WITNESS}" if links else None
+        self._health.remark = witness
 
 
 def why_held(reason: HoldReason, node: str) -> str:

@@ -3,22 +3,19 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, summarize_address_range
 
-from controller.admission import go_text, selectors
 from controller.admission.world import World
-from kube.address import IPAddress, Range, parse_ip, parse_range
+from kube.address import IPAddress, Range, parse_ip
 from kube.config import judge
 from kube.objects.metallb import IPAddressPool
 from kube.problem import Severity
+from kube.rules import go_text, selectors
+from kube.rules.spans import Network, networks, read, spans
 
 MOST_NAMED = 3
 """Services named in one warning; a server cuts warnings at 256 characters."""
 _LONGEST_NAME = 60
 _MAPPED = 0xFFFF << 32
-
-Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +24,6 @@ class _Entry:
 
     span: Range
     order: int
-
-
-@lru_cache(maxsize=65_536)
-def read(text: str) -> Range | str:
-    """Remember ranges: the same pools are read again for every object that is judged."""
-    return parse_range(text)
-
-
-def spans(pool: IPAddressPool) -> Iterator[Range]:
-    """Return the ranges of a pool; an entry that cannot be read has none."""
-    for text in pool.addresses:
-        if isinstance(span := read(text), Range):
-            yield span
-
-
-def networks(span: Range) -> Iterator[Network]:
-    """Split a range into the fewest networks, ascending."""
-    if span.version == 4:
-        return summarize_address_range(IPv4Address(span.first), IPv4Address(span.last))
-    return summarize_address_range(IPv6Address(span.first), IPv6Address(span.last))
 
 
 def refusals(pool: IPAddressPool, world: World) -> Iterator[str]:
@@ -100,7 +77,8 @@ def _allocation(pool: IPAddressPool) -> Iterator[str]:
         ("service", "serviceSelectors", allocation.service_selectors),
     )
     for _, field, some in lists:
-        yield from selectors.selectors_twice(some, field)
+        for _, text in selectors.selectors_twice(some, field):
+            yield text
     for what, _, some in lists:
         for selector in some:
             if (why := selectors.unreadable(selector)) is not None:

@@ -69,7 +69,7 @@ class EventSender:
 
     async def _send(self, event: Event) -> None:
         name, body, new = self._recorder.record(event, self._clock(), wall_clock())
-        collection = f"/api/v1/namespaces/{event.subject.namespace}/events"
+        collection = f"/api/v1/namespaces/{event.subject.events_namespace}/events"
         if new:
             await unless(_ALREADY_THERE, self._client.post(collection, body))
         else:

@@ -14,6 +14,18 @@ REPEAT = 3600.0
 """Seconds for which an equal event is counted up in the old one; the server keeps them for 1 h."""
 
 
+_CONFIGURATION = {
+    "IPAddressPool": "metallb.io/v1beta1",
+    "L2Advertisement": "metallb.io/v1beta1",
+    "BGPAdvertisement": "metallb.io/v1beta1",
+    "BGPPeer": "metallb.io/v1beta2",
+    "BFDProfile": "metallb.io/v1beta1",
+    "Community": "metallb.io/v1beta1",
+    "Secret": "v1",
+}
+"""The version of each kind that a configuration is made of; of Secrets those with a password."""
+
+
 @dataclass(frozen=True, slots=True)
 class Involved:
     """The object an event is about."""
@@ -23,6 +35,11 @@ class Involved:
     namespace: str
     name: str
     uid: str = ""
+
+    @property
+    def events_namespace(self) -> str:
+        """Where its events are: those of an object without a namespace are in `default`."""
+        return self.namespace or "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +53,12 @@ class Event:
     message: str
 
 
-def node_assigned(subject: Involved, node: str) -> Event:
-    """Say that this node announces the service; the text is MetalLB's, which tools compare."""
-    message = f'announcing from node "{node}" with protocol "layer2"'
+def node_assigned(subject: Involved, node: str, protocol: str = "layer2") -> Event:
+    """Say that this node announces the service; the text is MetalLB's, which tools compare.
+
+    `protocol` is `layer2` or `bgp`.
+    """
+    message = f'announcing from node "{node}" with protocol "{protocol}"'
     return Event(subject, "Normal", "nodeAssigned", message)
 
 
@@ -62,6 +82,16 @@ def foreign_answer(subject: Involved, node: str, ip: str, other: str) -> Event:
     return Event(subject, "Warning", "foreignAnswer", message[:MAX_MESSAGE])
 
 
+def engine_trouble(subject: Involved, trouble: str) -> Event:
+    """Say why BGP, which is wanted, does not work on a node; `subject` is its speaker's Pod."""
+    return Event(subject, "Warning", "bgpEngine", trouble[:MAX_MESSAGE])
+
+
+def node_subject(name: str) -> Involved:
+    """Return a Node as the subject of events, named as the kubelet does."""
+    return Involved("v1", "Node", "", name, name)
+
+
 def invalid_configuration(subject: Involved, message: str) -> Event:
     """Say what is wrong with an object of the configuration."""
     return Event(subject, "Warning", "InvalidConfiguration", message[:MAX_MESSAGE])
@@ -71,9 +101,10 @@ def configuration_object(problem: Problem) -> Involved | None:
     """Name the configuration object that a problem is about: `Kind namespace/name`."""
     kind, _, where = problem.object.partition(" ")
     namespace, slash, name = where.partition("/")
-    if kind not in ("IPAddressPool", "L2Advertisement") or not slash:
+    version = _CONFIGURATION.get(kind)
+    if version is None or not slash:
         return None
-    return Involved("metallb.io/v1beta1", kind, namespace, name)
+    return Involved(version, kind, namespace, name)
 
 
 class EventRecorder:
@@ -115,15 +146,16 @@ class EventRecorder:
         involved = {
             "apiVersion": subject.api_version,
             "kind": subject.kind,
-            "namespace": subject.namespace,
             "name": subject.name,
         }
+        if subject.namespace:
+            involved["namespace"] = subject.namespace
         if subject.uid:
             involved["uid"] = subject.uid
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": subject.namespace},
+            "metadata": {"name": name, "namespace": subject.events_namespace},
             "involvedObject": involved,
             "type": event.type,
             "reason": event.reason,

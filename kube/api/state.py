@@ -7,6 +7,7 @@ the last state stays.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 from structlog.typing import FilteringBoundLogger as Log
 
+from kube.api.bgp_state import BgpState, OwnStatuses
 from kube.api.client import ApiClient
 from kube.api.reflector import Failure, Key, Reflector, Resource
 from kube.api.watch import Watcher
@@ -46,6 +48,8 @@ class Scope:
     labels: str = ""
     pod: str = ""
     lb_class: str | None = None
+    bgp: bool = False
+    """Whether BGP is wanted; if not, none of its kinds is asked for, nor any Secret."""
 
 
 class KubernetesSource:
@@ -70,6 +74,8 @@ class KubernetesSource:
         self._on_change = on_change
         self._config: PoolConfig | None = None
         self._findings: list[Problem] = []
+        self._pools_valid = False
+        """Whether the pools are those of `_config`."""
         self._touched: set[str] = set()
         self._services: dict[str, Service] = {}
         self._nodes: Mapping[str, Node] = {}
@@ -82,6 +88,15 @@ class KubernetesSource:
         self._rng = random.Random()  # noqa: S311 - back-off only
         self._client, self._clock, self._log = client, clock, log
         self._make_reflectors()
+        self._bgp: BgpState | None = None
+        self._bgp_moved = False
+        """Whether what BGP depends on changed since it was judged."""
+        self.bgp_statuses: OwnStatuses | None = None
+        """None where BGP is not wanted."""
+        if scope.bgp:
+            where = client, scope.node, scope.namespace, clock
+            self._bgp = BgpState(*where, self._handle_bgp, log)
+            self.bgp_statuses = OwnStatuses(*where, log)
 
     def _make_reflectors(self) -> None:
         scope, rng = self._scope, self._rng
@@ -121,9 +136,13 @@ class KubernetesSource:
     async def run(self) -> None:
         """Watch until cancelled. Raises only what is a bug."""
         async with asyncio.TaskGroup() as group:
-            for reflector in self._watched():
+            for reflector in self._own():
                 watcher = Watcher(self._client, reflector, self._clock, self._take, self._log)
                 group.create_task(watcher.run())
+            if self._bgp is not None:
+                group.create_task(self._bgp.run())
+            if self.bgp_statuses is not None:
+                group.create_task(self.bgp_statuses.run())
 
     def reload(self) -> None:
         """Nothing to do on SIGHUP: the watches are always current."""
@@ -143,7 +162,10 @@ class KubernetesSource:
 
     def relists(self) -> Mapping[str, int]:
         """Count by kind how often everything was listed again, as a watch could not go on."""
-        return {found.resource.kind: found.relists for found in self._watched()}
+        counts: Counter[str] = Counter()
+        for found in self._watched():
+            counts[found.resource.kind] += found.relists
+        return counts
 
     def failed_reads(self) -> Mapping[str, int]:
         """Count by reason how often a list or a watch failed, of all kinds together."""
@@ -151,7 +173,12 @@ class KubernetesSource:
         return {why.name.lower(): sum(counts[why] for counts in found) for why in Failure}
 
     def _watched(self) -> tuple[Reflector, ...]:
-        """Everything; without labels there is no telling which pods are speakers."""
+        """Return everything."""
+        told = (self.bgp_statuses.reflector,) if self.bgp_statuses is not None else ()
+        return (*self._own(), *(self._bgp.reflectors if self._bgp is not None else ()), *told)
+
+    def _own(self) -> tuple[Reflector, ...]:
+        """All but BGP's; without labels there is no telling which pods are speakers."""
         pods = (self.pods,) if self._scope.labels else ()
         return (*self._needed, self.statuses, self.state, *pods)
 
@@ -160,7 +187,8 @@ class KubernetesSource:
         pods = list(_all(self.pods, Pod))
         named = [pod for pod in pods if pod.name == self._scope.pod]
         here = [pod for pod in pods if pod.node == self._scope.node]
-        return next(iter(named or here), None)
+        # Of two on our node, the one that is going is most likely the one before us.
+        return min(named or here, key=lambda pod: pod.ending, default=None)
 
     def statuses_of(self, service: str) -> Iterable[L2Status]:
         """Return the ServiceL2Status objects of a service."""
@@ -193,10 +221,19 @@ class KubernetesSource:
         elif reflector in (self.pools, self.advertisements):
             self._findings = []
             self._judge()
+            self._bgp_moved = True
         elif reflector is self.nodes:
+            self._bgp_moved = True
             self._nodes = {found.name: found for found in _all(self.nodes, Node)}
             if ("", self._scope.node) in changed:
                 self._tell_pods()
+        self._tell_soon()
+
+    def _handle_bgp(self) -> None:
+        self._bgp_moved = True
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
         if self._timer is None and self.waiting_for is None:
             self._timer = asyncio.get_running_loop().call_later(SETTLE, self._tell)
 
@@ -263,23 +300,33 @@ class KubernetesSource:
             for found in reflector.problems.values()
             for problem in found
         )
-        if config is not None and not unread:
+        self._pools_valid = config is not None and not unread
+        if self._pools_valid:
             self._config = config
+
+    def _judge_bgp(self) -> None:
+        if self._bgp is not None and self._bgp_moved:
+            self._bgp_moved = False
+            pools = tuple(_all(self.pools, IPAddressPool)) if self._pools_valid else None
+            self._bgp.judge(pools, self._nodes)
 
     def _tell(self) -> None:
         self._timer = None
+        self._judge_bgp()
         problems = [
             problem
             for reflector in self._needed
             for found in reflector.problems.values()
             for problem in found
         ]
+        problems += self._bgp.problems() if self._bgp is not None else ()
         # No namespaces: a speaker needs none, and may not list them.
         snapshot = Snapshot(
             MappingProxyType(self._services),
             self._nodes,
             MappingProxyType(self._served),
             config=self._config,
+            bgp=self._bgp.config if self._bgp is not None else None,
         )
         touched, self._touched = frozenset(self._touched), set()
         self._on_change(snapshot, tuple(worst_first((*problems, *self._findings))), touched)

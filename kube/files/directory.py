@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from kube.document import Document, ManifestError
 from kube.files.manifest import MAX_BYTES, read
+from kube.objects.reading import LAYER2, WITH_BGP
 from kube.problem import Problem, Severity, fault, worst_first
-from kube.snapshot import Reading, Snapshot, assemble, read_documents
+from kube.snapshot import BgpScope, Reading, Snapshot, assemble, read_documents
 
 if TYPE_CHECKING:
     from kube.config import PoolConfig
@@ -60,12 +61,14 @@ class DirectorySource:
         on_change: OnChange,
         leisure: Callable[[], Pause] = _in_haste,
         state: Path | None = None,
+        bgp_of: str = "",
     ) -> None:
         """`leisure` makes the pauses of one look at the directory, in the thread that looks.
 
         `state` is a controller's file: the statuses in it go before those of the manifests.
+        `bgp_of` names the node whose BGP is wanted; empty: the kinds of BGP are not read.
         """
-        self._directory = _Directory(directory, namespace, leisure, state)
+        self._directory = _Directory(directory, namespace, leisure, state, bgp_of)
         self._on_change = on_change
         self._wake = asyncio.Event()
 
@@ -121,6 +124,7 @@ class _Directory:
         namespace: str,
         leisure: Callable[[], Pause] = _in_haste,
         state: Path | None = None,
+        bgp_of: str = "",
     ) -> None:
         self.settled = True
         """False: some file was changing, look again soon."""
@@ -132,6 +136,8 @@ class _Directory:
         self._seen: dict[str, _Stamp] = {}
         self._files: dict[str, _File] = {}
         self._config: PoolConfig | None = None
+        self._bgp = BgpScope(bgp_of) if bgp_of else None
+        self._kinds = WITH_BGP if bgp_of else LAYER2
         self._told: tuple[Snapshot, tuple[Problem, ...]] | None = None
         self._trouble: tuple[Problem, ...] = ()
         self._leisure = leisure
@@ -230,7 +236,8 @@ class _Directory:
             if stamp.error:
                 raise _unreadable(name, stamp.error)
             content, stamp = _content(self._path / name, name)
-            reading = read_documents(self._in_no_hurry(read(content, name, self._pause)))
+            documents = self._in_no_hurry(read(content, name, self._pause))
+            reading = read_documents(documents, self._kinds)
         except ManifestError as error:
             return _File(stamp, replace(last, problems=(error.problem,)))
         except Exception as error:
@@ -248,8 +255,10 @@ class _Directory:
         readings = [self._files[name].reading for name in names]
         state = self._files.get(self._state_name)
         statuses = state.reading if state is not None else None
-        snapshot, problems = assemble(readings, self._namespace, self._config, statuses)
+        snapshot, problems = assemble(readings, self._namespace, self._config, statuses, self._bgp)
         self._config = snapshot.config
+        if self._bgp is not None:
+            self._bgp = replace(self._bgp, last=snapshot.bgp)
         now = snapshot, tuple(worst_first((*trouble, *problems)))
         if now == self._told:
             return None

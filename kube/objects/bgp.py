@@ -190,8 +190,8 @@ def _community(raw: _Community, origin: Origin) -> Community:
 
 KINDS: Mapping[str, Kind[View]] = {
     "BGPAdvertisement": Kind(_VERSION, _Advertisement, _advertisement, _AdvertisementSpec),
-    "BGPPeer": Kind(PEER_VERSIONS[-1], _Peer, _peer, PeerSpec),
+    "BGPPeer": Kind(PEER_VERSIONS[-1], _Peer, _peer, PeerSpec, PEER_VERSIONS[:-1]),
     "BFDProfile": Kind(_VERSION, _Profile, _profile, BFDSpec),
     "Community": Kind(_VERSION, _Community, _community, _CommunitySpec),
 }
-"""What the controller reads; a speaker that announces by layer 2 only goes on ignoring them."""
+"""What the controller reads, and a speaker that announces by BGP; another one ignores them."""

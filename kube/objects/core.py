@@ -78,11 +78,18 @@ class Endpoint(msgspec.Struct, gc=False, frozen=True):
     node_name: str | None = None
     ready: bool | None = None
     serving: bool | None = None
+    addressed: bool = True
+    """Whether it has an address at all; the layer-2 rules do not ask."""
 
     @property
     def can_serve(self) -> bool:
         """Ready unless it says otherwise, or still serving while it terminates."""
         return self.ready is not False or self.serving is True
+
+    @property
+    def only_drains(self) -> bool:
+        """Serving, while it terminates: soon it will not."""
+        return self.ready is False and self.serving is True
 
 
 class EndpointSlice(msgspec.Struct, gc=False, frozen=True):
@@ -118,6 +125,8 @@ class Pod(msgspec.Struct, gc=False, frozen=True):
     uid: str = ""
     node: str = ""
     ip: str = ""
+    ending: bool = False
+    """Whether it was deleted: its containers are told to stop, or will be."""
 
 
 View = Service | EndpointSlice | Node | Namespace | Pod
@@ -162,6 +171,7 @@ class _Conditions(msgspec.Struct, gc=False):
 class _Endpoint(msgspec.Struct, gc=False, rename="camel"):
     node_name: str | None = None
     conditions: _Conditions = msgspec.field(default_factory=_Conditions)
+    addresses: tuple[str, ...] = ()
 
 
 class _EndpointSlice(msgspec.Struct, gc=False):
@@ -200,8 +210,12 @@ class _PodStatus(msgspec.Struct, gc=False):
     pod_ip: str = msgspec.field(default="", name="podIP")
 
 
+class _PodMetadata(Metadata, gc=False, rename="camel"):
+    deletion_timestamp: str | None = None
+
+
 class _Pod(msgspec.Struct, gc=False):
-    metadata: Metadata
+    metadata: _PodMetadata
     spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
     status: _PodStatus = msgspec.field(default_factory=_PodStatus)
 
@@ -243,14 +257,21 @@ def _demand(raw: _Service) -> Demand:
 
 
 @lru_cache(maxsize=4096)
-def _endpoint(node: str | None, ready: bool | None, serving: bool | None) -> Endpoint:
+def _endpoint(
+    node: str | None, ready: bool | None, serving: bool | None, addressed: bool
+) -> Endpoint:
     """Share equal endpoints: a cluster has few of them, and thousands of mentions."""
-    return Endpoint(node, ready, serving)
+    return Endpoint(node, ready, serving, addressed)
 
 
 def _slice(raw: _EndpointSlice, origin: Origin) -> EndpointSlice:
     endpoints = tuple(
-        _endpoint(entry.node_name, entry.conditions.ready, entry.conditions.serving)
+        _endpoint(
+            entry.node_name,
+            entry.conditions.ready,
+            entry.conditions.serving,
+            bool(entry.addresses),
+        )
         for entry in raw.endpoints
     )
     service = raw.metadata.labels.get(SERVICE_NAME_LABEL, "")
@@ -271,7 +292,8 @@ def _namespace(raw: _Namespace, origin: Origin) -> Namespace:
 
 def _pod(raw: _Pod, origin: Origin) -> Pod:
     meta = raw.metadata
-    return Pod(meta.namespace, meta.name, meta.uid, raw.spec.node_name, raw.status.pod_ip)
+    ending = meta.deletion_timestamp is not None
+    return Pod(meta.namespace, meta.name, meta.uid, raw.spec.node_name, raw.status.pod_ip, ending)
 
 
 KINDS: Mapping[str, Kind[View]] = {

@@ -32,3 +32,9 @@ class Kind(Generic[_View]):
     build: Callable[[Any, Origin], _View]
     strict: type[msgspec.Struct] | None = None
     """The spec's struct, where unknown fields of it are reported."""
+    older: tuple[str, ...] = ()
+    """Older versions of the API, of which every field is in `shape` with its type."""
+
+    def reads(self, api_version: str) -> bool:
+        """Tell if an object of that version is read."""
+        return api_version == self.api_version or api_version in self.older

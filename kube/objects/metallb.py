@@ -86,6 +86,21 @@ class L2Status(msgspec.Struct, gc=False, frozen=True):
     """Sorted; empty: all."""
 
 
+class BGPStatus(msgspec.Struct, gc=False, frozen=True):
+    """A metallb.io/v1beta1 ServiceBGPStatus: its three labels, and what its status says.
+
+    `status` is empty until it was written.
+    """
+
+    namespace: str
+    name: str
+    node: str = ""
+    service: str = ""
+    status: tuple[str, str] = ("", "")
+    peers: tuple[str, ...] = ()
+    """As they stand there."""
+
+
 class ConfigurationState(msgspec.Struct, gc=False, frozen=True):
     """A metallb.io/v1beta1 ConfigurationState."""
 
@@ -95,7 +110,7 @@ class ConfigurationState(msgspec.Struct, gc=False, frozen=True):
     summary: str = ""
 
 
-View = IPAddressPool | L2Advertisement | L2Status | ConfigurationState
+View = IPAddressPool | L2Advertisement | L2Status | BGPStatus | ConfigurationState
 
 
 class _PoolSpec(msgspec.Struct, gc=False, rename="camel"):
@@ -145,6 +160,18 @@ class _L2Status(msgspec.Struct, gc=False):
     status: _L2StatusStatus = msgspec.field(default_factory=_L2StatusStatus)
 
 
+class _BGPStatusStatus(msgspec.Struct, gc=False, rename="camel"):
+    node: str = ""
+    service_name: str = ""
+    service_namespace: str = ""
+    peers: tuple[str, ...] = ()
+
+
+class _BGPStatus(msgspec.Struct, gc=False):
+    metadata: Metadata
+    status: _BGPStatusStatus = msgspec.field(default_factory=_BGPStatusStatus)
+
+
 class _StateStatus(msgspec.Struct, gc=False, rename="camel"):
     result: str = ""
     error_summary: str = ""
@@ -185,18 +212,35 @@ def _advertisement(raw: _L2Advertisement, origin: Origin) -> L2Advertisement:
 
 def _l2_status(raw: _L2Status, origin: Origin) -> L2Status:
     meta, status = raw.metadata, raw.status
-    namespace, name = (
-        meta.labels.get(f"metallb.io/service-{part}", "") for part in ("namespace", "name")
-    )
     return L2Status(
         meta.namespace,
         meta.name,
         node=meta.labels.get(NODE_LABEL, ""),
-        service=f"{namespace}/{name}",
+        service=_service_of(meta.labels),
         version=meta.resource_version,
         status=(status.node, f"{status.service_namespace}/{status.service_name}"),
         interfaces=tuple(sorted(entry.name for entry in status.interfaces)),
     )
+
+
+def _bgp_status(raw: _BGPStatus, origin: Origin) -> BGPStatus:
+    meta, status = raw.metadata, raw.status
+    return BGPStatus(
+        meta.namespace,
+        meta.name,
+        node=meta.labels.get(NODE_LABEL, ""),
+        service=_service_of(meta.labels),
+        status=(status.node, f"{status.service_namespace}/{status.service_name}"),
+        peers=status.peers,
+    )
+
+
+def _service_of(labels: Mapping[str, str]) -> str:
+    """Return `namespace/name` of the service that a status object is of."""
+    namespace, name = (
+        labels.get(f"metallb.io/service-{part}", "") for part in ("namespace", "name")
+    )
+    return f"{namespace}/{name}"
 
 
 def _state(raw: _State, origin: Origin) -> ConfigurationState:
@@ -212,6 +256,7 @@ KINDS: Mapping[str, Kind[View]] = {
 }
 SERVED: Mapping[str, Kind[View]] = {
     "ServiceL2Status": Kind(_VERSION, _L2Status, _l2_status),
+    "ServiceBGPStatus": Kind(_VERSION, _BGPStatus, _bgp_status),
     "ConfigurationState": Kind(_VERSION, _State, _state),
 }
 """What an API server has beside what a folder of manifests may hold."""

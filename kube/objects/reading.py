@@ -8,31 +8,39 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from kube.document import Document, ManifestError, Origin, document
-from kube.objects import bgp, coordination, core, metallb, webhook
+from kube.objects import bgp, coordination, core, metallb, secret, webhook
 from kube.objects.kind import Kind, Metadata
 from kube.problem import Path, Problem, quoted
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for hostile bytes: text that is not UTF-8 is none of its own errors."""
 
-View = core.View | metallb.View | bgp.View | coordination.Lease | webhook.View
-_KINDS: Mapping[str, Kind[View]] = {**core.KINDS, **metallb.KINDS}
-_SERVED: Mapping[str, Kind[View]] = {
-    **_KINDS,
+View = (
+    core.View | metallb.View | bgp.View | secret.PasswordSecret | coordination.Lease | webhook.View
+)
+Kinds = Mapping[str, Kind[View]]
+LAYER2: Kinds = MappingProxyType({**core.KINDS, **metallb.KINDS})
+"""What is read of a folder of manifests."""
+WITH_BGP: Kinds = MappingProxyType({**LAYER2, **bgp.KINDS, **secret.KINDS})
+"""What is read of it by who announces by BGP too."""
+PASSWORD_SECRET = "PasswordSecret"  # noqa: S105 - the name of a view
+"""The name by which `decode` makes that view of a Secret; by "Secret" it makes another one."""
+_SERVED: Kinds = {
+    **LAYER2,
     **core.SERVED,
     **metallb.SERVED,
     **coordination.SERVED,
-    # Of a folder of manifests they are not read: `_KINDS` does not have them.
     **bgp.KINDS,
+    PASSWORD_SECRET: secret.KINDS["Secret"],
     **webhook.SERVED,
 }
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
-def view(document: Document) -> View | None:
+def view(document: Document, kinds: Kinds = LAYER2) -> View | None:
     """Read one document, None if its kind is not ours. Raises `ManifestError` naming the field."""
-    kind = _KINDS.get(document.kind)
-    if kind is None or kind.api_version != document.api_version:
+    kind = kinds.get(document.kind)
+    if kind is None or not kind.reads(document.api_version):
         return None
     return kind.build(_convert(document, kind.shape), document.origin)
 
@@ -60,7 +68,7 @@ def decode(name: str, raw: bytes | msgspec.Raw) -> tuple[View, list[Problem]]:
         {"kind": name, "apiVersion": kind.api_version, **data} if isinstance(data, dict) else data
     )
     read = document(data, Origin())
-    return kind.build(_convert(read, kind.shape), read.origin), warnings(read)
+    return kind.build(_convert(read, kind.shape), read.origin), warnings(read, _SERVED)
 
 
 def _origin(kind: str, meta: Metadata) -> Origin:
@@ -80,14 +88,14 @@ def _without_nulls(data: Any) -> Any:
     return [_without_nulls(value) for value in data] if isinstance(data, list) else data
 
 
-def warnings(document: Document) -> list[Problem]:
+def warnings(document: Document, kinds: Kinds = LAYER2) -> list[Problem]:
     """Report what Kubernetes or MetalLB would ignore in silence in this document."""
     if not document.kind or not document.api_version:
         return [document.origin.warning((), "no Kubernetes object: apiVersion or kind is missing")]
-    kind = _KINDS.get(document.kind)
+    kind = kinds.get(document.kind)
     if kind is None:
         return []
-    if kind.api_version != document.api_version:
+    if not kind.reads(document.api_version):
         if _group(kind.api_version) != _group(document.api_version):
             return []
         text = f"{quoted(document.api_version)} is not read, only {kind.api_version}"
@@ -131,6 +139,11 @@ def _struct_in(annotation: Any) -> type[msgspec.Struct] | None:
     return None
 
 
+def is_dns_name(text: str) -> bool:
+    """Tell if the text may be the name of an object, and so be part of a selector or a path."""
+    return _DNS_NAME.fullmatch(text) is not None
+
+
 _Raw = TypeVar("_Raw")
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?(?P<where>\$[^`]*)`)?$", re.DOTALL)
 _DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -147,7 +160,7 @@ def _convert(document: Document, shape: type[_Raw]) -> _Raw:
         path = tuple(int(index) if index else name for name, index in _STEP.findall(where))
         raise ManifestError(document.origin.error(path, what)) from None
     for name, text in (("name", document.name), ("namespace", document.namespace or "default")):
-        if not _DNS_NAME.fullmatch(text):
+        if not is_dns_name(text):
             message = f"{quoted(text)} is not a DNS name" if text else "is missing"
             raise ManifestError(document.origin.error(("metadata", name), message))
     return raw

@@ -24,6 +24,8 @@ from netnslab.machines.allocation import DEFAULT_CONTROLLER
 from netnslab.machines.laboratory import CONVERGE_WITHIN, SETTLE_WITHIN, Lab, LabOptions
 from netnslab.machines.node import DEFAULT_SPEAKER
 from netnslab.results import cost, matrix, report, tables
+from netnslab.routed import play
+from netnslab.routed.table import ROUTED
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 RESULTS, SHORT_RESULTS = report.ROOT / "docs/failover", report.ROOT / "build/lab"
@@ -61,19 +63,28 @@ def demo(options: LabOptions, /, controller: str) -> None:
 
 
 @commands.command()
-@click.argument("scenario", type=click.Choice(list(SCENARIOS)))
+@click.argument("scenario", type=click.Choice([*SCENARIOS, *ROUTED]))
 @click.option("--nodes", type=click.IntRange(2, MOST_NODES), help="Default: the scenario's.")
 @click.option("--services", type=click.IntRange(1, MOST_SERVICES), help="Default: the scenario's.")
-@click.option("--family", type=click.Choice([4, 6]), default=4, show_default=True)
+@click.option("--family", type=click.Choice([4, 6, "dual"]), default=4, show_default=True)
 @click.option("--runs", type=click.IntRange(1), default=1, show_default=True, help="Faults.")
 @click.option("--duration", type=click.FloatRange(0), help="Seconds that each fault lasts.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Chooses the victims.")
 @click.option("--limits", type=click.Choice(list(TABLES)), default="failover", show_default=True)
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Result.")
 @click.option("--quiet", is_flag=True, help="Print failures only.")
+@play.OWN["detection"]
+@play.OWN["session"]
+@play.OWN["router"]
+@play.OWN["contestant"]
 @click.pass_obj
 def run(options: LabOptions, /, scenario: str, **chosen: Any) -> None:
     """Strike a cluster RUNS times with SCENARIO; exit 0 only if every limit was kept."""
+    if scenario in ROUTED:
+        kept = play.play(scenario, chosen, options.converge_within, options.logs)
+        sys.exit(0 if kept else FAILED)
+    if chosen["family"] == "dual" or any(chosen[name] for name in play.OWN):
+        raise click.UsageError(f"{scenario} has no routers: it has neither these nor two families")
     sandbox.enter()
     plan = SCENARIOS[scenario]
     limits = TABLES[chosen["limits"]][scenario]

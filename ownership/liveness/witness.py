@@ -283,6 +283,15 @@ class Witness:
         """Name the nodes whose process is judged silent."""
         return frozenset(s.node for s in self._verdicts.gone() if s.link == PROCESS)
 
+    def gone(self) -> frozenset[str]:
+        """Name the other nodes that are judged gone on every link that we share with them."""
+        judged = {subject for subject in self._verdicts.gone() if subject.link != PROCESS}
+        if not judged:
+            return frozenset()
+        links = self._link_names.items()
+        here = {key.who for key, link in links if Subject(key.who, link) not in judged}
+        return frozenset(subject.node for subject in judged) - here - {self._node}
+
     def missing(self) -> int:
         """Count the nodes' links that this node itself misses, for the metric."""
         return len(self._kernels.missing())

@@ -19,7 +19,10 @@ from kube.objects.core import Pod
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from process.loop_thread import LoopThread, Mailbox
+from speaker.cluster.bgp_publisher import BgpPublisher
+from speaker.cluster.own_pod import OwnPod
 from speaker.cluster.publisher import Publisher
+from speaker.cluster.status import owner_references
 
 OnSeeds = Callable[[list[str]], None]
 
@@ -43,6 +46,8 @@ class Cluster:
         self.on_seeds: OnSeeds = lambda seeds: None
         self.seeds: list[str] = []
         """IP texts of the speaker pods, ours too."""
+        self.ending = False
+        """Whether our own Pod was deleted; a container that restarts alone is no end."""
         self._client, self._scope, self._log = client, scope, log
         self._listen = listen
         self._here, self._thread = Mailbox(), LoopThread("kubernetes")
@@ -52,9 +57,25 @@ class Cluster:
         # Where a service is announced, as the daemon has said: the thread's own copy.
         self._where: dict[str, tuple[str, ...]] = {}
         self._publisher = Publisher(client, self._source, scope, self._where.get, clock, log)
+        self._routes = self._make_routes()
+        self._own_pod = OwnPod(scope.pod)
+        self._outage = False
+        """Whether the cluster was told that BGP has no engine."""
         self._on_change = on_change
         self._snapshot = Snapshot()
         self._errors: frozenset[Problem] = frozenset()
+
+    def _make_routes(self) -> BgpPublisher | None:
+        if self._source.bgp_statuses is None:
+            return None
+        return BgpPublisher(
+            self._client,
+            self._source.bgp_statuses,
+            self._scope,
+            lambda: owner_references(self._source.own_pod()),
+            self._publisher.requests,
+            self._publisher.note_failure,
+        )
 
     async def run(self) -> None:
         """Watch until cancelled. Raises `SourceError` where there is no way to the API server."""
@@ -118,6 +139,14 @@ class Cluster:
         """Another node's kernel answers for an IP of the service, though its speaker does not."""
         self._thread.inbox.post(self._event_there, service, events.foreign_answer, ip, node)
 
+    def note_routes(self, service: str, peers: tuple[str, ...]) -> None:
+        """This node announces the service by BGP to these BGPPeers now; (): no more."""
+        self._thread.inbox.post(self._take_routes_there, service, peers)
+
+    def note_engine(self, trouble: str | None) -> None:
+        """BGP is wanted and does not work, as `trouble` says; None: it works, or is not wanted."""
+        self._thread.inbox.post(self._take_engine_there, trouble)
+
     # ---- in the thread
 
     async def _run_there(self) -> None:
@@ -130,10 +159,14 @@ class Cluster:
             await self._source.run()
         finally:
             self._publisher.close()
+            if self._routes is not None:
+                self._routes.close()
             await self._client.close()
 
     def _activate_there(self) -> None:
         self._publisher.activate(self._where)
+        if self._routes is not None:
+            self._routes.activate()
 
     def _take_change_there(self, service: str, interfaces: tuple[str, ...] | None) -> None:
         if interfaces is None:
@@ -141,6 +174,22 @@ class Cluster:
         else:
             self._where[service] = interfaces
         self._publisher.look({service})
+
+    def _take_routes_there(self, service: str, peers: tuple[str, ...]) -> None:
+        if self._routes is not None and self._routes.note(service, peers):
+            self._event_there(service, events.node_assigned, "bgp")
+
+    def _take_engine_there(self, trouble: str | None) -> None:
+        if trouble is not None and not self._outage:
+            self._publisher.event(events.engine_trouble(self._self_there(), trouble))
+        self._outage = trouble is not None
+
+    def _self_there(self) -> Involved:
+        """What an event is about that is about this speaker: its Pod, else its Node."""
+        pod = self._source.own_pod()
+        if pod is None:
+            return events.node_subject(self._scope.node)
+        return Involved("v1", "Pod", pod.namespace, pod.name, pod.uid)
 
     def _event_there(self, service: str, make: Callable[..., Event], *about: Any) -> None:
         found = self._snapshot.services.get(service)
@@ -167,7 +216,12 @@ class Cluster:
         self._errors = frozenset(errors)
 
     def _take_pods_there(self, pods: list[Pod]) -> None:
+        self._own_pod.handle_pods(self._source.own_pod(), pods)
+        self._here.post(self._take_ending, self._own_pod.ending)
         self._here.post(self._take_seeds, sorted({pod.ip for pod in pods if pod.ip}))
+
+    def _take_ending(self, ending: bool) -> None:
+        self.ending = ending
 
     def _take_seeds(self, seeds: list[str]) -> None:
         self.seeds = seeds

@@ -49,16 +49,17 @@ class Publisher:
         self._client, self._source, self._scope = client, source, scope
         self._wanted, self._log = wanted, log
         self._collection = f"{METALLB}/namespaces/{scope.namespace}/servicel2statuses"
-        self._requests = Turns(REQUEST_INTERVAL)
-        self._queue = KeyedQueue(self._write, self._on_failure)
-        self._deletions = KeyedQueue(self._delete, self._on_failure)
+        self.requests = Turns(REQUEST_INTERVAL)
+        """Taken before each request, by whoever else publishes too."""
+        self._queue = KeyedQueue(self._write, self.note_failure)
+        self._deletions = KeyedQueue(self._delete, self.note_failure)
         """By `name service`: nothing waits for a deletion."""
         self._left_over: dict[str, asyncio.TimerHandle] = {}
         """What is to be deleted later, if nobody else does it."""
         self._doomed: set[str] = set()
         """Objects whose deletion is on its way."""
         recorder = EventRecorder(scope.node)
-        self.sender = EventSender(client, recorder, clock, self._on_failure)
+        self.sender = EventSender(client, recorder, clock, self.note_failure)
         self._verdict: tuple[str, str] | None = None
         self._early: set[str] = set()
         source.on_status = self._handle_status_change
@@ -119,7 +120,7 @@ class Publisher:
             if isinstance(action, status.Delete):
                 self._delete_soon(action, key)
                 continue
-            await self._requests.take()
+            await self.requests.take()
             if self._wanted(key) != interfaces:
                 # It is looked at again at once.
                 return False
@@ -159,7 +160,7 @@ class Publisher:
     async def _delete(self, key: str) -> bool:
         """Delete an object, if that is still what to do with it."""
         name, _, service = key.partition(" ")
-        await self._requests.take()
+        await self.requests.take()
         if not any(
             isinstance(action, status.Delete) and action.name == name
             for action in self._actions(service)
@@ -176,10 +177,7 @@ class Publisher:
         return True
 
     def _owners(self) -> list[dict[str, Any]]:
-        pod = self._source.own_pod()
-        if pod is None:
-            return []
-        return [{"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}]
+        return status.owner_references(self._source.own_pod())
 
     # ---- ConfigurationState
 
@@ -202,7 +200,8 @@ class Publisher:
         labels = {"component-type": "speaker", "node-name": self._scope.node}
         return new_state(name, labels, self._owners())
 
-    def _on_failure(self, key: str, error: Exception) -> None:
+    def note_failure(self, key: str, error: Exception) -> None:
+        """Count and log a request that failed; it is repeated, but for Events."""
         self.failures += 1
         if not isinstance(error, ApiError):
             survive(Part.API, error)

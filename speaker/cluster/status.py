@@ -13,6 +13,7 @@ from hashlib import sha256
 from itertools import count
 from typing import Any
 
+from kube.objects.core import Pod
 from kube.objects.metallb import NODE_LABEL, L2Status
 from link.address import IPAddress
 from ownership.io import Announce
@@ -109,7 +110,20 @@ def _name(item: L2Status) -> str:
     return item.name
 
 
-def new_object(name: str, node: str, service: str, owners: list[dict[str, Any]]) -> dict[str, Any]:
+def owner_references(pod: Pod | None) -> list[dict[str, Any]]:
+    """Return what has an object go with our own pod; nothing where that is not known."""
+    if pod is None:
+        return []
+    return [{"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}]
+
+
+def new_object(
+    name: str,
+    node: str,
+    service: str,
+    owners: list[dict[str, Any]],
+    kind: str = "ServiceL2Status",
+) -> dict[str, Any]:
     """Return the object to create, without a status."""
     namespace, _, bare = service.partition("/")
     labels = {
@@ -118,7 +132,7 @@ def new_object(name: str, node: str, service: str, owners: list[dict[str, Any]])
         "metallb.io/service-namespace": namespace,
     }
     metadata = {"name": name, "labels": labels, "ownerReferences": owners}
-    return {"apiVersion": API_VERSION, "kind": "ServiceL2Status", "metadata": metadata}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata}
 
 
 def status_of(node: str, service: str, interfaces: tuple[str, ...]) -> dict[str, Any]:

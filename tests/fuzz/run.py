@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 PACKAGES = [
-    *("arp", "controller", "gossip", "kube", "link", "ndp", "ownership", "plan", "process"),
+    *("arp", "bgp", "controller", "gossip", "kube", "link", "ndp", "ownership", "plan", "process"),
     "speaker",
 ]
 BARE = ["gossip.wire.lzw"]

@@ -407,3 +407,21 @@ def debug_answers() -> list[bytes]:
         member_table.MemberRow("\x1b[2J\u202e", "[fd00::1]:7946", "dead", 2**32, None),
     ]
     return [member_table.encode(rows), b"[{}]", b"[1]", b"5"]
+
+
+def engine_configurations() -> list[bytes]:
+    """What a real FRR printed."""
+    return [(GOLDEN / "bgp" / "running-bgpd.conf").read_bytes()]
+
+
+def engine_states() -> list[bytes]:
+    """What a real FRR said of itself."""
+    return [(GOLDEN / "bgp" / name).read_bytes()[:4_096] for name in ("advertised.json",)] + [
+        b'{"default":{"vrfId":0,"10.0.0.1":{"bgpState":"Established","messageStats":{}}}}',
+        b'[{"peer":"10.0.0.1","vrf":"default","status":"up","control-packet-input":7}]',
+    ]
+
+
+def vty_answers() -> list[bytes]:
+    """Two answers, of which one is a refusal."""
+    return [b"frr version 8.4.4\0\0\0\0% Unknown command\0\0\0\2"]

@@ -22,6 +22,9 @@ import webhooks
 from arp import responder as arp
 from arp.packet import decode as decode_arp
 from arp.packet import encode as encode_arp
+from bgp import extras, state, tree
+from bgp.door import vty
+from bgp.words import LineError
 from gossip.wire import body, compound, compress, crc, crypto, label, lzw
 from gossip.wire.crypto import Keyring
 from gossip.wire.errors import WireError
@@ -29,6 +32,7 @@ from gossip.wire.packet import MAX_DATAGRAM_PLAIN, MAX_MESSAGES, PacketCodec, Wi
 from gossip.wire.stream import StreamCodec
 from kube.api.reflector import Reflector, Resource
 from kube.document import ManifestError
+from kube.durations import parse_duration
 from kube.files.manifest import read
 from kube.objects.reading import decode as decode_object
 from kube.problem import FAULT, Problem
@@ -47,7 +51,6 @@ from ndp.packet import encode as encode_ndp
 from ownership.letters import letters, mark
 from ownership.letters.courier import MAX_PAYLOAD
 from process import http_request as http
-from process.durations import parse_duration
 from process.settings import SettingsError
 from speaker.ring import member_table
 from speaker.ring.member_table import MemberTableError
@@ -448,6 +451,32 @@ def self_test(data: bytes) -> None:
 
 _LZW = (lzw.decompressing, lzw.compressing, lzw._last_code)
 
+# ---- FRR
+
+
+def running_config(data: bytes) -> None:
+    """What was read is what is wanted where the same is wanted; extras are no more than lines."""
+    text = data.decode("utf-8", "replace")
+    read = tree.parse(text)
+    assert tree.difference(read, tree.parse(text)) == []
+    with suppress(LineError):
+        assert all(line.isprintable() for line in extras.read(text).lines())
+
+
+def engine_json(data: bytes) -> None:
+    for reader in (state.neighbors, state.bfd_peers, state.bfd_counters, state.advertised):
+        with suppress(state.EngineStateError):
+            reader(data)
+
+
+def vty_answer(data: bytes) -> None:
+    """However the bytes are cut, the answers are the same."""
+    whole, cut = vty.AnswerDecoder(256), vty.AnswerDecoder(256)
+    with suppress(vty.VtyError):
+        answers = whole.feed(data)
+        assert [one for at in range(len(data)) for one in cut.feed(data[at : at + 1])] == answers
+
+
 TARGETS = {
     "packet": Target("gossip", partial(_open, _PLAIN), seeds.raw_packets, 100),
     "packet-crc": Target("gossip", packet_crc, seeds.plain_packets, 60),
@@ -483,6 +512,9 @@ TARGETS = {
     "typed-text": Target("kube", typed_text, seeds.texts, 10),
     "http-request": Target("doors", http_request, seeds.http_requests, 10),
     "debug-answer": Target("doors", debug_answer, seeds.debug_answers, 10),
+    "running-config": Target("engine", running_config, seeds.engine_configurations, 2, 1_024),
+    "engine-json": Target("engine", engine_json, seeds.engine_states, 10, 4_096),
+    "vty-answer": Target("engine", vty_answer, seeds.vty_answers, 10),
     "admission": Target("webhooks", webhooks.admission, seeds.custom_resources, 10, 1_024),
     "conversion": Target("webhooks", webhooks.conversion, seeds.bgp_peers, 10, 1_024),
     "secret-file": Target("secrets", secret_file, seeds.secrets),

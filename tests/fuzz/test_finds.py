@@ -12,6 +12,7 @@ from gossip.wire.stream import StreamCodec
 from gossip.wire.streambody import MAX_NODES
 from kube.api.reflector import Reflector, Resource
 from kube.document import ManifestError
+from kube.durations import parse_duration
 from kube.files.manifest import read
 from kube.objects.core import EndpointSlice
 from kube.objects.metallb import IPAddressPool
@@ -21,7 +22,6 @@ from kube.snapshot import Key, Reading, assemble, build
 from machine import cost
 from plan.planner import Planner
 from plan.release import Options
-from process.durations import parse_duration
 
 SERVICES = Resource("Service", "/api/v1/services")
 TENFOLD = 30

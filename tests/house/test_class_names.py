@@ -7,7 +7,9 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = (
     "speaker",
     "controller",
+    "engine",
     "ownership",
+    "bgp",
     "plan",
     "gossip",
     "arp",

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import time
 import tomllib
 from collections import Counter, abc
 from collections.abc import Callable, Iterator
@@ -21,6 +22,10 @@ from controller import metrics
 from gossip.stats import Stats, StreamStats
 from ownership.announcing.answering import IPStats
 from ownership.io import FailoverStats
+from plan.release import Options
+from process.logs import logger
+from speaker.bgp.metrics import BgpCollector
+from speaker.bgp.routing import Deaf, Routing, RoutingSettings
 from speaker.metrics.collector import Figures, make_registry
 from speaker.wire.layer2 import Layer2Stats
 from speaker.wire.links import LinkStats
@@ -144,6 +149,7 @@ READ = {
     "Failover._refused": "clarion_letters_refused_total",
     "Later.dropped": "clarion_log_lines_dropped_total",
     "LogWriter.dropped": "clarion_log_lines_dropped_total",
+    "MedStep.steps": "clarion_bgp_med_steps_total",
     "Monitor.resyncs": "clarion_netlink_resyncs_total",
     "Peers._failed": "clarion_dropped_total",
     "Program._survived": "clarion_survived_total",
@@ -155,6 +161,9 @@ READ = {
     "SecretFile.refused": "clarion_gossip_secret_refused_total",
     "Slots.cuts": "clarion_dropped_total",
     "Succession.conflicts": "clarion_conflicts_total",
+    "Typist.comparisons": "clarion_bgp_comparisons_total",
+    "Typist.refused_lines": "clarion_bgp_refused_lines_total",
+    "Typist.typed_lines": "clarion_bgp_lines_total",
     "Upkeep.survived": "clarion_survived_total",
     "Verdicts.counts": "clarion_verdicts_total",
     "Writer.conflicts": "clarion_api_write_conflicts_total",
@@ -244,6 +253,9 @@ def growing() -> frozenset[str]:
     return frozenset(name for cls in classes for name in _of_class(cls))
 
 
+BGP = RoutingSettings(Path("/nowhere"), Options("a"))
+
+
 def test_every_attribute_that_only_grows_is_a_metric_or_explained() -> None:
     assert growing() == READ.keys() | NO_COUNTERS.keys()
     assert not READ.keys() & NO_COUNTERS.keys()
@@ -252,4 +264,8 @@ def test_every_attribute_that_only_grows_is_a_metric_or_explained() -> None:
 @pytest.mark.parametrize("metric", sorted(set(READ.values())))
 def test_the_metric_of_a_counter_exists(metric: str) -> None:
     pages = page() + generate_latest(metrics.make_registry(metrics.Figures())).decode()
+    routing = Routing(BGP, Deaf(), time.monotonic, logger())
+    pages += "".join(
+        f"\n# TYPE {found.name}_total {found.type}\n" for found in BgpCollector(routing).collect()
+    )
     assert f"\n# TYPE {metric} counter\n" in pages

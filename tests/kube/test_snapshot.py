@@ -114,7 +114,7 @@ metadata: {name: shop, labels: {team: a}}
     assert problems == []
     assert list(snapshot.slices) == ["shop/web"]
     (found,) = snapshot.slices["shop/web"]
-    assert found.endpoints == (Endpoint("n1", False, True), Endpoint())
+    assert found.endpoints == (Endpoint("n1", False, True), Endpoint(addressed=False))
     assert {name: node.network_unavailable for name, node in snapshot.nodes.items()} == {
         "n1": True,
         "n2": False,
@@ -255,7 +255,7 @@ def test_the_guide_loads_unchanged() -> None:
 
 
 def test_an_object_that_makes_us_fail_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(document: Document) -> object:
+    def failing(document: Document, kinds: object) -> object:
         if document.name == "poison":
             raise ZeroDivisionError("of ours")
         return view(document)

@@ -16,7 +16,9 @@ FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.name != "kustomizat
 def _listed(kustomization: Path) -> list[Path]:
     content = yaml.safe_load(kustomization.read_text())
     assert content.keys() - {"patches"} == {"apiVersion", "kind", "resources"}
-    return [(kustomization.parent / entry).resolve() for entry in content["resources"]]
+    patches = [patch["path"] for patch in content.get("patches", ()) if "path" in patch]
+    listed = [*content["resources"], *patches]
+    return [(kustomization.parent / entry).resolve() for entry in listed]
 
 
 def _identity(entry: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -1,5 +1,7 @@
 """A real API server judges the manifests: schemas with their CEL rules, rights, and the guide."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from apiserver import ApiServer, object_path, running
 from gobuild import BuildError
 from speakers import wait_until
 
+OVERLAYS = Path(__file__).parents[2] / "manifests" / "overlays"
 CRDS = sorted((Path(__file__).parents[2] / "manifests" / "crds").glob("*.yaml"))
 SPACE = "/apis/metallb.io/v1beta1/namespaces/metallb-system"
 MERGE = "application/merge-patch+json"
@@ -364,3 +367,56 @@ def test_a_bgp_status_keeps_its_node(server: ApiServer) -> None:
     assert server.get(object_path(body))["status"] == status
     code, reply = server.request("PATCH", path, {"status": {"node": "n2"}}, MERGE)
     assert (code, "node cannot be changed" in reply["message"]) == (422, True)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+@pytest.mark.parametrize("name", ["bgp", "bgp-without-bfd"])
+def test_the_overlays_with_bgp_pass_a_strict_dry_run(server: ApiServer, name: str) -> None:
+    command = ["kubectl", "kustomize", str(OVERLAYS / name)]
+    text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    for entry in yaml.safe_load_all(text):
+        assert server.apply(entry, f"{STRICT}&dryRun=All")["kind"] == entry["kind"]
+
+
+@pytest.fixture
+def bgp_rights(server: ApiServer) -> Iterator[ApiServer]:
+    """The server with what the overlay allows besides, and a peer's password."""
+    rights = list(yaml.safe_load_all((OVERLAYS / "bgp" / "rbac.yaml").read_text()))
+    password = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "router-1", "namespace": "metallb-system"},
+        "type": "kubernetes.io/basic-auth",
+        "stringData": {"username": "", "password": "x"},
+    }
+    for entry in (*rights, password):
+        server.apply(entry, STRICT)
+    yield server
+    for entry in (*rights, password):
+        server.delete(object_path(entry))
+
+
+def test_with_bgp_the_account_watches_the_passwords_of_its_namespace(bgp_rights: ApiServer) -> None:
+    server = bgp_rights
+    token = server.account_token("metallb-system", "speaker")
+    secrets = "/api/v1/namespaces/metallb-system/secrets"
+    allowed = [
+        f"{SPACE.replace('v1beta1', 'v1beta2')}/bgppeers",
+        f"{SPACE}/bgpadvertisements",
+        f"{SPACE}/bfdprofiles",
+        f"{SPACE}/communities",
+        f"{SPACE}/servicebgpstatuses",
+        f"{secrets}?fieldSelector=metadata.name%3Drouter-1",
+        f"{secrets}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%3Drouter-1",
+    ]
+    forbidden = [
+        f"{secrets}/router-1",
+        "/api/v1/namespaces/default/secrets/router-1",
+        "/apis/metallb.io/v1beta2/bgppeers",
+    ]
+    wait_until(
+        lambda: server.request("GET", allowed[0], token=token)[0] == 200, "no rights come", 20
+    )
+    codes = {path: server.request("GET", path, token=token)[0] for path in allowed + forbidden}
+    assert codes == {**dict.fromkeys(allowed, 200), **dict.fromkeys(forbidden, 403)}
+    assert server.request("DELETE", f"{secrets}/router-1", token=token)[0] == 403

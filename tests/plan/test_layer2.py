@@ -13,10 +13,9 @@ from kube.files.manifest import read
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot, build
 from ownership.election.election import order
-from plan.layer2 import EXCLUDE_LABEL
 from plan.planner import plan
 from plan.release import Options, Release
-from plan.service import ServicePlan, Withheld
+from plan.service import EXCLUDE_LABEL, ServicePlan, Withheld
 
 # By the hash, of iris1 and iris2: 10.20.30.1 is iris2's and 10.20.30.2 is iris1's.
 BY_HASH = {"10.20.30.1": "iris2", "10.20.30.2": "iris1"}
@@ -600,6 +599,15 @@ def test_a_cordon_counts_in_v0_14_9_only(release: Release, expected: frozenset[s
     cordoned = _node(IRIS2) + "spec: {unschedulable: true}\n"
     parts = "---\n".join((POOL, _ad(), _node(IRIS1), cordoned, _service("10.20.30.1"), ANY))
     assert _planned(parts, release).candidates == expected
+
+
+def test_a_cordon_counts_by_choice_as_the_exclude_label_does() -> None:
+    cordoned = _node(IRIS2) + "spec: {unschedulable: true}\n"
+    parts = "---\n".join((POOL, _ad(), _node(IRIS1), cordoned, _service("10.20.30.1"), ANY))
+    snapshot = build(read(parts.encode(), "a.yaml"), "metallb-system")[0]
+    for wanted, candidates in ((True, frozenset({IRIS1})), (False, frozenset({IRIS1, IRIS2}))):
+        (found,) = plan(snapshot, Options(IRIS1, drain_on_cordon=wanted))[0].values()
+        assert found.candidates == candidates
 
 
 PREFER_2 = "{weight: 60, preference: {matchLabels: {host: iris2}}}"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gossip.config import LAN, RECLAIM_AFTER, WAN, Config
+from kube.durations import parse_duration
 from plan.release import RELEASES, Release
-from process.durations import parse_duration
 from process.settings import SettingsError
 from speaker.settings import (
     GossipSecret,

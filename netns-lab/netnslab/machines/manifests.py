@@ -1,7 +1,7 @@
 """The directory of manifests that the speakers read: what a cluster's API would hold."""
 
 import secrets
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,46 @@ def advertise(directory: Path, ips: list[str], but: tuple[str, ...] = ()) -> Non
         spec["nodeSelectors"] = [{"matchExpressions": [unwanted]}]
     advertisement = _object("metallb.io/v1beta1", "L2Advertisement", "lab", NAMESPACE, spec=spec)
     _dump(directory / "metallb.yaml", [pool, advertisement])
+
+
+def write_bgp(
+    directory: Path, pool: list[str], nodes: dict[str, str], sessions: list[dict[str, Any]]
+) -> None:
+    """Write what has a speaker announce a pool by BGP, and nothing at layer 2; no service yet.
+
+    `pool`: prefixes. `sessions` are the specs of a BGPPeer each; one that names a `bfdProfile`
+    brings it along, as the BFDProfile's own spec.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    api = "metallb.io/v1beta1"
+    made = _object(api, "IPAddressPool", "lab", NAMESPACE, spec={"addresses": pool})
+    told = _object(api, "BGPAdvertisement", "lab", NAMESPACE, spec={"ipAddressPools": ["lab"]})
+    peers = [_peer(number, spec) for number, spec in enumerate(sessions, 1)]
+    profiles = [_profile(number, spec) for number, spec in enumerate(sessions, 1)]
+    _dump(directory / "metallb.yaml", [made, told, *peers, *filter(None, profiles)])
+    _dump(directory / "nodes.yaml", [_node(name, ip) for name, ip in nodes.items()])
+
+
+def write_services(directory: Path, ips: list[str], nodes: dict[str, str]) -> None:
+    """Write exactly these services, each with endpoints on every node."""
+    names = [(f"service-{ip_address(ip).packed.hex()}", ip) for ip in ips]
+    # First, or a service would for a moment be without endpoints.
+    _dump(directory / "endpoints.yaml", [_endpoints(name, nodes) for name, _ in names])
+    _dump(directory / "services.yaml", [_service(*service) for service in names])
+
+
+def _peer(number: int, spec: dict[str, Any]) -> dict[str, Any]:
+    named = {"bfdProfile": f"profile-{number}"} if "bfdProfile" in spec else {}
+    return _object(
+        "metallb.io/v1beta2", "BGPPeer", f"peer-{number}", NAMESPACE, spec={**spec, **named}
+    )
+
+
+def _profile(number: int, spec: dict[str, Any]) -> dict[str, Any] | None:
+    if "bfdProfile" not in spec:
+        return None
+    name = f"profile-{number}"
+    return _object("metallb.io/v1beta1", "BFDProfile", name, NAMESPACE, spec=spec["bfdProfile"])
 
 
 def _dump(path: Path, documents: list[dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
-MS_REC, MS_PRIVATE = 0x4000, 1 << 18
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 PR_SET_PDEATHSIG = 1
 
 # Hidden by a tmpfs of our own: it exists on every Linux, and nobody keeps results there.
@@ -121,3 +121,14 @@ def enter() -> None:
         _become_init()
     except OSError as error:
         raise LabError(f"could not set up the lab's namespaces: {error.strerror}") from None
+
+
+def hide(folder: Path) -> None:
+    """Put an empty folder of our own over one of the machine's. Raises OSError."""
+    _mount("tmpfs", str(folder), MS_NOSUID | MS_NODEV, "mode=0755,size=16m")
+
+
+def cover(file: Path, by: Path) -> None:
+    """Put another file over one of the machine's, for all within the sandbox. Raises OSError."""
+    given = (str(by).encode(), str(file).encode(), None, ctypes.c_ulong(MS_BIND), None)
+    _check(_libc.mount(*given), f"mount {by} on {file}")

@@ -23,9 +23,9 @@ from netnslab.results.verdict import Bystanders, Row
 ROOT = Path(__file__).resolve().parents[3]
 # Whatever can change a result: documents and tests cannot.
 MEASURED = (
-    *("speaker", "ownership", "plan", "gossip", "arp", "ndp", "link", "kube", "process"),
+    *("speaker", "ownership", "bgp", "plan", "gossip", "arp", "ndp", "link", "kube", "process"),
     *("netns-lab", "requirements"),
-    "scenarios.toml",
+    *("scenarios.toml", "bgp.toml"),
     ":(exclude,glob)**/*.md",
 )
 COLUMNS = (

@@ -174,6 +174,24 @@ def test_pods_are_told_when_they_change_and_when_our_own_node_does() -> None:
     asyncio.run(scenario())
 
 
+def test_our_own_pod_is_known_to_end_and_yields_to_the_next_one_on_our_node() -> None:
+    async def scenario() -> None:
+        fed = Fed()
+        fed.begin()
+        gone = {"deletionTimestamp": "2026-11-20T10:00:00Z"}
+        spec = {"nodeName": NODE}
+        fed.event(fed.source.pods, "ADDED", {"metadata": _meta("a", uid="1"), "spec": spec})
+        assert fed.pods[-1] == [Pod("m", "a", "1", NODE)]
+        ending = {"metadata": _meta("a", uid="1", **gone), "spec": spec}
+        fed.event(fed.source.pods, "MODIFIED", ending)
+        assert fed.pods[-1] == [Pod("m", "a", "1", NODE, ending=True)]
+        assert fed.source.own_pod() == fed.pods[-1][0]
+        fed.event(fed.source.pods, "ADDED", {"metadata": _meta("b", uid="2"), "spec": spec})
+        assert fed.source.own_pod() == Pod("m", "b", "2", NODE)
+
+    asyncio.run(scenario())
+
+
 def test_a_list_or_a_watch_that_fails_is_counted_by_reason() -> None:
     source = Fed().source
     assert source.failed_reads() == {failure.name.lower(): 0 for failure in Failure}

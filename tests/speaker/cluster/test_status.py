@@ -6,15 +6,20 @@ from ipaddress import IPv4Address
 import pytest
 
 from kube.api.events import (
+    MAX_MESSAGE,
     MAX_REMEMBERED,
     REPEAT,
     Event,
     EventRecorder,
     Involved,
+    configuration_object,
+    engine_trouble,
     invalid_configuration,
     node_assigned,
+    node_subject,
 )
 from kube.objects.metallb import L2Status
+from kube.problem import Problem, Severity
 from ownership.io import Announce
 from speaker.cluster.status import (
     LEFT_OVER,
@@ -127,6 +132,21 @@ def test_the_text_of_node_assigned_is_metallb_s() -> None:
     event = node_assigned(SUBJECT, "a")
     assert (event.type, event.reason) == ("Normal", "nodeAssigned")
     assert event.message == 'announcing from node "a" with protocol "layer2"'
+    event = node_assigned(SUBJECT, "a", "bgp")
+    assert event.message == 'announcing from node "a" with protocol "bgp"'
+
+
+def test_an_engine_that_is_not_there_is_told_of_the_pod_or_of_the_node() -> None:
+    pod = Involved("v1", "Pod", "metallb-system", "speaker-x", "uid-2")
+    event = engine_trouble(pod, "no engine: " + "x" * 2000)
+    assert (event.type, event.reason) == ("Warning", "bgpEngine")
+    assert len(event.message) == MAX_MESSAGE
+    _, body, _ = EventRecorder("a").record(event, 0.0, "t0")
+    assert body["metadata"]["namespace"] == body["involvedObject"]["namespace"] == "metallb-system"
+    # A Node has no namespace; whoever describes it looks for events of this uid, in any.
+    _, body, _ = EventRecorder("a").record(engine_trouble(node_subject("a"), "gone"), 0.0, "t0")
+    assert body["metadata"]["namespace"] == "default"
+    assert body["involvedObject"] == {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "a"}
 
 
 def test_an_event_again_is_counted_up_for_an_hour() -> None:
@@ -154,6 +174,28 @@ def test_all_speakers_name_a_fault_of_the_configuration_alike() -> None:
     event = invalid_configuration(pool, "spec.addresses[0]: is reversed")
     names = {EventRecorder(node).record(event, 0.0, f"t{node}")[0] for node in "abc"}
     assert len(names) == 1
+
+
+@pytest.mark.parametrize(
+    ("title", "version"),
+    [
+        ("L2Advertisement m/x", "metallb.io/v1beta1"),
+        ("BGPPeer m/x", "metallb.io/v1beta2"),
+        ("BGPAdvertisement m/x", "metallb.io/v1beta1"),
+        ("BFDProfile m/x", "metallb.io/v1beta1"),
+        ("Community m/x", "metallb.io/v1beta1"),
+        ("Secret m/x", "v1"),
+        ("Service m/x", None),
+        ("BGP configuration", None),
+        ("", None),
+    ],
+)
+def test_a_fault_of_the_configuration_is_told_of_its_object(
+    title: str, version: str | None
+) -> None:
+    found = configuration_object(Problem(Severity.ERROR, "", 0, title, "spec.x", "is wrong"))
+    kind = title.partition(" ")[0]
+    assert found == (Involved(version, kind, "m", "x") if version is not None else None)
 
 
 def test_the_memory_of_events_is_bounded() -> None:

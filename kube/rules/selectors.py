@@ -5,7 +5,8 @@ What is wrong is found where `kube.selector` finds it for the speaker; this is h
 
 from collections.abc import Iterator, Sequence
 
-from controller.admission import go_text
+from kube.problem import Finding
+from kube.rules import go_text
 from kube.selector import LabelSelector, Requirement, valid_key
 
 _KEY = (
@@ -16,32 +17,39 @@ _KEY = (
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
-def twice(texts: Sequence[str], field: str) -> Iterator[str]:
-    """Refuse a text that a list has twice."""
+def twice(texts: Sequence[str], field: str) -> Iterator[Finding]:
+    """Refuse a text that a list has twice. Paths are relative to the list."""
     seen: set[str] = set()
-    for text in texts:
+    for index, text in enumerate(texts):
         if text in seen:
-            yield f"duplicate definition of {field} {go_text.quote(text)}"
+            yield (index,), f"duplicate definition of {field} {go_text.quote(text)}"
         seen.add(text)
 
 
-def selectors_twice(selectors: Sequence[LabelSelector], field: str) -> Iterator[str]:
-    """Refuse a selector that a list has twice, and what one of them has twice."""
+def selectors_twice(selectors: Sequence[LabelSelector], field: str) -> Iterator[Finding]:
+    """Refuse a selector that a list has twice, and what one of them has twice.
+
+    Paths are relative to the list.
+    """
     seen: set[object] = set()
-    for selector in selectors:
-        yield from _expressions_twice(selector)
+    for index, selector in enumerate(selectors):
+        for path, text in _expressions_twice(selector):
+            yield (index, "matchExpressions", *path), text
         if (same := selector.canonical()) in seen:
-            yield f"duplicate definition of {field} {go_text.quoted_selector(selector)}"
+            text = f"duplicate definition of {field} {go_text.quoted_selector(selector)}"
+            yield (index,), text
         seen.add(same)
 
 
-def _expressions_twice(selector: LabelSelector) -> Iterator[str]:
+def _expressions_twice(selector: LabelSelector) -> Iterator[Finding]:
     seen: set[object] = set()
-    for entry in selector.match_expressions:
-        yield from twice(entry.values, "match expression value in label selector")
+    for index, entry in enumerate(selector.match_expressions):
+        for path, text in twice(entry.values, "match expression value in label selector"):
+            yield (index, "values", *path), text
         same = entry.key, entry.operator, tuple(sorted(entry.values))
         if same in seen:
-            yield f"duplicate definition of match expressions {go_text.quoted_expression(entry)}"
+            text = f"duplicate definition of match expressions {go_text.quoted_expression(entry)}"
+            yield (index,), text
         seen.add(same)
 
 

@@ -1,0 +1,1 @@
+"""The door to the engine: FRR's vty sockets, spoken by asyncio."""
