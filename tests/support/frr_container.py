@@ -34,7 +34,8 @@ WITHIN = 20.0
 """Seconds that anything here may take on a machine that has much else to do."""
 POLL = 0.01
 _INSIDE = """
-mount --make-rprivate / && mount --bind "$1" /run/frr && mount --bind "$2" /etc/group &&
+mkdir -p /run/frr && mount --make-rprivate / && mount --bind "$1" /run/frr &&
+    mount --bind "$2" /etc/group &&
     mount -t proc proc /proc && mount -o remount,bind,ro / && shift 2 && exec "$@"
 """
 
