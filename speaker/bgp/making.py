@@ -1,6 +1,6 @@
 """Makes BGP's side of the speaker; where no engine is named, one that does nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from kube.problem import Problem
 from kube.snapshot import Snapshot
+from link.address import IPAddress
 from ownership.liveness.lives import Lives
 from plan.release import Options
 from speaker.settings import Settings
@@ -29,6 +30,9 @@ class RoutingDoors(Protocol):
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with services, for BGP alone."""
+
+    def announced(self) -> Mapping[str, tuple[IPAddress, ...]]:
+        """Return the IPs that this node announces, by service. From any thread."""
 
     def look(self) -> None:
         """See who is gone now: after each turn of the speaker."""
@@ -54,6 +58,10 @@ class WithoutBgp:
     def problems(self) -> list[Problem]:
         """Return none."""
         return []
+
+    def announced(self) -> Mapping[str, tuple[IPAddress, ...]]:
+        """Return none."""
+        return {}
 
     def look(self) -> None:
         """See nobody."""

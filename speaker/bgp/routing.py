@@ -257,7 +257,7 @@ class Routing:
             plan = self._planner.plans.get(name)
             why = plan.withheld if plan is not None else Withheld.SERVICE_DELETED
             self._log.info("withdraw", service=name, protocol="bgp", reason=why)
-        self._publish(name)
+        self._publish(name, self.sessions.names_up())
 
     # ---- the engine
 
@@ -280,12 +280,12 @@ class Routing:
 
     def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
         self.typist.watch(up)
-        for name in self._told:
-            self._publish(name)
+        names = self.sessions.names_up()
+        for service in self._told:
+            self._publish(service, names)
 
-    def _publish(self, name: str) -> None:
-        """Tell which peers hear of a service: whoever has no session was not sent it."""
-        up = self.sessions.names_up()
+    def _publish(self, name: str, up: frozenset[str]) -> None:
+        """Tell which peers hear of a service: who is not `up` was not sent it."""
         peers = tuple(peer for peer in self._told.get(name, ()) if peer in up)
         if peers != self._published.get(name, ()):
             self._published[name] = peers

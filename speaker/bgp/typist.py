@@ -17,6 +17,7 @@ from bgp.places import Neighbor
 from bgp.tree import ConfigurationError
 from bgp.words import LineError
 from plan.offers import IPNetwork, Offers
+from process.logs import Sparing
 from speaker.upkeep import Part, survive
 
 AGAIN = 10.0
@@ -46,14 +47,14 @@ class Typist:
         self.typed_lines = 0
         self.comparisons = 0
         """How often everything was compared with what the engine has."""
-        self._engine, self._log, self._clock = engine, log, clock
+        self._engine, self._log = engine, log
         self._config = FrrConfig()
         self._news = _News()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._all = False
         """Whether everything is to be compared."""
-        self._said_at: dict[str, float] = {}
+        self._sparing = Sparing(clock)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -61,11 +62,6 @@ class Typist:
     def refused_prefixes(self) -> int:
         """How many prefixes are not told, as there are too many different offers."""
         return self._config.refused_prefixes
-
-    @property
-    def neighbors(self) -> Mapping[Neighbor, str]:
-        """The name of the BGPPeer of each neighbour."""
-        return self._config.neighbors
 
     # ---- what is wanted
 
@@ -206,8 +202,6 @@ class Typist:
         self._timer = asyncio.get_running_loop().call_later(AGAIN, self.compare)
 
     def _say(self, event: str, **about: str) -> None:
-        """Say a thing once a minute."""
-        now = self._clock()
-        if now - self._said_at.get(event, float("-inf")) >= 60.0:
-            self._said_at[event] = now
-            self._log.warning(event, **about)
+        more = self._sparing.ask(event)
+        if more is not None:
+            self._log.warning(event, **about, more=more)

@@ -50,6 +50,8 @@ class Figures:
     serves: Callable[[IPAddress, str], bool]
     """Whether an IP is answered for on behalf of a service; asked from the HTTP thread."""
     owners: Callable[[], Mapping[str, str | None]]
+    routed: Callable[[], Mapping[str, tuple[IPAddress, ...]]] = dict
+    """What this node announces by BGP, by service."""
     plans: Mapping[str, ServicePlan] = field(default_factory=dict)
     members: Callable[[], Mapping[str, int]] = dict
     refusals: Callable[[], Mapping[str, int]] = dict
@@ -152,6 +154,9 @@ class SpeakerCollector(Collector):
                 if not figures.serves(ip, item.service):
                     continue
                 announced.add_metric([item.service, "layer2", figures.node, str(ip)], 1)
+        for service, ips in figures.routed().items():
+            for ip in ips:
+                announced.add_metric([service, "bgp", figures.node, str(ip)], 1)
         plans = figures.plans
         mine = {str(ip) for item in announces for ip in item.ips}
         for service, owner in list(figures.owners().items()):
