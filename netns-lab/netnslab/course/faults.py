@@ -273,11 +273,14 @@ def _strikes(lab: Lab, name: str, runs: int, random: Random, duration: float) ->
 
 
 def _suspects(lab: Lab, name: str, last: Strike) -> list[LabNode]:
-    """Whom others may have held dead: of groups that were parted all, each by the others."""
+    """Whom others may have held dead: of groups that were parted all, each by the others.
+
+    A speaker that did not live to the end of the fault begins anew by itself.
+    """
     scenario = SCENARIOS[name]
-    if not scenario.survives:
-        return []
-    return list(lab.nodes.values()) if scenario.everyone else last.victims
+    if scenario.survives and scenario.everyone:
+        return list(lab.nodes.values())
+    return [node for node in last.victims if scenario.survives or node.running]
 
 
 @dataclass(frozen=True)
@@ -299,8 +302,9 @@ def run(lab: Lab, course: Course, random: Random) -> CourseResult:
         last: Strike | None = None
         for strike in _strikes(lab, course.name, course.runs, random, course.duration):
             if last is not None:
+                suspects = _suspects(lab, course.name, last)
                 lab.repair()
-                lab.renew(_suspects(lab, course.name, last))
+                lab.renew(suspects)
                 lab.converge()
             run_once(lab, course.name, strike, result, course.limits)
             course.on_strike(strike.number)
