@@ -17,7 +17,7 @@ AES_256, AES_128, NEXT_KEY = bytes(range(32)), bytes(range(16)), bytes(range(100
 QUIET = 60.0
 FROZEN = 3.0
 NO_MORE_THAN = 1.1
-"""Times the traffic of the foreign peers beside ours; who is asked for a push/pull is chance."""
+"""Times what the foreign peers beside ours send: in a second by UDP, and in an exchange by TCP."""
 CPU = 0.01
 """Of one core, for each agent."""
 
@@ -83,10 +83,15 @@ def test_a_quiet_minute_brings_no_suspicion_of_anybody(cluster: Cluster) -> None
         assert stats["probes"] > 50
         assert stats["probes_failed"] == 0
         assert stats["health"] == 0
-    ours, theirs = (cluster.spent_since_joined(peers) for peers in (cluster.ours, cluster.foreign))
-    assert 0 < ours.packets <= NO_MORE_THAN * theirs.packets
-    assert 0 < ours.size <= NO_MORE_THAN * theirs.size
-    assert ours.cpu <= CPU * slowness()
+    assert cluster.cpu_since_joined(cluster.ours) <= CPU * slowness()
+    ours, theirs = (cluster.sent_since_joined(peers) for peers in (cluster.ours, cluster.foreign))
+    share = NO_MORE_THAN * OURS / FOREIGN
+    assert 0 < ours.datagrams.packets <= share * theirs.datagrams.packets
+    assert 0 < ours.datagrams.size <= share * theirs.datagrams.size
+    assert ours.asking.written / ours.asked <= NO_MORE_THAN * theirs.asking.written / theirs.asked
+    # Who answers is chance: in one minute of two hundred no peer of ours is asked.
+    answer = ours.answering.written / max(1, ours.answered)
+    assert answer <= NO_MORE_THAN * theirs.answering.written / theirs.answered
 
 
 @full

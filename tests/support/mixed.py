@@ -1,11 +1,11 @@
 """A cluster of three foreign agents and two of ours."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from foreign_peers import Options, Peer, Silence, all_alive, settle
-from netns import traffic
+from weighing import Sent, sent, total, weigh
 
 FOREIGN, OURS = 3, 2
 KEY_ATTEMPTS = 6
@@ -25,14 +25,6 @@ def tell_foreign(peers: list[Peer], verb: str, key: bytes) -> None:
         raise Silence(f"not all of {[peer.name for peer in peers]} did {verb} the key")
 
 
-class Spent(NamedTuple):
-    """Packets and bytes sent, Ethernet and ARP included, and seconds of processor time."""
-
-    packets: float
-    size: float
-    cpu: float
-
-
 @dataclass
 class Cluster:
     """The five peers, and when (`time.monotonic()`) the last had joined and all had seen all."""
@@ -44,7 +36,8 @@ class Cluster:
     tried: bool = False
     joined: float = 0.0
     converged: float = 0.0
-    spent: dict[str, Spent] = field(default_factory=dict)
+    sent: dict[str, Sent] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
 
     @property
     def peers(self) -> list[Peer]:
@@ -56,6 +49,7 @@ class Cluster:
         self.tried = True
         for peer in self.peers:
             peer.wait_ready()
+            weigh(peer.host)
         (first, second, third), (one, other) = self.foreign, self.ours
         assert one.join([first.ip]) == 1
         assert second.join([one.ip]) == 1
@@ -64,21 +58,17 @@ class Cluster:
         self.joined = time.monotonic()
         all_alive(self.peers, within)
         self.converged = time.monotonic()
-        self.spent = {peer.name: self._spent(peer) for peer in self.peers}
+        self.sent = {peer.name: sent(peer.host) for peer in self.peers}
+        self.cpu = {peer.name: peer.cpu() for peer in self.peers}
 
-    @staticmethod
-    def _spent(peer: Peer) -> Spent:
-        packets, size = traffic(peer.host)
-        return Spent(packets, size, peer.cpu())
+    def sent_since_joined(self, peers: Sequence[Peer]) -> Sent:
+        """All that these peers have sent since all had seen all."""
+        return total([sent(peer.host) - self.sent[peer.name] for peer in peers])
 
-    def spent_since_joined(self, peers: list[Peer]) -> Spent:
-        """The mean of these peers, a second, since all had seen all."""
-        seconds = (time.monotonic() - self.converged) * len(peers)
-        differences = [
-            [now - before for now, before in zip(self._spent(p), self.spent[p.name], strict=True)]
-            for p in peers
-        ]
-        return Spent(*(sum(column) / seconds for column in zip(*differences, strict=True)))
+    def cpu_since_joined(self, peers: Sequence[Peer]) -> float:
+        """The mean of these peers, as a share of one core."""
+        used = sum(peer.cpu() - self.cpu[peer.name] for peer in peers)
+        return used / len(peers) / (time.monotonic() - self.converged)
 
     def calm(self) -> None:
         """Wait until every health score is zero: after a failure memberlist probes more slowly."""

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from foreign_peers import ClarionCrowd, ClarionPeer, GoPeer, JsonPeer, Options, Peer, settle
-from mixed import Spent
 from netns import Host, segment, traffic
 
 WINDOW = 60.0
@@ -25,6 +25,14 @@ IN_ONE_PROCESS = 10
 WINDOWS = 2
 """Measured at most: one in which an ack of ours came late, for want of processor time, and others
 were asked to ping too, is no steady state."""
+
+
+class Spent(NamedTuple):
+    """Packets and bytes sent, Ethernet and ARP included, and seconds of processor time."""
+
+    packets: float
+    size: float
+    cpu: float
 
 
 @dataclass(frozen=True)
