@@ -10,7 +10,7 @@ from controller.admission.world import BGPType
 from controller.cluster.knowledge import Knowledge
 from controller.cluster.watching import Watching
 from controller.settings import Settings
-from controller.webhooks.certificates import Held
+from controller.webhooks.certificates import HeldCertificates
 from controller.webhooks.contexts import make_context
 from controller.webhooks.keeper import FileKeeper, Keeper, KeeperSettings
 from controller.webhooks.metrics import WebhookMetrics
@@ -71,7 +71,7 @@ class Gate:
         """Why nothing can be answered yet."""
         return self.knowledge.waiting_for or self.keeper.waiting_for
 
-    def _take(self, held: Held) -> None:
+    def _take(self, held: HeldCertificates) -> None:
         self._server.context = make_context(held, self._settings.webhook_terms)
 
     def _on_error(self, error: Exception) -> None:

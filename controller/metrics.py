@@ -15,7 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from controller.allocation.allocator import VERSIONS, Counters
-from controller.allocation.assignments import Figures as Decided
+from controller.allocation.assignments import DecisionFigures
 from controller.allocation.pools import MOST
 
 _POOL = ("pool",)
@@ -27,7 +27,7 @@ class Figures:
 
     leads: Callable[[], bool] = bool
     pools: Callable[[], Mapping[str, Counters]] = dict
-    decided: Decided = field(default_factory=Decided)
+    decided: DecisionFigures = field(default_factory=DecisionFigures)
     waiting: Callable[[], int] = int
     updates: Callable[[], int] = int
     update_errors: Callable[[], int] = int

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from controller.admission.world import BGPType, World
+from controller.admission.world import AdmissionWorld, BGPType
 from kube.config import judge, unknown_pools
 from kube.objects.bgp import BGPAdvertisement
 from kube.objects.metallb import IPAddressPool, L2Advertisement
@@ -11,7 +11,7 @@ from kube.rules import advertisements as rules
 from kube.rules import communities, go_text, selectors, spans
 
 
-def layer2_refusals(advertisement: L2Advertisement, world: World) -> Iterator[str]:
+def layer2_refusals(advertisement: L2Advertisement, world: AdmissionWorld) -> Iterator[str]:
     """Return MetalLB's objections; no other object matters to them."""
     yield from _texts(selectors.twice(advertisement.pools, "ipAddressPools"))
     yield from _texts(rules.selectors_twice(advertisement))
@@ -21,7 +21,7 @@ def layer2_refusals(advertisement: L2Advertisement, world: World) -> Iterator[st
             yield f"{problem.field}: {problem.message}"
 
 
-def bgp_refusals(advertisement: BGPAdvertisement, world: World) -> Iterator[str]:
+def bgp_refusals(advertisement: BGPAdvertisement, world: AdmissionWorld) -> Iterator[str]:
     """Return MetalLB's objections to the advertisement beside the pools and the others."""
     explicit = _explicit(advertisement)
     if world.bgp is BGPType.NATIVE:
@@ -33,7 +33,7 @@ def bgp_refusals(advertisement: BGPAdvertisement, world: World) -> Iterator[str]
     yield from _with_pools(advertisement, world)
 
 
-def warnings(advertisement: L2Advertisement | BGPAdvertisement, world: World) -> list[str]:
+def warnings(advertisement: L2Advertisement | BGPAdvertisement, world: AdmissionWorld) -> list[str]:
     """Say which pools the advertisement names that are not there."""
     found: Iterator[Problem] = unknown_pools(advertisement.origin, advertisement.pools, world.pools)
     return [f"{problem.field}: {problem.message}" for problem in found]
@@ -49,11 +49,11 @@ def _explicit(advertisement: BGPAdvertisement) -> list[str]:
     return [text for text in advertisement.communities if ":" in text]
 
 
-def _chosen(advertisement: BGPAdvertisement, world: World) -> list[IPAddressPool]:
+def _chosen(advertisement: BGPAdvertisement, world: AdmissionWorld) -> list[IPAddressPool]:
     return rules.chosen(advertisement, world.pools.values())
 
 
-def _beyond_native(advertisement: BGPAdvertisement, world: World) -> Iterator[str]:
+def _beyond_native(advertisement: BGPAdvertisement, world: AdmissionWorld) -> Iterator[str]:
     for pool in _chosen(advertisement, world):
         for span in spans.spans(pool):
             if span.version == 6:
@@ -68,7 +68,7 @@ def _beyond_native(advertisement: BGPAdvertisement, world: World) -> Iterator[st
             )
 
 
-def _with_pools(advertisement: BGPAdvertisement, world: World) -> Iterator[str]:
+def _with_pools(advertisement: BGPAdvertisement, world: AdmissionWorld) -> Iterator[str]:
     chosen = _chosen(advertisement, world)
     for pool in chosen:
         yield from _texts(rules.too_short(advertisement, pool))

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from controller.admission.world import BGPType, World
+from controller.admission.world import AdmissionWorld, BGPType
 from kube.objects.bgp import Community
 from kube.rules.communities import alias_findings, is_large
 from kube.rules.go_text import quote
 
 
-def refusals(community: Community, world: World) -> Iterator[str]:
+def refusals(community: Community, world: AdmissionWorld) -> Iterator[str]:
     """Return MetalLB's objections to an object's aliases among those of all others."""
     if world.bgp is BGPType.NATIVE:
         for alias in community.aliases:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from controller.admission.refusal import Refusal, ReviewError
+from controller.admission.refusal import ReviewError, ReviewRefusal
 from kube.objects.bgp import PEER_VERSIONS
 from kube.objects.reading import NOT_JSON
 
@@ -52,15 +52,15 @@ def convert(body: bytes) -> bytes:
     `ReviewError` where there is no question to answer, and nothing else.
     """
     if len(body) > MAX_BODY:
-        raise ReviewError(Refusal.TOO_LARGE)
+        raise ReviewError(ReviewRefusal.TOO_LARGE)
     try:
         review = msgspec.json.decode(body, type=_Review)
         if review.api_version not in _VERSIONS or review.kind != "ConversionReview":
-            raise ReviewError(Refusal.NOT_A_REVIEW)
+            raise ReviewError(ReviewRefusal.NOT_A_REVIEW)
         return _written(review.api_version, review.request)
     except NOT_JSON:
         # An object may be nested so deeply that it can be read, and not be written.
-        raise ReviewError(Refusal.NOT_A_REVIEW) from None
+        raise ReviewError(ReviewRefusal.NOT_A_REVIEW) from None
 
 
 def _written(version: str, request: _Request) -> bytes:

@@ -5,14 +5,14 @@ The BFD profile and the Secret that a peer names are not looked at: they may com
 
 from collections.abc import Iterator
 
-from controller.admission.world import BGPType, World
+from controller.admission.world import AdmissionWorld, BGPType
 from kube.objects.bgp import BGPPeer, PeerSpec
 from kube.rules import peers
 
 DISABLE_MP = "disable mp is deprecated and has no effect since it's the default behavior now"
 
 
-def refusals(peer: BGPPeer, world: World) -> Iterator[str]:
+def refusals(peer: BGPPeer, world: AdmissionWorld) -> Iterator[str]:
     """Return MetalLB's objections, those of the BGP implementation first."""
     if world.bgp is BGPType.NATIVE:
         for what in _beyond_native(peer.spec):
@@ -31,7 +31,7 @@ def unreadable_duration(spec: PeerSpec) -> str | None:
     return next((text for _, text in peers.unreadable_durations(spec)), None)
 
 
-def profile_in_use(name: str, world: World) -> Iterator[str]:
+def profile_in_use(name: str, world: AdmissionWorld) -> Iterator[str]:
     """Refuse to delete a BFDProfile that a peer names."""
     for peer in world.peers.values():
         if peer.spec.bfd_profile == name:
@@ -54,7 +54,7 @@ def _beyond_native(spec: PeerSpec) -> Iterator[str]:
             yield what
 
 
-def _share_a_node(one: BGPPeer, other: BGPPeer, world: World) -> bool:
+def _share_a_node(one: BGPPeer, other: BGPPeer, world: AdmissionWorld) -> bool:
     mine, theirs = one.spec.node_selectors, other.spec.node_selectors
     if not mine and not theirs:
         return True

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from controller.admission.world import World
+from controller.admission.world import AdmissionWorld
 from kube.address import IPAddress, Range, parse_ip
 from kube.config import judge
 from kube.objects.metallb import IPAddressPool
@@ -26,7 +26,7 @@ class _Entry:
     order: int
 
 
-def refusals(pool: IPAddressPool, world: World) -> Iterator[str]:
+def refusals(pool: IPAddressPool, world: AdmissionWorld) -> Iterator[str]:
     """Return MetalLB's objections, the one that it finds first before the others."""
     for text in _alone(pool):
         yield f"parsing address pool {pool.name}: {text}"
@@ -86,7 +86,7 @@ def _allocation(pool: IPAddressPool) -> Iterator[str]:
                 yield f"{why}\ninvalid {what} label selector {text} in ip pool {pool.name}"
 
 
-def _overlap(pool: IPAddressPool, world: World) -> Iterator[str]:
+def _overlap(pool: IPAddressPool, world: AdmissionWorld) -> Iterator[str]:
     """Refuse the first of the pool's entries that meets an earlier one, or another pool's."""
     mine = [
         _Entry(span, order)
@@ -146,7 +146,9 @@ def _first_within(span: Range, other: Range) -> Network:
 # ---- warnings
 
 
-def warnings(pool: IPAddressPool | None, before: IPAddressPool | None, world: World) -> list[str]:
+def warnings(
+    pool: IPAddressPool | None, before: IPAddressPool | None, world: AdmissionWorld
+) -> list[str]:
     """Say what a change does that its author may not want; None: not there before, or after."""
     found = [] if pool is None else judge([pool], [])[1]
     texts = [f"{entry.field}: {entry.message}" for entry in found]
@@ -155,7 +157,7 @@ def warnings(pool: IPAddressPool | None, before: IPAddressPool | None, world: Wo
     return texts
 
 
-def losers(pool: IPAddressPool | None, before: IPAddressPool, world: World) -> list[str]:
+def losers(pool: IPAddressPool | None, before: IPAddressPool, world: AdmissionWorld) -> list[str]:
     """Name the services with an address that was in the pool, and is in no pool after."""
     old = _Spans(spans(before))
     others = (entry for name, entry in world.pools.items() if name != before.name)

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Refusal(StrEnum):
+class ReviewRefusal(StrEnum):
     """What is wrong with a body, or with where it was sent."""
 
     TOO_LARGE = "the body is too large"
@@ -14,6 +14,6 @@ class Refusal(StrEnum):
 class ReviewError(Exception):
     """A body without a question in it: there is no uid that an answer could name."""
 
-    def __init__(self, reason: Refusal) -> None:
+    def __init__(self, reason: ReviewRefusal) -> None:
         super().__init__(reason.value)
         self.reason = reason

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from controller.admission import advertisements, communities, peers, pools
-from controller.admission.refusal import Refusal, ReviewError
-from controller.admission.world import World
+from controller.admission.refusal import ReviewError, ReviewRefusal
+from controller.admission.world import AdmissionWorld
 from kube.document import ManifestError
 from kube.objects.bgp import BGPAdvertisement, BGPPeer
 from kube.objects.reading import NOT_JSON, decode
@@ -51,15 +51,15 @@ class _Hook:
     """One webhook: the kind it judges, MetalLB's rules for it, and our warnings."""
 
     kind: str
-    refusals: Callable[[Any, World], Iterator[str]]
-    warnings: Callable[[Any, Any, World], list[str]] = lambda new, old, world: []
+    refusals: Callable[[Any, AdmissionWorld], Iterator[str]]
+    warnings: Callable[[Any, Any, AdmissionWorld], list[str]] = lambda new, old, world: []
 
 
-def _named_pools(new: Any, old: Any, world: World) -> list[str]:
+def _named_pools(new: Any, old: Any, world: AdmissionWorld) -> list[str]:
     return advertisements.warnings(new, world) if new is not None else []
 
 
-def _nothing(found: Any, world: World) -> Iterator[str]:
+def _nothing(found: Any, world: AdmissionWorld) -> Iterator[str]:
     return iter(())
 
 
@@ -75,26 +75,26 @@ HOOKS = {
 """By path, as MetalLB's ValidatingWebhookConfiguration names them."""
 
 
-def answer(path: str, body: bytes, world: World) -> bytes:
+def answer(path: str, body: bytes, world: AdmissionWorld) -> bytes:
     """Return the AdmissionReview that answers the one in `body`.
 
     Raises `ReviewError` where there is no question to answer, and nothing else.
     """
     hook = HOOKS.get(path)
     if hook is None:
-        raise ReviewError(Refusal.UNKNOWN_PATH)
+        raise ReviewError(ReviewRefusal.UNKNOWN_PATH)
     if len(body) > MAX_BODY:
-        raise ReviewError(Refusal.TOO_LARGE)
+        raise ReviewError(ReviewRefusal.TOO_LARGE)
     try:
         review = msgspec.json.decode(body, type=_Review)
     except NOT_JSON:
-        raise ReviewError(Refusal.NOT_A_REVIEW) from None
+        raise ReviewError(ReviewRefusal.NOT_A_REVIEW) from None
     if review.api_version != _VERSION or review.kind != "AdmissionReview":
-        raise ReviewError(Refusal.NOT_A_REVIEW)
+        raise ReviewError(ReviewRefusal.NOT_A_REVIEW)
     return _written(review.request.uid, _verdict(hook, review.request, world))
 
 
-def _verdict(hook: _Hook, request: _Request, world: World) -> _Verdict:
+def _verdict(hook: _Hook, request: _Request, world: AdmissionWorld) -> _Verdict:
     try:
         new, old = (_read(hook, raw) for raw in (request.object, request.old_object))
     except ManifestError as error:
@@ -112,7 +112,7 @@ def _read(hook: _Hook, raw: msgspec.Raw) -> Any:
     return None if bytes(raw).strip() == b"null" else decode(hook.kind, raw)[0]
 
 
-def _deleted(hook: _Hook, old: Any, world: World) -> _Verdict:
+def _deleted(hook: _Hook, old: Any, world: AdmissionWorld) -> _Verdict:
     if old is None or old.namespace != world.namespace:
         return _Verdict()
     if hook.kind == "BFDProfile":
@@ -120,7 +120,9 @@ def _deleted(hook: _Hook, old: Any, world: World) -> _Verdict:
     return _Verdict(warnings=tuple(hook.warnings(None, old, world)))
 
 
-def _written_object(hook: _Hook, new: Any, old: Any, created: bool, world: World) -> _Verdict:
+def _written_object(
+    hook: _Hook, new: Any, old: Any, created: bool, world: AdmissionWorld
+) -> _Verdict:
     if (text := _not_for_go(new)) is not None:
         return _Verdict(text, _BAD_OBJECT)
     if created and isinstance(new, BGPPeer) and new.spec.disable_mp:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from controller.admission import pools
-from controller.admission.world import World
+from controller.admission.world import AdmissionWorld
 from kube.objects.metallb import IPAddressPool
 from kube.problem import Problem, Severity
 
@@ -17,5 +17,5 @@ def summary(specs: Sequence[IPAddressPool], problems: Sequence[Problem]) -> list
     if not errors:
         return []
     named = {spec.name: spec for spec in specs}
-    found = [next(pools.refusals(spec, World(pools=named)), "") for spec in specs]
+    found = [next(pools.refusals(spec, AdmissionWorld(pools=named)), "") for spec in specs]
     return [f"configuration error: {text}" for text in found if text] or errors

@@ -27,7 +27,7 @@ class BGPType(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class AdmissionWorld:
     """All that the rules look at beside the object itself.
 
     The custom resources are those of `namespace` only, by name; the mappings may be live.

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from controller.allocation.addresses import FreeAddresses
 from controller.allocation.pools import MOST, Barrier, Pool, Pools
-from controller.allocation.requests import Family, quoted, quoted_list
+from controller.allocation.requests import IPFamilies, quoted, quoted_list
 from controller.allocation.sharing import Claim, SharingKey, Use
 from kube.address import IPAddress
 from kube.objects.core import Service
@@ -119,7 +119,12 @@ class Allocator:
         return self._hold(claim, Holding(tuple(ips), pool.name))
 
     def allocate_from(
-        self, name: str, service: Service, labels: Mapping[str, str], family: Family, claim: Claim
+        self,
+        name: str,
+        service: Service,
+        labels: Mapping[str, str],
+        family: IPFamilies,
+        claim: Claim,
     ) -> Holding:
         """Give the service addresses of the family from the pool. Raises `AllocationError`."""
         pool = None if self._pools is None else self._pools.by_name.get(name)
@@ -132,7 +137,7 @@ class Allocator:
         raise ExhaustedError(f"no available IPs in pool {quoted(name)}")
 
     def allocate(
-        self, service: Service, labels: Mapping[str, str], family: Family, claim: Claim
+        self, service: Service, labels: Mapping[str, str], family: IPFamilies, claim: Claim
     ) -> Holding:
         """Give the service addresses from the first pool that has them.
 
@@ -160,7 +165,7 @@ class Allocator:
         """
         holding = self._holdings[service.key]
         (first,) = holding.ips
-        missing = Family.IPV6 if first.version == 4 else Family.IPV4
+        missing = IPFamilies.IPV6 if first.version == 4 else IPFamilies.IPV4
         pool = self._pools.by_name.get(holding.pool) if self._pools is not None else None
         found = self._find(pool, missing, claim) if pool is not None else None
         if found is None:
@@ -177,7 +182,7 @@ class Allocator:
             self._give_back(service, holding.ips)
 
     def barriers(
-        self, service: Service, labels: Mapping[str, str], family: Family, named: str = ""
+        self, service: Service, labels: Mapping[str, str], family: IPFamilies, named: str = ""
     ) -> list[tuple[str, str]]:
         """Return for each pool what keeps the service out of it; for `named` alone, if it is."""
         pools = () if self._pools is None else self._pools.in_order
@@ -195,7 +200,7 @@ class Allocator:
     # ---- inside
 
     def _barrier(
-        self, pool: Pool, service: Service, labels: Mapping[str, str], family: Family
+        self, pool: Pool, service: Service, labels: Mapping[str, str], family: IPFamilies
     ) -> str:
         barrier = pool.barrier(service, labels)
         if barrier is not None:
@@ -223,7 +228,7 @@ class Allocator:
         make = IPv4Address if version == 4 else IPv6Address
         return lambda value: make(value) not in self._uses and pool.allows(value, version)
 
-    def _find(self, pool: Pool, versions: Family, claim: Claim) -> tuple[IPAddress, ...] | None:
+    def _find(self, pool: Pool, versions: IPFamilies, claim: Claim) -> tuple[IPAddress, ...] | None:
         """Return the first addresses of the pool that the claim can have, one a version."""
         found = [self._first(self._stocks[pool.name], v, claim) for v in versions.versions]
         ips = tuple(ip for ip in found if ip is not None)
@@ -301,13 +306,15 @@ class Allocator:
         return None if pool is None else self._stocks[pool.name]
 
 
-def _choices(service: Service, family: Family) -> tuple[Family, ...]:
+def _choices(service: Service, family: IPFamilies) -> tuple[IPFamilies, ...]:
     """Return which families will do, the best first."""
-    if family is not Family.DUAL or service.demand.ip_family_policy != "PreferDualStack":
+    if family is not IPFamilies.DUAL or service.demand.ip_family_policy != "PreferDualStack":
         return (family,)
     first_is_6 = service.demand.ip_families[:1] == ("IPv6",)
-    single = (Family.IPV6, Family.IPV4) if first_is_6 else (Family.IPV4, Family.IPV6)
-    return (Family.DUAL, *single)
+    single = (
+        (IPFamilies.IPV6, IPFamilies.IPV4) if first_is_6 else (IPFamilies.IPV4, IPFamilies.IPV6)
+    )
+    return (IPFamilies.DUAL, *single)
 
 
 def _count(stock: _Stock) -> Counters:

@@ -13,7 +13,7 @@ import msgspec
 
 from controller.allocation.allocator import Allocator, Counters
 from controller.allocation.decision import Decision, adopt, decide
-from controller.allocation.io import Reason, Told, Write
+from controller.allocation.io import EventReason, ServiceEvent, StatusWrite
 from controller.allocation.pools import Pools
 from controller.allocation.requests import ALLOCATED_FROM
 from kube.objects.core import Service
@@ -27,7 +27,7 @@ _NO_LABELS: Mapping[str, str] = {}
 class _Pending:
     """A write that was not seen to be done. `observed` is the ingress that it is to replace."""
 
-    write: Write
+    write: StatusWrite
     observed: tuple[str, ...]
 
 
@@ -37,12 +37,12 @@ class _Known:
 
     view: Service
     number: int
-    told: frozenset[Told] = frozenset()
+    told: frozenset[ServiceEvent] = frozenset()
     """What its last decision said: it is not said again."""
 
 
 @dataclass(slots=True)
-class Figures:
+class DecisionFigures:
     """What is counted."""
 
     conflicts: int = 0
@@ -57,7 +57,7 @@ class Assignments:
     """Decides for all services of one load balancer class (None: those without one)."""
 
     lb_class: str | None = None
-    figures: Figures = field(default_factory=Figures)
+    figures: DecisionFigures = field(default_factory=DecisionFigures)
     leads: bool = False
     _allocator: Allocator = field(default_factory=Allocator)
     _services: dict[str, _Known] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Assignments:
     """A heap of those whose statuses were not taken over yet; None: it is not begun."""
     _waiting: dict[str, None] = field(default_factory=dict)
     """Those that have less than they want."""
-    _events: list[Told] = field(default_factory=list)
+    _events: list[ServiceEvent] = field(default_factory=list)
     _due: dict[str, None] = field(default_factory=dict)
     _number: int = 0
 
@@ -171,12 +171,12 @@ class Assignments:
         due, self._due = list(self._due), {}
         return due
 
-    def wanted(self, key: str) -> Write | None:
+    def wanted(self, key: str) -> StatusWrite | None:
         """Return what is to be written of a service; None where all is as it should be."""
         pending = self._pending.get(key)
         return None if pending is None else pending.write
 
-    def events(self) -> list[Told]:
+    def events(self) -> list[ServiceEvent]:
         """Drain what happened."""
         events, self._events = self._events, []
         return events
@@ -262,24 +262,26 @@ class Assignments:
         if view.type != "LoadBalancer" and key not in self._pending:
             self._drop_foreign(key, view)
 
-    def _want(self, key: str, view: Service, decision: Decision, news: tuple[Told, ...]) -> None:
+    def _want(
+        self, key: str, view: Service, decision: Decision, news: tuple[ServiceEvent, ...]
+    ) -> None:
         before = self._pending.pop(key, None)
-        write = Write(key, decision.ips, decision.pool, view.demand.version)
+        write = StatusWrite(key, decision.ips, decision.pool, view.demand.version)
         if _is_done(view, write):
             # The answer to a write may have been lost: then a watch tells that it was done.
             same = before is not None and before.write.ips == write.ips
             self._events += (*before.write.events, *news) if before and same else news
             return
         kept = before.write.events if before and before.write.ips == write.ips else ()
-        write = Write(key, write.ips, write.pool, write.version, (*kept, *news))
+        write = StatusWrite(key, write.ips, write.pool, write.version, (*kept, *news))
         self._pending[key] = _Pending(write, view.ingress)
         self._due[key] = None
 
     def _count(self, view: Service, decision: Decision) -> None:
         for event in decision.events:
-            if event.reason is Reason.FAILED:
+            if event.reason is EventReason.FAILED:
                 self.figures.failures += 1
-            elif event.reason is Reason.CLEARED and "in use" in event.message:
+            elif event.reason is EventReason.CLEARED and "in use" in event.message:
                 self.figures.conflicts += 1
 
     def _drop_foreign(self, key: str, view: Service) -> None:
@@ -298,11 +300,11 @@ class Assignments:
                 self._look_at(waiting)
 
 
-def _texts(write: Write) -> tuple[str, ...]:
+def _texts(write: StatusWrite) -> tuple[str, ...]:
     return tuple(str(ip) for ip in write.ips)
 
 
-def _is_done(view: Service, write: Write) -> bool:
+def _is_done(view: Service, write: StatusWrite) -> bool:
     """Tell whether the service has what is to be written."""
     if view.annotations.get(ALLOCATED_FROM, "") != write.pool:
         return False

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from controller.allocation.allocator import AllocationError, Allocator, ExhaustedError, Holding
-from controller.allocation.io import Reason, Told
+from controller.allocation.io import EventReason, ServiceEvent
 from controller.allocation.requests import (
-    Family,
-    Request,
+    AddressRequest,
+    IPFamilies,
     RequestError,
     cluster_family,
     deprecated,
@@ -38,7 +38,7 @@ class Decision:
     ips: tuple[IPAddress, ...] = ()
     """In the order in which the status has them."""
     pool: str = ""
-    events: list[Told] = field(default_factory=list)
+    events: list[ServiceEvent] = field(default_factory=list)
     waits: bool = False
     """Whether it has less than it wants: it is looked at again as soon as anything is freed."""
 
@@ -65,7 +65,7 @@ class _Deciding:
     def run(self) -> None:
         service = self.service
         for key in deprecated(service):
-            self._tell(Reason.DEPRECATED, f"Service uses deprecated annotation {key}")
+            self._tell(EventReason.DEPRECATED, f"Service uses deprecated annotation {key}")
         if service.type != "LoadBalancer" or not self.allocator.pools:
             self._clear()
             self.decision.waits = service.type == "LoadBalancer"
@@ -87,21 +87,23 @@ class _Deciding:
 
     # ---- what it has
 
-    def _family(self) -> Family | None:
+    def _family(self) -> IPFamilies | None:
         service = self.service
         try:
             family = cluster_family(service)
         except RequestError as error:
-            self._tell(Reason.NO_CLUSTER_IPS, f"Failed to tell the IP family: {error}")
+            self._tell(EventReason.NO_CLUSTER_IPS, f"Failed to tell the IP family: {error}")
             return None
         required = service.demand.ip_family_policy == "RequireDualStack"
-        if required and family is not Family.DUAL:
+        if required and family is not IPFamilies.DUAL:
             count = len(service.demand.cluster_ips)
-            self._tell(Reason.TOO_FEW_CLUSTER_IPS, f"{count} cluster IP, RequireDualStack needs 2")
+            self._tell(
+                EventReason.TOO_FEW_CLUSTER_IPS, f"{count} cluster IP, RequireDualStack needs 2"
+            )
             return None
         return family
 
-    def _keep(self, family: Family) -> None:
+    def _keep(self, family: IPFamilies) -> None:
         """Have it hold what its status says, as far as it may."""
         current = self._current()
         if not current or not self._fits(current, family):
@@ -112,7 +114,7 @@ class _Deciding:
         except AllocationError as error:
             self.allocator.release(self.service.key)
             self._tell(
-                Reason.CLEARED,
+                EventReason.CLEARED,
                 f"current IP for {quoted(self.service.key)} not allowed by config, "
                 f"will attempt for new IP assignment: {error}",
             )
@@ -125,59 +127,64 @@ class _Deciding:
         ips = tuple(ip for ip in found if ip is not None)
         return ips if len(ips) == len(found) else ()
 
-    def _fits(self, current: tuple[IPAddress, ...], family: Family) -> bool:
+    def _fits(self, current: tuple[IPAddress, ...], family: IPFamilies) -> bool:
         try:
-            return family_of(current) is family or (family is Family.DUAL and self._prefers)
+            return family_of(current) is family or (family is IPFamilies.DUAL and self._prefers)
         except RequestError:
             return False
 
-    def _compare(self, family: Family) -> None:
+    def _compare(self, family: IPFamilies) -> None:
         """Hold what it has against what it asks for."""
         try:
             request = requested(self.service)
         except RequestError as error:
             message = f"invalid requested loadbalancer IPs: {error}"
-            self._tell(Reason.BAD_REQUEST, message)
+            self._tell(EventReason.BAD_REQUEST, message)
             return
         holding = self._holding()
         moved = bool(request.ips) and set(request.ips) != set(holding.ips)
         if moved or (request.pool and request.pool != holding.pool):
             self.allocator.release(self.service.key)
-        elif self._prefers and family is Family.DUAL and len(holding.ips) == 1 and not request.ips:
+        elif (
+            self._prefers
+            and family is IPFamilies.DUAL
+            and len(holding.ips) == 1
+            and not request.ips
+        ):
             # In a cluster of one family there is nothing to add; MetalLB adds and removes for ever.
             self._add()
 
     def _add(self) -> None:
         try:
             ip = self.allocator.add(self.service, self._claim)
-            self._tell(Reason.ALLOCATED, f"Assigned additional IP {quoted(ip)}")
+            self._tell(EventReason.ALLOCATED, f"Assigned additional IP {quoted(ip)}")
         except AllocationError as error:
             self.decision.waits = True
             message = f"cannot assign additional IP in PreferDualStack: {error}"
-            self._tell(Reason.NOT_ADDED, message)
+            self._tell(EventReason.NOT_ADDED, message)
 
     # ---- what it gets
 
     def _heeds_a_bad_request(self) -> bool:
-        return any(event.reason is Reason.BAD_REQUEST for event in self.decision.events)
+        return any(event.reason is EventReason.BAD_REQUEST for event in self.decision.events)
 
-    def _allocate(self, family: Family) -> None:
-        request = Request()
+    def _allocate(self, family: IPFamilies) -> None:
+        request = AddressRequest()
         try:
             request = requested(self.service)
             holding = self._grant(request, family)
         except (AllocationError, RequestError) as error:
             self.decision.waits = True
             message = f"Failed to allocate IP for {quoted(self.service.key)}: {error}"
-            self._tell(Reason.FAILED, message)
+            self._tell(EventReason.FAILED, message)
             if isinstance(error, ExhaustedError):
-                self._tell(Reason.PENDING, self._explanation(family, request.pool))
+                self._tell(EventReason.PENDING, self._explanation(family, request.pool))
             return
         # The event has the order of the request, the status that of the text.
         ips = request.ips or holding.ips
-        self._tell(Reason.ALLOCATED, f"Assigned IP {quoted_list(ips)}")
+        self._tell(EventReason.ALLOCATED, f"Assigned IP {quoted_list(ips)}")
 
-    def _grant(self, request: Request, family: Family) -> Holding:
+    def _grant(self, request: AddressRequest, family: IPFamilies) -> Holding:
         claim, service, labels = self._claim, self.service, self.labels
         if not request.ips:
             if request.pool:
@@ -198,7 +205,7 @@ class _Deciding:
         ips = sorted(request.ips, key=str)
         return self.allocator.assign(service, labels, ips, claim)
 
-    def _explanation(self, family: Family, named: str) -> str:
+    def _explanation(self, family: IPFamilies, named: str) -> str:
         found = self.allocator.barriers(self.service, self.labels, family, named)
         parts = [f"{name}: {why}" for name, why in found]
         text = "; ".join(parts)
@@ -230,5 +237,5 @@ class _Deciding:
         if holding is not None:
             self.decision.ips, self.decision.pool = holding.ips, holding.pool
 
-    def _tell(self, reason: Reason, message: str) -> None:
-        self.decision.events.append(Told(self.service.key, reason, message))
+    def _tell(self, reason: EventReason, message: str) -> None:
+        self.decision.events.append(ServiceEvent(self.service.key, reason, message))

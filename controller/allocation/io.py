@@ -6,7 +6,7 @@ from enum import StrEnum
 from kube.address import IPAddress
 
 
-class Reason(StrEnum):
+class EventReason(StrEnum):
     """Why an event is published; all but the last are MetalLB's."""
 
     ALLOCATED = "IPAllocated"
@@ -21,15 +21,15 @@ class Reason(StrEnum):
     """Ours: which pools were looked at, and what kept the service out of each."""
 
 
-_NORMAL = frozenset({Reason.ALLOCATED, Reason.CLEARED, Reason.NOT_ADDED})
+_NORMAL = frozenset({EventReason.ALLOCATED, EventReason.CLEARED, EventReason.NOT_ADDED})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ServiceEvent:
     """An event about a service."""
 
     service: str
-    reason: Reason
+    reason: EventReason
     message: str
 
     @property
@@ -39,7 +39,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class StatusWrite:
     """What the status of a service and its annotation are to become; none: no address.
 
     `version` is the resourceVersion that this was decided on. `events` are for after the write.
@@ -49,4 +49,4 @@ class Write:
     ips: tuple[IPAddress, ...]
     pool: str
     version: str
-    events: tuple[Told, ...] = ()
+    events: tuple[ServiceEvent, ...] = ()

@@ -20,7 +20,7 @@ class RequestError(Exception):
     """What a service asks for cannot be meant so; the text is for its author."""
 
 
-class Family(Enum):
+class IPFamilies(Enum):
     """Of which IP versions some addresses are."""
 
     IPV4 = (4,)
@@ -39,7 +39,7 @@ class Family(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AddressRequest:
     """What the annotations of a service and its spec ask for."""
 
     ips: tuple[IPAddress, ...] = ()
@@ -47,15 +47,15 @@ class Request:
     pool: str = ""
 
 
-def family_of(ips: Sequence[IPAddress]) -> Family:
+def family_of(ips: Sequence[IPAddress]) -> IPFamilies:
     """Return the family of one or two addresses. Raises `RequestError` for any others."""
     versions = tuple(sorted({ip.version for ip in ips}))
     if len(versions) != len(ips):
         raise RequestError(f"IPFamilyForAddresses: same address family {quoted_list(ips)}")
-    return Family(versions)
+    return IPFamilies(versions)
 
 
-def cluster_family(service: Service) -> Family:
+def cluster_family(service: Service) -> IPFamilies:
     """Return the family of the cluster IPs. Raises `RequestError` where there are none."""
     found = [parse_ip(text) for text in service.demand.cluster_ips]
     ips = [ip for ip in found if ip is not None]
@@ -83,17 +83,17 @@ def sharing_key(service: Service) -> str:
     return annotation(service, SHARING)[1]
 
 
-def requested(service: Service) -> Request:
+def requested(service: Service) -> AddressRequest:
     """Read what is asked for. Raises `RequestError`."""
     key, text = annotation(service, REQUESTED)
     pool = annotation(service, ADDRESS_POOL)[1]
     if text and service.load_balancer_ip:
         raise RequestError(f"{key} and spec.loadBalancerIP are both set")
     if text:
-        return Request(_addresses(key, text), pool)
+        return AddressRequest(_addresses(key, text), pool)
     if service.load_balancer_ip:
-        return Request(_addresses("spec.loadBalancerIP", service.load_balancer_ip), pool)
-    return Request((), pool)
+        return AddressRequest(_addresses("spec.loadBalancerIP", service.load_balancer_ip), pool)
+    return AddressRequest((), pool)
 
 
 def quoted_list(ips: Iterable[object]) -> str:

@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from controller.admission import review
 from controller.admission.conversion import convert
-from controller.admission.world import BGPType, World
+from controller.admission.world import AdmissionWorld, BGPType
 from controller.cluster.watching import METALLB, Watching
 from kube.address import IPAddress, parse_ip
 from kube.api.client import ApiClient
@@ -77,9 +77,9 @@ class Knowledge:
     def _judge(self, path: str, body: bytes) -> bytes:
         return review.answer(path, body, self._world(path))
 
-    def _world(self, path: str) -> World:
+    def _world(self, path: str) -> AdmissionWorld:
         """Return what is known now: copies, as the loop that watches goes on meanwhile."""
-        return World(
+        return AdmissionWorld(
             namespace=self._namespace,
             bgp=self._bgp,
             pools=_named(self._watching.pools, IPAddressPool),

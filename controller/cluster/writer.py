@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from controller.allocation.allocator import Counters
 from controller.allocation.assignments import Assignments
-from controller.allocation.io import Told, Write
+from controller.allocation.io import ServiceEvent, StatusWrite
 from controller.allocation.requests import ALLOCATED_FROM
 from controller.cluster.watching import METALLB, STATE, Watching
 from kube.api import events
@@ -150,7 +150,7 @@ class Writer:
         self.on_written()
         return True
 
-    def _log_write(self, write: Write) -> None:
+    def _log_write(self, write: StatusWrite) -> None:
         ips = [str(ip) for ip in write.ips]
         self._log.info("assign", service=write.service, ips=ips, pool=write.pool)
 
@@ -188,7 +188,7 @@ class Writer:
 
     # ---- what is told
 
-    def _tell(self, told: Told) -> None:
+    def _tell(self, told: ServiceEvent) -> None:
         view = self._watching.service(told.service)
         self._log.info("event", service=told.service, reason=told.reason, message=told.message)
         if view is not None:
@@ -206,7 +206,7 @@ _STATE_KEY = "#state"
 """No pool has such a name."""
 
 
-def _patch(write: Write) -> dict[str, Any]:
+def _patch(write: StatusWrite) -> dict[str, Any]:
     """Return a merge patch of status and annotation in one: conditional, by the version."""
     ingress = [{"ip": str(ip)} for ip in write.ips] or None
     return {

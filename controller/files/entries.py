@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from controller.allocation.io import Write
+from controller.allocation.io import StatusWrite
 from controller.allocation.requests import (
     ALLOCATED_FROM,
-    Request,
+    AddressRequest,
     RequestError,
     family_of,
     requested,
@@ -44,7 +44,7 @@ def _item(kept: Service) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "status": status}
 
 
-def entry(manifest: Service, write: Write) -> Service | None:
+def entry(manifest: Service, write: StatusWrite) -> Service | None:
     """Return what is to be kept of a write; None where the manifest says the same without it."""
     pool = {ALLOCATED_FROM: write.pool} if write.pool else {}
     silent = not manifest.ingress and ALLOCATED_FROM not in manifest.annotations
@@ -96,7 +96,7 @@ def _asked(service: Service) -> tuple[IPAddress, ...]:
     try:
         return requested(service).ips
     except RequestError:
-        return Request().ips
+        return AddressRequest().ips
 
 
 def namespaces(

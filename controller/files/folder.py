@@ -9,7 +9,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger as Log
 
 from controller.allocation.assignments import Assignments
-from controller.allocation.io import Told, Write
+from controller.allocation.io import ServiceEvent, StatusWrite
 from controller.allocation.pools import Pools
 from controller.files import entries as state
 from controller.files.state_file import StateError, StateFile
@@ -258,7 +258,7 @@ class FolderController:
             self.core.handle_written(key, self._view(key))
         return True
 
-    def _after(self, wanted: Mapping[str, Write]) -> dict[str, Service]:
+    def _after(self, wanted: Mapping[str, StatusWrite]) -> dict[str, Service]:
         """Return what is kept once these are written."""
         entries = dict(self._entries)
         for key, write in wanted.items():
@@ -286,7 +286,7 @@ class FolderController:
         self.figures.writes += 1
         return True
 
-    def _tell(self, events: list[Told]) -> None:
+    def _tell(self, events: list[ServiceEvent]) -> None:
         for told in events:
             log = self._log.info if told.type == "Normal" else self._log.warning
             log("address", service=told.service, reason=told.reason, message=told.message)

@@ -36,7 +36,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class CertificateTiming:
     """How long things last, in seconds."""
 
     authority: float = 3_650 * DAY
@@ -49,7 +49,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldCertificates:
     """What the Secret holds, PEM or anything else; empty where there is nothing."""
 
     authorities: bytes = b""
@@ -68,7 +68,7 @@ class Step(Enum):
     RETIRE_CA = "retire the old CA"
 
 
-class Reason(StrEnum):
+class RenewalReason(StrEnum):
     """Why."""
 
     GOOD = "good"
@@ -95,28 +95,28 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class CertificateDecision:
     """The next step, and what it starts from."""
 
     step: Step
-    reason: Reason
-    base: Held
+    reason: RenewalReason
+    base: HeldCertificates
 
 
 class _Unusable(Exception):  # noqa: N818 - a verdict, which never leaves this file
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: RenewalReason) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
 def decide(
-    held: Held,
-    remembered: Held | None,
+    held: HeldCertificates,
+    remembered: HeldCertificates | None,
     names: tuple[str, ...],
     now: float,
     placed_for: float,
-    timing: Timing,
-) -> Decision:
+    timing: CertificateTiming,
+) -> CertificateDecision:
     """Return the next step.
 
     `remembered` is what was served last, `now` Unix time in seconds, `placed_for` the seconds for
@@ -125,20 +125,24 @@ def decide(
     step, reason = _step(held, names, now, placed_for, timing)
     at_once = step is Step.RENEW_ALL or (step is Step.RENEW_LEAF and not _is_served(reason))
     if not at_once or remembered is None or not usable(remembered, names, now):
-        return Decision(step, reason, held)
+        return CertificateDecision(step, reason, held)
     if step is Step.RENEW_LEAF and _same_authority(held, remembered):
-        return Decision(step, reason, held)
+        return CertificateDecision(step, reason, held)
     # What the API server believes in goes on being served, whatever became of the Secret.
-    return Decision(Step.INTRODUCE_CA, reason, remembered)
+    return CertificateDecision(Step.INTRODUCE_CA, reason, remembered)
 
 
-def _is_served(reason: Reason) -> bool:
-    return reason in (Reason.LEAF_ENDING, Reason.LEAF_OF_OLD_CA)
+def _is_served(reason: RenewalReason) -> bool:
+    return reason in (RenewalReason.LEAF_ENDING, RenewalReason.LEAF_OF_OLD_CA)
 
 
 def _step(
-    held: Held, names: tuple[str, ...], now: float, placed_for: float, timing: Timing
-) -> tuple[Step, Reason]:
+    held: HeldCertificates,
+    names: tuple[str, ...],
+    now: float,
+    placed_for: float,
+    timing: CertificateTiming,
+) -> tuple[Step, RenewalReason]:
     broken_ca = _broken_authority(held, now)
     try:
         leaf, signer = _leaf(held, names, now)
@@ -151,7 +155,7 @@ def _step(
     return _good(authorities(held), leaf, signer, now, placed_for, timing)
 
 
-def _broken_authority(held: Held, now: float) -> Reason | None:
+def _broken_authority(held: HeldCertificates, now: float) -> RenewalReason | None:
     try:
         authority_of(held, now)
     except _Unusable as error:
@@ -165,24 +169,24 @@ def _good(
     signer: x509.Certificate,
     now: float,
     placed_for: float,
-    timing: Timing,
-) -> tuple[Step, Reason]:
+    timing: CertificateTiming,
+) -> tuple[Step, RenewalReason]:
     """Return the step where all can be used."""
     if signer != found[0]:
         if placed_for < timing.grace:
-            return Step.KEEP, Reason.WAITING
-        return Step.RENEW_LEAF, Reason.LEAF_OF_OLD_CA
+            return Step.KEEP, RenewalReason.WAITING
+        return Step.RENEW_LEAF, RenewalReason.LEAF_OF_OLD_CA
     if _ends_soon(leaf, now):
-        return Step.RENEW_LEAF, Reason.LEAF_ENDING
+        return Step.RENEW_LEAF, RenewalReason.LEAF_ENDING
     if len(found) == 1:
-        return Step.KEEP, Reason.GOOD
+        return Step.KEEP, RenewalReason.GOOD
     made = leaf.not_valid_before_utc.timestamp() + BACKDATE
     if now - made < timing.retire:
-        return Step.KEEP, Reason.WAITING
-    return Step.RETIRE_CA, Reason.OLD_CA_UNUSED
+        return Step.KEEP, RenewalReason.WAITING
+    return Step.RETIRE_CA, RenewalReason.OLD_CA_UNUSED
 
 
-def usable(held: Held, names: tuple[str, ...], now: float) -> bool:
+def usable(held: HeldCertificates, names: tuple[str, ...], now: float) -> bool:
     """Return whether who believes in the CAs takes the certificate."""
     try:
         _leaf(held, names, now)
@@ -191,7 +195,7 @@ def usable(held: Held, names: tuple[str, ...], now: float) -> bool:
     return True
 
 
-def servable(held: Held) -> bool:
+def servable(held: HeldCertificates) -> bool:
     """Return whether a server can use certificate and key, whoever believes in them."""
     try:
         _pair(held)
@@ -200,7 +204,7 @@ def servable(held: Held) -> bool:
     return True
 
 
-def authorities(held: Held) -> list[x509.Certificate]:
+def authorities(held: HeldCertificates) -> list[x509.Certificate]:
     """Return the certificates of `ca.crt`; none where it cannot be read."""
     try:
         return _authorities(held)
@@ -208,56 +212,56 @@ def authorities(held: Held) -> list[x509.Certificate]:
         return []
 
 
-def signer_of(held: Held) -> x509.Certificate | None:
+def signer_of(held: HeldCertificates) -> x509.Certificate | None:
     """Return the CA that signed the certificate."""
     try:
-        leaf = _certificate(held.leaf, Reason.LEAF_UNREADABLE)
+        leaf = _certificate(held.leaf, RenewalReason.LEAF_UNREADABLE)
         return next(each for each in _authorities(held) if _signed(leaf, each))
     except (_Unusable, StopIteration):
         return None
 
 
-def authority_of(held: Held, now: float) -> tuple[x509.Certificate, PrivateKey]:
+def authority_of(held: HeldCertificates, now: float) -> tuple[x509.Certificate, PrivateKey]:
     """Return the CA that signs, and its key; raises an error with a reason where it must not."""
     certificate = _authorities(held)[0]
     _check_is_authority(certificate)
-    _check_time(certificate, now, Reason.CA_NOT_YET, Reason.CA_EXPIRED)
-    key = _key(held.authority_key, Reason.CA_KEY_UNREADABLE)
+    _check_time(certificate, now, RenewalReason.CA_NOT_YET, RenewalReason.CA_EXPIRED)
+    key = _key(held.authority_key, RenewalReason.CA_KEY_UNREADABLE)
     if key.public_key() != certificate.public_key():
-        raise _Unusable(Reason.CA_KEY_OTHER)
+        raise _Unusable(RenewalReason.CA_KEY_OTHER)
     if _ends_soon(certificate, now):
-        raise _Unusable(Reason.CA_ENDING)
+        raise _Unusable(RenewalReason.CA_ENDING)
     return certificate, key
 
 
-def _authorities(held: Held) -> list[x509.Certificate]:
+def _authorities(held: HeldCertificates) -> list[x509.Certificate]:
     if not held.authorities:
-        raise _Unusable(Reason.CA_MISSING)
-    return _certificates(held.authorities, Reason.CA_UNREADABLE)
+        raise _Unusable(RenewalReason.CA_MISSING)
+    return _certificates(held.authorities, RenewalReason.CA_UNREADABLE)
 
 
 def _leaf(
-    held: Held, names: tuple[str, ...], now: float
+    held: HeldCertificates, names: tuple[str, ...], now: float
 ) -> tuple[x509.Certificate, x509.Certificate]:
     """Return the certificate and the CA that signed it; raise where the API server refuses it."""
     leaf = _pair(held)
     if not set(names) <= _names(leaf) or not _is_for_servers(leaf):
-        raise _Unusable(Reason.LEAF_UNFIT)
-    _check_time(leaf, now, Reason.LEAF_NOT_YET, Reason.LEAF_EXPIRED)
+        raise _Unusable(RenewalReason.LEAF_UNFIT)
+    _check_time(leaf, now, RenewalReason.LEAF_NOT_YET, RenewalReason.LEAF_EXPIRED)
     for each in authorities(held):
         if _signed(leaf, each):
             _check_is_authority(each)
-            _check_time(each, now, Reason.CA_NOT_YET, Reason.CA_EXPIRED)
+            _check_time(each, now, RenewalReason.CA_NOT_YET, RenewalReason.CA_EXPIRED)
             return leaf, each
-    raise _Unusable(Reason.LEAF_FOREIGN)
+    raise _Unusable(RenewalReason.LEAF_FOREIGN)
 
 
-def _pair(held: Held) -> x509.Certificate:
+def _pair(held: HeldCertificates) -> x509.Certificate:
     if not held.leaf:
-        raise _Unusable(Reason.LEAF_MISSING)
-    leaf = _certificate(held.leaf, Reason.LEAF_UNREADABLE)
-    if _key(held.leaf_key, Reason.LEAF_KEY_UNREADABLE).public_key() != _public(leaf):
-        raise _Unusable(Reason.LEAF_KEY_OTHER)
+        raise _Unusable(RenewalReason.LEAF_MISSING)
+    leaf = _certificate(held.leaf, RenewalReason.LEAF_UNREADABLE)
+    if _key(held.leaf_key, RenewalReason.LEAF_KEY_UNREADABLE).public_key() != _public(leaf):
+        raise _Unusable(RenewalReason.LEAF_KEY_OTHER)
     return leaf
 
 
@@ -268,11 +272,11 @@ def _public(certificate: x509.Certificate) -> object:
         return None
 
 
-def _certificate(data: bytes, otherwise: Reason) -> x509.Certificate:
+def _certificate(data: bytes, otherwise: RenewalReason) -> x509.Certificate:
     return _certificates(data, otherwise)[0]
 
 
-def _certificates(data: bytes, otherwise: Reason) -> list[x509.Certificate]:
+def _certificates(data: bytes, otherwise: RenewalReason) -> list[x509.Certificate]:
     if len(data) > LONGEST_PEM:
         raise _Unusable(otherwise)
     try:
@@ -285,7 +289,7 @@ def _certificates(data: bytes, otherwise: Reason) -> list[x509.Certificate]:
     return found
 
 
-def _key(data: bytes, otherwise: Reason) -> PrivateKey:
+def _key(data: bytes, otherwise: RenewalReason) -> PrivateKey:
     try:
         key = _loaded(data[:LONGEST_PEM])
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -317,11 +321,11 @@ def _check_is_authority(certificate: x509.Certificate) -> None:
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, UnsupportedAlgorithm):
         found = False
     if not found:
-        raise _Unusable(Reason.CA_UNFIT)
+        raise _Unusable(RenewalReason.CA_UNFIT)
 
 
 def _check_time(
-    certificate: x509.Certificate, now: float, not_yet: Reason, expired: Reason
+    certificate: x509.Certificate, now: float, not_yet: RenewalReason, expired: RenewalReason
 ) -> None:
     if now < certificate.not_valid_before_utc.timestamp():
         raise _Unusable(not_yet)
@@ -353,11 +357,11 @@ def _is_for_servers(certificate: x509.Certificate) -> bool:
     return ExtendedKeyUsageOID.SERVER_AUTH in found.value
 
 
-def _same_authority(held: Held, remembered: Held) -> bool:
+def _same_authority(held: HeldCertificates, remembered: HeldCertificates) -> bool:
     first = authorities(held)[:1]
     return bool(first) and first[0] in authorities(remembered)
 
 
-def with_leaf(held: Held, leaf: bytes, key: bytes) -> Held:
+def with_leaf(held: HeldCertificates, leaf: bytes, key: bytes) -> HeldCertificates:
     """Return the same with another certificate and its key."""
     return replace(held, leaf=leaf, leaf_key=key)

@@ -3,13 +3,13 @@
 import os
 import ssl
 
-from controller.webhooks.certificates import Held
+from controller.webhooks.certificates import HeldCertificates
 
 Terms = tuple[ssl.TLSVersion, str]
 """The least version, and suites in OpenSSL's words: `process.tls.read_terms`."""
 
 
-def make_context(held: Held, terms: Terms) -> ssl.SSLContext:
+def make_context(held: HeldCertificates, terms: Terms) -> ssl.SSLContext:
     """Return a context that serves the certificate; ValueError, without a secret, if it cannot."""
     minimum, suites = terms
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

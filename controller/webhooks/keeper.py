@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from structlog.typing import FilteringBoundLogger as Log
 
 from controller.webhooks.certificates import (
-    Held,
+    CertificateTiming,
+    HeldCertificates,
     Step,
-    Timing,
     decide,
     servable,
     usable,
@@ -44,9 +44,9 @@ _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _SECRET, _WEBHOOKS, _CONVERSION = "secret", "webhooks", "conversion"
 _CONFLICT, _NOT_FOUND = 409, 404
 _ENTRIES = ("ca.crt", "ca.key", "tls.crt", "tls.key")
-"""As MetalLB's controller names them, in the order of `Held`."""
+"""As MetalLB's controller names them, in the order of `HeldCertificates`."""
 
-OnCertificate = Callable[[Held], None]
+OnCertificate = Callable[[HeldCertificates], None]
 """Raises ValueError where the certificate cannot be served after all, as one with a weak key."""
 
 
@@ -66,7 +66,7 @@ class KeeperSettings:
     namespace: str
     service: str = "metallb-webhook-service"
     secret: str = "metallb-webhook-cert"  # noqa: S105 - the name of an object
-    timing: Timing = field(default_factory=Timing)
+    timing: CertificateTiming = field(default_factory=CertificateTiming)
     look: float = LOOK
 
     @property
@@ -92,7 +92,7 @@ class Keeper:
         """`on_certificate` gets each that is to be served from now on."""
         self._client, self._settings, self._leads = client, settings, leads
         self._on_certificate, self._log, self._clock, self._wall = on_certificate, log, clock, wall
-        self._served: Held | None = None
+        self._served: HeldCertificates | None = None
         self._placed: tuple[str, float] | None = None
         self._sparing = Sparing(clock)
         rng = random.Random()  # noqa: S311 - back-off only
@@ -154,9 +154,13 @@ class Keeper:
         found = next(iter(self._secrets.objects.values()), None)
         return found if isinstance(found, Secret) else None
 
-    def _held(self) -> Held:
+    def _held(self) -> HeldCertificates:
         secret = self._secret()
-        return Held(*(_decoded(secret.data, name) for name in _ENTRIES)) if secret else Held()
+        return (
+            HeldCertificates(*(_decoded(secret.data, name) for name in _ENTRIES))
+            if secret
+            else HeldCertificates()
+        )
 
     def _placed_for(self) -> float:
         """Return for how many seconds all configurations have had the CAs of the Secret."""
@@ -281,7 +285,7 @@ class FileKeeper:
             *(folder, on_certificate, log, look),
         )
         self._seen: object = None
-        self._served: Held | None = None
+        self._served: HeldCertificates | None = None
         self._complained = False
 
     async def run(self) -> None:
@@ -306,7 +310,7 @@ class FileKeeper:
         except OSError as error:
             self._complain(error.strerror or "cannot be read")
             return
-        found = Held(leaf=leaf, leaf_key=key)
+        found = HeldCertificates(leaf=leaf, leaf_key=key)
         if not servable(found):
             self._complain("no certificate with its key")
             return

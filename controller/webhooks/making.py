@@ -17,11 +17,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from controller.webhooks.certificates import (
     BACKDATE,
-    Decision,
-    Held,
+    CertificateDecision,
+    CertificateTiming,
+    HeldCertificates,
     PrivateKey,
     Step,
-    Timing,
     authorities,
     authority_of,
     signer_of,
@@ -42,8 +42,12 @@ class Source:
 
 
 def carry_out(
-    decision: Decision, names: tuple[str, ...], now: float, timing: Timing, source: Source
-) -> Held:
+    decision: CertificateDecision,
+    names: tuple[str, ...],
+    now: float,
+    timing: CertificateTiming,
+    source: Source,
+) -> HeldCertificates:
     """Return what the Secret is to hold. It may take a tenth of a second, for the CA's key."""
     base = decision.base
     match decision.step:
@@ -52,15 +56,19 @@ def carry_out(
         case Step.RENEW_LEAF:
             return _renewed(base, names, now, timing, source)
         case Step.RENEW_ALL:
-            return _renewed(_introduced(Held(), now, timing, source), names, now, timing, source)
+            return _renewed(
+                _introduced(HeldCertificates(), now, timing, source), names, now, timing, source
+            )
         case Step.INTRODUCE_CA:
             return _introduced(base, now, timing, source)
         case Step.RETIRE_CA:
             first = authorities(base)[0].public_bytes(Encoding.PEM)
-            return Held(first, base.authority_key, base.leaf, base.leaf_key)
+            return HeldCertificates(first, base.authority_key, base.leaf, base.leaf_key)
 
 
-def _introduced(base: Held, now: float, timing: Timing, source: Source) -> Held:
+def _introduced(
+    base: HeldCertificates, now: float, timing: CertificateTiming, source: Source
+) -> HeldCertificates:
     """Put a new CA before the one that signed the certificate in use."""
     key = source.authority_key()
     name = x509.Name(
@@ -82,12 +90,16 @@ def _introduced(base: Held, now: float, timing: Timing, source: Source) -> Held:
     kept = [made] if old is None else [made, old]
     bundle = b"".join(each.public_bytes(Encoding.PEM) for each in kept)
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    return Held(bundle, secret, base.leaf, base.leaf_key)
+    return HeldCertificates(bundle, secret, base.leaf, base.leaf_key)
 
 
 def _renewed(
-    base: Held, names: tuple[str, ...], now: float, timing: Timing, source: Source
-) -> Held:
+    base: HeldCertificates,
+    names: tuple[str, ...],
+    now: float,
+    timing: CertificateTiming,
+    source: Source,
+) -> HeldCertificates:
     authority, authority_key = authority_of(base, now)
     key = source.leaf_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])

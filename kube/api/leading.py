@@ -14,12 +14,12 @@ from structlog.typing import FilteringBoundLogger as Log
 from kube.api.client import ApiClient, ApiError
 from kube.api.lease import (
     Candidate,
-    Create,
+    CreateLease,
     LeaseFailure,
-    Read,
-    Request,
-    Timing,
-    Update,
+    LeaseRequest,
+    LeaseTiming,
+    ReadLease,
+    UpdateLease,
 )
 from kube.api.reflector import Key, Reflector, Resource
 from kube.api.watch import Watcher
@@ -57,13 +57,13 @@ class Leadership:
         identity: str,
         on_change: OnChange,
         log: Log,
-        timing: Timing | None = None,
+        timing: LeaseTiming | None = None,
     ) -> None:
         """`lease` is namespace and name; `identity` comes from `make_identity`."""
         namespace, name = lease
         self._client, self._on_change, self._log = client, on_change, log
         self._lease, self._identity = lease, identity
-        self._timing = timing or Timing()
+        self._timing = timing or LeaseTiming()
         self._collection = f"{GROUP}/namespaces/{namespace}/leases"
         self._path = f"{self._collection}/{name}"
         rng = random.Random()  # noqa: S311 - spreads requests only
@@ -126,7 +126,7 @@ class Leadership:
                 async with asyncio.timeout(None if due is None else max(0.0, due - boot_clock())):
                     await self._woken.wait()
 
-    async def _fulfil(self, request: Request) -> None:
+    async def _fulfil(self, request: LeaseRequest) -> None:
         """Do one request and hand over what came of it."""
         try:
             async with asyncio.timeout(self._timing.timeout):
@@ -136,28 +136,28 @@ class Leadership:
         except ManifestError as error:
             self._fail(LeaseFailure.UNKNOWN, str(error), 0.0)
         except ApiError as error:
-            if isinstance(request, Read) and error.status == 404:
+            if isinstance(request, ReadLease) and error.status == 404:
                 self._candidate.handle_read(None, boot_clock())
             else:
                 self._fail(_failure(request, error.status), str(error), error.retry_after)
         else:
             self._end_trouble()
             now = boot_clock()
-            if isinstance(request, Read):
+            if isinstance(request, ReadLease):
                 self._candidate.handle_read(found, now)
             else:
                 self._candidate.handle_written(found, now)
         self._settle()
 
-    async def _ask(self, request: Request) -> Lease:
+    async def _ask(self, request: LeaseRequest) -> Lease:
         """Raise ApiError, and ManifestError where the answer is no Lease."""
         match request:
-            case Read():
+            case ReadLease():
                 body = bytes(await self._client.get(self._path))
-            case Create(record):
+            case CreateLease(record):
                 metadata = {"namespace": self._lease[0], "name": self._lease[1]}
                 body = await self._client.post(self._collection, _body(metadata, record))
-            case Update(version, record):
+            case UpdateLease(version, record):
                 metadata = {"resourceVersion": version}
                 body = await self._client.merge(self._path, _body(metadata, record))
         view, _ = decode("Lease", body)
@@ -209,11 +209,11 @@ def _body(metadata: dict[str, str], record: LeaseRecord) -> dict[str, Any]:
     }
 
 
-def _failure(request: Request, status: int) -> LeaseFailure:
+def _failure(request: LeaseRequest, status: int) -> LeaseFailure:
     """Tell what an HTTP status, or 0 for no answer, means for the request."""
     if status == 409:
         return LeaseFailure.CONFLICT
-    if status == 404 and isinstance(request, Update):
+    if status == 404 and isinstance(request, UpdateLease):
         return LeaseFailure.MISSING
     if 400 <= status < 500 and status not in (408, 429):
         return LeaseFailure.REFUSED

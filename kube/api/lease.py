@@ -62,7 +62,7 @@ class LeaseState(StrEnum):
     """We want it no more, and it does not name us. Nothing comes after this."""
 
 
-class Cause(StrEnum):
+class LeaseCause(StrEnum):
     """What changes the state of the lease."""
 
     SEEN_OTHER = "seen_other"
@@ -82,37 +82,37 @@ class Cause(StrEnum):
 
 
 _SEEN = {
-    Cause.SEEN_OTHER: LeaseState.FOLLOWING,
-    Cause.SEEN_VACANT: LeaseState.VACANT,
-    Cause.SEEN_OWN: LeaseState.LAPSED,
-    Cause.LET_GO: LeaseState.RELEASING,
+    LeaseCause.SEEN_OTHER: LeaseState.FOLLOWING,
+    LeaseCause.SEEN_VACANT: LeaseState.VACANT,
+    LeaseCause.SEEN_OWN: LeaseState.LAPSED,
+    LeaseCause.LET_GO: LeaseState.RELEASING,
 }
-_TAKEN = {Cause.TAKEN: LeaseState.HOLDING}
-TRANSITIONS: Mapping[LeaseState, Mapping[Cause, LeaseState]] = {
+_TAKEN = {LeaseCause.TAKEN: LeaseState.HOLDING}
+TRANSITIONS: Mapping[LeaseState, Mapping[LeaseCause, LeaseState]] = {
     LeaseState.UNSEEN: _SEEN,
-    LeaseState.FOLLOWING: {**_SEEN, **_TAKEN, Cause.OUTWAITED: LeaseState.VACANT},
+    LeaseState.FOLLOWING: {**_SEEN, **_TAKEN, LeaseCause.OUTWAITED: LeaseState.VACANT},
     LeaseState.VACANT: {**_SEEN, **_TAKEN},
     LeaseState.HOLDING: {
         **_SEEN,
         **_TAKEN,
         # Somebody edited it, or our own renewal shows in the watch before it is answered.
-        Cause.SEEN_OWN: LeaseState.HOLDING,
-        Cause.OVERDUE: LeaseState.LAPSED,
+        LeaseCause.SEEN_OWN: LeaseState.HOLDING,
+        LeaseCause.OVERDUE: LeaseState.LAPSED,
     },
     LeaseState.LAPSED: {**_SEEN, **_TAKEN},
     LeaseState.RELEASING: {
-        Cause.SEEN_OTHER: LeaseState.RELEASED,
-        Cause.SEEN_VACANT: LeaseState.RELEASED,
-        Cause.SEEN_OWN: LeaseState.RELEASING,
-        Cause.TAKEN: LeaseState.RELEASING,
-        Cause.LET_GO: LeaseState.RELEASING,
-        Cause.CLOSED: LeaseState.RELEASED,
+        LeaseCause.SEEN_OTHER: LeaseState.RELEASED,
+        LeaseCause.SEEN_VACANT: LeaseState.RELEASED,
+        LeaseCause.SEEN_OWN: LeaseState.RELEASING,
+        LeaseCause.TAKEN: LeaseState.RELEASING,
+        LeaseCause.LET_GO: LeaseState.RELEASING,
+        LeaseCause.CLOSED: LeaseState.RELEASED,
     },
     LeaseState.RELEASED: {},
 }
 
 
-class ImpossibleError(RuntimeError):
+class ImpossibleLeaseError(RuntimeError):
     """A change that the table lacks."""
 
 
@@ -130,7 +130,7 @@ class LeaseFailure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class LeaseTiming:
     """The times of a lease, in seconds. Raises ValueError where they cannot keep one leader."""
 
     duration: int = 10
@@ -157,26 +157,26 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadLease:
     """Read the lease: `handle_read` or `handle_failure` follows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Create:
+class CreateLease:
     """Create the lease: `handle_written` or `handle_failure` follows."""
 
     record: LeaseRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdateLease:
     """Write the lease if it still has this version; the same follows."""
 
     version: str
     record: LeaseRecord
 
 
-Request = Read | Create | Update
+LeaseRequest = ReadLease | CreateLease | UpdateLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Candidate:
     One request is under way at a time. No input raises for what others wrote in the lease.
     """
 
-    def __init__(self, identity: str, timing: Timing, rng: "Random", now: float) -> None:
+    def __init__(self, identity: str, timing: LeaseTiming, rng: "Random", now: float) -> None:
         """Wait for what the watch brings first; after `timing.retry` seconds read."""
         if not identity:
             raise ValueError("an empty identity means that nobody holds a lease")
@@ -206,7 +206,7 @@ class Candidate:
         self._held_until = now
         self._due: float = now + timing.retry
         """When the next request is wanted."""
-        self._asked: Request | None = None
+        self._asked: LeaseRequest | None = None
         self._asked_version = ""
         self._sent: _Sent | None = None
         """The last write, until its answer is known."""
@@ -245,12 +245,12 @@ class Candidate:
             times.append(self._ends_at())
         return min(times, default=None)
 
-    def requests(self, wall: datetime) -> list[Request]:
+    def requests(self, wall: datetime) -> list[LeaseRequest]:
         """Drain what to send now, one at most. `wall` is the time of day, with its zone."""
         if self.released or self._asked or self._due > self._now:
             return []
         self._asked, self._asked_version = self._next_request(wall), self._version
-        if not isinstance(self._asked, Read):
+        if not isinstance(self._asked, ReadLease):
             # Before it is sent in truth: the lease may only seem shorter to us than it is.
             self._sent = _Sent(self._asked.record, self._now)
         return [self._asked]
@@ -269,9 +269,9 @@ class Candidate:
         """Let end what has ended; harmless if called early."""
         self._now = now
         if self.state is LeaseState.HOLDING and now >= self._held_until:
-            self._move(Cause.OVERDUE)
+            self._move(LeaseCause.OVERDUE)
         elif self.state is LeaseState.FOLLOWING and now >= self._ends_at():
-            self._move(Cause.OUTWAITED)
+            self._move(LeaseCause.OUTWAITED)
             self._due = min(self._due, now + self._jitter())
 
     def handle_watched(self, lease: Lease | None, now: float) -> None:
@@ -290,7 +290,7 @@ class Candidate:
                 self._observe(lease)
 
     def handle_read(self, lease: Lease | None, now: float) -> None:
-        """The answer to `Read`: how it is, or that there is none."""
+        """The answer to `ReadLease`: how it is, or that there is none."""
         self.handle_timeout(now)
         self._asked = None
         if self.released:
@@ -308,7 +308,7 @@ class Candidate:
         self._observe(lease)
 
     def handle_written(self, lease: Lease, now: float) -> None:
-        """The answer to `Create` and `Update`: the lease as it is stored."""
+        """The answer to `CreateLease` and `UpdateLease`: the lease as it is stored."""
         self.handle_timeout(now)
         self._asked = None
         if not self.released and not _older(lease.version, self._version):
@@ -331,7 +331,7 @@ class Candidate:
             self._due = now + max(longer, self._pause())
         else:
             # Whether a write counts matters to one who lets go; any other finds out by the next.
-            self._unsure |= self.state is LeaseState.RELEASING and not isinstance(asked, Read)
+            self._unsure |= self.state is LeaseState.RELEASING and not isinstance(asked, ReadLease)
             self._due = now + max(self._pause(), min(retry_after, LONGEST_DELAY))
         self._close_if_free()
 
@@ -343,7 +343,7 @@ class Candidate:
         self.handle_timeout(now)
         if self.state in (LeaseState.RELEASING, LeaseState.RELEASED):
             return
-        self._move(Cause.LET_GO)
+        self._move(LeaseCause.LET_GO)
         self._due = now
         self._unsure |= self._sent is not None and self._asked is None
         self._close_if_free()
@@ -354,7 +354,7 @@ class Candidate:
         """Have done with it where nothing that we sent, or will send, can make it ours."""
         open_ends = self._asked is not None or self._unsure
         if self.state is LeaseState.RELEASING and not open_ends and not self._own:
-            self._move(Cause.CLOSED)
+            self._move(LeaseCause.CLOSED)
 
     def _observe(self, lease: Lease, *, written: bool = False) -> None:
         """Take a lease that is no older than what we know."""
@@ -392,46 +392,46 @@ class Candidate:
         if self._now >= self._held_until:
             self._see_own()
             return
-        self._move(Cause.TAKEN)
+        self._move(LeaseCause.TAKEN)
         self._due = self._now
         if self.state is LeaseState.HOLDING:
             self._due = sent_at + self._timing.renew
 
     def _see_own(self) -> None:
-        self._move(Cause.SEEN_OWN)
+        self._move(LeaseCause.SEEN_OWN)
         if self.state is not LeaseState.HOLDING:
             self._due = min(self._due, self._now + self._jitter())
 
     def _see_other(self, *, changed: bool) -> None:
-        self._move(Cause.SEEN_OTHER)
+        self._move(LeaseCause.SEEN_OTHER)
         if self._deaf:
             self._due = self._now + self._pause()
         elif changed:
             self._due = self._changed_at + self._timing.silence
 
     def _see_vacant(self) -> None:
-        self._move(Cause.SEEN_VACANT)
+        self._move(LeaseCause.SEEN_VACANT)
         self._due = min(self._due, self._now + self._jitter())
 
-    def _next_request(self, wall: datetime) -> Request:
+    def _next_request(self, wall: datetime) -> LeaseRequest:
         if self._unsure or self.state in (LeaseState.UNSEEN, LeaseState.FOLLOWING):
-            return Read()
+            return ReadLease()
         # A write that changes nothing is none for the server, and an answer that was lost is known
         # by what it says: so no two say the same, whatever is done to the time of day.
         self._wall = max(wall, self._wall + timedelta(microseconds=1))
         renewed = _text(self._wall)
         if self.state is LeaseState.RELEASING:
             free = LeaseRecord("", 1, renewed, renewed, self._record.transitions)
-            return Update(self._version, free)
+            return UpdateLease(self._version, free)
         if not self._version:
-            return Create(self._own_record(renewed, renewed, 0))
+            return CreateLease(self._own_record(renewed, renewed, 0))
         before = self._record
         if self._own:
             record = self._own_record(before.acquired or renewed, renewed, before.transitions)
         else:
             transitions = before.transitions + 1 if before.transitions < MOST_TRANSITIONS else 0
             record = self._own_record(renewed, renewed, transitions)
-        return Update(self._version, record)
+        return UpdateLease(self._version, record)
 
     def _own_record(self, acquired: str, renewed: str, transitions: int) -> LeaseRecord:
         return LeaseRecord(self._identity, self._timing.duration, acquired, renewed, transitions)
@@ -451,11 +451,11 @@ class Candidate:
     def _pause(self) -> float:
         return self._timing.retry * self._rng.uniform(0.5, 1.0)
 
-    def _move(self, cause: Cause) -> None:
-        """Change the state as the table says; raise ImpossibleError where it lacks the change."""
+    def _move(self, cause: LeaseCause) -> None:
+        """Change the state as the table says. Raises ImpossibleLeaseError where it cannot."""
         before, after = self.state, TRANSITIONS[self.state].get(cause)
         if after is None:
-            raise ImpossibleError(f"the lease is {before}: {cause} cannot be")
+            raise ImpossibleLeaseError(f"the lease is {before}: {cause} cannot be")
         self.state = after
         if (before is LeaseState.HOLDING) is not (after is LeaseState.HOLDING):
             self._changes.append(after is LeaseState.HOLDING)

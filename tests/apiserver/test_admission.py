@@ -22,7 +22,7 @@ import cluster
 from admission import CASES, EMPTY, FIELDS, PATHS, world_with
 from controller.admission.conversion import convert
 from controller.admission.review import answer
-from controller.admission.world import World
+from controller.admission.world import AdmissionWorld
 
 PLURALS = {
     "IPAddressPool": "ipaddresspools",
@@ -47,7 +47,7 @@ def _path(kind: str, name: str = "") -> str:
     return f"{base}/{name}" if name else base
 
 
-def _world(server: api.ApiServer) -> World:
+def _world(server: api.ApiServer) -> AdmissionWorld:
     """What is there now. The one that writes waits for the answer, so nothing else changes."""
     found = []
     for kind in FIELDS:

@@ -20,7 +20,7 @@ import lease_candidate
 from apiserver import ApiServer
 from kube.api.client import ApiClient
 from kube.api.leading import Leadership, boot_clock
-from kube.api.lease import Timing
+from kube.api.lease import LeaseTiming
 
 NAMESPACE = "metallb-system"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
@@ -261,7 +261,7 @@ async def _steady(server: ApiServer, config: str) -> None:
     clients = [_Counting(config) for _ in range(2)]
     for client in clients:
         await client.open()
-    timing = Timing(duration=3, renew=0.4, margin=0.5, silence=30.0)
+    timing = LeaseTiming(duration=3, renew=0.4, margin=0.5, silence=30.0)
     both = [
         Leadership(client, (NAMESPACE, "steady"), name, _ignore, structlog.get_logger(), timing)
         for client, name in zip(clients, "ab", strict=True)

@@ -17,11 +17,11 @@ import structlog
 
 import apiserver as api
 from controller.webhooks.certificates import (
-    Decision,
-    Held,
-    Reason,
+    CertificateDecision,
+    CertificateTiming,
+    HeldCertificates,
+    RenewalReason,
     Step,
-    Timing,
     authorities,
     signer_of,
     usable,
@@ -39,7 +39,7 @@ SECRET = "/api/v1/namespaces/default/secrets/metallb-webhook-cert"
 CALL = "/api/v1/namespaces/default/configmaps?dryRun=All"
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 WITHIN = 30.0
-TIMING = Timing(grace=1.0, retire=1.0)
+TIMING = CertificateTiming(grace=1.0, retire=1.0)
 TERMS = ssl.TLSVersion.TLSv1_3, ""
 
 
@@ -147,9 +147,11 @@ class Stream:
             self.bad.append((status, body))
 
 
-def held(server: api.ApiServer) -> Held:
+def held(server: api.ApiServer) -> HeldCertificates:
     data = server.get(SECRET)["data"]
-    return Held(*(base64.b64decode(data[n]) for n in ("ca.crt", "ca.key", "tls.crt", "tls.key")))
+    return HeldCertificates(
+        *(base64.b64decode(data[n]) for n in ("ca.crt", "ca.key", "tls.crt", "tls.key"))
+    )
 
 
 def patched(**entries: bytes) -> dict[str, Any]:
@@ -181,9 +183,9 @@ async def _rotations(server: api.ApiServer) -> None:
 async def _rotate(server: api.ApiServer, client: ApiClient) -> None:
     settings = Settings("default", timing=TIMING, look=0.2)
 
-    unknown: list[Held] = []
+    unknown: list[HeldCertificates] = []
 
-    def adopt(found: Held) -> None:
+    def adopt(found: HeldCertificates) -> None:
         # The API server keeps connections: calls alone show a gap only by chance.
         if hooks.context is not None and not believed(server, found):
             unknown.append(found)
@@ -214,7 +216,7 @@ async def _rotate(server: api.ApiServer, client: ApiClient) -> None:
         assert key.decode().splitlines()[1] not in str(lines)
 
 
-def believed(server: api.ApiServer, found: Held) -> bool:
+def believed(server: api.ApiServer, found: HeldCertificates) -> bool:
     """Whether who goes by the configuration takes this certificate."""
     return all(
         usable(replace(found, authorities=each), ("localhost",), time.time())
@@ -225,11 +227,9 @@ def believed(server: api.ApiServer, found: Held) -> bool:
 async def _change_everything(server: api.ApiServer) -> None:
     before = held(server)
     # The CA of now has no past, so a short-lived leaf stands for one that ends soon.
-    short = Timing(leaf=1_500.0)
-    ending = carry_out(
-        Decision(Step.RENEW_LEAF, Reason.LEAF_ENDING, before), ("localhost",), time.time(), short,
-        chance(),
-    )  # fmt: skip
+    short = CertificateTiming(leaf=1_500.0)
+    decision = CertificateDecision(Step.RENEW_LEAF, RenewalReason.LEAF_ENDING, before)
+    ending = carry_out(decision, ("localhost",), time.time(), short, chance())
     server.merge(SECRET, patched(leaf=ending.leaf, leaf_key=ending.leaf_key))
     await _until_new(server, ending, same_authority=True)
     for broken in (patched(ca_key=b"x"), patched(ca=b"x", ca_key=b"", leaf=b"x", leaf_key=b"x")):
@@ -241,7 +241,9 @@ async def _change_everything(server: api.ApiServer) -> None:
     await _until_new(server, before, same_authority=False)
 
 
-async def _until_new(server: api.ApiServer, before: Held, *, same_authority: bool) -> None:
+async def _until_new(
+    server: api.ApiServer, before: HeldCertificates, *, same_authority: bool
+) -> None:
     def new() -> bool:
         if server.request("GET", SECRET)[0] != 200:
             return False
@@ -279,20 +281,20 @@ def test_files_are_served_and_read_again_with_rotation_disabled_and_nothing_is_w
     asyncio.run(_files(server, tmp_path))
 
 
-def made() -> Held:
-    decision = Decision(Step.RENEW_ALL, Reason.CA_MISSING, Held())
-    return carry_out(decision, ("localhost",), time.time(), Timing(), chance())
+def made() -> HeldCertificates:
+    decision = CertificateDecision(Step.RENEW_ALL, RenewalReason.CA_MISSING, HeldCertificates())
+    return carry_out(decision, ("localhost",), time.time(), CertificateTiming(), chance())
 
 
 async def _files(server: api.ApiServer, folder: Path) -> None:
     first = made()
-    renewed = Decision(Step.RENEW_LEAF, Reason.LEAF_ENDING, first)
-    second = carry_out(renewed, ("localhost",), time.time(), Timing(), chance())
-    found: list[Held] = []
+    renewed = CertificateDecision(Step.RENEW_LEAF, RenewalReason.LEAF_ENDING, first)
+    second = carry_out(renewed, ("localhost",), time.time(), CertificateTiming(), chance())
+    found: list[HeldCertificates] = []
 
     async with served() as hooks:
 
-        def adopt(each: Held) -> None:
+        def adopt(each: HeldCertificates) -> None:
             found.append(each)
             hooks.context = make_context(each, TERMS)
 

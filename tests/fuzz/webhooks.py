@@ -6,10 +6,13 @@ from contextlib import suppress
 from controller.admission.conversion import convert
 from controller.admission.refusal import ReviewError
 from controller.admission.review import HOOKS, answer
-from controller.admission.world import BGPType, World
+from controller.admission.world import AdmissionWorld, BGPType
 from kube.objects.core import Node
 
-_WORLDS = (World(), World(bgp=BGPType.FRR, nodes={"n1": Node("n1", {"rack": "a"})}))
+_WORLDS = (
+    AdmissionWorld(),
+    AdmissionWorld(bgp=BGPType.FRR, nodes={"n1": Node("n1", {"rack": "a"})}),
+)
 _REVIEW = (
     b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u",'
     b'"operation":"%s","object":%s,"oldObject":%s}}'
@@ -30,7 +33,7 @@ def admission(data: bytes) -> None:
     _answered(next(iter(HOOKS)), data, _WORLDS[0])
 
 
-def _answered(path: str, body: bytes, world: World) -> None:
+def _answered(path: str, body: bytes, world: AdmissionWorld) -> None:
     with suppress(ReviewError):
         response = json.loads(answer(path, body, world))["response"]
         texts = [*response.get("warnings", ()), response.get("status", {}).get("message", "")]

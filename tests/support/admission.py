@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from controller.admission.review import answer
-from controller.admission.world import World
+from controller.admission.world import AdmissionWorld
 from kube.address import parse_ip
 from kube.objects.core import Node
 from kube.objects.reading import decode
@@ -31,7 +31,9 @@ FIELDS = {
     "BGPPeer": "peers",
     "Community": "communities",
 }
-EMPTY = World(nodes={"iris1": Node("iris1", {"rack": "a"}), "iris2": Node("iris2", {"rack": "b"})})
+EMPTY = AdmissionWorld(
+    nodes={"iris1": Node("iris1", {"rack": "a"}), "iris2": Node("iris2", {"rack": "b"})}
+)
 
 
 def review(operation: str, new: Any = None, old: Any = None) -> bytes:
@@ -43,7 +45,7 @@ def review(operation: str, new: Any = None, old: Any = None) -> bytes:
 
 
 def ask(
-    world: World, new: Any = None, operation: str = "CREATE", old: Any = None
+    world: AdmissionWorld, new: Any = None, operation: str = "CREATE", old: Any = None
 ) -> dict[str, Any]:
     """Ask about an object; return the response."""
     path = PATHS[(new or old)["kind"]]
@@ -61,7 +63,7 @@ def refusal(response: Mapping[str, Any]) -> str:
     return str(response.get("status", {}).get("message", ""))
 
 
-def world_with(world: World, objects: Iterable[Mapping[str, Any]]) -> World:
+def world_with(world: AdmissionWorld, objects: Iterable[Mapping[str, Any]]) -> AdmissionWorld:
     """The world after these objects were written: custom resources, nodes and services."""
     for found in objects:
         kind, name = found["kind"], found["metadata"]["name"]

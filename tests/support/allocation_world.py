@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from controller.admission.summary import summary
 from controller.allocation.assignments import Assignments
-from controller.allocation.io import Told, Write
+from controller.allocation.io import ServiceEvent, StatusWrite
 from controller.allocation.pools import Pools
 from controller.allocation.requests import ALLOCATED_FROM
 from kube.config import judge
@@ -26,10 +26,10 @@ class AllocationWorld:
         self.services: dict[str, Object] = {}
         self.pools: dict[str, Object] = {}
         self.namespaces: dict[str, dict[str, str]] = {}
-        self.events: dict[str, list[Told]] = defaultdict(list)
+        self.events: dict[str, list[ServiceEvent]] = defaultdict(list)
         self.problems: list[Problem] = []
         self.verdict: list[str] = []
-        self.writes: list[Write] = []
+        self.writes: list[StatusWrite] = []
         self._lb_class = lb_class
         self._version = 0
         self._valid: Pools | None = None
@@ -104,7 +104,7 @@ class AllocationWorld:
                 return
         raise AssertionError("it never settles")
 
-    def write(self, write: Write) -> None:
+    def write(self, write: StatusWrite) -> None:
         self.writes.append(write)
         item = self.services[write.service]
         assert item["metadata"]["resourceVersion"] == write.version

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.admission.conversion import LOST, MAX_BODY, convert
-from controller.admission.refusal import Refusal, ReviewError
+from controller.admission.refusal import ReviewError, ReviewRefusal
 
 OLD, NEW = "metallb.io/v1beta1", "metallb.io/v1beta2"
 
@@ -120,12 +120,12 @@ def test_there_and_back_is_the_same(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b" " * (MAX_BODY + 1), Refusal.TOO_LARGE),
-        (b"[" * 1_000_000, Refusal.NOT_A_REVIEW),
-        (_body(OLD).replace(b"ConversionReview", b"Conversion"), Refusal.NOT_A_REVIEW),
+        (b" " * (MAX_BODY + 1), ReviewRefusal.TOO_LARGE),
+        (b"[" * 1_000_000, ReviewRefusal.NOT_A_REVIEW),
+        (_body(OLD).replace(b"ConversionReview", b"Conversion"), ReviewRefusal.NOT_A_REVIEW),
     ],
 )
-def test_no_question_no_answer(body: bytes, reason: Refusal) -> None:
+def test_no_question_no_answer(body: bytes, reason: ReviewRefusal) -> None:
     with pytest.raises(ReviewError) as raised:
         convert(body)
     assert raised.value.reason is reason
@@ -138,7 +138,7 @@ def test_any_depth_gives_an_answer_or_one_error(depth: int) -> None:
     try:
         assert b"Success" in convert(body)
     except ReviewError as error:
-        assert error.reason is Refusal.NOT_A_REVIEW
+        assert error.reason is ReviewRefusal.NOT_A_REVIEW
 
 
 @given(st.binary(max_size=60))

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admission import EMPTY, PATHS, ask, custom, peer, pool, refusal, review, world_with
-from controller.admission.refusal import Refusal, ReviewError
+from controller.admission.refusal import ReviewError, ReviewRefusal
 from controller.admission.review import MAX_BODY, answer
-from controller.admission.world import BGPType, World
+from controller.admission.world import AdmissionWorld, BGPType
 from kube.config import judge
 from kube.objects.reading import decode
 from kube.problem import Severity
@@ -97,7 +97,7 @@ def test_a_pool_may_change_within_itself_beside_pools_that_overlap_already() -> 
          'invalid community "wide:1:2:3" in BGP advertisement'),
     ],
 )  # fmt: skip
-def test_bgp_advertisements(world: World, made: dict[str, Any], expected: str) -> None:
+def test_bgp_advertisements(world: AdmissionWorld, made: dict[str, Any], expected: str) -> None:
     assert refusal(ask(world, made)) == expected
 
 
@@ -292,16 +292,16 @@ def test_a_warning_fits_into_what_a_server_shows() -> None:
 @pytest.mark.parametrize(
     ("path", "body", "reason"),
     [
-        ("/convert", review("CREATE", peer("q")), Refusal.UNKNOWN_PATH),
-        (PATHS["BGPPeer"], b" " * (MAX_BODY + 1), Refusal.TOO_LARGE),
-        (PATHS["BGPPeer"], b"", Refusal.NOT_A_REVIEW),
-        (PATHS["BGPPeer"], b"[" * 1_000_000, Refusal.NOT_A_REVIEW),
-        (PATHS["BGPPeer"], b"\xff", Refusal.NOT_A_REVIEW),
+        ("/convert", review("CREATE", peer("q")), ReviewRefusal.UNKNOWN_PATH),
+        (PATHS["BGPPeer"], b" " * (MAX_BODY + 1), ReviewRefusal.TOO_LARGE),
+        (PATHS["BGPPeer"], b"", ReviewRefusal.NOT_A_REVIEW),
+        (PATHS["BGPPeer"], b"[" * 1_000_000, ReviewRefusal.NOT_A_REVIEW),
+        (PATHS["BGPPeer"], b"\xff", ReviewRefusal.NOT_A_REVIEW),
         (PATHS["BGPPeer"], review("CREATE").replace(b"k8s.io/v1", b"k8s.io/v1beta1"),
-         Refusal.NOT_A_REVIEW),
+         ReviewRefusal.NOT_A_REVIEW),
     ],
 )  # fmt: skip
-def test_no_question_no_answer(path: str, body: bytes, reason: Refusal) -> None:
+def test_no_question_no_answer(path: str, body: bytes, reason: ReviewRefusal) -> None:
     with pytest.raises(ReviewError) as raised:
         answer(path, body, EMPTY)
     assert raised.value.reason is reason
@@ -390,4 +390,4 @@ def test_any_depth_gives_an_answer_or_one_error(depth: int) -> None:
     try:
         assert b'"code":400' in answer(PATHS["BGPPeer"], body, EMPTY)
     except ReviewError as error:
-        assert error.reason is Refusal.NOT_A_REVIEW
+        assert error.reason is ReviewRefusal.NOT_A_REVIEW

@@ -6,7 +6,7 @@ import pytest
 
 from allocation_world import AllocationWorld
 from controller.allocation.decision import MOST_TOLD
-from controller.allocation.io import Reason
+from controller.allocation.io import EventReason
 
 SPEC = {
     "type": "LoadBalancer",
@@ -27,7 +27,7 @@ def pool(name: str, *addresses: str, **spec: Any) -> dict[str, Any]:
 
 
 def told(world: AllocationWorld, key: str) -> list[str]:
-    return [one.message for one in world.events[key] if one.reason is Reason.PENDING]
+    return [one.message for one in world.events[key] if one.reason is EventReason.PENDING]
 
 
 def test_each_pool_has_its_reason() -> None:

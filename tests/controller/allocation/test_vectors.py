@@ -8,11 +8,11 @@ import pytest
 
 from allocation_world import AllocationWorld, merged
 from controller.allocation.allocator import Counters
-from controller.allocation.io import Reason
+from controller.allocation.io import EventReason
 from controller.metrics import ControllerCollector, Figures
 
 CASES = json.loads((Path(__file__).parents[2] / "golden/controller/allocation.json").read_text())
-OUR_REASONS = {Reason.PENDING}
+OUR_REASONS = {EventReason.PENDING}
 """MetalLB does not say which pools were looked at."""
 NEVER_BELOW_ZERO = "buggy/only-a-zero"
 """MetalLB counts a pool whose only address is left out as -1."""

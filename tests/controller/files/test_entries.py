@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from controller.allocation.io import Write
+from controller.allocation.io import StatusWrite
 from controller.files.entries import completed, entry, namespaces, stand_in, text_of
 from kube.files.manifest import read
 from kube.objects.core import ALLOCATED_FROM, Demand, Service
@@ -15,8 +15,8 @@ WEB = Service("default", "web", type="LoadBalancer")
 ASKS_FOR = "metallb.io/loadBalancerIPs"
 
 
-def _write(*ips: str, pool: str = "lab") -> Write:
-    return Write("default/web", tuple(map(IPv4Address, ips)), pool, "")
+def _write(*ips: str, pool: str = "lab") -> StatusWrite:
+    return StatusWrite("default/web", tuple(map(IPv4Address, ips)), pool, "")
 
 
 def _versions(service: Service, default: int = 4) -> list[int]:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from controller.webhooks.certificates import (
     DAY,
-    Decision,
-    Held,
-    Reason,
+    CertificateDecision,
+    CertificateTiming,
+    HeldCertificates,
+    RenewalReason,
     Step,
-    Timing,
     authorities,
     decide,
     servable,
@@ -31,7 +31,7 @@ from controller.webhooks.making import Source, carry_out
 
 NOW = 1_800_000_000.0
 NAMES = ("hook.ns.svc", "hook.ns.svc.cluster.local")
-TIMING = Timing()
+TIMING = CertificateTiming()
 YEAR = 365 * DAY
 
 serials = iter(range(1, 1_000_000))
@@ -42,7 +42,7 @@ def rsa_keys() -> list[rsa.RSAPrivateKey]:
     return [rsa.generate_private_key(65_537, 2_048) for _ in range(3)]
 
 
-def source(base: Held) -> Source:
+def source(base: HeldCertificates) -> Source:
     """Keys are dear, so there are three: none that one of the CAs has already."""
     used = [each.public_key() for each in authorities(base)]
     key = next(each for each in rsa_keys() if each.public_key() not in used)
@@ -52,28 +52,30 @@ def source(base: Held) -> Source:
 
 
 def step(
-    held: Held,
+    held: HeldCertificates,
     now: float = NOW,
     placed: float = 1e9,
-    remembered: Held | None = None,
+    remembered: HeldCertificates | None = None,
     names: tuple[str, ...] = NAMES,
-) -> Decision:
+) -> CertificateDecision:
     return decide(held, remembered, names, now, placed, TIMING)
 
 
-def done(decision: Decision, now: float = NOW) -> Held:
+def done(decision: CertificateDecision, now: float = NOW) -> HeldCertificates:
     return carry_out(decision, NAMES, now, TIMING, source(decision.base))
 
 
 @cache
-def fresh() -> Held:
-    return done(step(Held()))
+def fresh() -> HeldCertificates:
+    return done(step(HeldCertificates()))
 
 
 @cache
-def other() -> Held:
+def other() -> HeldCertificates:
     """Of another CA than `fresh`."""
-    return done(Decision(Step.RENEW_LEAF, Reason.GOOD, Held(*_alone())))
+    return done(
+        CertificateDecision(Step.RENEW_LEAF, RenewalReason.GOOD, HeldCertificates(*_alone()))
+    )
 
 
 def _alone() -> tuple[bytes, bytes]:
@@ -83,49 +85,52 @@ def _alone() -> tuple[bytes, bytes]:
 
 
 @cache
-def introduced() -> Held:
+def introduced() -> HeldCertificates:
     """Both CAs, and the leaf of the old one."""
-    return done(Decision(Step.INTRODUCE_CA, Reason.CA_ENDING, fresh()))
+    return done(CertificateDecision(Step.INTRODUCE_CA, RenewalReason.CA_ENDING, fresh()))
 
 
-CASES: list[tuple[str, Callable[[], Held], float, Step, Reason]] = [
-    ("all is well", fresh, NOW, Step.KEEP, Reason.GOOD),
-    ("nothing", Held, NOW, Step.RENEW_ALL, Reason.CA_MISSING),
+CASES: list[tuple[str, Callable[[], HeldCertificates], float, Step, RenewalReason]] = [
+    ("all is well", fresh, NOW, Step.KEEP, RenewalReason.GOOD),
+    ("nothing", HeldCertificates, NOW, Step.RENEW_ALL, RenewalReason.CA_MISSING),
     ("no CA, and a good leaf that nothing proves",
-     lambda: replace(fresh(), authorities=b""), NOW, Step.RENEW_ALL, Reason.CA_MISSING),
+     lambda: replace(fresh(), authorities=b""), NOW, Step.RENEW_ALL, RenewalReason.CA_MISSING),
     ("a CA that is junk",
-     lambda: replace(fresh(), authorities=b"junk"), NOW, Step.RENEW_ALL, Reason.CA_UNREADABLE),
+     lambda: replace(fresh(), authorities=b"junk"), NOW, Step.RENEW_ALL,
+     RenewalReason.CA_UNREADABLE),
     ("a leaf in the place of the CA",
-     lambda: replace(fresh(), authorities=fresh().leaf), NOW, Step.RENEW_ALL, Reason.CA_UNFIT),
+     lambda: replace(fresh(), authorities=fresh().leaf), NOW, Step.RENEW_ALL,
+     RenewalReason.CA_UNFIT),
     ("a CA's key that is junk",
      lambda: replace(fresh(), authority_key=b"x"), NOW, Step.INTRODUCE_CA,
-     Reason.CA_KEY_UNREADABLE),
+     RenewalReason.CA_KEY_UNREADABLE),
     ("the key of another CA",
      lambda: replace(fresh(), authority_key=fresh().leaf_key), NOW, Step.INTRODUCE_CA,
-     Reason.CA_KEY_OTHER),
-    ("a clock before its time", fresh, NOW - 2 * DAY, Step.RENEW_ALL, Reason.CA_NOT_YET),
-    ("a CA that is over", fresh, NOW + 11 * YEAR, Step.RENEW_ALL, Reason.CA_EXPIRED),
+     RenewalReason.CA_KEY_OTHER),
+    ("a clock before its time", fresh, NOW - 2 * DAY, Step.RENEW_ALL, RenewalReason.CA_NOT_YET),
+    ("a CA that is over", fresh, NOW + 11 * YEAR, Step.RENEW_ALL, RenewalReason.CA_EXPIRED),
     ("a CA that ends soon", lambda: done(step(fresh(), NOW + 6.5 * YEAR), NOW + 6.5 * YEAR),
-     NOW + 6.7 * YEAR, Step.INTRODUCE_CA, Reason.CA_ENDING),
-    ("no leaf", lambda: replace(fresh(), leaf=b""), NOW, Step.RENEW_LEAF, Reason.LEAF_MISSING),
+     NOW + 6.7 * YEAR, Step.INTRODUCE_CA, RenewalReason.CA_ENDING),
+    ("no leaf", lambda: replace(fresh(), leaf=b""), NOW, Step.RENEW_LEAF,
+     RenewalReason.LEAF_MISSING),
     ("a leaf that is junk",
-     lambda: replace(fresh(), leaf=b"-----"), NOW, Step.RENEW_LEAF, Reason.LEAF_UNREADABLE),
+     lambda: replace(fresh(), leaf=b"-----"), NOW, Step.RENEW_LEAF, RenewalReason.LEAF_UNREADABLE),
     ("a key that is junk", lambda: replace(fresh(), leaf_key=b"-"), NOW, Step.RENEW_LEAF,
-     Reason.LEAF_KEY_UNREADABLE),
+     RenewalReason.LEAF_KEY_UNREADABLE),
     ("the key of another leaf", lambda: replace(fresh(), leaf_key=other().leaf_key), NOW,
-     Step.RENEW_LEAF, Reason.LEAF_KEY_OTHER),
+     Step.RENEW_LEAF, RenewalReason.LEAF_KEY_OTHER),
     ("a leaf of another CA",
      lambda: replace(fresh(), leaf=other().leaf, leaf_key=other().leaf_key), NOW,
-     Step.RENEW_LEAF, Reason.LEAF_FOREIGN),
-    ("a leaf that ends soon", fresh, NOW + 0.7 * YEAR, Step.RENEW_LEAF, Reason.LEAF_ENDING),
-    ("a leaf that is over", fresh, NOW + 1.1 * YEAR, Step.RENEW_LEAF, Reason.LEAF_EXPIRED),
-    ("a new CA, long placed", introduced, NOW, Step.RENEW_LEAF, Reason.LEAF_OF_OLD_CA),
+     Step.RENEW_LEAF, RenewalReason.LEAF_FOREIGN),
+    ("a leaf that ends soon", fresh, NOW + 0.7 * YEAR, Step.RENEW_LEAF, RenewalReason.LEAF_ENDING),
+    ("a leaf that is over", fresh, NOW + 1.1 * YEAR, Step.RENEW_LEAF, RenewalReason.LEAF_EXPIRED),
+    ("a new CA, long placed", introduced, NOW, Step.RENEW_LEAF, RenewalReason.LEAF_OF_OLD_CA),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
 def test_each_state_of_the_secret_has_its_step_and_one_reason(
-    case: tuple[str, Callable[[], Held], float, Step, Reason],
+    case: tuple[str, Callable[[], HeldCertificates], float, Step, RenewalReason],
 ) -> None:
     _, held, now, wanted, reason = case
     found = step(held(), now)
@@ -137,7 +142,7 @@ def test_each_state_of_the_secret_has_its_step_and_one_reason(
 
 
 def test_other_names_are_a_reason() -> None:
-    assert step(fresh(), names=(*NAMES, "x")).reason is Reason.LEAF_UNFIT
+    assert step(fresh(), names=(*NAMES, "x")).reason is RenewalReason.LEAF_UNFIT
 
 
 def test_a_new_ca_waits_until_it_is_placed_and_the_old_one_until_nobody_serves_it() -> None:
@@ -145,21 +150,21 @@ def test_a_new_ca_waits_until_it_is_placed_and_the_old_one_until_nobody_serves_i
     held = introduced()
     assert len(authorities(held)) == 2
     assert (held.leaf, held.leaf_key) == (fresh().leaf, fresh().leaf_key)
-    assert step(held, placed=29.9).reason is Reason.WAITING
+    assert step(held, placed=29.9).reason is RenewalReason.WAITING
     moved = done(step(held, placed=30.0))
     assert moved.authorities == held.authorities
     assert signer_of(moved) == authorities(moved)[0]
-    assert step(moved, NOW + 3_599).reason is Reason.WAITING
+    assert step(moved, NOW + 3_599).reason is RenewalReason.WAITING
     last = step(moved, NOW + 3_600)
     assert last.step is Step.RETIRE_CA
     ended = done(last)
     assert authorities(ended) == authorities(moved)[:1]
-    assert step(ended).reason is Reason.GOOD
+    assert step(ended).reason is RenewalReason.GOOD
 
 
 def test_what_is_served_outlives_a_broken_secret() -> None:
     """The old CA stays beside the new one, and the certificate that it signed."""
-    for broken in (Held(), replace(fresh(), authorities=b"junk", leaf=b"junk")):
+    for broken in (HeldCertificates(), replace(fresh(), authorities=b"junk", leaf=b"junk")):
         found = step(broken, remembered=fresh())
         assert found.step is Step.INTRODUCE_CA
         made = done(found)
@@ -169,7 +174,7 @@ def test_what_is_served_outlives_a_broken_secret() -> None:
     found = step(replace(fresh(), leaf=b""), remembered=fresh())
     assert found.step is Step.RENEW_LEAF
     # What is over holds nothing up.
-    assert step(Held(), NOW + 2 * YEAR, remembered=fresh()).step is Step.RENEW_ALL
+    assert step(HeldCertificates(), NOW + 2 * YEAR, remembered=fresh()).step is Step.RENEW_ALL
 
 
 def test_thirty_years_are_lived_without_a_gap() -> None:
@@ -196,7 +201,7 @@ def test_metallbs_controller_can_go_on_with_it() -> None:
     assert names.get_values_for_type(x509.DNSName) == ["cert"]
 
 
-def numbered_zero(held: Held) -> Held:
+def numbered_zero(held: HeldCertificates) -> HeldCertificates:
     """The same with 0 for the CA's number, as MetalLB's controller gives it."""
     made = authorities(held)[0]
     key = load_pem_private_key(held.authority_key, None)
@@ -210,9 +215,9 @@ def numbered_zero(held: Held) -> Held:
 
 
 def test_a_ca_with_the_number_that_metallb_gives_is_kept_in_silence() -> None:
-    one = replace(source(Held()), serial=lambda: 1)
-    held = numbered_zero(carry_out(step(Held()), NAMES, NOW, TIMING, one))
-    assert step(held).reason is Reason.GOOD
+    one = replace(source(HeldCertificates()), serial=lambda: 1)
+    held = numbered_zero(carry_out(step(HeldCertificates()), NAMES, NOW, TIMING, one))
+    assert step(held).reason is RenewalReason.GOOD
     # Its leaf stands for fewer names than ours: the same CA signs another.
     assert step(held, names=(*NAMES, "x")).step is Step.RENEW_LEAF
     assert usable(done(step(held, NOW + 0.7 * YEAR), NOW), NAMES, NOW)

@@ -11,7 +11,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from controller.webhooks import places
-from controller.webhooks.certificates import Decision, Held, Reason, Step, Timing
+from controller.webhooks.certificates import (
+    CertificateDecision,
+    CertificateTiming,
+    HeldCertificates,
+    RenewalReason,
+    Step,
+)
 from controller.webhooks.contexts import make_context
 from controller.webhooks.keeper import chance
 from controller.webhooks.making import carry_out
@@ -23,15 +29,15 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @cache
-def pairs() -> tuple[Held, Held]:
+def pairs() -> tuple[HeldCertificates, HeldCertificates]:
     """Two certificates of one CA."""
-    first = Decision(Step.RENEW_ALL, Reason.CA_MISSING, Held())
-    made = carry_out(first, ("localhost",), time.time(), Timing(), chance())
-    second = Decision(Step.RENEW_LEAF, Reason.LEAF_ENDING, made)
-    return made, carry_out(second, ("localhost",), time.time(), Timing(), chance())
+    first = CertificateDecision(Step.RENEW_ALL, RenewalReason.CA_MISSING, HeldCertificates())
+    made = carry_out(first, ("localhost",), time.time(), CertificateTiming(), chance())
+    second = CertificateDecision(Step.RENEW_LEAF, RenewalReason.LEAF_ENDING, made)
+    return made, carry_out(second, ("localhost",), time.time(), CertificateTiming(), chance())
 
 
-def context(held: Held) -> ssl.SSLContext:
+def context(held: HeldCertificates) -> ssl.SSLContext:
     return make_context(held, (ssl.TLSVersion.TLSv1_3, ""))
 
 

@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 from kube.api.lease import (
     TRANSITIONS,
     Candidate,
-    Cause,
-    Create,
-    ImpossibleError,
+    CreateLease,
+    ImpossibleLeaseError,
+    LeaseCause,
     LeaseFailure,
+    LeaseRequest,
     LeaseState,
-    Read,
-    Request,
-    Timing,
-    Update,
+    LeaseTiming,
+    ReadLease,
+    UpdateLease,
 )
 from kube.objects.coordination import Lease, LeaseRecord
 
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 OTHER = LeaseRecord("other", 10, "a", "r1", 3)
-TIMING = Timing()
+TIMING = LeaseTiming()
 
 
 def lease(version: int, record: LeaseRecord) -> Lease:
@@ -39,7 +39,7 @@ def candidate(now: float = 100.0, seed: int = 1) -> Candidate:
     return Candidate("me", TIMING, random.Random(seed), now)
 
 
-def asked(one: Candidate, now: float) -> Request:
+def asked(one: Candidate, now: float) -> LeaseRequest:
     """The request that is due at that time."""
     one.handle_timeout(now)
     (request,) = one.requests(WALL)
@@ -48,7 +48,7 @@ def asked(one: Candidate, now: float) -> Request:
 
 def write(one: Candidate, now: float) -> LeaseRecord:
     request = asked(one, now)
-    assert isinstance(request, Create | Update)
+    assert isinstance(request, CreateLease | UpdateLease)
     return request.record
 
 
@@ -71,12 +71,12 @@ def holding(now: float = 100.0) -> Candidate:
 
 
 @pytest.mark.parametrize("state", LeaseState)
-@pytest.mark.parametrize("cause", Cause)
-def test_every_cell_of_the_table(state: LeaseState, cause: Cause) -> None:
+@pytest.mark.parametrize("cause", LeaseCause)
+def test_every_cell_of_the_table(state: LeaseState, cause: LeaseCause) -> None:
     one = candidate()
     one.state = state
     if cause not in TRANSITIONS[state]:
-        with pytest.raises(ImpossibleError):
+        with pytest.raises(ImpossibleLeaseError):
             one._move(cause)
         return
     one._move(cause)
@@ -93,17 +93,17 @@ def test_waits_for_the_watch_before_it_reads() -> None:
     assert one.deadline() == 101.0
     one.handle_timeout(100.9)
     assert one.requests(WALL) == []
-    assert asked(one, 101.0) == Read()
+    assert asked(one, 101.0) == ReadLease()
     assert one.requests(WALL) == []
 
 
 def test_creates_what_is_not_there() -> None:
     one = candidate(100.0)
     one.handle_watched(None, 100.0)
-    assert asked(one, 100.0) == Read()
+    assert asked(one, 100.0) == ReadLease()
     one.handle_read(None, 100.1)
     request = asked(one, 100.4)
-    assert isinstance(request, Create)
+    assert isinstance(request, CreateLease)
     assert request.record.holder == "me"
     assert request.record.duration == 10
     assert request.record.transitions == 0
@@ -117,7 +117,7 @@ def test_holder_renews_and_keeps_when_it_acquired() -> None:
     one.handle_timeout(101.9)
     assert one.requests(WALL) == []
     request = asked(one, 102.0)
-    assert isinstance(request, Update)
+    assert isinstance(request, UpdateLease)
     assert request.version == "6"
     assert request.record.acquired == "2026-01-01T00:00:00.000000Z"
     assert request.record.renewed == "2026-01-01T00:00:00.000001Z", "no two writes say the same"
@@ -172,13 +172,13 @@ def test_follower_waits_a_whole_duration_from_the_last_change_that_it_saw() -> N
         assert due is not None
         one.handle_timeout(due)
         for request in one.requests(WALL):
-            assert request == Read()
+            assert request == ReadLease()
             one.handle_read(lease(7, renewed), due + 0.01)
     due = one.deadline()
     assert due is not None
     assert 112.0 <= due <= 112.2 + TIMING.retry
     request = asked(one, due)
-    assert isinstance(request, Update)
+    assert isinstance(request, UpdateLease)
     assert (request.version, request.record.transitions) == ("7", 4)
 
 
@@ -201,7 +201,7 @@ def test_who_is_refused_reads_unless_the_watch_was_faster() -> None:
             one.handle_watched(lease(6, OTHER), 100.41)
             assert one.deadline() == 105.41
         else:
-            assert asked(one, 100.6) == Read()
+            assert asked(one, 100.6) == ReadLease()
 
 
 def test_older_news_are_none() -> None:
@@ -216,7 +216,7 @@ def test_restored_store_with_lower_versions_is_believed_by_reading() -> None:
     one = holding(100.0)
     write(one, 102.0)
     one.handle_failure(LeaseFailure.CONFLICT, 102.1)
-    assert asked(one, 102.3) == Read()
+    assert asked(one, 102.3) == ReadLease()
     one.handle_read(lease(2, OTHER), 102.4)
     assert not one.leading(102.4)
     assert one.state is LeaseState.FOLLOWING
@@ -226,13 +226,13 @@ def test_lease_that_is_deleted_under_a_holder_may_not_be_taken_before_its_end() 
     one = candidate(100.0)
     one.handle_watched(lease(5, OTHER), 100.0)
     one.handle_watched(None, 101.0)
-    assert asked(one, 101.0) == Read()
+    assert asked(one, 101.0) == ReadLease()
     one.handle_read(None, 101.1)
     assert state(one) is LeaseState.FOLLOWING
     one.handle_timeout(110.0)
     assert state(one) is LeaseState.VACANT
     one.handle_read(None, 110.1)
-    assert isinstance(asked(one, 111.2), Create)
+    assert isinstance(asked(one, 111.2), CreateLease)
 
 
 def test_steady_follower_asks_nothing_and_a_deaf_one_reads() -> None:
@@ -290,7 +290,7 @@ def test_refusals_are_asked_less_and_less_often() -> None:
 )
 def test_times_that_cannot_work_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="lease"):
-        Timing(**wrong)  # type: ignore[arg-type]
+        LeaseTiming(**wrong)  # type: ignore[arg-type]
 
 
 def test_empty_identity_is_refused() -> None:
@@ -307,7 +307,7 @@ def test_release_writes_nobody_for_one_second() -> None:
     assert not one.leading(101.0)
     assert one.changes() == [False]
     request = asked(one, 101.0)
-    assert isinstance(request, Update)
+    assert isinstance(request, UpdateLease)
     assert request.version == "6"
     assert (request.record.holder, request.record.duration) == ("", 1)
     one.handle_written(lease(7, request.record), 101.1)
@@ -322,7 +322,7 @@ def test_release_waits_for_the_renewal_that_is_under_way() -> None:
     assert one.requests(WALL) == []
     one.handle_written(lease(7, record), 102.2)
     request = asked(one, 102.2)
-    assert isinstance(request, Update)
+    assert isinstance(request, UpdateLease)
     assert (request.version, request.record.holder) == ("7", "")
 
 
@@ -340,12 +340,12 @@ def test_release_never_writes_on_the_lease_of_another(failure: LeaseFailure) -> 
     one = candidate(100.0)
     one.handle_watched(lease(5, OTHER), 100.0)
     one.handle_timeout(110.0)
-    while not isinstance(asked(one, 112.0), Update):
+    while not isinstance(asked(one, 112.0), UpdateLease):
         one.handle_read(lease(5, OTHER), 112.0)
     one.release(112.0)
     one.handle_failure(failure, 112.1)
     while not one.released:
-        assert asked(one, 115.0) == Read()
+        assert asked(one, 115.0) == ReadLease()
         one.handle_read(lease(6, OTHER), 115.0)
 
 
@@ -354,7 +354,7 @@ def test_release_whose_answer_is_lost_is_looked_after() -> None:
     one.release(101.0)
     record = write(one, 101.0)
     one.handle_failure(LeaseFailure.UNKNOWN, 101.5)
-    assert asked(one, 102.6) == Read()
+    assert asked(one, 102.6) == ReadLease()
     one.handle_read(lease(7, record), 102.7)
     assert one.released
 
@@ -374,7 +374,7 @@ class World:
         self._order = count()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self.version, self.stored = 1, LeaseRecord()
-        self.timing = Timing(**timing)  # type: ignore[arg-type]
+        self.timing = LeaseTiming(**timing)  # type: ignore[arg-type]
         self.names = ["a", "b", "c"]
         rates = [0.99, 1.01, self.rng.uniform(0.99, 1.01)]
         self.rng.shuffle(rates)
@@ -462,7 +462,7 @@ class World:
         self._tell(name)
         self._settle(name)
 
-    def _send(self, name: str, request: Request) -> None:
+    def _send(self, name: str, request: LeaseRequest) -> None:
         trouble = self.now < self.troubled_until
         there = self.rng.uniform(0.001, 4.0 if trouble else 0.05)
         back = self.rng.uniform(0.001, 4.0 if trouble else 0.05)
@@ -487,8 +487,8 @@ class World:
             self.at(self.now + there, arrive)
         self.at(self.now + self.timing.timeout / self.rate[name], give_up)
 
-    def _serve(self, one: Candidate, request: Request) -> Callable[[float], None]:
-        if isinstance(request, Update):
+    def _serve(self, one: Candidate, request: LeaseRequest) -> Callable[[float], None]:
+        if isinstance(request, UpdateLease):
             if request.version != str(self.version):
                 return lambda now: one.handle_failure(LeaseFailure.CONFLICT, now)
             self.version, self.stored = self.version + 1, request.record
@@ -496,7 +496,7 @@ class World:
             for name in self.names:
                 self._tell(name)
             return lambda now: one.handle_written(written, now)
-        assert isinstance(request, Read)
+        assert isinstance(request, ReadLease)
         found = lease(self.version, self.stored)
         return lambda now: one.handle_read(found, now)
 
