@@ -61,9 +61,9 @@ def service_ips(count: int) -> list[str]:
 
 @contextmanager
 def process(machine: Machine, *arguments: str) -> Iterator[int]:
-    """Run a Python module in the machine's namespace."""
+    """Run Python with these arguments in the machine's namespace."""
     null = os.open(os.devnull, os.O_WRONLY)
-    command = [sys.executable, "-m", *arguments]
+    command = [sys.executable, *arguments]
     child = machine.namespace.start(command, stdout=null, stderr=subprocess.STDOUT)
     os.close(null)
     try:
@@ -83,9 +83,9 @@ def responders(stack: ExitStack) -> list[Responder]:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     source = manifests(folder / "source", *service_ips(SERVICES))
     flags = ["--source", str(source), "--node-name", "node", "--port", "0", "--log-level", "warn"]
-    pid = stack.enter_context(process(ours["node"], "speaker", *flags))
-    bare_pid = stack.enter_context(process(bare["node"], "bench.bare", "eth0", VIP))
-    naive_pid = stack.enter_context(process(naive["node"], "bench.naive", "eth0", VIP))
+    pid = stack.enter_context(process(ours["node"], "-m", "speaker", *flags))
+    bare_pid = stack.enter_context(process(bare["node"], "-m", "bench.bare", "eth0", VIP))
+    naive_pid = stack.enter_context(process(naive["node"], "-m", "bench.naive", "eth0", VIP))
     return [
         Responder("kernel", kernel, None),
         Responder("clarion", ours, pid),
