@@ -17,11 +17,13 @@ from structlog.typing import FilteringBoundLogger as Log
 from bgp.door.engine_states import EngineState
 from bgp.door.frr import Engine
 from bgp.door.shared_folder import SharedFolder
+from bgp.extras_trial import RefusedExtra
 from bgp.frr_config import Wanted
 from bgp.med_step import Med
 from bgp.places import Neighbor
 from kube.bgp_config import BgpConfig
-from kube.problem import Problem
+from kube.objects.config_map import KEY, NAME
+from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from link.address import IPAddress
 from plan.release import Options
@@ -58,6 +60,9 @@ class RoutingHearer(Protocol):
     def note_engine(self, trouble: str | None) -> None:
         """Why BGP does not work, for people; None: it does, or is not wanted."""
 
+    def note_refusal(self, problem: Problem | None) -> None:
+        """What the engine does not take of the configuration; None: it takes all."""
+
 
 class Deaf:
     """Without a cluster there is nobody to tell, and who ends a speaker means it."""
@@ -68,6 +73,9 @@ class Deaf:
         """Leave it."""
 
     def note_engine(self, trouble: str | None) -> None:
+        """Leave it."""
+
+    def note_refusal(self, problem: Problem | None) -> None:
         """Leave it."""
 
 
@@ -82,6 +90,8 @@ class RoutingSettings:
     """Who is gone; None: there is no fast failover."""
     never: Unable = Unable.SWITCHED_OFF
     """Why, where there is none."""
+    namespace: str = ""
+    """Of the configuration."""
 
 
 class Routing:
@@ -102,6 +112,9 @@ class Routing:
             queries=self.sessions.queries,
         )
         self.typist = Typist(self._engine, log, clock)
+        self.typist.on_extras = self._handle_extras
+        self._refusal: Problem | None = None
+        self.on_problems: Callable[[], None] = lambda: None
         self._outages = Outages(
             lambda: self.trouble,
             hearer.note_engine,
@@ -137,14 +150,19 @@ class Routing:
             return None
         return f"{NO_ENGINE}: {self._engine.state}"
 
+    @property
+    def stale(self) -> bool:
+        """Whether something of the configuration is not in force, for BGP alone."""
+        return self._refusal is not None
+
     def announced(self) -> Mapping[str, tuple[IPAddress, ...]]:
         """Return the IPs that this node announces, by service. From any thread."""
         plans = self._planner.plans
         return {name: plans[name].ips for name in tuple(self._told) if name in plans}
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with services, for BGP alone."""
-        return self._planner.problems()
+        """Return what is wrong with services, and with what the engine is told, for BGP alone."""
+        return [*self._planner.problems(), *([self._refusal] if self._refusal else [])]
 
     # ---- what comes in
 
@@ -177,7 +195,7 @@ class Routing:
         self._config = config
         self.sessions.set_peers(config.sessions)
         self.fast_failover.take(config)
-        self.typist.want(Wanted(config.sessions, config.profiles, self._settings.router_id))
+        self.typist.want(wanted_of(config, self._settings.router_id))
         self._folder.want(bool(config.sessions))
         self._outages.look()
 
@@ -269,7 +287,7 @@ class Routing:
 
     def _handle_ready(self) -> None:
         self.sessions.forget()
-        self.typist.compare()
+        self.typist.begin()
 
     def _handle_state(self, state: EngineState) -> None:
         if state is not EngineState.READY:
@@ -277,6 +295,11 @@ class Routing:
         level = self._log.info if state is EngineState.READY else self._log.warning
         level("bgp_engine", state=state)
         self._outages.look()
+
+    def _handle_extras(self, refused: RefusedExtra | None) -> None:
+        self._refusal = refusal(refused, self._settings.namespace) if refused else None
+        self.on_problems()
+        self._hearer.note_refusal(self._refusal)
 
     def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
         self.typist.watch(up)
@@ -339,3 +362,16 @@ class Routing:
         self.typist.close()
         if self._running:
             await self._engine.close()
+
+
+def wanted_of(config: BgpConfig, router_id: IPv4Address | None) -> Wanted:
+    """Return what the engine is to have. Without a session it has nothing that people add."""
+    added = config.extras if config.sessions else ""
+    return Wanted(config.sessions, config.profiles, router_id, added)
+
+
+def refusal(refused: RefusedExtra, namespace: str) -> Problem:
+    """Say which line of the ConfigMap the engine does not take; none shows, as of a password."""
+    text = f"line {refused.number}: {refused.why}; none of what is new is in force"
+    title = f"ConfigMap {namespace}/{NAME}"
+    return Problem(Severity.ERROR, "", 0, title, f"data.{KEY}", text)

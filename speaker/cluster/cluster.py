@@ -63,6 +63,10 @@ class Cluster:
         """Whether the cluster was told that BGP has no engine."""
         self._on_change = on_change
         self._snapshot = Snapshot()
+        self._problems: tuple[Problem, ...] = ()
+        """What the source found."""
+        self._refusals: tuple[Problem, ...] = ()
+        """What the engine found besides."""
         self._errors: frozenset[Problem] = frozenset()
 
     def _make_routes(self) -> BgpPublisher | None:
@@ -147,6 +151,10 @@ class Cluster:
         """BGP is wanted and does not work, as `trouble` says; None: it works, or is not wanted."""
         self._thread.inbox.post(self._take_engine_there, trouble)
 
+    def note_refusal(self, problem: Problem | None) -> None:
+        """The BGP engine does not take a part of the configuration; None: it takes all."""
+        self._thread.inbox.post(self._take_refusal_there, problem)
+
     # ---- in the thread
 
     async def _run_there(self) -> None:
@@ -202,7 +210,16 @@ class Cluster:
     ) -> None:
         # First the daemon: what is published about it may fail.
         self._here.post(self._on_change, snapshot, problems, changed)
-        self._snapshot = snapshot
+        self._snapshot, self._problems = snapshot, problems
+        self._judge_there()
+
+    def _take_refusal_there(self, problem: Problem | None) -> None:
+        self._refusals = () if problem is None else (problem,)
+        self._judge_there()
+
+    def _judge_there(self) -> None:
+        """Publish what is wrong with the configuration."""
+        problems = (*self._problems, *self._refusals)
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         configured = [
             problem for problem in errors if events.configuration_object(problem) is not None
