@@ -23,6 +23,7 @@ from bgp.med_step import Med
 from bgp.places import Neighbor
 from kube.bgp_config import BgpConfig
 from kube.objects.config_map import KEY, NAME
+from kube.peering import Session
 from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from link.address import IPAddress
@@ -41,6 +42,8 @@ LEAVE_WITHIN = 1.2
 LOOK, LOOKS = 0.05, 6
 """A Pod's deletion comes by another way than SIGTERM, and may come after it: how often is looked
 for it, and the seconds between."""
+DEFAULT_HOLD = 180
+"""Seconds, of the engine."""
 BITE = 200
 """Prefixes whose changes are told in one turn of the loop: about three milliseconds."""
 FAREWELL = "the speaker was told to stop at once"
@@ -60,8 +63,8 @@ class RoutingHearer(Protocol):
     def note_engine(self, trouble: str | None) -> None:
         """Why BGP does not work, for people; None: it does, or is not wanted."""
 
-    def note_refusal(self, problem: Problem | None) -> None:
-        """What the engine does not take of the configuration; None: it takes all."""
+    def note_problems(self, problems: tuple[Problem, ...]) -> None:
+        """What is wrong for BGP alone is this now."""
 
 
 class Deaf:
@@ -75,7 +78,7 @@ class Deaf:
     def note_engine(self, trouble: str | None) -> None:
         """Leave it."""
 
-    def note_refusal(self, problem: Problem | None) -> None:
+    def note_problems(self, problems: tuple[Problem, ...]) -> None:
         """Leave it."""
 
 
@@ -114,6 +117,7 @@ class Routing:
         self.typist = Typist(self._engine, log, clock)
         self.typist.on_extras = self._handle_extras
         self._refusal: Problem | None = None
+        self._told_problems: tuple[Problem, ...] = ()
         self.on_problems: Callable[[], None] = lambda: None
         self._outages = Outages(
             lambda: self.trouble,
@@ -161,8 +165,27 @@ class Routing:
         return {name: plans[name].ips for name in tuple(self._told) if name in plans}
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with services, and with what the engine is told, for BGP alone."""
-        return [*self._planner.problems(), *([self._refusal] if self._refusal else [])]
+        """Return what is wrong with services, peers, and what the engine is told, for BGP alone."""
+        unguarded = self._unguarded()
+        return [*([self._refusal] if self._refusal else []), *unguarded, *self._planner.problems()]
+
+    def _unguarded(self) -> list[Problem]:
+        why = self.fast_failover.unable
+        if self._config is None or why is None:
+            return []
+        return [
+            unguarded(session, self._settings.namespace, why)
+            for session in self._config.sessions
+            if not session.bfd and not session.graceful_restart
+        ]
+
+    def _tell_problems(self) -> None:
+        """Tell of problems that are other ones than before."""
+        found = tuple(self.problems())
+        if found != self._told_problems:
+            self._told_problems = found
+            self.on_problems()
+            self._hearer.note_problems(found)
 
     # ---- what comes in
 
@@ -188,7 +211,8 @@ class Routing:
     def _handle_med(self, med: Med) -> None:
         table = self._planner.table
         table.set_med(med)
-        if table.pending:
+        if table.pending or self._config is not None:
+            # Whether a peer has to have BFD depends on it, too.
             self._plan_soon()
 
     def _take_config(self, config: BgpConfig) -> None:
@@ -220,6 +244,7 @@ class Routing:
             elif not self._planner.pending:
                 break
         self._tell_services(planned)
+        self._tell_problems()
         if self.wanted and not self._left:
             self._start()
 
@@ -298,8 +323,7 @@ class Routing:
 
     def _handle_extras(self, refused: RefusedExtra | None) -> None:
         self._refusal = refusal(refused, self._settings.namespace) if refused else None
-        self.on_problems()
-        self._hearer.note_refusal(self._refusal)
+        self._tell_problems()
 
     def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
         self.typist.watch(up)
@@ -375,3 +399,18 @@ def refusal(refused: RefusedExtra, namespace: str) -> Problem:
     text = f"line {refused.number}: {refused.why}; none of what is new is in force"
     title = f"ConfigMap {namespace}/{NAME}"
     return Problem(Severity.ERROR, "", 0, title, f"data.{KEY}", text)
+
+
+def unguarded(session: Session, namespace: str, why: Unable) -> Problem:
+    """Say what a peer without BFD costs where the MED does not tell of a dead node either.
+
+    Of one with graceful restart that is said already.
+    """
+    hold = DEFAULT_HOLD if session.hold is None else session.hold
+    lasts = f"for the hold time, {hold} s" if hold else "for ever, as there is no hold time"
+    text = (
+        f"without a bfdProfile, and without fast failover ({why}), the router sends to this node "
+        f"when it is dead, {lasts}"
+    )
+    title = f"BGPPeer {namespace}/{session.peer}"
+    return Problem(Severity.WARNING, "", 0, title, "spec.bfdProfile", text)

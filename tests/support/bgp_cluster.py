@@ -76,6 +76,9 @@ def bgp_cluster(folder: Path) -> Iterator[BgpCluster]:
         node, tor = cluster.hosts[NODE], cluster.hosts["asker"]
         cluster.server.apply_all(RIGHTS.read_text())
         convert_nothing(cluster)
+        for other in NODES[1:]:
+            # Nobody to wait for: there is one speaker alone.
+            cluster.server.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/speaker-{other}")
         peers = ([node.ip, "remote-as", str(MY_AS)], [node.ip, "timers", "connect", "1"])
         with (
             frr_container(namespace=node.namespace) as container,
