@@ -9,15 +9,21 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bgp.words import same_address
+from kube.rules.extras import CLOSING as CLOSING
 
 if TYPE_CHECKING:
     from bgp.tree import Block
 
-CLOSING = frozenset({"exit", "end", "exit-address-family", "exit-vrf", "exit-route-map"})
 DELAY_TIMER = "bgp route-map delay-timer"
 DENY_IN, DENY_OUT = 20, 65535
 """Sequence numbers of the entries that refuse: MetalLB's of what comes in, ours of what goes."""
 
+_LIST = (
+    r"(?:(?:ip |ipv6 )?(?:prefix-list|access-list) \S+|bgp as-path access-list \S+"
+    r"|bgp (?:ext|large-)?community-list \S+(?: \S+)?)"
+)
+_NUMBERED = re.compile(rf"({_LIST}) seq \d+ (.*)")
+"""Entries of lists, which the engine numbers where nobody does."""
 _CONTEXTS = re.compile(
     r"(router|route-map|address-family|profile|vrf|interface|key|line|peer) .*|bfd|rpki"
 )
@@ -28,6 +34,7 @@ _NEIGHBOR = (
 _SLOTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), slot)
     for pattern, slot in (
+        (rf"({_LIST} seq \d+) .*", r"\1"),
         (r"(network \S+)(?: route-map \S+)?", r"\1"),
         (r"(neighbor \S+ bfd profile) \S+", r"\1"),
         (r"(neighbor \S+ bfd)", r"\1"),
@@ -59,6 +66,10 @@ _OURS = {
     ),
     "bfd": re.compile(r"profile \S+"),
 }
+_LISTS = re.compile(
+    r"route-map |profile |((ip|ipv6) )?(prefix-list|access-list) "
+    r"|bgp (as-path|(ext|large-)?community-list) "
+)
 _TEXTS = re.compile(r"neighbor \S+ (password|description|shutdown message) ")
 PROFILE_DEFAULTS = (
     "receive-interval 300",
@@ -163,8 +174,19 @@ def _is_own_map(block: "Block") -> bool:
 
 
 def referred_to(line: str) -> bool:
-    """Whether other contexts may refer to this one, so that it goes last."""
-    return line.startswith(("route-map ", "profile "))
+    """Whether other lines may refer to this one, so that it goes last and comes first."""
+    return _LISTS.match(line) is not None
+
+
+def outlasts_its_lines(line: str) -> bool:
+    """Whether the context is not taken away with what people added to it."""
+    return may_be_empty(line) or line.startswith(("interface ", "vrf ", "line "))
+
+
+def without_number(line: str) -> str:
+    """Return an entry of a list as it is written by who leaves its number to the engine."""
+    found = _NUMBERED.fullmatch(line)
+    return f"{found[1]} {found[2]}" if found else line
 
 
 def may_be_empty(line: str) -> bool:
@@ -183,7 +205,7 @@ def negation(name: str, line: str) -> str:
         return "no " + name.removesuffix(" remote-as")
     if name.startswith("neighbor ") and not name.endswith((" in", " out")):
         return "no " + name
-    if name.startswith(("network ", "set ", "match ", "bgp ")):
+    if name.startswith(("network ", "set ", "match ", "bgp ")) and not _NUMBERED.fullmatch(line):
         return "no " + name
     return line.removeprefix("no ") if line.startswith("no ") else "no " + line
 

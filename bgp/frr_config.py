@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 from bgp import extras, forms
 from bgp.bfd import put_profiles
@@ -15,7 +16,7 @@ from bgp.classes import MOST_CLASSES
 from bgp.places import Neighbor, PeerPlaces, places
 from bgp.routes import RouteLines
 from bgp.sessions import SessionCourse, put_filters, put_routers
-from bgp.tree import Block, difference, merge, parse
+from bgp.tree import Block, difference, merge, ordered, parse
 from bgp.words import WordForm, word
 from kube.peering import Profile, Session
 from plan.offers import IPNetwork, Offers
@@ -47,7 +48,13 @@ class Wanted:
 class FrrConfig:
     """What the engine is to have, whatever it has just now."""
 
-    def __init__(self, most_classes: int = MOST_CLASSES) -> None:
+    def __init__(
+        self,
+        most_classes: int = MOST_CLASSES,
+        memory: Mapping[str, extras.Digests] = MappingProxyType({}),
+    ) -> None:
+        """`memory`: what the one before us remembered when it ended."""
+        self._memory = dict(memory)
         self._wanted = Wanted()
         self._places = PeerPlaces({}, {})
         self._extras = Block()
@@ -58,6 +65,11 @@ class FrrConfig:
     def refused_prefixes(self) -> int:
         """How many prefixes are not told because there are too many different offers."""
         return self._routes.refused
+
+    @property
+    def memory(self) -> Mapping[str, extras.Digests]:
+        """Which lines of `bgpextras` each daemon may have: as of the last `lines`, all of these."""
+        return MappingProxyType(dict(self._memory))
 
     @property
     def neighbors(self) -> Mapping[Neighbor, str]:
@@ -108,7 +120,15 @@ class FrrConfig:
         They are typed after `configure terminal`. Raises `ConfigurationError`.
         """
         tree = parse(running)
-        return difference(tree, self._tree(daemon, tree))
+        return difference(tree, self._tree(daemon, tree), self._outdated(daemon, tree))
+
+    def _outdated(self, daemon: EngineDaemon, running: Block) -> Block:
+        """Return what people added once and want no more; remember what they add now."""
+        now = extras.digests(extras.of_daemon(self._extras, daemon))
+        before = self._memory.get(daemon, frozenset()) - now
+        old = extras.among(running, before) if before else Block()
+        self._memory[daemon] = now | (extras.digests(old) & before)
+        return old
 
     def _tree(self, daemon: EngineDaemon, running: Block) -> Block:
         root = Block()
@@ -122,7 +142,7 @@ class FrrConfig:
             self._routes.adopt(running)
             self._put_bgpd(root)
         merge(root, extras.of_daemon(self._extras, daemon))
-        return root
+        return ordered(root)
 
     def _put_bgpd(self, root: Block) -> None:
         # First, as every map that is typed before it waits for the engine's own 5 s.

@@ -8,6 +8,7 @@ removed: somebody else wants it there. Pure.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from bgp import forms
 
@@ -64,50 +65,90 @@ def parse(text: str) -> Block:
 
 
 def merge(into: Block, other: Block) -> None:
-    """Lay the other tree over this one: its lines win."""
+    """Lay the other tree over this one: its lines win.
+
+    New ones come before the contexts, as families know the neighbours alone that are there.
+    """
+    new = {
+        slot: Block(block.line)
+        for slot, block in other.below.items()
+        if slot not in into.below and not forms.is_context(block.line)
+    }
+    if new:
+        before = list(
+            takewhile(lambda each: not forms.is_context(each[1].line), into.below.items())
+        )
+        into.below = dict(before) | new | into.below
     for slot, block in other.below.items():
         mine = into.below.setdefault(slot, Block(block.line))
         mine.line = block.line
         merge(mine, block)
 
 
-def difference(running: Block, wanted: Block) -> list[str]:
+def ordered(root: Block) -> Block:
+    """Return it with what refers to others at the end: a list that is not there refuses all."""
+    slots = sorted(root.below, key=lambda slot: root.below[slot].line.startswith("router "))
+    return Block(root.line, {slot: root.below[slot] for slot in slots})
+
+
+def difference(running: Block, wanted: Block, theirs: Block | None = None) -> list[str]:
     """Return the lines that lead from what runs to what is wanted; none where nothing is to do.
 
-    Contexts that are ours and not wanted go first where a wanted one would be refused beside them,
-    and last where something may still refer to them.
+    `theirs`: lines that run and that others wanted once, and want no more. Contexts that are ours
+    and not wanted go first where a wanted one would be refused beside them, and last where
+    something may still refer to them.
     """
-    first, last = _superfluous(running, wanted)
-    return [*first, *_additions(running, wanted), *last]
+    theirs = theirs or Block()
+    first, last = _superfluous(running, wanted, theirs)
+    return [*first, *_additions(running, wanted, theirs), *last]
 
 
-def _superfluous(running: Block, wanted: Block) -> tuple[list[str], list[str]]:
+def _superfluous(running: Block, wanted: Block, theirs: Block) -> tuple[list[str], list[str]]:
     first: list[str] = []
     last: list[str] = []
     for slot, block in running.below.items():
-        if slot not in wanted.below and forms.ours(running.line, block):
+        if slot not in wanted.below and _goes(running, slot, theirs):
             place = last if forms.referred_to(block.line) else first
             place.append(forms.negation(slot, block.line))
     return forms.without_implied(first), last
 
 
-def _additions(running: Block, wanted: Block) -> Iterator[str]:
+def _goes(running: Block, slot: str, theirs: Block) -> bool:
+    """Whether a line that is not wanted is to be taken back."""
+    block = running.below[slot]
+    return forms.ours(running.line, block) or (
+        slot in theirs.below and not forms.outlasts_its_lines(block.line)
+    )
+
+
+def _additions(running: Block, wanted: Block, theirs: Block) -> Iterator[str]:
+    numbered = _numbered(running)
     for slot, block in wanted.below.items():
         old = running.below.get(slot)
         if forms.is_context(block.line):
-            yield from _entered(old, block)
-        elif old is None or old.line != block.line:
+            yield from _entered(old, block, theirs.below.get(slot))
+        elif (old is None or old.line != block.line) and block.line not in numbered:
             yield block.line
+    for slot, block in theirs.below.items():
+        context = slot in running.below and forms.outlasts_its_lines(block.line)
+        if slot not in wanted.below and context:
+            yield from _entered(running.below[slot], Block(block.line), block)
 
 
-def _entered(old: Block | None, block: Block) -> Iterator[str]:
+def _numbered(running: Block) -> set[str]:
+    """Return entries of lists, without the numbers that the engine gives them."""
+    lines = (block.line for block in running.below.values() if not running.line)
+    return {forms.without_number(line) for line in lines}
+
+
+def _entered(old: Block | None, block: Block, theirs: Block | None = None) -> Iterator[str]:
     """Enter a context where something is to do in it, and leave it again."""
     if old is not None and forms.must_begin_anew(old.line, block.line):
         yield forms.negation("", old.line)
         old = None
     new = old is None or old.line != block.line
     before = _remaining(old, block) if old is not None else Block(block.line)
-    inner = difference(before, block)
+    inner = difference(before, block, theirs)
     if inner or (new and not forms.may_be_empty(block.line)):
         yield from entered(block.line, inner)
 

@@ -12,13 +12,14 @@ from kube.bgp_sessions import Around, hints, profile, session
 from kube.config import same_names, unknown_pools
 from kube.document import Origin
 from kube.objects.bgp import BFDProfile, BGPAdvertisement, BGPPeer, Community
+from kube.objects.config_map import KEY, BgpExtras
 from kube.objects.core import Node
 from kube.objects.metallb import IPAddressPool
 from kube.peering import Profile, Session
 from kube.problem import Finding, Problem, Severity, fault
 from kube.rules import advertisements as rules
 from kube.rules import communities as texts
-from kube.rules import peers, spans
+from kube.rules import extras, peers, spans
 from kube.selector import LabelSelector, any_matches
 
 MAX_COMMUNITIES = 63
@@ -59,6 +60,8 @@ class BgpConfig:
     """Those that sessions name, by name."""
     advertisements: Mapping[str, tuple[RouteAdvertisement, ...]] = field(default_factory=dict)
     """By pool, each by name; a pool without any has no entry."""
+    extras: str = field(default="", repr=False)
+    """Lines of the engine's own language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,12 @@ class BgpObjects:
     communities: Sequence[Community] = ()
     passwords: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     """By the name of the Secret; None where it holds none that may be used."""
+    extras: BgpExtras | None = None
 
     @property
     def wanted(self) -> bool:
         """Whether anybody wants BGP at all."""
-        return bool(self.advertisements or self.peers)
+        return bool(self.advertisements or self.peers or self.extras)
 
 
 def judge_bgp(
@@ -124,11 +128,12 @@ class _Judge:
         sessions = self._sessions(mine, Around(profiles, objects.passwords))
         by_pool = self._advertisements(ads, self._aliases(objects.communities), objects.peers)
         self._echo_of_ipv6(ads, [peer for peer in mine if _echoes(peer, profiles)])
+        added = self._extras(objects.extras, sessions)
         if any(problem.severity is Severity.ERROR for problem in self._problems):
             return None, self._problems
         used = {found.bfd for found in sessions}
         named = tuple(profiles[name] for name in sorted(profiles) if name in used)
-        return BgpConfig(tuple(sessions), named, by_pool), self._problems
+        return BgpConfig(tuple(sessions), named, by_pool, added), self._problems
 
     def _selects(self, selectors: Sequence[LabelSelector]) -> bool:
         return self._labels is not None and any_matches(selectors, self._labels)
@@ -223,6 +228,22 @@ class _Judge:
                     )
                     self._refuse(ad.origin, [(("spec", "peers"), text)])
                     break
+
+    def _extras(self, found: BgpExtras | None, sessions: Iterable[Session]) -> str:
+        """Return the lines that people add; one that is wrong is named by its number alone."""
+        if found is None:
+            return ""
+        if found.text is None:
+            text = f"has no key {KEY}, so it says nothing"
+            self._problems.append(found.origin.warning(("data",), text))
+            return ""
+        numbers = {each.vrf: each.my_as for each in sessions}
+        fault = extras.fault(found.text) or extras.stray_router(found.text, numbers)
+        if fault is not None:
+            line, why = fault
+            text = f"line {line}: {why}" if line else why
+            self._refuse(found.origin, [(("data", KEY), text)])
+        return found.text
 
 
 def _one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from kube.bgp_config import BgpConfig, BgpObjects, judge_bgp
 from kube.config import PoolConfig, judge
 from kube.document import Document, ManifestError
 from kube.objects.bgp import BFDProfile, BGPAdvertisement, BGPPeer, Community
+from kube.objects.config_map import NAME, BgpExtras
 from kube.objects.core import ALLOCATED_FROM, EndpointSlice, Namespace, Node, Service
 from kube.objects.metallb import IPAddressPool, L2Advertisement
 from kube.objects.reading import LAYER2, Kinds, View, view, warnings
@@ -178,6 +179,7 @@ class _Custom:
         self._profiles: list[BFDProfile] = []
         self._communities: list[Community] = []
         self._passwords: dict[str, str | None] = {}
+        self._extras: BgpExtras | None = None
 
     def add(self, found: View, problems: list[Problem]) -> bool:
         """Take the object if it is one of these; tell if it was."""
@@ -185,8 +187,8 @@ class _Custom:
             return False
         if found.namespace in ("", self._namespace):
             self._add(found)
-        elif not isinstance(found, PasswordSecret):
-            # Other Secrets are others' affair.
+        elif not isinstance(found, PasswordSecret | BgpExtras):
+            # Other Secrets and ConfigMaps are others' affair.
             message = f"is not in namespace {self._namespace} and is ignored"
             problems.append(found.origin.warning(("metadata", "namespace"), message))
         return True
@@ -207,11 +209,18 @@ class _Custom:
                 self._communities.append(found)
             case PasswordSecret():
                 self._passwords[found.name] = found.password
+            case BgpExtras(name=name) if name == NAME:
+                self._extras = found
 
     def bgp(self) -> BgpObjects:
         """Return all that is of BGP."""
         return BgpObjects(
-            self._routes, self._peers, self._profiles, self._communities, self._passwords
+            self._routes,
+            self._peers,
+            self._profiles,
+            self._communities,
+            self._passwords,
+            self._extras,
         )
 
 
@@ -223,6 +232,7 @@ _CUSTOM = (
     BFDProfile,
     Community,
     PasswordSecret,
+    BgpExtras,
 )
 
 

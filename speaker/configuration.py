@@ -37,7 +37,11 @@ class AnotherPlan(Protocol):
         """Take the state of now; `changed` names services that are touched, None may be all."""
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with services, for that protocol alone."""
+        """Return what is wrong for that protocol alone."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether something of the configuration is not in force, for that protocol alone."""
 
 
 class Configuration:
@@ -72,6 +76,8 @@ class Configuration:
         """Why they are not."""
         self._source_problems: tuple[Problem, ...] = ()
         self._problems: frozenset[Problem] = frozenset()
+        self._to_review = False
+        """Whether others have problems that are not reported yet."""
 
     def take(
         self, snapshot: Snapshot, problems: tuple[Problem, ...], changed: frozenset[str] | None
@@ -85,12 +91,17 @@ class Configuration:
         self._figures.updates += 1
         self._figures.update_errors += broken
         self._figures.config_loaded = snapshot.config is not None
-        self._figures.config_stale = broken or bool(self._stuck) or bool(self._planner.kept)
+        self._figures.config_stale = broken or bool(self._stuck) or self._part_is_stale()
         self._plan_soon()
 
     def _plan_soon(self) -> None:
         if self._planning is None or self._planning.done():
             self._planning = asyncio.create_task(self._plan())
+
+    def review(self) -> None:
+        """Report problems: those of the other protocol have changed."""
+        self._to_review = True
+        self._plan_soon()
 
     def note_loss(self, service: str) -> None:
         """This node announces a service no more. Where no pool holds its IPs, that it did is all
@@ -124,11 +135,12 @@ class Configuration:
                 self._show()
                 await asyncio.sleep(PLAN_RETRY)
                 continue
-            if not self._planner.pending:
+            if not (self._planner.pending or self._to_review):
                 return
 
     async def _plan_once(self) -> None:
         """Plan in bites; then teach the filters the IPs, and then have it elected."""
+        self._to_review = False
         while self._planner.pending:
             self._different |= self._planner.advance()
             await asyncio.sleep(0)
@@ -194,11 +206,14 @@ class Configuration:
         others = self.beside.problems() if self.beside is not None else ()
         return [*self._source_problems, *self._stuck, *self._planner.problems(), *others]
 
+    def _part_is_stale(self) -> bool:
+        return bool(self._planner.kept) or (self.beside is not None and self.beside.stale)
+
     def _show(self) -> None:
         """Bring the metrics of the configuration up to date."""
         figures, stale = self._figures, (*self._source_problems, *self._stuck)
         broken = any(problem.severity is Severity.ERROR for problem in stale)
-        figures.config_stale = broken or bool(self._planner.kept)
+        figures.config_stale = broken or self._part_is_stale()
         figures.problems.clear()
         figures.problems.update(problem.severity.value for problem in self._all_problems())
 

@@ -84,6 +84,7 @@ class Daemon:
             clock,
             log,
         )
+        self._routing.on_problems = self._configuration.review
         self._figures.routed = self._routing.announced
         telling = Telling(
             heart.core, self._layer2, self._later, instruments, self._cluster, clock, log

@@ -4,12 +4,17 @@
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 FOLDER = Path("/run/frr")
 WANTED, DRAINED, DAEMONS = "wanted", "drained", "daemons"
+MEMORY = "extras"
+"""What the speaker keeps for the one after it; it goes with the engine, as the folder does."""
 MOST_BYTES = 1024
 """Of the list of daemons."""
+MOST_MEMORY = 1 << 20
+"""Bytes."""
 KNOWN = ("mgmtd", "zebra", "bgpd", "bfdd")
 SPARE: Mapping[str, str] = {"zebra": "mgmtd"}
 """Who takes another's lines in its place, where it is there: FRR 10."""
@@ -37,6 +42,22 @@ class SharedFolder:
         except OSError:
             return ()
         return tuple(name for name in KNOWN if name in names)
+
+    def remember(self, content: bytes) -> None:
+        """Keep it for the speaker after us; where that cannot be, it has nothing."""
+        part = self.path / f".{MEMORY}"
+        with suppress(OSError):
+            part.touch(0o600)
+            part.write_bytes(content[:MOST_MEMORY])
+            part.rename(self.path / MEMORY)
+
+    def memory(self) -> bytes:
+        """Return what the speaker before us kept; nothing where there was none."""
+        try:
+            with (self.path / MEMORY).open("rb") as file:
+                return file.read(MOST_MEMORY)
+        except OSError:
+            return b""
 
     def socket(self, daemon: str) -> Path:
         """Return where the daemon takes its lines."""

@@ -1,6 +1,7 @@
 """BGP's objects at an API server, and the Secrets that peers name: watched while BGP is wanted.
 
-No Secret is listed but those that a peer names, each by its name, so that a Role may name them too.
+No Secret is listed but those that a peer names, each by its name, so that a Role may name them too;
+and no ConfigMap but the one that holds lines for the engine.
 Beside what is wanted, what our own node says that it does: its ServiceBGPStatus objects.
 """
 
@@ -17,6 +18,7 @@ from kube.api.reflector import Key, Reflector, Resource
 from kube.api.watch import Watcher
 from kube.bgp_config import BgpConfig, BgpObjects, judge_bgp, secrets_of
 from kube.objects.bgp import BFDProfile, BGPAdvertisement, BGPPeer, Community
+from kube.objects.config_map import NAME, BgpExtras
 from kube.objects.core import Node
 from kube.objects.metallb import NODE_LABEL, BGPStatus, IPAddressPool
 from kube.objects.reading import PASSWORD_SECRET, View, is_dns_name
@@ -59,12 +61,14 @@ class BgpState:
         self.advertisements = self._custom("BGPAdvertisement", _OTHERS, "bgpadvertisements")
         self.profiles = self._custom("BFDProfile", _OTHERS, "bfdprofiles")
         self.communities = self._custom("Community", _OTHERS, "communities")
+        self.extras = self._named("ConfigMap", "configmaps", NAME)
 
     @property
     def reflectors(self) -> tuple[Reflector, ...]:
         """All that is watched now."""
         secrets = (found.reflector for found in self._secrets.values())
-        return self.peers, self.advertisements, self.profiles, self.communities, *secrets
+        custom = self.peers, self.advertisements, self.profiles, self.communities
+        return *custom, self.extras, *secrets
 
     @property
     def config(self) -> BgpConfig | None:
@@ -105,10 +109,14 @@ class BgpState:
             self._config = config
 
     def _unread(self) -> Iterator[Problem]:
-        """Return the Secrets that cannot be read: who may not must hear of it."""
-        for name, watched in self._secrets.items():
-            if not watched.reflector.synced and (why := watched.reflector.trouble) is not None:
-                title = f"Secret {self._namespace}/{name}"
+        """Return Secrets, and the ConfigMap, that cannot be read: who may not must hear of it."""
+        secrets = (
+            (f"Secret {self._namespace}/{name}", found.reflector)
+            for name, found in self._secrets.items()
+        )
+        extras = f"ConfigMap {self._namespace}/{NAME}", self.extras
+        for title, reflector in (*secrets, extras):
+            if not reflector.synced and (why := reflector.trouble) is not None:
                 yield Problem(Severity.ERROR, "", 0, title, "", f"cannot be read: {why}")
 
     def _objects(self) -> BgpObjects:
@@ -122,6 +130,7 @@ class BgpState:
             tuple(_all(self.profiles, BFDProfile)),
             tuple(_all(self.communities, Community)),
             passwords,
+            next(_all(self.extras, BgpExtras), None),
         )
 
     def _take(self, reflector: Reflector, changed: set[Key]) -> None:
@@ -142,12 +151,15 @@ class BgpState:
                 self._secrets[name] = self._watch_secret(name)
 
     def _watch_secret(self, name: str) -> _Watched:
-        path = f"/api/v1/namespaces/{self._namespace}/secrets"
-        query = (("fieldSelector", f"metadata.name={name}"),)
-        reflector = Reflector(Resource(PASSWORD_SECRET, path, query), self._rng)
+        reflector = self._named(PASSWORD_SECRET, "secrets", name)
         watcher = self._watcher(reflector)
         task = self._group.create_task(watcher.run()) if self._group is not None else None
         return _Watched(reflector, task)
+
+    def _named(self, kind: str, plural: str, name: str) -> Reflector:
+        path = f"/api/v1/namespaces/{self._namespace}/{plural}"
+        query = (("fieldSelector", f"metadata.name={name}"),)
+        return Reflector(Resource(kind, path, query), self._rng)
 
     def _custom(self, kind: str, version: str, plural: str) -> Reflector:
         path = f"{version}/namespaces/{self._namespace}/{plural}"

@@ -22,8 +22,10 @@ _CONFIGURATION = {
     "BFDProfile": "metallb.io/v1beta1",
     "Community": "metallb.io/v1beta1",
     "Secret": "v1",
+    "ConfigMap": "v1",
 }
-"""The version of each kind that a configuration is made of; of Secrets those with a password."""
+"""The version of each kind that a configuration is made of; of Secrets those with a password,
+of ConfigMaps the one with lines for the engine."""
 
 
 @dataclass(frozen=True, slots=True)

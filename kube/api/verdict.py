@@ -3,7 +3,10 @@
 One a program: `speaker-NODE` or `controller`. Each writes a condition of its own type.
 """
 
+from collections.abc import Iterable
 from typing import Any
+
+from kube.objects.metallb import ADVICE
 
 LONGEST = 30_000
 """Characters of the summary; the server takes 32,768."""
@@ -24,8 +27,18 @@ def verdict_of(errors: list[str]) -> tuple[str, str]:
     return ("Invalid", "\n".join(errors)[:LONGEST]) if errors else ("Valid", "")
 
 
-def state_status(condition: str, verdict: tuple[str, str], wall: str) -> dict[str, Any]:
-    """Return a merge patch of the status; `wall` is the time of day, RFC 3339."""
+def advice_of(warnings: Iterable[str]) -> str:
+    """Return what is said of what is allowed, and most likely not as it was meant; "": nothing."""
+    return "\n".join(warnings)[:LONGEST]
+
+
+def state_status(
+    condition: str, verdict: tuple[str, str], wall: str, advice: str = ""
+) -> dict[str, Any]:
+    """Return a merge patch of the status; `wall` is the time of day, RFC 3339.
+
+    MetalLB knows no warnings: a condition that is true does not make the result another one.
+    """
     result, summary = verdict
     valid = result == "Valid"
     told = {
@@ -35,5 +48,9 @@ def state_status(condition: str, verdict: tuple[str, str], wall: str) -> dict[st
         "message": summary,
         "lastTransitionTime": wall,
     }
-    status = {"result": result, "errorSummary": summary or None, "conditions": [told]}
+    conditions = [told]
+    if advice:
+        about = {"type": ADVICE, "status": "True", "reason": "Warnings", "message": advice}
+        conditions.append(about | {"lastTransitionTime": wall})
+    status = {"result": result, "errorSummary": summary or None, "conditions": conditions}
     return {"status": status}

@@ -14,6 +14,8 @@ from kube.selector import LabelSelector
 
 _VERSION = "metallb.io/v1beta1"
 NODE_LABEL = "metallb.io/node"
+ADVICE = "configReconcilerAdvice"
+"""The type of the condition that says what is allowed, and most likely not as it was meant."""
 
 
 class ServiceAllocation(msgspec.Struct, gc=False, frozen=True, rename="camel"):
@@ -108,6 +110,8 @@ class ConfigurationState(msgspec.Struct, gc=False, frozen=True):
     name: str
     result: str = ""
     summary: str = ""
+    advice: str = ""
+    """The message of the condition `ADVICE`."""
 
 
 View = IPAddressPool | L2Advertisement | L2Status | BGPStatus | ConfigurationState
@@ -172,9 +176,15 @@ class _BGPStatus(msgspec.Struct, gc=False):
     status: _BGPStatusStatus = msgspec.field(default_factory=_BGPStatusStatus)
 
 
+class _Condition(msgspec.Struct, gc=False):
+    type: str = ""
+    message: str = ""
+
+
 class _StateStatus(msgspec.Struct, gc=False, rename="camel"):
     result: str = ""
     error_summary: str = ""
+    conditions: tuple[_Condition, ...] = ()
 
 
 class _State(msgspec.Struct, gc=False):
@@ -244,9 +254,10 @@ def _service_of(labels: Mapping[str, str]) -> str:
 
 
 def _state(raw: _State, origin: Origin) -> ConfigurationState:
-    status = raw.status
+    meta, status = raw.metadata, raw.status
+    advice = next((each.message for each in status.conditions if each.type == ADVICE), "")
     return ConfigurationState(
-        raw.metadata.namespace, raw.metadata.name, status.result, status.error_summary
+        meta.namespace, meta.name, status.result, status.error_summary, advice
     )
 
 

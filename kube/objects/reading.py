@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from kube.document import Document, ManifestError, Origin, document
-from kube.objects import bgp, coordination, core, metallb, secret, webhook
+from kube.objects import bgp, config_map, coordination, core, metallb, secret, webhook
 from kube.objects.kind import Kind, Metadata
 from kube.problem import Path, Problem, quoted
 
@@ -16,12 +16,18 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for hostile bytes: text that is not UTF-8 is none of its own errors."""
 
 View = (
-    core.View | metallb.View | bgp.View | secret.PasswordSecret | coordination.Lease | webhook.View
+    core.View
+    | metallb.View
+    | bgp.View
+    | secret.PasswordSecret
+    | config_map.BgpExtras
+    | coordination.Lease
+    | webhook.View
 )
 Kinds = Mapping[str, Kind[View]]
 LAYER2: Kinds = MappingProxyType({**core.KINDS, **metallb.KINDS})
 """What is read of a folder of manifests."""
-WITH_BGP: Kinds = MappingProxyType({**LAYER2, **bgp.KINDS, **secret.KINDS})
+WITH_BGP: Kinds = MappingProxyType({**LAYER2, **bgp.KINDS, **secret.KINDS, **config_map.KINDS})
 """What is read of it by who announces by BGP too."""
 PASSWORD_SECRET = "PasswordSecret"  # noqa: S105 - the name of a view
 """The name by which `decode` makes that view of a Secret; by "Secret" it makes another one."""
@@ -32,6 +38,7 @@ _SERVED: Kinds = {
     **coordination.SERVED,
     **bgp.KINDS,
     PASSWORD_SECRET: secret.KINDS["Secret"],
+    **config_map.KINDS,
     **webhook.SERVED,
 }
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")

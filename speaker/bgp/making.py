@@ -29,7 +29,14 @@ class RoutingDoors(Protocol):
         """Take the state of now; `changed` names services that are touched, None may be all."""
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with services, for BGP alone."""
+        """Return what is wrong for BGP alone."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether something of the configuration is not in force, for BGP alone."""
+
+    on_problems: Callable[[], None]
+    """Is called when `problems` are other ones, and not by what was taken."""
 
     def announced(self) -> Mapping[str, tuple[IPAddress, ...]]:
         """Return the IPs that this node announces, by service. From any thread."""
@@ -51,6 +58,10 @@ class WithoutBgp:
     """Announces nothing."""
 
     trouble = None
+    stale = False
+
+    def __init__(self) -> None:
+        self.on_problems: Callable[[], None] = lambda: None
 
     def take(self, snapshot: Snapshot, changed: frozenset[str] | None) -> None:
         """Leave it."""
@@ -96,7 +107,12 @@ def make_routing(
     never = Unable.SWITCHED_OFF if settings.gossips else Unable.NO_GOSSIP
     steps = settings.bgp_fast_failover and settings.gossips
     made = RoutingSettings(
-        settings.bgp_engine, options, router_id(settings.host), lives if steps else None, never
+        settings.bgp_engine,
+        options,
+        router_id(settings.host),
+        lives if steps else None,
+        never,
+        settings.namespace,
     )
     routing = Routing(made, cluster or Deaf(), clock, log)
     registry.register(BgpCollector(routing))

@@ -17,11 +17,14 @@ from structlog.typing import FilteringBoundLogger as Log
 from bgp.door.engine_states import EngineState
 from bgp.door.frr import Engine
 from bgp.door.shared_folder import SharedFolder
+from bgp.extras_trial import RefusedExtra
 from bgp.frr_config import Wanted
 from bgp.med_step import Med
 from bgp.places import Neighbor
 from kube.bgp_config import BgpConfig
-from kube.problem import Problem
+from kube.objects.config_map import KEY, NAME
+from kube.peering import Session
+from kube.problem import Problem, Severity
 from kube.snapshot import Snapshot
 from link.address import IPAddress
 from plan.release import Options
@@ -39,6 +42,8 @@ LEAVE_WITHIN = 1.2
 LOOK, LOOKS = 0.05, 6
 """A Pod's deletion comes by another way than SIGTERM, and may come after it: how often is looked
 for it, and the seconds between."""
+DEFAULT_HOLD = 180
+"""Seconds, of the engine."""
 BITE = 200
 """Prefixes whose changes are told in one turn of the loop: about three milliseconds."""
 FAREWELL = "the speaker was told to stop at once"
@@ -58,6 +63,9 @@ class RoutingHearer(Protocol):
     def note_engine(self, trouble: str | None) -> None:
         """Why BGP does not work, for people; None: it does, or is not wanted."""
 
+    def note_problems(self, problems: tuple[Problem, ...]) -> None:
+        """What is wrong for BGP alone is this now."""
+
 
 class Deaf:
     """Without a cluster there is nobody to tell, and who ends a speaker means it."""
@@ -68,6 +76,9 @@ class Deaf:
         """Leave it."""
 
     def note_engine(self, trouble: str | None) -> None:
+        """Leave it."""
+
+    def note_problems(self, problems: tuple[Problem, ...]) -> None:
         """Leave it."""
 
 
@@ -82,6 +93,8 @@ class RoutingSettings:
     """Who is gone; None: there is no fast failover."""
     never: Unable = Unable.SWITCHED_OFF
     """Why, where there is none."""
+    namespace: str = ""
+    """Of the configuration."""
 
 
 class Routing:
@@ -102,6 +115,10 @@ class Routing:
             queries=self.sessions.queries,
         )
         self.typist = Typist(self._engine, log, clock)
+        self.typist.on_extras = self._handle_extras
+        self._refusal: Problem | None = None
+        self._told_problems: tuple[Problem, ...] = ()
+        self.on_problems: Callable[[], None] = lambda: None
         self._outages = Outages(
             lambda: self.trouble,
             hearer.note_engine,
@@ -137,14 +154,38 @@ class Routing:
             return None
         return f"{NO_ENGINE}: {self._engine.state}"
 
+    @property
+    def stale(self) -> bool:
+        """Whether something of the configuration is not in force, for BGP alone."""
+        return self._refusal is not None
+
     def announced(self) -> Mapping[str, tuple[IPAddress, ...]]:
         """Return the IPs that this node announces, by service. From any thread."""
         plans = self._planner.plans
         return {name: plans[name].ips for name in tuple(self._told) if name in plans}
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with services, for BGP alone."""
-        return self._planner.problems()
+        """Return what is wrong with services, peers, and what the engine is told, for BGP alone."""
+        unguarded = self._unguarded()
+        return [*([self._refusal] if self._refusal else []), *unguarded, *self._planner.problems()]
+
+    def _unguarded(self) -> list[Problem]:
+        why = self.fast_failover.unable
+        if self._config is None or why is None:
+            return []
+        return [
+            unguarded(session, self._settings.namespace, why)
+            for session in self._config.sessions
+            if not session.bfd and not session.graceful_restart
+        ]
+
+    def _tell_problems(self) -> None:
+        """Tell of problems that are other ones than before."""
+        found = tuple(self.problems())
+        if found != self._told_problems:
+            self._told_problems = found
+            self.on_problems()
+            self._hearer.note_problems(found)
 
     # ---- what comes in
 
@@ -170,14 +211,15 @@ class Routing:
     def _handle_med(self, med: Med) -> None:
         table = self._planner.table
         table.set_med(med)
-        if table.pending:
+        if table.pending or self._config is not None:
+            # Whether a peer has to have BFD depends on it, too.
             self._plan_soon()
 
     def _take_config(self, config: BgpConfig) -> None:
         self._config = config
         self.sessions.set_peers(config.sessions)
         self.fast_failover.take(config)
-        self.typist.want(Wanted(config.sessions, config.profiles, self._settings.router_id))
+        self.typist.want(wanted_of(config, self._settings.router_id))
         self._folder.want(bool(config.sessions))
         self._outages.look()
 
@@ -202,6 +244,7 @@ class Routing:
             elif not self._planner.pending:
                 break
         self._tell_services(planned)
+        self._tell_problems()
         if self.wanted and not self._left:
             self._start()
 
@@ -269,7 +312,7 @@ class Routing:
 
     def _handle_ready(self) -> None:
         self.sessions.forget()
-        self.typist.compare()
+        self.typist.begin()
 
     def _handle_state(self, state: EngineState) -> None:
         if state is not EngineState.READY:
@@ -277,6 +320,10 @@ class Routing:
         level = self._log.info if state is EngineState.READY else self._log.warning
         level("bgp_engine", state=state)
         self._outages.look()
+
+    def _handle_extras(self, refused: RefusedExtra | None) -> None:
+        self._refusal = refusal(refused, self._settings.namespace) if refused else None
+        self._tell_problems()
 
     def _handle_sessions(self, up: frozenset[Neighbor]) -> None:
         self.typist.watch(up)
@@ -339,3 +386,31 @@ class Routing:
         self.typist.close()
         if self._running:
             await self._engine.close()
+
+
+def wanted_of(config: BgpConfig, router_id: IPv4Address | None) -> Wanted:
+    """Return what the engine is to have. Without a session it has nothing that people add."""
+    added = config.extras if config.sessions else ""
+    return Wanted(config.sessions, config.profiles, router_id, added)
+
+
+def refusal(refused: RefusedExtra, namespace: str) -> Problem:
+    """Say which line of the ConfigMap the engine does not take; none shows, as of a password."""
+    text = f"line {refused.number}: {refused.why}; none of what is new is in force"
+    title = f"ConfigMap {namespace}/{NAME}"
+    return Problem(Severity.ERROR, "", 0, title, f"data.{KEY}", text)
+
+
+def unguarded(session: Session, namespace: str, why: Unable) -> Problem:
+    """Say what a peer without BFD costs where the MED does not tell of a dead node either.
+
+    Of one with graceful restart that is said already.
+    """
+    hold = DEFAULT_HOLD if session.hold is None else session.hold
+    lasts = f"for the hold time, {hold} s" if hold else "for ever, as there is no hold time"
+    text = (
+        f"without a bfdProfile, and without fast failover ({why}), the router sends to this node "
+        f"when it is dead, {lasts}"
+    )
+    title = f"BGPPeer {namespace}/{session.peer}"
+    return Problem(Severity.WARNING, "", 0, title, "spec.bfdProfile", text)

@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from bgp.door.frr import Engine, Typed, TypingOutcome
+from bgp import extras
+from bgp.door.frr import Engine, LineStatus, Typed, TypingOutcome
+from bgp.extras_trial import ExtrasTrial, RefusedExtra
 from bgp.frr_config import EngineDaemon, FrrConfig, Wanted
 from bgp.places import Neighbor
 from bgp.tree import ConfigurationError
@@ -25,6 +27,7 @@ AGAIN = 10.0
 AT_ONCE = 64
 """Prefixes whose lines are made in the loop: a millisecond. More are made in a thread."""
 RUNNING = "show running-config"
+OnExtras = Callable[[RefusedExtra | None], None]
 T = TypeVar("T")
 
 
@@ -48,12 +51,21 @@ class Typist:
         self.comparisons = 0
         """How often everything was compared with what the engine has."""
         self._engine, self._log = engine, log
-        self._config = FrrConfig()
+        self.on_extras: OnExtras = lambda refused: None
+        """Is told of the line of `bgpextras` that the engine does not take; None: it takes all."""
+        self._memory = engine.folder.memory()
+        self._config = FrrConfig(memory=extras.from_bytes(self._memory))
+        self._trial = ExtrasTrial()
+        self._refused: RefusedExtra | None = None
         self._news = _News()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._all = False
         """Whether everything is to be compared."""
+        self._anew = False
+        """Whether the engine may be another one since then."""
+        self._taken = False
+        """Whether what was wanted last is what is typed."""
         self._sparing = Sparing(clock)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -90,8 +102,13 @@ class Typist:
         self._news.farewell = text
         self._stir()
 
+    def begin(self) -> None:
+        """Type everything: the engine got ready, and may be another one that knows nothing."""
+        self._anew = True
+        self.compare()
+
     def compare(self) -> None:
-        """Compare everything: the engine got ready, and may know nothing."""
+        """Compare everything, and type what differs."""
         self._all = True
         self._stir()
 
@@ -132,8 +149,12 @@ class Typist:
 
     async def _turn(self) -> None:
         news, self._news = self._news, _News()
+        if self._anew:
+            self._anew = False
+            self._take_wanted(self._trial.handle_new_engine())
         if news.wanted is not None:
-            self._take_wanted(news.wanted)
+            self._take_wanted(self._trial.handle_wanted(news.wanted))
+            self._tell_extras()
             self._all = True
         lines = await self._lines_of(news)
         if self._all:
@@ -144,10 +165,13 @@ class Typist:
             self._judge(await self._type(EngineDaemon.BGPD, lines))
 
     def _take_wanted(self, wanted: Wanted) -> None:
+        self._taken = False
         try:
             self._config.handle_wanted(wanted)
         except (ConfigurationError, LineError) as error:
             self._say("bgp_configuration", error=str(error))
+        else:
+            self._taken = True
 
     async def _lines_of(self, news: _News) -> list[str]:
         config, lines = self._config, list[str]()
@@ -169,15 +193,45 @@ class Typist:
 
     async def _compare(self) -> None:
         self.comparisons += 1
+        refused: list[tuple[str, str]] = []
+        done = True
         for daemon in EngineDaemon:
             if daemon not in self._engine.daemons and daemon is not EngineDaemon.ZEBRA:
                 continue
             running = await self._engine.show(daemon, RUNNING)
             if running is None:
+                done = done and daemon is EngineDaemon.ZEBRA
                 continue
-            lines = await asyncio.to_thread(self._config.lines, daemon, running)
+            lines = await asyncio.to_thread(self._lines_for, daemon, running)
             if lines:
-                self._judge(await self._type(daemon, lines))
+                typed = await self._type(daemon, lines)
+                self._judge(typed)
+                refused += _refusals(daemon, typed, lines)
+                done = done and typed.outcome is TypingOutcome.TYPED
+        if done and self._taken:
+            self._judge_extras(refused)
+
+    def _lines_for(self, daemon: EngineDaemon, running: str) -> list[str]:
+        """Return what to type. What people add is written down first, should we end before that."""
+        lines = self._config.lines(daemon, running)
+        memory = extras.to_bytes(self._config.memory)
+        if memory != self._memory:
+            self._memory = memory
+            self._engine.folder.remember(memory)
+        return lines
+
+    def _judge_extras(self, refused: list[tuple[str, str]]) -> None:
+        """Go back to the lines that the engine took last, where it refused one of the new ones."""
+        instead = self._trial.handle_refusals(refused)
+        if instead is not None:
+            self._take_wanted(instead)
+            self.compare()
+        self._tell_extras()
+
+    def _tell_extras(self) -> None:
+        if self._trial.refused != self._refused:
+            self._refused = self._trial.refused
+            self.on_extras(self._refused)
 
     async def _type(self, daemon: EngineDaemon, lines: list[str]) -> Typed:
         typed = await self._engine.type(daemon, lines)
@@ -205,3 +259,14 @@ class Typist:
         more = self._sparing.ask(event)
         if more is not None:
             self._log.warning(event, **about, more=more)
+
+
+_WHY = {LineStatus.UNKNOWN: "does not know it", LineStatus.REFUSED: "refuses it"}
+
+
+def _refusals(daemon: EngineDaemon, typed: Typed, lines: list[str]) -> list[tuple[str, str]]:
+    """Return the lines that the daemon did not take, and what to say of them."""
+    return [
+        (lines[each.index], f"{daemon} {_WHY.get(each.status, 'does not take it')}")
+        for each in typed.refused
+    ]

@@ -63,6 +63,10 @@ class Cluster:
         """Whether the cluster was told that BGP has no engine."""
         self._on_change = on_change
         self._snapshot = Snapshot()
+        self._problems: tuple[Problem, ...] = ()
+        """What the source found."""
+        self._beside: tuple[Problem, ...] = ()
+        """What BGP found besides: in services, at the engine."""
         self._errors: frozenset[Problem] = frozenset()
 
     def _make_routes(self) -> BgpPublisher | None:
@@ -147,6 +151,10 @@ class Cluster:
         """BGP is wanted and does not work, as `trouble` says; None: it works, or is not wanted."""
         self._thread.inbox.post(self._take_engine_there, trouble)
 
+    def note_problems(self, problems: tuple[Problem, ...]) -> None:
+        """What is wrong for BGP alone is this now, beside what the source found."""
+        self._thread.inbox.post(self._take_problems_there, problems)
+
     # ---- in the thread
 
     async def _run_there(self) -> None:
@@ -202,12 +210,22 @@ class Cluster:
     ) -> None:
         # First the daemon: what is published about it may fail.
         self._here.post(self._on_change, snapshot, problems, changed)
-        self._snapshot = snapshot
+        self._snapshot, self._problems = snapshot, problems
+        self._judge_there()
+
+    def _take_problems_there(self, problems: tuple[Problem, ...]) -> None:
+        self._beside = problems
+        self._judge_there()
+
+    def _judge_there(self) -> None:
+        """Publish what is wrong with the configuration."""
+        problems = (*self._problems, *self._beside)
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         configured = [
             problem for problem in errors if events.configuration_object(problem) is not None
         ]
-        self._publisher.judge([str(problem) for problem in configured])
+        advised = [problem for problem in problems if _advises(problem)]
+        self._publisher.judge(list(map(str, configured)), list(map(str, advised)))
         for problem in configured:
             subject = events.configuration_object(problem)
             if subject is not None and problem not in self._errors:
@@ -226,3 +244,11 @@ class Cluster:
     def _take_seeds(self, seeds: list[str]) -> None:
         self.seeds = seeds
         self.on_seeds(seeds)
+
+
+def _advises(problem: Problem) -> bool:
+    """Whether it is a warning of what people have configured, services too."""
+    warns = problem.severity is Severity.WARNING
+    return warns and (
+        events.configuration_object(problem) is not None or problem.object.startswith("Service ")
+    )

@@ -16,7 +16,7 @@ from kube.api.event_sender import EventSender, wall_clock
 from kube.api.events import Event, EventRecorder
 from kube.api.state import METALLB, KubernetesSource, Scope
 from kube.api.turns import Turns
-from kube.api.verdict import new_state, state_status, verdict_of
+from kube.api.verdict import advice_of, new_state, state_status, verdict_of
 from kube.api.writes import KeyedQueue, unless
 from speaker.cluster import status
 from speaker.upkeep import Part, survive
@@ -61,6 +61,7 @@ class Publisher:
         recorder = EventRecorder(scope.node)
         self.sender = EventSender(client, recorder, clock, self.note_failure)
         self._verdict: tuple[str, str] | None = None
+        self._advice = ""
         self._early: set[str] = set()
         source.on_status = self._handle_status_change
         source.on_state = self.handle_state_change
@@ -82,11 +83,12 @@ class Publisher:
         self.look(services | self._early)
         self._early.clear()
 
-    def judge(self, errors: list[str]) -> None:
-        """Publish whether the configuration is valid; `errors` says what is wrong with it."""
-        verdict = verdict_of(errors)
-        if verdict != self._verdict:
-            self._verdict = verdict
+    def judge(self, errors: list[str], warnings: Iterable[str] = ()) -> None:
+        """Publish whether the configuration is valid; `errors` says what is wrong with it,
+        `warnings` what is most likely not as it was meant."""
+        verdict, advice = verdict_of(errors), advice_of(warnings)
+        if (verdict, advice) != (self._verdict, self._advice):
+            self._verdict, self._advice = verdict, advice
             self._queue.add(STATE)
 
     def handle_state_change(self) -> None:
@@ -185,14 +187,16 @@ class Publisher:
         if self._verdict is None or not self._source.state.synced:
             return False
         now = self._source.own_state()
-        if now is not None and (now.result, now.summary) == self._verdict:
+        wanted = *self._verdict, self._advice
+        if now is not None and (now.result, now.summary, now.advice) == wanted:
             return False
         name = f"speaker-{self._scope.node}"
         collection = f"{METALLB}/namespaces/{self._scope.namespace}/configurationstates"
         if now is None:
             body = self._new_state(name)
             await unless(_ALREADY_THERE, self._client.post(collection, body))
-        patch = state_status("configReconcilerValid", self._verdict, wall_clock())
+        condition, wall = "configReconcilerValid", wall_clock()
+        patch = state_status(condition, self._verdict, wall, self._advice)
         await unless(_NOT_FOUND, self._client.merge(f"{collection}/{name}/status", patch))
         return True
 

@@ -31,6 +31,12 @@ CONFIGURATION = ["bgppeers", "bgpadvertisements", "bfdprofiles", "communities"]
 RULES = [
     {"apiGroups": ["metallb.io"], "resources": CONFIGURATION, "verbs": ["list", "watch"]},
     {
+        "apiGroups": [""],
+        "resources": ["configmaps"],
+        "resourceNames": ["bgpextras"],
+        "verbs": ["list", "watch"],
+    },
+    {
         "apiGroups": ["metallb.io"],
         "resources": ["servicebgpstatuses"],
         "verbs": ["list", "watch", "create", "delete"],

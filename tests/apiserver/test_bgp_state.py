@@ -20,6 +20,12 @@ RULES = [
     {"apiGroups": ["metallb.io"], "resources": BGP, "verbs": ["list", "watch"]},
     {
         "apiGroups": [""],
+        "resources": ["configmaps"],
+        "resourceNames": ["bgpextras"],
+        "verbs": ["list", "watch"],
+    },
+    {
+        "apiGroups": [""],
         "resources": ["secrets"],
         "resourceNames": ["one", "two"],
         "verbs": ["list", "watch"],

@@ -153,10 +153,16 @@ def test_what_the_speaker_may_do_besides(objects: list[Object], base: list[Objec
     read = ["list", "watch"]
     kinds = ("bgppeers", "bgpadvertisements", "bfdprofiles", "communities")
     assert rules == {
-        **dict.fromkeys(kinds, read),
+        **dict.fromkeys((*kinds, "configmaps"), read),
         "servicebgpstatuses": [*read, "create", "delete"],
         "servicebgpstatuses/status": ["patch"],
     }
+    named_ones = {
+        rule["resources"][0]: rule["resourceNames"]
+        for rule in added[0]["rules"]
+        if "resourceNames" in rule
+    }
+    assert named_ones == {"configmaps": ["bgpextras"]}
     # As with layer 2: what is reported there, is reported here by the same verbs.
     like = {rule["resources"][0]: rule["verbs"] for rule in named(_roles(base), "clarion-speaker")
             ["rules"]}  # fmt: skip

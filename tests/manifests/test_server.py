@@ -420,3 +420,27 @@ def test_with_bgp_the_account_watches_the_passwords_of_its_namespace(bgp_rights:
     codes = {path: server.request("GET", path, token=token)[0] for path in allowed + forbidden}
     assert codes == {**dict.fromkeys(allowed, 200), **dict.fromkeys(forbidden, 403)}
     assert server.request("DELETE", f"{secrets}/router-1", token=token)[0] == 403
+
+
+def test_with_bgp_the_account_watches_one_config_map(bgp_rights: ApiServer) -> None:
+    server = bgp_rights
+    token = server.account_token("metallb-system", "speaker")
+    maps = "/api/v1/namespaces/metallb-system/configmaps"
+    one = "fieldSelector=metadata.name%3Dbgpextras"
+    allowed = [f"{maps}?{one}", f"{maps}?watch=true&timeoutSeconds=1&{one}"]
+    forbidden = [
+        *(maps, f"{maps}?fieldSelector=metadata.name%3Dother", f"{maps}/bgpextras"),
+        *(f"/api/v1/configmaps?{one}", f"/api/v1/namespaces/default/configmaps?{one}"),
+    ]
+    wait_until(
+        lambda: server.request("GET", allowed[0], token=token)[0] == 200, "no rights come", 20
+    )
+    codes = {path: server.request("GET", path, token=token)[0] for path in allowed + forbidden}
+    assert codes == {**dict.fromkeys(allowed, 200), **dict.fromkeys(forbidden, 403)}
+    made = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "bgpextras", "namespace": "metallb-system"},
+    }
+    assert server.request("POST", maps, made, token=token)[0] == 403
+    assert server.request("DELETE", f"{maps}/bgpextras", token=token)[0] == 403

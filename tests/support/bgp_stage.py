@@ -194,8 +194,11 @@ def route(host: Host, prefix: str, via: str) -> None:
 
 
 @contextmanager
-def bgp_stage(tmp: Path, *names: str, family: int = 4) -> Iterator[BgpStage]:
-    """A node, its engine, and routers that know the node as an ordinary peer."""
+def bgp_stage(tmp: Path, *names: str, family: int = 4, listen: int = 179) -> Iterator[BgpStage]:
+    """A node, its engine, and routers that know the node as an ordinary peer.
+
+    `listen`: the port of the routers.
+    """
     names = names or ("tor",)
     folder = tmp / "manifests"
     folder.mkdir()
@@ -206,7 +209,7 @@ def bgp_stage(tmp: Path, *names: str, family: int = 4) -> Iterator[BgpStage]:
             # Routers with a peer by link advertise themselves; nobody is to take an address of it.
             host.namespace.sysctl("ipv6/conf/eth0/autoconf", 0)
         stack.callback(topology.switch.close)
-        routers = {name: _router(stack, topology.nodes[name]) for name in names}
+        routers = {name: _router(stack, topology.nodes[name], listen) for name in names}
         for each in routers.values():
             set_up(each, ITS_AS, usual(topology.nodes[NODE].ip))
         beside = stack.enter_context(frr_container(namespace=topology.nodes[NODE].namespace))
@@ -215,6 +218,7 @@ def bgp_stage(tmp: Path, *names: str, family: int = 4) -> Iterator[BgpStage]:
         yield made
 
 
-def _router(stack: ExitStack, host: Host) -> Router:
-    frr: FrrEngine = stack.enter_context(engine(host.name, namespace=host.namespace, listen=179))
+def _router(stack: ExitStack, host: Host, listen: int) -> Router:
+    running = engine(host.name, namespace=host.namespace, listen=listen)
+    frr: FrrEngine = stack.enter_context(running)
     return Router(frr, host)

@@ -99,15 +99,20 @@ class FrrEngine:
 
     def answers(self, daemon: str, commands: Sequence[str]) -> list[tuple[int, str]]:
         """Status and text of each command, over one connection."""
-        with socket.socket(socket.AF_UNIX) as vty:
-            vty.settimeout(WITHIN)
-            vty.connect(str(self.socket(daemon)))
-            vty.sendall(b"".join(command.encode() + b"\0" for command in commands))
-            return [_answer(vty) for _ in commands]
+        return ask_vty(self.socket(daemon), commands)
 
     def _opens(self, daemon: str) -> bool:
         with socket.socket(socket.AF_UNIX) as vty:
             return vty.connect_ex(str(self.socket(daemon))) == 0
+
+
+def ask_vty(path: Path, commands: Sequence[str]) -> list[tuple[int, str]]:
+    """Return status and text of each command, asked of the daemon whose socket that is."""
+    with socket.socket(socket.AF_UNIX) as vty:
+        vty.settimeout(WITHIN)
+        vty.connect(str(path))
+        vty.sendall(b"".join(command.encode() + b"\0" for command in commands))
+        return [_answer(vty) for _ in commands]
 
 
 def _answer(vty: socket.socket) -> tuple[int, str]:

@@ -169,13 +169,43 @@ def test_only_secrets_that_peers_name_are_watched() -> None:
     _run(scenario)
 
 
+def test_one_config_map_is_asked_for_by_its_name_and_bgp_waits_for_it() -> None:
+    async def scenario() -> None:
+        fed = FedSource()
+        fed.begin()
+        maps = fed.parts["bgpextras"]
+        assert maps.resource.path == f"/api/v1/namespaces/{NS}/configmaps"
+        assert maps.resource.query == (("fieldSelector", "metadata.name=bgpextras"),)
+        for name, reflector in fed.parts.items():
+            if name != "bgpextras":
+                fed.feed(reflector, *([_peer()] if name == "bgppeers" else ()))
+        await _settle()
+        assert (fed.snapshot.bgp, fed.errors()) == (None, [])
+        maps.handle_failure(Failure.REFUSED, "403: forbidden")
+        fed.feed(fed.parts["communities"])
+        fed.source._handle_bgp()
+        await _settle()
+        assert fed.snapshot.bgp is None
+        assert fed.errors() == [f"error: ConfigMap {NS}/bgpextras: cannot be read: 403: forbidden"]
+        fed.feed(maps, {"metadata": _meta("bgpextras"), "data": {"extras": "hostname a"}})
+        await _settle()
+        assert fed.snapshot.bgp is not None
+        assert (fed.snapshot.bgp.extras, fed.errors()) == ("hostname a", [])
+        fed.feed(maps, {"metadata": _meta("bgpextras"), "data": {"extras": "!\ndo write"}})
+        await _settle()
+        assert fed.snapshot.bgp.extras == "hostname a"
+        assert "data.extras: line 2: is a command" in fed.errors()[0]
+
+    _run(scenario)
+
+
 def test_names_that_would_select_other_secrets_are_not_asked_for() -> None:
     async def scenario() -> None:
         fed = FedSource()
         fed.begin()
         fed.begin_bgp(_peer("s,metadata.name=t"))
         await _settle()
-        assert len(fed.parts) == 4
+        assert len(fed.parts) == 5
         assert "secret ref not found" in fed.errors()[0]
 
     _run(scenario)
@@ -188,7 +218,7 @@ def test_a_bounded_number_of_secrets_is_watched() -> None:
             {**_peer(f"s{n}"), "metadata": _meta(f"router-{n}")} for n in range(MAX_SECRETS + 9)
         ]
         fed.feed(fed.parts["bgppeers"], *some)
-        assert len(fed.parts) == 4 + MAX_SECRETS
+        assert len(fed.parts) == 5 + MAX_SECRETS
 
     _run(scenario)
 
