@@ -187,6 +187,10 @@ class MixedRing:
         for document in _service(name, ip(number), policy, nodes):
             self.cluster.server.apply(document)
 
+    def endpoints(self, number: int, *nodes: str) -> None:
+        """Give a service an endpoint on each of the nodes, and no others."""
+        self.cluster.server.apply(_points(f"web-{number}", nodes))
+
     def withdraw(self, number: int) -> None:
         """Delete a service."""
         self.cluster.server.delete(f"/api/v1/namespaces/default/services/web-{number}")
@@ -229,29 +233,29 @@ class MixedRing:
 
 
 def _service(name: str, address: str, policy: str, nodes: tuple[str, ...]) -> list[Any]:
-    about = {"name": name, "namespace": "default"}
-    points = {"name": f"{name}-x", "namespace": "default"}
     spec = {"type": "LoadBalancer", "ports": [{"port": 80}], "externalTrafficPolicy": policy}
-    ready = [
-        {"addresses": [f"10.1.0.{number}"], "conditions": {"ready": True}, "nodeName": node}
-        for number, node in enumerate(nodes, 1)
-    ]
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": about,
-            "spec": spec,
-            "status": {"loadBalancer": {"ingress": [{"ip": address}]}},
-        },
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {**points, "labels": {"kubernetes.io/service-name": name}},
-            "addressType": "IPv4",
-            "endpoints": ready,
-        },
-    ]
+    made = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+        "status": {"loadBalancer": {"ingress": [{"ip": address}]}},
+    }
+    return [made, _points(name, nodes)]
+
+
+def _points(name: str, nodes: tuple[str, ...]) -> dict[str, Any]:
+    labels = {"kubernetes.io/service-name": name}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{name}-x", "namespace": "default", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [
+            {"addresses": [f"10.1.0.{number}"], "conditions": {"ready": True}, "nodeName": node}
+            for number, node in enumerate(nodes, 1)
+        ],
+    }
 
 
 def _attributes(path: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,6 +273,18 @@ def _attributes(path: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def running(folder: Path, hold: int = HOLD) -> Iterator[MixedRing]:
     """A ring in which all speak, and `web-1` goes to all; everything is killed at the end."""
+    with silent(folder, hold) as ring:
+        ring.service(1, *NODES)
+        ring.start_metallb(FOREIGN)
+        for node in OURS:
+            ring.start_ours(node)
+        ring.goes_to(prefix(1), *NODES)
+        yield ring
+
+
+@contextmanager
+def silent(folder: Path, hold: int = HOLD) -> Iterator[MixedRing]:
+    """A ring in which nobody speaks yet, without a service."""
     with ExitStack() as stack:
         hosts = stack.enter_context(netns.segment([*NODES, "api", ROUTER]))
         server = stack.enter_context(api.running(folder, hosts["api"]))
@@ -290,11 +306,6 @@ def running(folder: Path, hold: int = HOLD) -> Iterator[MixedRing]:
         }
         ring = MixedRing(cluster, made, engines)
         stack.callback(ring.close)
-        ring.service(1, *NODES)
-        ring.start_metallb(FOREIGN)
-        for node in OURS:
-            ring.start_ours(node)
-        ring.goes_to(prefix(1), *NODES)
         yield ring
 
 
