@@ -44,6 +44,7 @@ _SLOTS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(neighbor \S+ interface)(?: .*)?", r"\1"),
         (rf"(neighbor \S+ (?:{_NEIGHBOR}))(?: .*)?", r"\1"),
         (r"(bgp router-id) \S+", r"\1"),
+        (r"(coalesce-time) \d+", r"\1"),
         (r"(bgp route-map delay-timer) \d+", r"\1"),
         (r"(router bgp) \d+( vrf \S+)?", r"\1\2"),
         (r"(route-map \S+) (?:permit|deny) (\d+)", r"\1 \2"),

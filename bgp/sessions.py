@@ -18,6 +18,9 @@ STANDING = (
     "no bgp default ipv4-unicast",
     "bgp graceful-restart preserve-fw-state",
     "no bgp network import-check",
+    # The engine waits a second and more for other peers before it tells a new one its first route,
+    # so that one UPDATE is made for all. Few peers gain nothing by that.
+    "coalesce-time 50",
 )
 
 

@@ -187,6 +187,13 @@ def test_a_session_starts_when_its_families_are_there() -> None:
     assert lines.index("route-map 192.0.2.1-in deny 20") < lines.index("router bgp 64512")
 
 
+def test_the_first_route_waits_for_no_other_peer() -> None:
+    config, engine = configured(SESSION)
+    assert "coalesce-time 50" in engine.text()
+    typed(engine.trees[EngineDaemon.BGPD], ["router bgp 64512", "coalesce-time 1000", "exit"])
+    assert engine.connect(config) == ["router bgp 64512", "coalesce-time 50", "exit"]
+
+
 def test_what_goes_takes_all_of_its_own_along() -> None:
     config, engine = configured(SESSION, replace(SESSION, peer="b", address=IPv6Address("2001::1")))
     config.handle_wanted(Wanted((SESSION,)))

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,15 @@ class Cluster:
         self.server.apply_all(POOL)
         for node in NODES:
             self.server.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
-            self.server.apply(self._pod(node))
+            self.server.apply(pod(node, self.hosts[node].ip))
 
-    def start(self, node: str, *prefix: str, probe: Path | None = None) -> Speaker:
+    def start(
+        self, node: str, *prefix: str, probe: Path | None = None, flags: Sequence[str] = ()
+    ) -> Speaker:
         """Start the node's speaker, under exactly the shipped service account."""
         token = self.server.account_token(NAMESPACE, "speaker")
         config = self.server.kubeconfig(node, token)
-        return self.start_with(node, config, *prefix, probe=probe)
+        return self.start_with(node, config, *prefix, probe=probe, flags=flags)
 
     def start_in_pod(self, node: str, mounted: Path) -> Speaker:
         """Start the node's speaker as in a pod: `mounted` is the folder of its service account."""
@@ -98,19 +100,30 @@ class Cluster:
         (mounted / "namespace").write_text(NAMESPACE)
         prefix = ("unshare", "--mount", "sh", "-c", _MOUNT, "sh", str(mounted))
         where = ("KUBERNETES_SERVICE_HOST", self.server.ip), ("KUBERNETES_SERVICE_PORT", "6443")
-        return self._start(node, dict(where), prefix, None)
+        return self._start(node, dict(where), prefix, None, ())
 
     def start_with(
-        self, node: str, config: Path, *prefix: str, probe: Path | None = None
+        self,
+        node: str,
+        config: Path,
+        *prefix: str,
+        probe: Path | None = None,
+        flags: Sequence[str] = (),
     ) -> Speaker:
         """Start the node's speaker with a kubeconfig.
 
-        `prefix` is a command that runs it; `probe` is the file for `stall_probe`, if it is to run.
+        `prefix` is a command that runs it; `probe` is the file for `stall_probe`, if it is to run;
+        `flags` come after those that every speaker here has.
         """
-        return self._start(node, {"KUBECONFIG": str(config)}, prefix, probe)
+        return self._start(node, {"KUBECONFIG": str(config)}, prefix, probe, flags)
 
     def _start(
-        self, node: str, where: dict[str, str], prefix: tuple[str, ...], probe: Path | None
+        self,
+        node: str,
+        where: dict[str, str],
+        prefix: tuple[str, ...],
+        probe: Path | None,
+        flags: Sequence[str],
     ) -> Speaker:
         host = self.hosts[node]
         labels = ",".join(f"{key}={value}" for key, value in LABELS.items())
@@ -120,7 +133,7 @@ class Cluster:
             *prefix,
             *("env", *(f"{name}={value}" for name, value in variables.items())),
             *(sys.executable, *probed, "-m", "speaker", "--node-name", node, "--host", host.ip),
-            *("--namespace", NAMESPACE, "--ml-bindaddr", host.ip, "--ml-labels", labels),
+            *("--namespace", NAMESPACE, "--ml-bindaddr", host.ip, "--ml-labels", labels, *flags),
         ]
         log = self.folder / f"{node}-{time.monotonic_ns()}.log"
         with log.open("wb") as output:
@@ -176,20 +189,21 @@ class Cluster:
         path = Path("/sys/class/net/eth0/address")
         return {self.hosts[node].namespace.run(lambda: _mac_of_eth0(path)): node for node in NODES}
 
-    def _pod(self, node: str) -> dict[str, Any]:
-        ip = self.hosts[node].ip
-        metadata = {"name": f"speaker-{node}", "namespace": NAMESPACE, "labels": LABELS}
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": metadata,
-            "spec": {
-                "nodeName": node,
-                "hostNetwork": True,
-                "containers": [{"name": "speaker", "image": "clarion"}],
-            },
-            "status": {"podIP": ip, "podIPs": [{"ip": ip}], "phase": "Running"},
-        }
+
+def pod(node: str, ip: str) -> dict[str, Any]:
+    """Return the Pod of the node's speaker."""
+    metadata = {"name": f"speaker-{node}", "namespace": NAMESPACE, "labels": LABELS}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {
+            "nodeName": node,
+            "hostNetwork": True,
+            "containers": [{"name": "speaker", "image": "clarion"}],
+        },
+        "status": {"podIP": ip, "podIPs": [{"ip": ip}], "phase": "Running"},
+    }
 
 
 def _mac_of_eth0(path: Path) -> str:
