@@ -1,4 +1,4 @@
-"""Drives the MED step: looks who is gone after each turn of the speaker, and sets a timer."""
+"""Drives the MED step: looks who is gone whenever the speaker did something, and sets a timer."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,6 +19,8 @@ class SeesLives(Protocol):
     def gone(self) -> frozenset[str]: ...  # noqa: D102
 
     def strangers(self) -> frozenset[str]: ...  # noqa: D102
+
+    def ask_over_routers(self, wanted: bool, now: float) -> None: ...  # noqa: D102
 
 
 class Unable(StrEnum):
@@ -46,7 +48,9 @@ class FastFailover:
         self._never = never
         self._step = MedStep()
         self._seen: tuple[frozenset[str], bool] = frozenset(), False
-        self._preferred = False
+        self._preferred = self._has_sessions = False
+        self._far = False
+        """Whether nodes of other subnets are watched."""
         self._said: tuple[Unable | None, ...] = ()
         """What was said last, if anything."""
         self._timer: asyncio.TimerHandle | None = None
@@ -75,14 +79,19 @@ class FastFailover:
     def take(self, config: BgpConfig) -> None:
         """Take another configuration."""
         self._step.set_sessions(config.sessions)
-        self._preferred = prefers(config)
+        self._preferred, self._has_sessions = prefers(config), bool(config.sessions)
         if config.sessions:
             self._say()
 
     def look(self) -> None:
-        """See who is gone now; without news that costs two comparisons."""
+        """See who is gone now; without news that costs two comparisons. Nodes of other subnets are
+        watched where a step can come of it."""
         if self._lives is None:
             return
+        far = self._has_sessions and self._step.med is not Med.MIXED
+        if far != self._far:
+            self._far = far
+            self._lives.ask_over_routers(far, self._clock())
         seen = self._lives.gone(), bool(self._lives.strangers())
         if seen != self._seen:
             self._seen = seen
