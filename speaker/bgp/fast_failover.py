@@ -12,6 +12,9 @@ from kube.bgp_config import BgpConfig
 from kube.peering import AnyAS, Session
 from speaker.upkeep import Part, survive
 
+MOST_NAMED = 16
+"""How many of those that are gone a line of the log names."""
+
 
 class SeesLives(Protocol):
     """Who is gone, and who is no Clarion; see `ownership.liveness.lives`."""
@@ -47,6 +50,7 @@ class FastFailover:
         self._lives, self._on_med, self._clock, self._log = lives, on_med, clock, log
         self._never = never
         self._step = MedStep()
+        self._told = self._step.med
         self._seen: tuple[frozenset[str], bool] = frozenset(), False
         self._preferred = self._has_sessions = False
         self._far = False
@@ -104,6 +108,10 @@ class FastFailover:
             self._timer.cancel()
 
     def _follow(self) -> None:
+        if self._step.med is not self._told:
+            self._told = self._step.med
+            gone = sorted(self._seen[0])[:MOST_NAMED]
+            self._log.info("bgp_med", med=int(self._told), gone=gone)
         self._on_med(self._step.med)
         if self._said:
             self._say()
