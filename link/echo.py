@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from link.checksum import checksum
 from link.drop import DecodeError, DropReason
+from link.filter import Program
 
 _HEADER = struct.Struct("!BBHHH")
 _REQUEST = {4: 8, 6: 128}
@@ -49,6 +50,14 @@ def decode_reply(version: int, data: bytes) -> EchoReply:
     if code:
         raise DecodeError(DropReason.MESSAGE_CODE)
     return EchoReply(identifier, sequence, message[_HEADER.size :])
+
+
+def only_identifier(version: int, identifier: int) -> Program:
+    """Return the filter of a raw socket that lets only messages with this identifier pass: every
+    such socket gets a copy of all that come to the machine."""
+    # X = 4 * (byte 0 & 15): the length of the IPv4 header; a half word at X + 4, or at 4.
+    begin: Program = ((0xB1, 0, 0, 0), (0x48, 0, 0, 4)) if version == 4 else ((0x28, 0, 0, 4),)
+    return (*begin, (0x15, 0, 1, identifier), (0x06, 0, 0, 0xFFFF), (0x06, 0, 0, 0))
 
 
 def _without_header(packet: bytes) -> bytes:

@@ -1,6 +1,7 @@
-"""One raw ICMP socket on one interface: echo requests out, echo replies in (raw(7), icmp(7)).
+"""One raw ICMP socket, on one interface or on none: echo requests out, echo replies in (raw(7),
+icmp(7)).
 
-The kernel routes, finds neighbours and makes the IP header, as it does for `ping -I`.
+The kernel routes, finds neighbours and makes the IP header, as it does for `ping`.
 """
 
 import socket
@@ -8,8 +9,9 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
+from link.attach import attach
 from link.drop import DecodeError
-from link.echo import EchoReply, decode_reply, encode_request
+from link.echo import EchoReply, decode_reply, encode_request, only_identifier
 
 _SOL_RAW, _ICMP_FILTER = 255, 1
 _ICMP6_FILTER = 1
@@ -22,10 +24,11 @@ _LONGEST = 512
 
 
 class EchoSocket:
-    """A non-blocking socket for one address family, bound to one link."""
+    """A non-blocking socket for one address family."""
 
-    def __init__(self, interface: str, version: int) -> None:
-        """Open; PermissionError without CAP_NET_RAW, OSError for a link that is gone."""
+    def __init__(self, interface: str | None, version: int, only: int | None = None) -> None:
+        """Open, bound to a link unless that is None; PermissionError without CAP_NET_RAW, OSError
+        for a link that is gone. `only` replies to this identifier wake anybody."""
         self._version = version
         if version == 4:
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -33,9 +36,11 @@ class EchoSocket:
             self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         try:
             self._socket.setblocking(False)
-            self._socket.setsockopt(
-                socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0"
-            )
+            if interface is not None:
+                name = interface.encode() + b"\0"
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+            if only is not None:
+                attach(self._socket, only_identifier(version, only))
             if version == 4:
                 self._socket.setsockopt(_SOL_RAW, _ICMP_FILTER, _ONLY_REPLIES)
             else:

@@ -16,6 +16,7 @@ from ownership.contact import Contact
 from ownership.handover.states import HoldState
 from ownership.handover.succession import Succession
 from ownership.io import (
+    ROUTED,
     Ask,
     Contested,
     EchoRequest,
@@ -38,6 +39,7 @@ from ownership.liveness.calls import Calls
 from ownership.liveness.lives import Lives
 from ownership.liveness.own_flags import OwnFlags
 from ownership.liveness.roster import Peer, Roster, own_links
+from ownership.liveness.routed_witness import RoutedWitness
 from ownership.liveness.targets import FAILOVER_AFTER, KernelState, Timing
 from ownership.liveness.verdicts import Subject
 from ownership.liveness.witness import Witness
@@ -75,7 +77,8 @@ class Failover:
         # Without fast verdicts kernels are watched all the same, for the quiet takeover.
         timing = timing or Timing.of(FAILOVER_AFTER)
         self._witness = Witness(self._roster, node, timing, rng, now)
-        self.lives = Lives(self._roster, self._witness, fast=self._fast)
+        self._routed = RoutedWitness(self._roster, self._witness, node, timing, rng)
+        self.lives = Lives(self._roster, self._witness, self._routed, fast=self._fast)
         self._succession = Succession(node, self._roster, announcer, self, now)
         announcer.hears = self._witness.hears
         self._calls = Calls()
@@ -89,7 +92,6 @@ class Failover:
         self._greeting = Greeting(node, now)
         self._letters: list[Send] = []
         self._inherited: frozenset[str] = frozenset()
-        self._published = Flags.NONE
         self._refused: Counter[LetterRefusal] = Counter()
 
     # ---- what there is
@@ -175,9 +177,12 @@ class Failover:
 
     def handle_echo(self, ifindex: int, ip: IPAddress, token: bytes, now: float) -> bool:
         """Take an echo reply; false where nobody asked for it."""
+        if ifindex == ROUTED:
+            return self._routed.handle_echo(ip, token, now)
         found = self._witness.handle_echo(ifindex, ip, token, now)
         self._take_link_returns(now)
         if found is not None:
+            self._routed.handle_life(found.key.who, found.at)
             self._call(found.key.who, now, anew=found.anew)
         return found is not None
 
@@ -253,8 +258,7 @@ class Failover:
         return name in bars.named and not peer.flags & BARRING
 
     def unwitnessed(self) -> list[str]:
-        """Name the links on which one other node is all that answers echo requests: if it dies, it
-        takes gossip to tell whether that or our own link is at fault."""
+        """Name the links on which too few answer echo requests; see `Witness`."""
         return self._witness.unwitnessed()
 
     @property
@@ -281,9 +285,9 @@ class Failover:
 
     def events(self) -> list[HandingEvent]:
         """Drain what happened, in the order in which people are told."""
-        names = sorted({key.who for key in self._witness.filtered_kernels()})
+        names = {key.who for key in self._witness.filtered_kernels()} | self._routed.filtered()
         self._filtered += len(names)
-        events: list[HandingEvent] = [Filtered(name) for name in names]
+        events: list[HandingEvent] = [Filtered(name) for name in sorted(names)]
         events += [TookQuietly(ip) for ip in self._succession.quiet_takes()]
         for contest, mac in self._succession.contests():
             events.append(Contested(contest.ip, contest.by, mac))
@@ -296,7 +300,7 @@ class Failover:
 
     def requests(self) -> list[EchoRequest]:
         """Drain the echo requests to send."""
-        return self._witness.requests()
+        return self._witness.requests() + self._routed.requests()
 
     def asks(self) -> list[tuple[Interface, Ask]]:
         """Drain the ARP requests or solicitations to send: to old owners, and to the dead."""
@@ -311,25 +315,27 @@ class Failover:
         """Drain the letters to send."""
         waiting, self._letters = self._letters, []
         waiting += self._witness.letters()
+        waiting += self._routed.letters()
         waiting += self._succession.letters()
         return waiting
 
     def stats(self) -> FailoverStats:
         """Return the figures of now."""
         return FailoverStats(
-            verdicts=dict(self._witness.verdicts),
+            verdicts=Counter(self._witness.verdicts) + Counter(self._routed.verdicts),
             missing=self._witness.missing(),
             contested=self._succession.contested,
             yielding=self._succession.pending(foreign=True),
             conflicts=self._succession.conflicts,
             filtered=self._filtered,
             refused=dict(self._refused),
+            routed=self._routed.states(),
         )
 
     def deadline(self) -> float:
         """When `handle_timeout` wants to be called next."""
         return min(
-            self._witness.deadline() if self._watches else _NEVER,
+            min(self._witness.deadline(), self._routed.deadline()) if self._watches else _NEVER,
             self._succession.deadline(),
             self._flags.deadline(),
             self._greeting.deadline(),
@@ -341,6 +347,7 @@ class Failover:
         self._flags.handle_timeout(now)
         if self._watches:
             self._witness.handle_timeout(now)
+            self._routed.handle_timeout(now)
         for name in self._witness.silent_processes():
             self._succession.handle_owner_gone(name)
         self._take_link_returns(now)
@@ -357,8 +364,7 @@ class Failover:
 
     @property
     def _watches(self) -> bool:
-        """Whether there is anybody whose machine matters. Those that gossip takes for dead count:
-        in a cut of gossip all others are, and own their IPs still."""
+        """Whether anybody's machine matters; in a cut of gossip the dead own their IPs still."""
         return self._roster.others_live or bool(self._inherited) or bool(self._roster.dead())
 
     def _take_links(self, now: float) -> None:
@@ -370,6 +376,7 @@ class Failover:
         usable = {index: link for index, link in needed.items() if link.carrier}
         self._flags.set_links(self._interfaces, self._needed, now)
         self._witness.set_interfaces(usable)
+        self._routed.set_interfaces(self._interfaces, now)
         self._succession.set_interfaces(usable)
         # A link that lost its carrier is told still: its witnesses are to miss us there, as our
         # flags may not change yet, or bar us from other links too.
@@ -381,6 +388,7 @@ class Failover:
         self._inherited = self._succession.inherited_from()
         clients = {index: self._announcer.lately(index, now) for index in self._interfaces}
         self._witness.retarget(self._inherited, clients, now)
+        self._routed.retarget(now)
 
     def _call(self, name: str, now: float, *, anew: bool = False) -> None:
         """Exchange state with whom we heard, if gossip holds it dead; `anew`: see Echoed."""
@@ -406,17 +414,13 @@ class Failover:
             self._witness.probe(now)
 
     def _tidy(self, now: float) -> None:
-        """Forget whom gossip has forgotten, and whose machine has been silent for long; and look
-        which clients may bear witness now."""
+        """Forget whose machine has been silent for long; look which clients may bear witness."""
         if now < self._tidy_at:
             return
         self._tidy_at = now + TIDY
         self._retarget(now)
-
-        def matters(name: str) -> bool:
-            return name in self._inherited or self._witness.answers(name, now)
-
-        if self._roster.forget_late(matters, now):
+        inherited, answers = self._inherited, self._witness.answers
+        if self._roster.forget_late(lambda name: name in inherited or answers(name, now), now):
             self._retarget(now)
 
     def _take_link_returns(self, now: float) -> None:
@@ -426,10 +430,12 @@ class Failover:
 
     def _read(self, kind: LetterKind, letter: Letter, now: float) -> None:
         sender, payload = letter.sender, letter.payload
-        if kind in _ANSWERS:
+        if kind in letters.ANSWERS:
             self._hear_answer(sender, now)
-        if kind in _ABOUT_IPS:
+        if kind in letters.ABOUT_IPS:
             self._read_ips(kind, sender, payload, now)
+        elif kind in letters.FAR:
+            self._routed.handle_letter(kind, letter, now)
         else:
             self._read_life(kind, letter, now)
 
@@ -454,8 +460,6 @@ class Failover:
                 self._flags.handle_back(sender, len(others), now)
             case LetterKind.HEAR:
                 self._letters.append(Send(LetterKind.HEARD, self._node, to=(sender,)))
-            case _:
-                pass
 
     def _read_ips(self, kind: LetterKind, sender: str, payload: bytes, now: float) -> None:
         """Read who answers for which IPs."""
@@ -478,6 +482,7 @@ class Failover:
         peer = self._roster.peer(sender)
         if peer is not None and peer.address is not None:
             self._witness.handle_answer(sender, ip_address(peer.address.ip), now)
+        self._routed.handle_answer(sender, now)
 
     def _take_quiet(self, quiet: Quiet, sender: str, now: float) -> None:
         """Somebody hands IPs over that it took over quietly, perhaps from one we never knew."""
@@ -493,8 +498,3 @@ class Failover:
         if changed:
             self._retarget(now)
         self._letters += self._greeting.handle_hello(name, hello)
-
-
-_ABOUT_IPS = (LetterKind.YOURS, LetterKind.QUIET, LetterKind.ASK, LetterKind.MINE, LetterKind.DENY)
-_ANSWERS = frozenset({LetterKind.HEARD, LetterKind.MINE, LetterKind.DENY})
-"""Letters that are sent only to who has asked for them."""

@@ -59,9 +59,13 @@ class Ask:
     mac: bytes | None = None
 
 
+ROUTED = 0
+"""In the place of a link's index: by whatever way the kernel knows. No link has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class EchoRequest:
-    """Send an echo request to `ip` by the link `ifindex`; `token` is its payload."""
+    """Send an echo request to `ip` by the link `ifindex`, or ROUTED; `token` is its payload."""
 
     ifindex: int
     ip: IPAddress
@@ -276,6 +280,23 @@ class LetterRefusal(StrEnum):
     UNKNOWN_KIND = "unknown_kind"
 
 
+class RoutedState(StrEnum):
+    """What is done about a node in another subnet, which routers lead to."""
+
+    ANSWERS = "answers"
+    """It is asked, and would be missed."""
+    UNPROVED = "unproved"
+    """It is asked, and has not answered steadily: a firewall may be between."""
+    MISSING = "missing"
+    UNTOLD = "untold"
+    """It has not told where it stands: it does not ask over routers itself."""
+    ELSEWHERE = "elsewhere"
+    """Its address is in none of the subnets that it told."""
+    NO_ADDRESS = "no_address"
+    """Its address is another node's too, or none of a host."""
+    TOO_MANY = "too_many"
+
+
 @dataclass(slots=True)
 class FailoverStats:
     """Figures for the metrics."""
@@ -289,3 +310,5 @@ class FailoverStats:
     """How often a node was found to answer no echo request though it lives."""
     refused: Mapping[LetterRefusal, int] = field(default_factory=dict)
     """Letters."""
+    routed: Mapping[RoutedState, int] = field(default_factory=dict)
+    """Nodes in other subnets."""

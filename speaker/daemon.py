@@ -103,7 +103,7 @@ class Daemon:
         parts = Parts(self._layer2, self._peers, self._configuration, telling, vitals)
         self.driver = self._layer2.listener = Driver(heart.core, parts, clock, log)
         if settings.bgp_engine is not None:
-            self.driver.after_turn = self._routing.look
+            self.driver.beside = self._routing.look
             self._ending.last_words = self._routing.bid_farewell
         self._members = Members(self._peers, heart.core, self.driver, clock, log)
         self._leaving = Leaving(self.driver, self._peers, telling, self._later, self._routing.leave)

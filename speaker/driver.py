@@ -80,8 +80,8 @@ class Driver:
         """Whether the last turn has failed; then the next is not before `_again_at`."""
         self._again_at = float("-inf")
         self._left = self._closed = False
-        self.after_turn: Callable[[], None] | None = None
-        """Who looks at the core after each turn, if anybody does."""
+        self.beside: Callable[[], None] | None = None
+        """Who looks at the core after whatever came of an input or a timer, if anybody does."""
         self._settled = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
@@ -214,8 +214,6 @@ class Driver:
         self.core.settle(now, lambda: self._clock() >= until)
         self._pass_on(now)
         self._layer2.flush()
-        if self.after_turn is not None:
-            self.after_turn()
         if self._released:
             # What waited was asked before our announcement, so of whoever owned meanwhile.
             self._released = False
@@ -252,6 +250,8 @@ class Driver:
             except Exception as error:
                 survive(Part.SERVICE, error)
         self._send()
+        if self.beside is not None:
+            self.beside()
 
     def _heed_event(self, event: OwnershipEvent) -> None:
         match event:

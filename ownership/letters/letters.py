@@ -17,12 +17,17 @@ names the life of the node that a letter is about, and that of the one it is sen
 | ASK       | sender   | a node        | do you answer for these IPs? |
 | MINE      | sender   | who asked     | I answer for these IPs |
 | DENY      | sender   | who asked     | I do not answer for these IPs |
+| SUBNETS    | sender   | all           | I ask over routers, and stand in these subnets |
+| FAR_MISSING | the node | all         | I miss its machine, and not on one link alone (empty) |
+| FAR_GONE  | the node | all           | two of us miss it (empty) |
+
+The last three are for speakers that announce by BGP. Earlier versions refuse and count them.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from link.address import IPAddress
 from ownership.letters.courier import MAX_PAYLOAD
@@ -33,6 +38,8 @@ MOST_ADDRESSES = 4
 IPS_A_LETTER = 24
 QUIET_LINKS, QUIET_IPS = 2, 4
 """Links of a dead node, and IPs of it, in one letter beside its name of up to 253 bytes."""
+MOST_SUBNETS, MOST_GATEWAYS = 8, 2
+"""How many subnets of a node, and gateways in each, others are told."""
 _MAC = 6
 _LONGEST_NAME = 15
 """IFNAMSIZ without its last zero."""
@@ -53,6 +60,18 @@ class LetterKind(IntEnum):
     BACK = 10
     HEAR = 11
     HEARD = 12
+    SUBNETS = 13
+    FAR_MISSING = 14
+    FAR_GONE = 15
+
+
+ABOUT_IPS = frozenset(
+    {LetterKind.YOURS, LetterKind.QUIET, LetterKind.ASK, LetterKind.MINE, LetterKind.DENY}
+)
+ANSWERS = frozenset({LetterKind.HEARD, LetterKind.MINE, LetterKind.DENY})
+"""Letters that are sent only to who has asked for them."""
+FAR = frozenset({LetterKind.SUBNETS, LetterKind.FAR_MISSING, LetterKind.FAR_GONE})
+"""What witnesses that ask over routers tell each other."""
 
 
 class LetterError(ValueError):
@@ -108,6 +127,51 @@ def decode_hello(payload: bytes) -> Hello:
             raise LetterError("too many addresses")
         links.append(PeerLink(name, mac, tuple(reader.ip() for _ in range(count))))
     return Hello(tuple(links), bool(asks))
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet in which a node stands, and its default gateways there."""
+
+    network: IPv4Network | IPv6Network
+    gateways: tuple[IPAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a node stands that asks over routers, empty: it does no more; `asks`: please tell me
+    where you do."""
+
+    subnets: tuple[Subnet, ...] = ()
+    asks: bool = False
+
+
+def encode_whereabouts(told: Whereabouts) -> bytes:
+    """Write `asks`, then each subnet: prefix length, address, gateways, all addresses by length."""
+    return bytes([told.asks]) + b"".join(map(_subnet, told.subnets[:MOST_SUBNETS]))
+
+
+def _subnet(subnet: Subnet) -> bytes:
+    network, gateways = subnet.network, subnet.gateways[:MOST_GATEWAYS]
+    head = bytes([network.prefixlen]) + _counted(network.network_address.packed)
+    return head + bytes([len(gateways)]) + b"".join(_counted(ip.packed) for ip in gateways)
+
+
+def decode_whereabouts(payload: bytes) -> Whereabouts:
+    """Read it; raise LetterError, also where a gateway is not in its subnet."""
+    reader = _FieldReader(payload)
+    asks, subnets = reader.number(), list[Subnet]()
+    while reader.more():
+        if len(subnets) == MOST_SUBNETS:
+            raise LetterError("too many subnets")
+        network, count = reader.network(), reader.number()
+        if count > MOST_GATEWAYS:
+            raise LetterError("too many gateways")
+        gateways = tuple(reader.ip() for _ in range(count))
+        if not all(ip in network for ip in gateways):
+            raise LetterError("a gateway elsewhere")
+        subnets.append(Subnet(network, gateways))
+    return Whereabouts(tuple(subnets), bool(asks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +263,16 @@ class _FieldReader:
 
     def name(self) -> str:
         return decode_link_name(self.take(self.number()))
+
+    def network(self) -> IPv4Network | IPv6Network:
+        prefix, packed = self.number(), self.take(self.number())
+        try:
+            found = ip_network((packed, prefix))
+        except ValueError as error:
+            raise LetterError("no subnet") from error
+        if not prefix:
+            raise LetterError("a subnet of everything")
+        return found
 
     def ip(self) -> IPAddress:
         packed = self.take(self.number())

@@ -20,6 +20,7 @@ and a process that stood still asked nobody, so that time does not count.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from link.address import IPAddress
@@ -144,7 +145,7 @@ class Kernels:
             if at is not None:
                 # Not by other signs of life: a firewall may drop echo requests alone. Nor soon
                 # after it was found to: one that answers ten a second does so now and then.
-                target.armed = target.armed or now >= target.disarmed_until
+                target.armed = target.armed or self._proves_itself(target, now)
                 target.echoed, target.spoke_unanswered = max(target.echoed, at), False
                 self._reached[ifindex] = max(at, self._reached[ifindex])
                 anew = target.missing
@@ -345,6 +346,14 @@ class Kernels:
             if target.since is not None:
                 target.since += late
 
+    def _proves_itself(self, target: Target, now: float) -> bool:
+        """Tell whether one that has just answered may be missed from now on."""
+        return now >= target.disarmed_until
+
+    def _vouches(self, key: TargetKey, target: Target, doubted: AbstractSet[int]) -> bool:
+        """Tell whether it is asked as somebody on these links is in doubt, not for its own sake."""
+        return target.gateway and key.ifindex in doubted
+
     def _judge(self, now: float) -> None:
         for key, target in self._targets.items():
             if target.since is None or not target.owes:
@@ -389,11 +398,11 @@ class Kernels:
         checks = 0
         for key, target in targets:
             if target.gateway:
-                wanted = key.ifindex in doubted or self._lonely or target.check
+                wanted = self._vouches(key, target, doubted) or self._lonely or target.check
                 every = timing.interval if self._lonely else timing.interval / 2
                 every = timing.retry if target.check else every
             else:
-                wanted = self._wanted(key, target)
+                wanted = self._wanted(key, target) or self._vouches(key, target, doubted)
                 every = self._pace(key, target, now) - early if wanted else 0.0
             if not wanted or now - target.asked < every * 0.999:
                 continue

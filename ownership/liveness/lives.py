@@ -5,15 +5,19 @@ machine that is gone, whatever it owned, and members that are no Clarion.
 """
 
 from ownership.liveness.roster import Roster
+from ownership.liveness.routed_witness import RoutedWitness
 from ownership.liveness.witness import Witness
 
 
 class Lives:
     """Looks at the members and at the verdicts; asking again costs next to nothing."""
 
-    def __init__(self, roster: Roster, witness: Witness, *, fast: bool) -> None:
+    def __init__(
+        self, roster: Roster, witness: Witness, routed: RoutedWitness, *, fast: bool
+    ) -> None:
         """Unless `fast`, what gossip declares is all that counts."""
         self._roster, self._witness, self._fast = roster, witness, fast
+        self._routed = routed
         self._version = -1
         self._dead = self._strangers = frozenset[str]()
 
@@ -24,7 +28,13 @@ class Lives:
         forwards.
         """
         self._look()
-        return self._dead | self._witness.gone() if self._fast else self._dead
+        if not self._fast:
+            return self._dead
+        return self._dead | self._witness.gone() | self._routed.gone()
+
+    def ask_over_routers(self, wanted: bool, now: float) -> None:
+        """Watch the nodes of other subnets, too, or them no more. Nobody is watched unless fast."""
+        self._routed.set_on(wanted and self._fast, now)
 
     def strangers(self) -> frozenset[str]:
         """Name the living members that are no Clarion."""

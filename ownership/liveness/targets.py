@@ -79,6 +79,8 @@ class Target:
     gateway: bool = False
     armed: bool = False
     """Whether it ever answered an echo request: else it may never do so."""
+    steady: int = 0
+    """How many requests in a row it has answered, while it is not armed."""
     heard: float = float("-inf")
     """When the latest request was sent that was answered, or when it spoke otherwise."""
     echoed: float = float("-inf")

@@ -6,7 +6,7 @@ to all, and enough reports make a verdict (`verdicts`), which bars the node from
 """
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -169,6 +169,13 @@ class Witness:
         for key in self._kernels.handle_answer(name, ip, now):
             self._note_life(key, now, now)
 
+    def handle_far_life(self, name: str, ip: IPAddress, at: float) -> None:
+        """A node has answered over routers: its link of that address, known by hearsay, works."""
+        if not self._verdicts.idle:
+            for link in self._roster.links(name):
+                if ip in link.ips:
+                    self._verdicts.acquit(Subject(name, link.name), at)
+
     def filtered_kernels(self) -> list[TargetKey]:
         """Drain those that answer no echo request any more though they live."""
         return self._kernels.filtered_kernels()
@@ -285,12 +292,20 @@ class Witness:
 
     def gone(self) -> frozenset[str]:
         """Name the other nodes that are judged gone on every link that we share with them."""
-        judged = {subject for subject in self._verdicts.gone() if subject.link != PROCESS}
-        if not judged:
+        return self._nowhere({each for each in self._verdicts.gone() if each.link != PROCESS})
+
+    def unreached(self) -> frozenset[str]:
+        """Name the other nodes that this one itself misses on every link that they share."""
+        return self._nowhere({self._subject(key) for key in self._kernels.missing()})
+
+    def _subject(self, key: TargetKey) -> Subject:
+        return Subject(key.who, self._link_names[key])
+
+    def _nowhere(self, silent: Set[Subject]) -> frozenset[str]:
+        if not silent:
             return frozenset()
-        links = self._link_names.items()
-        here = {key.who for key, link in links if Subject(key.who, link) not in judged}
-        return frozenset(subject.node for subject in judged) - here - {self._node}
+        here = {key.who for key in self._link_names if self._subject(key) not in silent}
+        return frozenset(subject.node for subject in silent) - here - {self._node}
 
     def missing(self) -> int:
         """Count the nodes' links that this node itself misses, for the metric."""
@@ -426,11 +441,8 @@ class Witness:
             self._check_others(reached.subject, now)
 
     def _observed(self, now: float) -> frozenset[Subject]:
-        mine = {
-            Subject(key.who, self._link_names[key])
-            for key in self._kernels.missing()
-            if key.who in self._roster.clarions
-        }
+        missing = self._kernels.missing()
+        mine = {self._subject(key) for key in missing if key.who in self._roster.clarions}
         mine |= {
             Subject(name, PROCESS)
             for name, at in self._beats.items()

@@ -1,4 +1,4 @@
-"""Drives the MED step: looks who is gone after each turn of the speaker, and sets a timer."""
+"""Drives the MED step: looks who is gone whenever the speaker did something, and sets a timer."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,6 +12,9 @@ from kube.bgp_config import BgpConfig
 from kube.peering import AnyAS, Session
 from speaker.upkeep import Part, survive
 
+MOST_NAMED = 16
+"""How many of those that are gone a line of the log names."""
+
 
 class SeesLives(Protocol):
     """Who is gone, and who is no Clarion; see `ownership.liveness.lives`."""
@@ -19,6 +22,8 @@ class SeesLives(Protocol):
     def gone(self) -> frozenset[str]: ...  # noqa: D102
 
     def strangers(self) -> frozenset[str]: ...  # noqa: D102
+
+    def ask_over_routers(self, wanted: bool, now: float) -> None: ...  # noqa: D102
 
 
 class Unable(StrEnum):
@@ -45,8 +50,11 @@ class FastFailover:
         self._lives, self._on_med, self._clock, self._log = lives, on_med, clock, log
         self._never = never
         self._step = MedStep()
+        self._told = self._step.med
         self._seen: tuple[frozenset[str], bool] = frozenset(), False
-        self._preferred = False
+        self._preferred = self._has_sessions = False
+        self._far = False
+        """Whether nodes of other subnets are watched."""
         self._said: tuple[Unable | None, ...] = ()
         """What was said last, if anything."""
         self._timer: asyncio.TimerHandle | None = None
@@ -75,14 +83,19 @@ class FastFailover:
     def take(self, config: BgpConfig) -> None:
         """Take another configuration."""
         self._step.set_sessions(config.sessions)
-        self._preferred = prefers(config)
+        self._preferred, self._has_sessions = prefers(config), bool(config.sessions)
         if config.sessions:
             self._say()
 
     def look(self) -> None:
-        """See who is gone now; without news that costs two comparisons."""
+        """See who is gone now; without news that costs two comparisons. Nodes of other subnets are
+        watched where a step can come of it."""
         if self._lives is None:
             return
+        far = self._has_sessions and self._step.med is not Med.MIXED
+        if far != self._far:
+            self._far = far
+            self._lives.ask_over_routers(far, self._clock())
         seen = self._lives.gone(), bool(self._lives.strangers())
         if seen != self._seen:
             self._seen = seen
@@ -95,6 +108,10 @@ class FastFailover:
             self._timer.cancel()
 
     def _follow(self) -> None:
+        if self._step.med is not self._told:
+            self._told = self._step.med
+            gone = sorted(self._seen[0])[:MOST_NAMED]
+            self._log.info("bgp_med", med=int(self._told), gone=gone)
         self._on_med(self._step.med)
         if self._said:
             self._say()

@@ -42,7 +42,7 @@ class RoutingDoors(Protocol):
         """Return the IPs that this node announces, by service. From any thread."""
 
     def look(self) -> None:
-        """See who is gone now: after each turn of the speaker."""
+        """See who is gone now: whenever the speaker has done something."""
 
     async def leave(self) -> None:
         """Take back what is announced, without loss."""

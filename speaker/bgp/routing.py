@@ -202,7 +202,7 @@ class Routing:
             self._planning = asyncio.create_task(self._plan())
 
     def look(self) -> None:
-        """See who is gone now: after each turn of the speaker."""
+        """See who is gone now: whenever the speaker has done something."""
         try:
             self.fast_failover.look()
         except Exception as error:

@@ -233,6 +233,14 @@ class SpeakerCollector(Collector):
             "Announcements by somebody else of IPs that this node owns.",
             stats.conflicts,
         )
+        routed = GaugeMetricFamily(
+            "clarion_routed_nodes",
+            "Clarions in other subnets, by whether they are watched over routers.",
+            labels=["state"],
+        )
+        for state, count in stats.routed.items():
+            routed.add_metric([state], count)
+        yield routed
         yield counter(
             "clarion_letters_refused",
             "Letters of other speakers that made no sense.",

@@ -10,19 +10,21 @@ from structlog.typing import FilteringBoundLogger as Log
 from link.address import IPAddress
 from link.echo_socket import EchoSocket
 from link.interface import Interface
-from ownership.io import EchoRequest
+from ownership.io import ROUTED, EchoRequest
 from speaker.upkeep import Part, survive
 
 REPLIES_A_TURN = 64
 _ADDRESSES = 4_096
-_IDENTIFIER = 0xC7A1
-"""Echo identifier of all our requests; their random payload is what makes them ours."""
+_IDENTIFIER, _ROUTED_IDENTIFIER = 0xC7A1, 0xC7A2
+"""Echo identifiers of our requests by a link, and by whatever way there is; their random payload is
+what makes them ours."""
 
 Take = Callable[[int, IPAddress, bytes, float], object]
 
 
 class Echoes:
-    """One socket for each link and family, opened when the first request leaves by it."""
+    """One socket for each link and family, opened when the first request leaves by it; and for each
+    family one on no link, by which the kernel sends over routers."""
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class Echoes:
 
     def set_interfaces(self, usable: Mapping[int, Interface]) -> None:
         """Close what belongs to links that are gone; try again what could not be opened."""
-        for key in [key for key in self._sockets if key[0] not in usable]:
+        for key in [key for key in self._sockets if key[0] not in usable and key[0] != ROUTED]:
             self._close(key)
         self._refused.clear()
 
@@ -54,7 +56,8 @@ class Echoes:
         used = self._socket(request.ifindex, request.ip.version)
         if used is not None:
             self._sequence = (self._sequence + 1) & 0xFFFF
-            used.send(_write_ip(request.ip), _IDENTIFIER, self._sequence, request.token)
+            identifier = _identifier(request.ifindex)
+            used.send(_write_ip(request.ip), identifier, self._sequence, request.token)
 
     def read_dry(self) -> None:
         """Read the replies that wait: after a stall they are there, and nobody is late."""
@@ -70,13 +73,15 @@ class Echoes:
         key = ifindex, version
         if key not in self._sockets and key not in self._refused:
             interface = self._usable().get(ifindex)
-            if interface is None:
+            if interface is None and ifindex != ROUTED:
                 return None
+            name = None if interface is None else interface.name
+            only = _ROUTED_IDENTIFIER if ifindex == ROUTED else None
             try:
-                opened = self._sockets[key] = EchoSocket(interface.name, version)
+                opened = self._sockets[key] = EchoSocket(name, version, only)
             except OSError as error:
                 self._refused.add(key)
-                self._log.warning("echo", interface=interface.name, error=str(error))
+                self._log.warning("echo", interface=name, error=str(error))
                 return None
             loop = asyncio.get_running_loop()
             loop.add_reader(opened.fileno(), partial(self._readable, ifindex, opened))
@@ -95,11 +100,15 @@ class Echoes:
         now = self._clock()
         try:
             for source, reply in used.receive(REPLIES_A_TURN):
-                if reply.identifier == _IDENTIFIER:
+                if reply.identifier == _identifier(ifindex):
                     self._take(ifindex, _read_ip(source), reply.payload, now)
         except Exception as error:
             # Anybody can send a reply. What waits behind it is read next.
             survive(Part.ECHOES, error)
+
+
+def _identifier(ifindex: int) -> int:
+    return _ROUTED_IDENTIFIER if ifindex == ROUTED else _IDENTIFIER
 
 
 # The same few addresses thirty times a second.

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,16 @@ from ndp.groups import multicast_mac, solicited_node
 from ndp.packet import ICMPv6Type, NeighborMessage
 from ndp.packet import encode as encode_ndp
 from ownership.letters import mark
-from ownership.letters.letters import Hello, PeerLink, encode_hello, encode_ips, encode_link_name
+from ownership.letters.letters import (
+    Hello,
+    PeerLink,
+    Subnet,
+    Whereabouts,
+    encode_hello,
+    encode_ips,
+    encode_link_name,
+    encode_whereabouts,
+)
 from speaker.ring import member_table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -171,7 +180,9 @@ def payloads() -> list[bytes]:
     ips = ip_address("192.0.2.7"), ip_address("2001:db8::7")
     links = PeerLink("eth0", MAC, ips), PeerLink("n" * 15, bytes(6), ips[:1])
     hellos = [Hello(links, asks=True), Hello(()), Hello(links * 4)]
-    return [*map(encode_hello, hellos), *encode_ips(ips * 20), encode_link_name("eth0"), b""]
+    subnets = (Subnet(ip_network("192.0.2.0/24"), ips[:1]), Subnet(ip_network("2001:db8::/64")))
+    where = encode_whereabouts(Whereabouts(subnets, asks=True))
+    return [*map(encode_hello, hellos), *encode_ips(ips * 20), encode_link_name("eth0"), where, b""]
 
 
 def letters() -> list[bytes]:

@@ -218,6 +218,11 @@ def letter(data: bytes) -> None:
         again = [letters.decode_ips(payload) for payload in letters.encode_ips(ips)]
         assert ips == frozenset().union(*again)
     with suppress(letters.LetterError):
+        where = letters.decode_whereabouts(data)
+        written = letters.encode_whereabouts(where)
+        assert len(written) <= MAX_PAYLOAD
+        assert letters.decode_whereabouts(written) == where
+    with suppress(letters.LetterError):
         assert letters.encode_link_name(letters.decode_link_name(data)) == data
 
 

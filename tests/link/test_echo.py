@@ -160,3 +160,25 @@ def test_another_hosts_kernel_answers_over_the_link(hosts: dict[str, Host]) -> N
         assert _replies(used) == [(ip, EchoReply(1, 1, b"token"))]
     finally:
         used.close()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("version", "ip"), [(4, "127.0.0.1"), (6, "::1")])
+def test_one_on_no_link_is_woken_by_its_own_replies_alone(
+    hosts: dict[str, Host], version: int, ip: str
+) -> None:
+    """The kernel finds the way. Each socket gets what all others asked for, unless its filter drops
+    it before anybody wakes."""
+
+    def opened() -> tuple[EchoSocket, EchoSocket]:
+        return EchoSocket(None, version, only=0xC7A2), EchoSocket(None, version)
+
+    own, others = hosts["asker"].namespace.run(opened)
+    try:
+        assert others.send(ip, 0xC7A1, 1, b"theirs")
+        assert others.send(ip, 0xC7A2, 2, b"ours")
+        assert [reply.sequence for _, reply in _replies(others)] == [1, 2]
+        assert [reply.payload for _, reply in _replies(own)] == [b"ours"]
+    finally:
+        own.close()
+        others.close()

@@ -235,6 +235,21 @@ def test_from_a_lost_echo_to_a_takeover_it_is_one_call_of_the_timer() -> None:
     asyncio.run(course())
 
 
+def test_who_looks_beside_hears_at_once_of_a_death_that_moves_no_service() -> None:
+    """A verdict on a machine elsewhere bars nobody here, so that no turn follows from it."""
+
+    async def course() -> None:
+        driver, seen = make_driver(), list[frozenset[str]]()
+        lives = cast(Any, driver.core)._handing.lives
+        lives.ask_over_routers(True, NOW)
+        driver.beside = lambda: seen.append(lives.gone())
+        driver.handle_letter(Letter(LetterKind.FAR_GONE, "c", "b", 1, b""))
+        assert seen == [{"b"}]
+        driver.close()
+
+    asyncio.run(course())
+
+
 def test_what_has_arrived_is_read_before_anything_follows_from_what_is_known() -> None:
     async def course() -> list[str]:
         wire = Wire()

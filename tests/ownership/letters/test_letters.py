@@ -1,6 +1,6 @@
 """What Clarion speakers tell each other, written and read back; the malformed is refused."""
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -11,20 +11,26 @@ from ownership.letters.courier import MAX_PAYLOAD
 from ownership.letters.letters import (
     IPS_A_LETTER,
     MOST_ADDRESSES,
+    MOST_GATEWAYS,
     MOST_LINKS,
+    MOST_SUBNETS,
     QUIET_IPS,
     QUIET_LINKS,
     Hello,
     LetterError,
     PeerLink,
     Quiet,
+    Subnet,
+    Whereabouts,
     decode_hello,
     decode_ips,
     decode_link_name,
     decode_quiet,
+    decode_whereabouts,
     encode_hello,
     encode_ips,
     encode_quiet,
+    encode_whereabouts,
 )
 
 FOUR, SIX = IPv4Address("192.0.2.7"), IPv6Address("2001:db8::7")
@@ -214,7 +220,7 @@ def rewritten(quiet: Quiet) -> frozenset[IPv4Address | IPv6Address]:
 @given(st.binary(max_size=MAX_PAYLOAD))
 def test_any_bytes_are_a_letter_or_refused_by_the_one_exception(payload: bytes) -> None:
     """What was read says the same when it is written again."""
-    for decode in (decode_hello, decode_ips, decode_link_name, decode_quiet):
+    for decode in (decode_hello, decode_ips, decode_link_name, decode_quiet, decode_whereabouts):
         try:
             found = decode(payload)
         except LetterError:
@@ -225,5 +231,53 @@ def test_any_bytes_are_a_letter_or_refused_by_the_one_exception(payload: bytes) 
             assert letters.encode_link_name(found) == payload
         elif isinstance(found, Quiet):
             assert rewritten(found) == found.ips
+        elif isinstance(found, Whereabouts):
+            assert decode_whereabouts(encode_whereabouts(found)) == found
         else:
             assert set().union(*map(decode_ips, encode_ips(found))) == found
+
+
+# ---- where somebody stands
+
+NET4, NET6 = ip_network("192.0.2.0/24"), ip_network("2001:db8::/64")
+WHERE = Whereabouts((Subnet(NET4, (FOUR,)), Subnet(NET6)), asks=True)
+WRITTEN = bytes.fromhex("01 18 04 c0000200 01 04 c0000207 40 10") + NET6[0].packed + b"\0"
+"""`asks`; prefix length, subnet by length, how many gateways, each by length; the same again."""
+
+
+def test_subnets_are_written_as_documented_and_come_back() -> None:
+    assert encode_whereabouts(WHERE) == WRITTEN
+    assert decode_whereabouts(WRITTEN) == WHERE
+    assert decode_whereabouts(encode_whereabouts(Whereabouts())) == Whereabouts()
+
+
+def test_the_most_that_anybody_tells_fits_a_letter() -> None:
+    subnet = Subnet(NET6, (SIX,) * (MOST_GATEWAYS + 1))
+    written = encode_whereabouts(Whereabouts((subnet,) * (MOST_SUBNETS + 1)))
+    assert len(written) <= MAX_PAYLOAD
+    told = decode_whereabouts(written).subnets
+    assert (len(told), len(told[0].gateways)) == (MOST_SUBNETS, MOST_GATEWAYS)
+
+
+_SUBNET4 = WRITTEN[1:12]
+ELSEWHERE = {
+    "empty": b"",
+    "no subnet": b"\x00\x18",
+    "subnet cut": b"\x00\x18\x04\xc0\x00\x02",
+    "subnet of no family": b"\x00\x18\x05\xc0\x00\x02\x00\x00\x00",
+    "subnet too narrow": b"\x00\x21\x04\xc0\x00\x02\x00\x00",
+    "bits behind the subnet": b"\x00\x18\x04\xc0\x00\x02\x01\x00",
+    "subnet of everything": b"\x00\x00\x04\x00\x00\x00\x00\x00",
+    "no count": WRITTEN[:7],
+    "gateway cut": WRITTEN[:11],
+    "gateway elsewhere": WRITTEN[:9] + b"\xc0\x00\x03\x07",
+    "gateway of the other family": WRITTEN[:8] + b"\x10" + SIX.packed,
+    "too many gateways": WRITTEN[:7] + bytes([MOST_GATEWAYS + 1]),
+    "too many subnets": b"\x00" + _SUBNET4 * (MOST_SUBNETS + 1),
+}
+
+
+@pytest.mark.parametrize("payload", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_malformed_subnets_are_refused(payload: bytes) -> None:
+    with pytest.raises(LetterError):
+        decode_whereabouts(payload)

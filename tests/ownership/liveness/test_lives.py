@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_interface
+from random import Random
 
 import pytest
 
 from gossip.wire.messages import State
-from liveness_cluster import ETH0, Cluster, held_dead, interface_of
+from liveness_cluster import ETH0, TIMING, Cluster, held_dead, interface_of
 from ownership.letters.letters import PeerLink
 from ownership.letters.mark import Flags
 from ownership.liveness.lives import Lives
 from ownership.liveness.roster import Peer
+from ownership.liveness.routed_witness import RoutedWitness
 from ownership.liveness.verdicts import Subject
 
 NODE = frozenset({"node-0"})
@@ -25,7 +27,8 @@ def cluster() -> Cluster:
 
 def lives_of(cluster: Cluster, name: str, *, fast: bool = True) -> Lives:
     node = cluster.nodes[name]
-    return Lives(node.roster, node.core, fast=fast)
+    routed = RoutedWitness(node.roster, node.core, name, TIMING, Random(1))
+    return Lives(node.roster, node.core, routed, fast=fast)
 
 
 def test_a_dead_machine_is_gone_for_all_by_the_verdict_and_stays_so_by_gossip(

@@ -27,12 +27,16 @@ class LivesByHand:
 
     def __init__(self) -> None:
         self.names, self.others = frozenset[str](), frozenset[str]()
+        self.asked = False
 
     def gone(self) -> frozenset[str]:
         return self.names
 
     def strangers(self) -> frozenset[str]:
         return self.others
+
+    def ask_over_routers(self, wanted: bool, now: float) -> None:
+        self.asked = wanted
 
 
 class Stand:
@@ -68,6 +72,28 @@ def test_who_is_gone_makes_it_fall_and_strangers_end_it() -> None:
         assert (stand.told[-1], stand.failover.unable) == (Med.MIXED, Unable.STRANGERS)
         stand.failover.close()
         assert stand.failover.steps == 1
+
+    asyncio.run(scene())
+
+
+def test_other_subnets_are_watched_while_a_step_can_come_of_it() -> None:
+    async def scene() -> None:
+        stand = Stand()
+
+        def asked() -> bool:
+            stand.failover.look()
+            return stand.lives.asked
+
+        assert not asked(), "there is no session"
+        stand.failover.take(config(OUTSIDE))
+        assert asked()
+        stand.lives.others = frozenset({"metallb"})
+        stand.failover.look()
+        assert not asked(), "the MED is 0 for all"
+        stand.lives.others = frozenset()
+        stand.failover.look()
+        assert not asked(), "and stays so, while a stranger's routes may be there"
+        stand.failover.close()
 
     asyncio.run(scene())
 

@@ -11,6 +11,7 @@ import pytest
 from frr_container import FrrContainer, frr_container, missing_container
 from netns import Host
 from netnslab.machines.topology import Topology
+from one_bgp_service import ITS_AS, MY_AS, OBJECTS, PREFIX
 from routers import Router, router
 from speakers import Speaker, speaker, wait_until
 
@@ -19,41 +20,8 @@ pytestmark = [
     pytest.mark.skipif(missing_container() is not None, reason=missing_container() or ""),
 ]
 NODES, ROUTER = ("node-1", "node-2"), "tor"
-MY_AS, ITS_AS = 64500, 64501
-PREFIX = "10.77.9.1/32"
 WITHIN = 10.0
 """Seconds: gossip alone may take as long, the hold time nine times that."""
-OBJECTS = """\
-apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {{name: pool, namespace: metallb-system}}
-spec: {{addresses: [10.77.9.0/24]}}
----
-apiVersion: metallb.io/v1beta1
-kind: BGPAdvertisement
-metadata: {{name: bgp, namespace: metallb-system}}
-spec: {{ipAddressPools: [pool]}}
----
-apiVersion: metallb.io/v1beta2
-kind: BGPPeer
-metadata: {{name: tor, namespace: metallb-system}}
-spec: {{myASN: 64500, peerASN: 64501, peerAddress: {address}, holdTime: 90s}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: web, namespace: default}}
-spec: {{type: LoadBalancer, ports: [{{port: 80}}]}}
-status: {{loadBalancer: {{ingress: [{{ip: 10.77.9.1}}]}}}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: web-x
-  namespace: default
-  labels: {{kubernetes.io/service-name: web}}
-addressType: IPv4
-endpoints: [{{addresses: [10.1.1.1], conditions: {{ready: true}}, nodeName: node-1}}]
-"""
 
 
 @dataclass
