@@ -6,7 +6,7 @@ from process.local.answer import LocalAnswer, LocalRow
 from process.local.protocol import LocalQuestion, LocalRefusal
 from speaker.inquiry import setting_values
 from speaker.inquiry.explaining import Explaining, Reasons
-from speaker.inquiry.owners import Owners
+from speaker.inquiry.owner_rows import OwnerRows
 from speaker.inquiry.ring_rows import RingRows
 from speaker.inquiry.sight import Sight
 from speaker.record import log_rows
@@ -24,7 +24,7 @@ class Desk:
     def __init__(self, sight: Sight, reasons: Reasons | None = None) -> None:
         """`reasons`: see `Explaining`."""
         self._sight = sight
-        self._owners = Owners(sight)
+        self._owners = OwnerRows(sight)
         self._explaining = Explaining(sight, self._owners, reasons)
         self._ring = RingRows(sight)
         self._verbs: Mapping[str, _Verb] = {

@@ -23,7 +23,7 @@ from plan.service import ServicePlan, Withheld, shut_out
 from process.local.answer import LocalAnswer, LocalRow
 from process.local.protocol import LocalRefusal
 from speaker.configuration import options_of
-from speaker.inquiry.owners import Owners
+from speaker.inquiry.owner_rows import OwnerRows
 from speaker.inquiry.sight import Sight
 
 AT_ONCE = 400
@@ -39,7 +39,7 @@ Reasons = Callable[[Service], Mapping[str, NodeReason]]
 class Explaining:
     """Makes rows about a service, or about all that share an IP."""
 
-    def __init__(self, sight: Sight, owners: Owners, reasons: Reasons | None = None) -> None:
+    def __init__(self, sight: Sight, owners: OwnerRows, reasons: Reasons | None = None) -> None:
         """`reasons` tell of nodes what the plan does not keep; None: in short, by this module."""
         self._sight = sight
         self._owners = owners

@@ -28,7 +28,7 @@ class _Known:
     next: str
 
 
-class Owners:
+class OwnerRows:
     """Makes rows; remembers who is next in line."""
 
     def __init__(self, sight: Sight) -> None:
