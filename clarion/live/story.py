@@ -93,6 +93,11 @@ def _announced(f: _Fields) -> str:
     return f"{f.about()}: first announcement{after} ({f['reason']})"
 
 
+def _contested(f: _Fields) -> str:
+    at = f" at {f['mac']}" if f["mac"] else ""
+    return f"{f.ips}: {f.node} answers for it{at}, so it is not taken over"
+
+
 def _bgp(f: _Fields) -> str:
     why = f": {f['reason']}" if f["reason"] else ""
     return f"{f['event']} {f['about']} {f['state']}{why}"
@@ -122,7 +127,7 @@ _TOLD: Mapping[str, Callable[[_Fields], str]] = {
     "asked": _asked,
     "said": lambda f: f"letter {f['letter']} to {f.node}: {f.ips}",
     "heard": lambda f: f"letter {f['letter']} from {f.node}: {f.ips}",
-    "contested": lambda f: f"{f.ips}: {f.node} answers for it, so it is not taken over",
+    "contested": _contested,
     "foreign_answer": lambda f: f"{f.ips}: the kernel of {f.node} answers for it, its speaker not",
     "put_off": lambda f: f"{f.ips}: not announced for now",
     "quiet": lambda f: f"{f.ips}: answered for, and not announced: its last owner's machine lives",
