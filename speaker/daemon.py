@@ -28,7 +28,7 @@ from speaker.configuration import Configuration, make_planner, options_of
 from speaker.driver import Driver, Parts
 from speaker.heart import Heart, make_heart
 from speaker.inquiry.desk import Desk
-from speaker.inquiry.sight import Sight
+from speaker.inquiry.sight import Dating, Sight
 from speaker.leaving import Leaving
 from speaker.members import Members
 from speaker.metrics.collector import make_registry
@@ -147,7 +147,7 @@ class Daemon:
             self._routing,
             self._recording,
             clock,
-            time.time,
+            Dating(clock, time.time).date,
         )
 
     # ---- what parts tell that are made before who listens

@@ -63,9 +63,11 @@ class LiveSpeaker:
         found = [line.row for line in self._rows("settings") if isinstance(line.row, dict)]
         return found[0] if found else {}
 
-    def log(self, about: str = "") -> list[LiveRecord]:
-        """Return the flight recorder, or what concerns an IP, a service or a node."""
-        return [read_record(line.row) for line in self._rows("log", about) if line.row is not None]
+    def log(self, about: str = "", after: int = 0) -> list[LiveRecord]:
+        """Return the flight recorder, or what concerns an IP, a service or a node; what comes after
+        the record of this number."""
+        lines = self._rows("log", about, str(after or ""))
+        return [read_record(line.row) for line in lines if line.row is not None]
 
     def follow(self, about: str = "") -> Iterator[LiveRecord | int]:
         """Yield that, and what happens from now on; a number says how many records were lost.
@@ -91,9 +93,10 @@ class LiveSpeaker:
                 found.append(read_row(kind, columns, line.row))
         return found
 
-    def _rows(self, verb: str, about: str = "") -> Iterator[LocalLine]:
+    def _rows(self, verb: str, about: str = "", after: str = "") -> Iterator[LocalLine]:
+        question = LocalQuestion(verb=verb, about=about, after=after)
         with self._asking(about):
-            yield from gather(PROGRAM, self.node, LocalQuestion(verb=verb, about=about))
+            yield from gather(PROGRAM, self.node, question)
 
     @contextmanager
     def _asking(self, about: str) -> Iterator[None]:

@@ -30,10 +30,13 @@ AT_ONCE = 400
 """Digests between two rests: half a millisecond."""
 _LIVING = (State.ALIVE, State.SUSPECT)
 
+NODES_AT_ONCE = 100
+"""Nodes whose reasons are worked out between two rests."""
+
 NodeReason = tuple[str, str]
 """The rule that lets a node in or keeps it out, and the same in words."""
-Reasons = Callable[[Service], Mapping[str, NodeReason]]
-"""By node: what the cluster's objects say of it for a service, whoever lives."""
+Reasons = Callable[[Service], Iterable[tuple[str, NodeReason]]]
+"""Each node with what the cluster's objects say of it for a service, whoever lives."""
 
 
 class Explaining:
@@ -116,7 +119,11 @@ class Explaining:
             if number % AT_ONCE == 0:
                 yield None
         ordered = sorted(ranks, key=ranks.__getitem__)
-        reasons = self._reasons_of(service)
+        reasons = dict[str, NodeReason]()
+        for number, (name, reason) in enumerate(self._reasons_of(service), 1):
+            reasons[name] = reason
+            if number % NODES_AT_ONCE == 0:
+                yield None
         yield None
         for rank, name in enumerate(ordered, 1):
             yield self._node(name, rank, plan, members.get(name), reasons)
@@ -191,24 +198,22 @@ class Explaining:
         snapshot = self._sight.configuration.snapshot
         return {} if snapshot is None else snapshot.nodes
 
-    def _reasons_of(self, service: str) -> Mapping[str, NodeReason]:
+    def _reasons_of(self, service: str) -> Iterable[tuple[str, NodeReason]]:
         snapshot = self._sight.configuration.snapshot
         found = None if snapshot is None else snapshot.services.get(service)
-        return {} if found is None else self._reasons(found)
+        return () if found is None else self._reasons(found)
 
-    def _short_reasons(self, service: Service) -> Mapping[str, NodeReason]:
+    def _short_reasons(self, service: Service) -> Iterator[tuple[str, NodeReason]]:
         snapshot = self._sight.configuration.snapshot
         plan = self._sight.core.plans().get(service.key)
         if snapshot is None or plan is None or plan.candidates is None:
-            return {}
+            return
         slices = snapshot.slices.get(service.key, ())
         options = options_of(self._sight.settings)
         local = service.external_traffic_policy == "Local"
-        return {
-            node.name: _kept_out(node, slices if local else None, options)
-            for node in snapshot.nodes.values()
-            if node.name not in plan.candidates
-        }
+        for node in snapshot.nodes.values():
+            if node.name not in plan.candidates:
+                yield node.name, _kept_out(node, slices if local else None, options)
 
 
 def _kept_out(node: Node, slices: Iterable[EndpointSlice] | None, options: Options) -> NodeReason:

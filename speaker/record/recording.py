@@ -120,7 +120,9 @@ class Recording:
 
     def note_event(self, event: OwnershipEvent, now: float) -> None:
         """Keep what the heart has decided, or what has come of it."""
-        self._told[type(event)](event, now)
+        # One that is not known here is none of this node's affair: nothing may fail for it.
+        if (told := self._told.get(type(event))) is not None:
+            told(event, now)
 
     def note_ask(self, link: str, ask: Ask, now: float) -> None:
         """A question leaves by this link."""

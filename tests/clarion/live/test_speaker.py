@@ -14,11 +14,13 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from clarion.live.board import Board
 from clarion.live.command import UNSEEN
 from clarion.live.rows import LiveError, LiveOwner
 from clarion.live.speaker import NODE, PROGRAM, LiveSpeaker
 from clarion.log import log
 from clarion.ring import ring
+from clarion.top import top, watch
 from process.local.address import address
 from process.local.answer import LocalAnswer, LocalLoss, LocalRow
 from process.local.protocol import LocalQuestion, LocalRefusal
@@ -160,7 +162,26 @@ def test_commands_print_tables_and_json_and_say_whether_all_is_well(node: str) -
     assert [json.loads(text) for text in records][1] == {"lost": 7}
 
 
-@pytest.mark.parametrize("command", [ring, log])
+def test_top_shows_one_picture_where_there_is_no_terminal_and_more_on_one(node: str) -> None:
+    shown: list[str] = []
+
+    def rest(_: float) -> None:
+        if len(shown) == 2:
+            raise KeyboardInterrupt
+        shown.append("")
+
+    with serving(node):
+        once = run(top, "--node", node)
+        board = Board(node)
+        with pytest.raises(KeyboardInterrupt):
+            watch(board, LiveSpeaker(node), 1.0, rest)
+    assert once.exit_code == 0
+    assert once.stdout.splitlines()[0] == f"node {node}: 1 IPs, 1 owners, 0 not well"
+    assert once.stdout.splitlines()[-1] == "1970-01-01 00:00:00.000  c misses b's eth0"
+    assert board.newest == 3
+
+
+@pytest.mark.parametrize("command", [ring, log, top])
 def test_where_nothing_can_be_looked_at_the_status_is_2(command: click.Command) -> None:
     for variables, said in (
         ({NODE: ""}, "clarion: no node: $METALLB_NODE_NAME is not set, and no --node was given\n"),
