@@ -124,18 +124,15 @@ _RECORD, _WORD, _IP, _NUMBER = 320, 56, 120, 32
 def cost(record: FlightRecord) -> int:
     """Return the bytes of memory that a record takes, counted too high rather than too low."""
     size = _RECORD + _IP * len(record.ips)
-    for service in record.services:
-        size += _size(service)
-    if record.node is not None:
-        size += _size(record.node)
-    for detail in record.details:
-        size += _size(detail) if isinstance(detail, str) else _NUMBER
+    for text in (*record.services, record.node, *record.details):
+        if not isinstance(text, str):
+            size += _NUMBER
+        elif text.isascii():
+            size += _WORD + len(text)
+        else:
+            # PEP 393: up to four bytes a character.
+            size += 2 * _WORD + 4 * len(text)
     return size
-
-
-def _size(text: str) -> int:
-    # PEP 393: what is not ASCII has up to four bytes a character.
-    return _WORD + (len(text) if text.isascii() else _WORD + 4 * len(text))
 
 
 class _Share:
@@ -144,13 +141,17 @@ class _Share:
     def __init__(self, most: int, size: int) -> None:
         self.records: deque[FlightRecord] = deque()
         self.size = 0
+        self._costs: deque[int] = deque()
         self._most, self._bytes = most, size
 
     def add(self, record: FlightRecord) -> None:
+        size = cost(record)
         self.records.append(record)
-        self.size += cost(record)
-        while len(self.records) > self._most or self.size > self._bytes:
-            self.size -= cost(self.records.popleft())
+        self._costs.append(size)
+        self.size += size
+        while len(self._costs) > self._most or self.size > self._bytes:
+            self.size -= self._costs.popleft()
+            self.records.popleft()
 
 
 class FlightRecorder:
@@ -170,7 +171,19 @@ class FlightRecorder:
         """Bytes of memory that all records take, as `cost` counts."""
         return self._causes.size + self._deeds.size
 
-    def note(
+    def note_cause(
+        self,
+        kind: RecordKind,
+        at: float,
+        node: str | None = None,
+        services: tuple[str, ...] = (),
+        details: tuple[Detail, ...] = (),
+    ) -> None:
+        """Keep why things are done from `at` on; `details` are the FIELDS of its kind."""
+        self.newest += 1
+        self._causes.add(FlightRecord(self.newest, at, kind, (), services, node, details))
+
+    def note_deed(
         self,
         kind: RecordKind,
         at: float,
@@ -179,17 +192,16 @@ class FlightRecorder:
         services: tuple[str, ...] = (),
         details: tuple[Detail, ...] = (),
     ) -> None:
-        """Keep what happened at `at`; `details` are the FIELDS of its kind."""
+        """Keep what was done at `at`; `details` are the FIELDS of its kind."""
         if len(ips) > MOST_SUBJECTS:
             for some in _parts(ips):
-                self.note(kind, at, node, some, services, details)
+                self.note_deed(kind, at, node, some, services, details)
         elif len(services) > MOST_SUBJECTS:
             for names in _parts(services):
-                self.note(kind, at, node, ips, names, details)
+                self.note_deed(kind, at, node, ips, names, details)
         else:
             self.newest += 1
-            share = self._causes if kind in CAUSES else self._deeds
-            share.add(FlightRecord(self.newest, at, kind, ips, services, node, details))
+            self._deeds.add(FlightRecord(self.newest, at, kind, ips, services, node, details))
 
     def after(self, number: int) -> list[FlightRecord]:
         """Return what is kept of all that came after the record of this number, oldest first."""

@@ -127,7 +127,7 @@ class Recording:
     def note_ask(self, link: str, ask: Ask, now: float) -> None:
         """A question leaves by this link."""
         mac = ask.mac.hex(":") if ask.mac is not None else None
-        self.recorder.note(RecordKind.ASKED, now, ips=(ask.ip,), details=(link, mac))
+        self.recorder.note_deed(RecordKind.ASKED, now, ips=(ask.ip,), details=(link, mac))
 
     def note_sent(self, send: Send, now: float) -> None:
         """A letter leaves."""
@@ -155,7 +155,7 @@ class Recording:
     def note_flags(self, flags: Flags, now: float) -> None:
         """This node publishes why it may own nothing."""
         names = ",".join(flag.name.lower() for flag in flags if flag.name)
-        self.recorder.note(RecordKind.FLAGS, now, self._node, details=(names,))
+        self.recorder.note_cause(RecordKind.FLAGS, now, self._node, details=(names,))
 
     # ---- what others see
 
@@ -170,23 +170,25 @@ class Recording:
         details = word(reason), seconds
         services = tuple(announced.reasons)
         self.tenures.note_arrival(ip, now, seconds)
-        self.recorder.note(RecordKind.ANNOUNCED, now, self._node, (ip,), services, details)
+        self.recorder.note_deed(RecordKind.ANNOUNCED, now, self._node, (ip,), services, details)
 
     def note_member(self, member: MemberView, now: float) -> None:
         """Gossip tells of a member."""
         details = member.state.name.lower(), member.address.ip
-        self.recorder.note(RecordKind.MEMBER, now, word(member.name), details=details)
+        self.recorder.note_cause(RecordKind.MEMBER, now, word(member.name), details=details)
 
     def note_routes(self, service: str, peers: tuple[str, ...], reason: str, now: float) -> None:
         """These peers hear of a service from now on; none: no more."""
         names = word(",".join(peers))
         details = names, word(reason)
-        self.recorder.note(RecordKind.ROUTES, now, self._node, services=(service,), details=details)
+        self.recorder.note_deed(
+            RecordKind.ROUTES, now, self._node, services=(service,), details=details
+        )
 
     def note_bgp(self, event: str, state: str, about: str, reason: str, now: float) -> None:
         """A session, or the engine, has changed."""
         details = word(event), word(state), word(about), word(reason)
-        self.recorder.note(RecordKind.BGP, now, details=details)
+        self.recorder.note_cause(RecordKind.BGP, now, details=details)
 
     # ---- events, one by one
 
@@ -194,7 +196,9 @@ class Recording:
         move = event.move
         self.tenures.note_move(move, now)
         details = move.before, move.reason
-        self.recorder.note(RecordKind.ELECTED, now, move.after, event.ips, (move.service,), details)
+        self.recorder.note_deed(
+            RecordKind.ELECTED, now, move.after, event.ips, (move.service,), details
+        )
 
     def _won(self, event: Won, now: float) -> None:
         action = event.action
@@ -206,13 +210,13 @@ class Recording:
         links = None if names is None else word(",".join(sorted(names)))
         details = action.reason, links
         services = (action.service,)
-        self.recorder.note(RecordKind.WON, now, self._node, action.ips, services, details)
+        self.recorder.note_deed(RecordKind.WON, now, self._node, action.ips, services, details)
 
     def _lost(self, event: Lost, now: float) -> None:
         action = event.action
         self.tenures.note_loss(action.ips)
         services, details = (action.service,), (str(action.reason),)
-        self.recorder.note(RecordKind.LOST, now, self._node, action.ips, services, details)
+        self.recorder.note_deed(RecordKind.LOST, now, self._node, action.ips, services, details)
 
     def _bars_changed(self, event: BarsChanged, now: float) -> None:
         before, after = event.before, event.after
@@ -225,57 +229,57 @@ class Recording:
 
     def _bars(self, there: Barred, not_there: Barred, state: str, now: float) -> None:
         for name in sorted(there.nodes - not_there.nodes):
-            self.recorder.note(RecordKind.BARRED, now, word(name), details=(state,))
+            self.recorder.note_cause(RecordKind.BARRED, now, word(name), details=(state,))
 
     def _verdict(self, subject: Subject, state: str, now: float) -> None:
         found = self._misses.close(subject, now)[:MOST_WITNESSES]
         self._judgements.close(subject, now)
         witnesses = word(",".join(found)) if state == "gone" else ""
         details = subject.link, state, witnesses
-        self.recorder.note(RecordKind.VERDICT, now, word(subject.node), details=details)
+        self.recorder.note_cause(RecordKind.VERDICT, now, word(subject.node), details=details)
 
     def _held(self, event: Held, now: float) -> None:
         details = "held", event.reason.value, "", event.gap
-        self.recorder.note(RecordKind.CONTACT, now, self._node, details=details)
+        self.recorder.note_cause(RecordKind.CONTACT, now, self._node, details=details)
 
     def _released(self, event: Released, now: float) -> None:
         details = "made", event.reason.value, event.by, event.waited
-        self.recorder.note(RecordKind.CONTACT, now, self._node, details=details)
+        self.recorder.note_cause(RecordKind.CONTACT, now, self._node, details=details)
 
     def _confirmed(self, event: Confirmed, now: float) -> None:
         if self._clients:
             ip, link, client = self._clients.popleft()
             details = link, str(client), event.seconds
-            self.recorder.note(RecordKind.CONFIRMED, now, ips=(ip,), details=details)
+            self.recorder.note_deed(RecordKind.CONFIRMED, now, ips=(ip,), details=details)
 
     def _contested(self, event: Contested, now: float) -> None:
         mac = event.mac.hex(":") if event.mac else None
         node = word(event.node)
-        self.recorder.note(RecordKind.CONTESTED, now, node, (event.ip,), details=(mac,))
+        self.recorder.note_deed(RecordKind.CONTESTED, now, node, (event.ip,), details=(mac,))
 
     def _took_quietly(self, event: TookQuietly, now: float) -> None:
-        self.recorder.note(RecordKind.QUIET, now, self._node, (event.ip,))
+        self.recorder.note_deed(RecordKind.QUIET, now, self._node, (event.ip,))
 
     def _put_off(self, event: PutOff, now: float) -> None:
-        self.recorder.note(RecordKind.PUT_OFF, now, self._node, tuple(event.ips))
+        self.recorder.note_deed(RecordKind.PUT_OFF, now, self._node, tuple(event.ips))
 
     def _handed_over(self, event: HandedOver, now: float) -> None:
-        self.recorder.note(RecordKind.HANDED_OVER, now, services=tuple(sorted(event.services)))
+        self.recorder.note_deed(RecordKind.HANDED_OVER, now, services=tuple(sorted(event.services)))
 
     def _foreign_answer(self, event: ForeignAnswer, now: float) -> None:
-        self.recorder.note(RecordKind.FOREIGN_ANSWER, now, word(event.node), (event.ip,))
+        self.recorder.note_deed(RecordKind.FOREIGN_ANSWER, now, word(event.node), (event.ip,))
 
     def _filtered(self, event: Filtered, now: float) -> None:
-        self.recorder.note(RecordKind.ECHO_FILTERED, now, word(event.node))
+        self.recorder.note_cause(RecordKind.ECHO_FILTERED, now, word(event.node))
 
     def _quorum_changed(self, event: QuorumChanged, now: float) -> None:
         details = event.changed, event.lacking
-        self.recorder.note(RecordKind.QUORUM, now, details=details)
+        self.recorder.note_cause(RecordKind.QUORUM, now, details=details)
 
     def _failed(self, event: Failed, now: float) -> None:
         details = event.reason, word(type(event.error).__name__)
         services = (event.service,)
-        self.recorder.note(RecordKind.FAILED, now, services=services, details=details)
+        self.recorder.note_cause(RecordKind.FAILED, now, services=services, details=details)
 
     # ---- letters
 
@@ -288,7 +292,7 @@ class Recording:
             return
         who = None if node is None else word(node)
         ordered = tuple(sorted(ips, key=lambda ip: ip.packed))
-        self.recorder.note(kind, now, who, ordered, details=(letter.name.lower(),))
+        self.recorder.note_deed(kind, now, who, ordered, details=(letter.name.lower(),))
 
     def _life_letter(
         self, letter: LetterKind, sender: str, about: str, payload: bytes, now: float
@@ -308,8 +312,8 @@ class Recording:
         ours = kind is RecordKind.JUDGED and sender == self._node
         if not ours and repeats.note(subject, sender, now):
             details = subject.link, word(sender)
-            self.recorder.note(kind, now, word(about), details=details)
+            self.recorder.note_cause(kind, now, word(about), details=details)
 
     def _back(self, sender: str, about: str, now: float) -> None:
         details = PROCESS, "back", word(sender)
-        self.recorder.note(RecordKind.VERDICT, now, word(about), details=details)
+        self.recorder.note_cause(RecordKind.VERDICT, now, word(about), details=details)

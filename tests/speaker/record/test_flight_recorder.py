@@ -47,9 +47,11 @@ def test_the_shares_are_four_thousand_records_and_a_mebibyte() -> None:
 
 def test_the_oldest_go_and_causes_are_not_washed_out_by_deeds() -> None:
     recorder = FlightRecorder()
-    recorder.note(RecordKind.VERDICT, 1.0, "b", details=("eth0", "gone", "c"))
+    recorder.note_cause(RecordKind.VERDICT, 1.0, "b", details=("eth0", "gone", "c"))
     for number in range(10_000):
-        recorder.note(RecordKind.ASKED, 2.0 + number, ips=(VIP + number,), details=("eth0", None))
+        recorder.note_deed(
+            RecordKind.ASKED, 2.0 + number, ips=(VIP + number,), details=("eth0", None)
+        )
     kept = recorder.after(0)
     assert len(recorder) == len(kept)
     assert kept[0].kind is RecordKind.VERDICT
@@ -61,8 +63,10 @@ def test_the_oldest_go_and_causes_are_not_washed_out_by_deeds() -> None:
 def test_what_is_about_many_is_told_in_several() -> None:
     recorder = FlightRecorder()
     ips = tuple(VIP + number for number in range(2 * MOST_SUBJECTS + 1))
-    recorder.note(RecordKind.PUT_OFF, 1.0, "a", ips)
-    recorder.note(RecordKind.HANDED_OVER, 1.0, services=tuple(map(str, range(MOST_SUBJECTS + 1))))
+    recorder.note_deed(RecordKind.PUT_OFF, 1.0, "a", ips)
+    recorder.note_deed(
+        RecordKind.HANDED_OVER, 1.0, services=tuple(map(str, range(MOST_SUBJECTS + 1)))
+    )
     kept = recorder.after(0)
     assert [len(record.ips) for record in kept[:3]] == [MOST_SUBJECTS, MOST_SUBJECTS, 1]
     assert [len(record.services) for record in kept[3:]] == [MOST_SUBJECTS, 1]
@@ -95,9 +99,10 @@ def test_the_longest_records_take_a_mebibyte_together() -> None:
     gc.collect()
     for number in range(20_000):
         name = f"{number}\U0001f600" * LONGEST_WORD
-        kind = RecordKind.MEMBER if number % 2 else RecordKind.CONTESTED
-        details = ("alive", word(name)) if number % 2 else (word(name),)
-        recorder.note(kind, float(number), word(name), (VIP + number,), details=details)
+        at = float(number)
+        recorder.note_cause(RecordKind.MEMBER, at, word(name), details=("alive", word(name)))
+        ips, details = (VIP + number,), (word(name),)
+        recorder.note_deed(RecordKind.CONTESTED, at, word(name), ips, details=details)
         assert recorder.size <= MEBIBYTE
     assert sum(map(memory, recorder.after(0))) <= MEBIBYTE
     assert len(recorder) > 100
@@ -106,7 +111,7 @@ def test_the_longest_records_take_a_mebibyte_together() -> None:
 def test_who_reads_on_gets_what_came_since() -> None:
     recorder = FlightRecorder()
     for number in range(10):
-        recorder.note(RecordKind.FLAGS, float(number), "a", details=("",))
+        recorder.note_cause(RecordKind.FLAGS, float(number), "a", details=("",))
     assert [record.number for record in recorder.after(7)] == [8, 9, 10]
     assert recorder.after(10) == []
     assert recorder.newest == 10

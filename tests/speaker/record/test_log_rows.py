@@ -15,11 +15,11 @@ def recorder() -> FlightRecorder:
     """b dies, and a takes its IP; c dies, and a takes that."""
     made = FlightRecorder()
     for at, (node, ip, service) in enumerate((("b", VIP, "ns/a"), ("c", OTHER, "ns/b"))):
-        made.note(RecordKind.VERDICT, float(at), node, details=("eth0", "gone", "d"))
-        made.note(RecordKind.ELECTED, float(at), "a", (ip,), (service,), (node, "bars"))
-        made.note(RecordKind.ASKED, float(at), ips=(ip,), details=("eth0", None))
-        made.note(RecordKind.ANNOUNCED, float(at), "a", (ip,), (service,), ("bars", 0.1))
-    made.note(RecordKind.QUORUM, 9.0, details=(1, 1))
+        made.note_cause(RecordKind.VERDICT, float(at), node, details=("eth0", "gone", "d"))
+        made.note_deed(RecordKind.ELECTED, float(at), "a", (ip,), (service,), (node, "bars"))
+        made.note_deed(RecordKind.ASKED, float(at), ips=(ip,), details=("eth0", None))
+        made.note_deed(RecordKind.ANNOUNCED, float(at), "a", (ip,), (service,), ("bars", 0.1))
+    made.note_cause(RecordKind.QUORUM, 9.0, details=(1, 1))
     return made
 
 
@@ -57,13 +57,13 @@ def test_who_follows_reads_on_and_is_told_what_was_lost() -> None:
     found = rows(made, ALL, 0, True, lambda at: at)
     first = [next(found) for _ in range(10)]
     assert [item is None for item in first] == [False] * 9 + [True]
-    made.note(RecordKind.FLAGS, 10.0, "a", details=("",))
+    made.note_cause(RecordKind.FLAGS, 10.0, "a", details=("",))
     item = next(found)
     assert isinstance(item, LocalRow)
     assert item.value["number"] == 10
     assert next(found) is None
     for number in range(2 * MOST_DEEDS):
-        made.note(RecordKind.ASKED, float(number), ips=(VIP,), details=("eth0", None))
+        made.note_deed(RecordKind.ASKED, float(number), ips=(VIP,), details=("eth0", None))
     loss = next(found)
     assert isinstance(loss, LocalLoss)
     rest = []
@@ -77,7 +77,7 @@ def test_who_follows_reads_on_and_is_told_what_was_lost() -> None:
 def test_who_finds_nothing_for_long_rests_in_between() -> None:
     made = FlightRecorder()
     for number in range(MOST_DEEDS):
-        made.note(RecordKind.ASKED, float(number), ips=(VIP,), details=("eth0", None))
+        made.note_deed(RecordKind.ASKED, float(number), ips=(VIP,), details=("eth0", None))
     interest = Interest(str(OTHER), frozenset(), frozenset())
     found = list(rows(made, interest, 0, False, lambda at: at))
     # Each of them is looked at twice.
