@@ -35,7 +35,10 @@ def watch(
 @click.option("--every", type=click.FloatRange(0.2, 3600), default=EVERY, help="Seconds.")
 @NODE_OPTION
 def top(every: float, node: str) -> None:
-    """Watch who owns what, and failovers as they happen; one picture where there is no terminal."""
+    """Watch who owns what, and failovers as they happen.
+
+    Where there is no terminal it shows one picture, and ends.
+    """
     with running(node) as speaker:
         board = Board(speaker.node)
         if Console().is_terminal:

@@ -34,7 +34,7 @@ from speaker.members import Members
 from speaker.metrics.collector import make_registry
 from speaker.metrics.gathering import gather
 from speaker.record import last_words
-from speaker.record.flight_recorder import FlightRecord
+from speaker.record.flight_recorder import read
 from speaker.record.heard_log import HeardLog
 from speaker.record.log_rows import row
 from speaker.record.recording import Recording
@@ -166,8 +166,8 @@ class Daemon:
         for lot in last_words.lots(self._recording.recorder):
             self._later.add(partial(self._write_lot, lot))
 
-    def _write_lot(self, lot: Sequence[FlightRecord]) -> None:
-        rows = [row(record, self._sight.dated) for record in lot]
+    def _write_lot(self, lot: Sequence[bytes]) -> None:
+        rows = [row(read(kept), self._sight.dated) for kept in lot]
         self._log.error("flight_record", records=rows)
 
     # ---- from the start to the end

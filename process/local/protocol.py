@@ -117,17 +117,18 @@ def encode_row(row: Any) -> bytes:
     try:
         text = msgspec.json.encode(row)
     except UnicodeEncodeError:
-        text = msgspec.json.encode(_spelled(row))
+        text = msgspec.json.encode(spelled(row))
     return b'{"row":' + text + b"}\n"
 
 
-def _spelled(value: Any) -> Any:
+def spelled(value: Any) -> Any:
+    """Return a value in which halves of characters are spelled out."""
     match value:
         case str():
             return value.encode("utf-8", "backslashreplace").decode()
         case list() | tuple():
-            return [_spelled(item) for item in value]
+            return [spelled(item) for item in value]
         case dict():
-            return {key: _spelled(item) for key, item in value.items()}
+            return {key: spelled(item) for key, item in value.items()}
         case _:
             return value

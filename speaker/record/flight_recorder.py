@@ -5,17 +5,22 @@ apart, each in its own share: where a node with thousands of IPs dies, what was 
 of them would wash out why. All have one row of numbers, so that who follows knows what it missed.
 """
 
+import struct
 from collections import deque
 from collections.abc import Iterator
 from enum import StrEnum
+from ipaddress import ip_address
 from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from link.address import IPAddress
+from process.local.protocol import spelled
 
 MOST_CAUSES, MOST_DEEDS = 1_000, 3_000
 CAUSES_BYTES, DEEDS_BYTES = 256 * 1024, 768 * 1024
-"""Of memory, as `cost` counts it."""
+"""Of memory."""
 LONGEST_WORD = 320
 """Characters of a text: the longest name of a service is 317."""
 MOST_SUBJECTS = 32
@@ -117,41 +122,47 @@ class FlightRecord(NamedTuple):
     details: tuple[Detail, ...]
 
 
-_RECORD, _WORD, _IP, _NUMBER = 320, 56, 120, 32
-"""Bytes: of a record with its tuples and numbers, of a text without its characters, ..."""
+_NUMBER = struct.Struct(">Q")
+_OVERHEAD = 48
+"""Bytes that Python takes for a piece of memory of any length, and its place in a list."""
+_encode = msgspec.msgpack.Encoder().encode
+_Body = tuple[float, RecordKind, tuple[bytes, ...], tuple[str, ...], str | None, tuple[Detail, ...]]
+_decode = msgspec.msgpack.Decoder(_Body).decode
 
 
-def cost(record: FlightRecord) -> int:
-    """Return the bytes of memory that a record takes, counted too high rather than too low."""
-    size = _RECORD + _IP * len(record.ips)
-    for text in (*record.services, record.node, *record.details):
-        if not isinstance(text, str):
-            size += _NUMBER
-        elif text.isascii():
-            size += _WORD + len(text)
-        else:
-            # PEP 393: up to four bytes a character.
-            size += 2 * _WORD + 4 * len(text)
-    return size
+def write(record: FlightRecord) -> bytes:
+    """Return a record as it is kept: its number, so that records sort by it, and all else as
+    MessagePack. So its size is known, it keeps nothing else alive, and costs no collector."""
+    number, at, kind, ips, services, node, details = record
+    body = at, kind, [ip.packed for ip in ips], services, node, details
+    try:
+        text = _encode(body)
+    except UnicodeEncodeError:
+        text = _encode(spelled(body))
+    return _NUMBER.pack(number) + text
+
+
+def read(kept: bytes) -> FlightRecord:
+    """Return a record that is kept."""
+    (number,) = _NUMBER.unpack_from(kept)
+    at, kind, packed, services, node, details = _decode(kept[_NUMBER.size :])
+    return FlightRecord(number, at, kind, tuple(map(ip_address, packed)), services, node, details)
 
 
 class _Share:
     """Some of the records: the newest ones that fit."""
 
     def __init__(self, most: int, size: int) -> None:
-        self.records: deque[FlightRecord] = deque()
+        self.records: deque[bytes] = deque()
         self.size = 0
-        self._costs: deque[int] = deque()
         self._most, self._bytes = most, size
 
     def add(self, record: FlightRecord) -> None:
-        size = cost(record)
-        self.records.append(record)
-        self._costs.append(size)
-        self.size += size
-        while len(self._costs) > self._most or self.size > self._bytes:
-            self.size -= self._costs.popleft()
-            self.records.popleft()
+        kept = write(record)
+        self.records.append(kept)
+        self.size += len(kept) + _OVERHEAD
+        while len(self.records) > self._most or self.size > self._bytes:
+            self.size -= len(self.records.popleft()) + _OVERHEAD
 
 
 class FlightRecorder:
@@ -168,7 +179,7 @@ class FlightRecorder:
 
     @property
     def size(self) -> int:
-        """Bytes of memory that all records take, as `cost` counts."""
+        """Bytes of memory that all records take."""
         return self._causes.size + self._deeds.size
 
     def note_cause(
@@ -203,18 +214,19 @@ class FlightRecorder:
             self.newest += 1
             self._deeds.add(FlightRecord(self.newest, at, kind, ips, services, node, details))
 
-    def after(self, number: int) -> list[FlightRecord]:
-        """Return what is kept of all that came after the record of this number, oldest first."""
-        found = [*_after(self._causes.records, number), *_after(self._deeds.records, number)]
-        return sorted(found)
+    def after(self, number: int) -> list[bytes]:
+        """Return what is kept of all that came after the record of this number, oldest first: to be
+        made out by `read`, which takes some microseconds each."""
+        last = _NUMBER.pack(number + 1)
+        return sorted([*_from(self._causes.records, last), *_from(self._deeds.records, last)])
 
 
 def _parts(items: tuple[_T, ...]) -> Iterator[tuple[_T, ...]]:
     return (items[at : at + MOST_SUBJECTS] for at in range(0, len(items), MOST_SUBJECTS))
 
 
-def _after(records: deque[FlightRecord], number: int) -> Iterator[FlightRecord]:
-    return takewhile(lambda record: record.number > number, reversed(records))
+def _from(records: deque[bytes], first: bytes) -> Iterator[bytes]:
+    return takewhile(lambda kept: kept >= first, reversed(records))
 
 
 def word(text: object) -> str:

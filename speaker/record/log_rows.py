@@ -6,9 +6,15 @@ from typing import Any
 from kube.address import parse_ip
 from link.address import IPAddress
 from process.local.answer import LocalLoss, LocalRow
-from speaker.record.flight_recorder import CAUSES, FIELDS, FlightRecord, FlightRecorder
+from speaker.record.flight_recorder import (
+    CAUSES,
+    FIELDS,
+    FlightRecord,
+    FlightRecorder,
+    read,
+)
 
-AT_ONCE = 500
+AT_ONCE = 100
 """Records that are looked at between two rests: half a millisecond."""
 
 Dated = Callable[[float], float]
@@ -87,11 +93,10 @@ def rows(
         yield None
 
 
-def _wanted(
-    found: Sequence[FlightRecord], interest: Interest, dated: Dated
-) -> Iterator[LocalRow | None]:
+def _wanted(found: Sequence[bytes], interest: Interest, dated: Dated) -> Iterator[LocalRow | None]:
     passed = 0
-    for record in found:
+    for kept in found:
+        record = read(kept)
         if interest.wants(record):
             yield LocalRow(row(record, dated), str(record.number))
         else:
@@ -100,10 +105,8 @@ def _wanted(
                 yield None
 
 
-def _in_parts(
-    found: Sequence[FlightRecord], look: Callable[[FlightRecord], None]
-) -> Iterator[None]:
-    for number, record in enumerate(found, 1):
-        look(record)
+def _in_parts(found: Sequence[bytes], look: Callable[[FlightRecord], None]) -> Iterator[None]:
+    for number, kept in enumerate(found, 1):
+        look(read(kept))
         if number % AT_ONCE == 0:
             yield None

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address
 
 from process.local.answer import LocalLoss, LocalRow
-from speaker.record.flight_recorder import MOST_DEEDS, FlightRecorder, RecordKind
+from speaker.record.flight_recorder import MOST_DEEDS, FlightRecorder, RecordKind, read
 from speaker.record.last_words import RECORDS_A_LINE, lots
 from speaker.record.log_rows import AT_ONCE, Interest, rows
 
@@ -86,7 +86,7 @@ def test_who_finds_nothing_for_long_rests_in_between() -> None:
 
 def test_the_last_words_are_all_records_the_newest_first_and_each_line_in_order() -> None:
     made = recorder()
-    told = [[record.number for record in lot] for lot in lots(made)]
+    told = [[read(kept).number for kept in lot] for lot in lots(made)]
     assert told == [list(range(2, 10)), [1]]
     assert RECORDS_A_LINE == 8
     assert list(lots(FlightRecorder())) == []

@@ -39,6 +39,7 @@ from ownership.letters.letters import LetterKind
 from ownership.letters.mark import Flags
 from ownership.liveness.barred import Barred
 from ownership.liveness.verdicts import Subject
+from speaker.record.flight_recorder import read
 from speaker.record.log_rows import row
 from speaker.record.recording import AGAIN, MOST_CLIENTS_WAITING, MOST_MISSES, Recording
 
@@ -52,7 +53,7 @@ WON = Won(Announce("ns/a", (VIP,), frozenset({"eth1", "eth0"}), "bars"))
 
 def rows(recording: Recording) -> list[dict[str, Any]]:
     """All that is kept, without numbers and times."""
-    found = [row(record, lambda at: at) for record in recording.recorder.after(0)]
+    found = [row(read(kept), lambda at: at) for kept in recording.recorder.after(0)]
     return [{k: v for k, v in each.items() if k not in ("number", "at")} for each in found]
 
 
