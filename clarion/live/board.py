@@ -11,7 +11,7 @@ DECISIONS = 12
 """How many of the last decisions are shown."""
 MOST_ROWS = 20
 """How many owners, and how many IPs that are not well."""
-WELL = frozenset(("owned", "elsewhere"))
+WELL = frozenset(("owned", "elsewhere", "routed"))
 
 
 class Board:

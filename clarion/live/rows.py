@@ -41,7 +41,8 @@ class LiveOwner(msgspec.Struct, frozen=True):
     """Links on which this node answers, or would; None: on all."""
     state: str
     """What it is on this node: `owned`, `asking`, `contested`, `quiet`, `yielding`, `parted`; else
-    `elsewhere`, `unowned`, or `waiting` where it is this node's and nothing is done yet."""
+    `elsewhere`, `unowned`, `routed` where this node announces it by BGP alone, or `waiting` where
+    it is this node's and nothing is done yet."""
     why: str | None
     """Why this node does not announce it, whoever is elected."""
     takeover: LiveTakeover | None

@@ -12,6 +12,9 @@ from process.local.answer import LocalAnswer, LocalRow
 from speaker.inquiry.sight import Sight
 
 COLUMNS = ("ip", "service", "owner", "since", "next", "interfaces", "state", "why", "takeover")
+_STATE = COLUMNS.index("state")
+UNOWNED, ROUTED = "unowned", "routed"
+"""Announced by nobody on the link, as far as this node knows; and: by BGP alone, by this node."""
 MOST_DIGESTS = 150_000
 """Digests that one answer may cost: a fifth of a second of a processor. What is known by then of
 who is next is kept, so that the next answer knows more."""
@@ -60,6 +63,7 @@ class OwnerRows:
 
     def _rows(self, after: str) -> Iterator[LocalRow | None]:
         plans, budget = self._sight.core.plans(), MOST_DIGESTS
+        routed = self._sight.routing.announced()
         names = sorted(plans)
         self._forget(names)
         yield None
@@ -75,6 +79,8 @@ class OwnerRows:
             successor = self.next_in_line(service, plan) if budget >= 0 else None
             for ip in ips:
                 row = self._row(ip, service, plan, successor)
+                if row[_STATE] == UNOWNED and service in routed:
+                    row = (*row[:_STATE], ROUTED, *row[_STATE + 1 :])
                 yield LocalRow(row, f"{service} {ip}")
 
     def _forget(self, names: list[str]) -> None:
@@ -107,7 +113,7 @@ class OwnerRows:
             return held.value
         owner = self.of(service)
         if owner is None:
-            return "unowned"
+            return UNOWNED
         # Where it is ours and nothing yet, contact is missing, or a turn is not over.
         return "waiting" if owner == self._sight.core.node else "elsewhere"
 

@@ -160,6 +160,18 @@ def test_an_ip_of_another_is_elsewhere_and_one_of_nobody_unowned(rig: Rig) -> No
     assert (of_d["owner"], of_d["why"]) == (None, "ipNotAllowed")
 
 
+def test_what_is_announced_by_bgp_alone_is_routed(rig: Rig) -> None:
+    none = frozenset[str]()
+    rig.plan("ns/a", VIP, candidates=none, withheld=Withheld.NO_MATCHING_ADVERTISEMENT)
+    rig.settle()
+    routing: Any = SimpleNamespace(announced=lambda: {"ns/a": (VIP,)}, explain=lambda _: [])
+    desk = Desk(replace(rig.sight, routing=routing))
+    answer = desk.answer(LocalQuestion(verb="owners"))
+    assert isinstance(answer, LocalAnswer)
+    [row] = taken(answer)
+    assert dict(zip(answer.columns, row.value, strict=True))["state"] == "routed"
+
+
 def test_since_follows_the_owner_and_next_who_lives(rig: Rig) -> None:
     ip = owned_by("b")
     rig.plan("ns/b", ip)

@@ -129,6 +129,7 @@ def test_the_log_tells_a_failover_from_the_lost_echo_to_the_confirmed_client(
         return records if "confirmed" in kinds(records) else None
 
     records = wait_until(story, "a client that confirms")
+    print("\n".join(map(line, records)))
     places = [
         first(records, "missed", node=owner, link="eth0"),
         first(records, "verdict", node=owner, link="eth0", state="gone"),
@@ -137,7 +138,7 @@ def test_the_log_tells_a_failover_from_the_lost_echo_to_the_confirmed_client(
         first(records, "announced", node=heir, reason="bars"),
         first(records, "confirmed", link="eth0", client=client.ip),
     ]
-    assert places == sorted(places), "\n".join(map(line, records))
+    assert places == sorted(places)
     verdict = records[places[1]]
     assert set(str(verdict.details["witnesses"]).split(",")) <= set(NODES) - {owner}
     # All of it took less than memberlist needs to find a death.
