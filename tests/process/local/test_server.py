@@ -188,6 +188,33 @@ def test_who_asks_nothing_is_told_so_in_a_second_and_has_no_place_any_more(node:
     assert took >= server_module.ASK_WITHIN * 0.9
 
 
+def test_who_asks_letter_by_letter_has_a_second_for_all_of_it(
+    node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "ASK_WITHIN", 0.2)
+
+    def talk() -> bytes:
+        answer = bytearray()
+        with connect(PROGRAM, node) as connection, suppress(ConnectionResetError):
+            connection.settimeout(0.02)
+            while True:
+                with suppress(BrokenPipeError):
+                    connection.send(b" ")
+                with suppress(TimeoutError):
+                    if not (chunk := connection.recv(4_096)):
+                        break
+                    answer += chunk
+        return bytes(answer)
+
+    assert decode_line(run(node, lambda: in_thread(talk))).error == "too_slow"
+
+
+def test_the_limits_are_those_that_are_promised() -> None:
+    assert (MOST_CLIENTS, MOST_FOLLOWERS) == (8, 4)
+    assert (server_module.ASK_WITHIN, LONGEST_ANSWER) == (1.0, 1024 * 1024)
+    assert server_module.BITE <= 0.001
+
+
 def test_ten_megabytes_of_question_are_not_read(node: str) -> None:
     """They are refused after the first few kilobytes, and the connection is closed."""
 
