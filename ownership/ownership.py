@@ -328,6 +328,19 @@ class Ownership:
         """Return a live, read-only view of the owners, by service."""
         return self._election.owners()
 
+    def elsewhere(self, service: str) -> str | None:
+        """Name who owns a service that our own plan withholds from this node alone."""
+        return self._election.elsewhere(service)
+
+    def next_in_line(self, service: str) -> str | None:
+        """Name who would own a service if its owner went now; it costs a digest a node."""
+        return self._election.next_in_line(service)
+
+    @property
+    def basis(self) -> tuple[frozenset[str], Barred]:
+        """Who lives and who is barred: other objects as soon as either differs."""
+        return self._election.basis
+
     def plans(self) -> Mapping[str, ServicePlan]:
         """Return a live, read-only view of what each service needs."""
         return MappingProxyType(self._plans)

@@ -25,6 +25,8 @@ class Ending:
         self.failure: str | None = None
         self.last_words: Callable[[], Awaitable[None]] | None = None
         """Said at the second signal, if it does not take long."""
+        self.on_failure: Callable[[], None] = lambda: None
+        """Called once, when the first failure was logged."""
         self._signalled = False
         self._saying: asyncio.Task[None] | None = None
         self._log = log
@@ -49,6 +51,7 @@ class Ending:
         if self.failure is None:
             self.failure = reason or "unknown error"
             self._log.error("fatal", error=self.failure, exc_info=error)
+            self.on_failure()
         self._begin()
 
     def _begin(self) -> None:

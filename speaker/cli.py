@@ -183,7 +183,7 @@ def _accept_without_effect(command: Any) -> Any:
 def speaker(ctx: click.Context, /, **flags: Any) -> None:
     """Announce Kubernetes service IPs: on the local network, and by BGP through FRR."""
     if flags["memberlist_debug"]:
-        from speaker.ring.debug_socket import show
+        from speaker.ring.member_debug import show
 
         ctx.exit(show(flags["node_name"]))
     settings = read_settings(flags)

@@ -5,9 +5,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import cast
 
 from structlog.typing import FilteringBoundLogger as Log
 
@@ -20,15 +21,24 @@ from process import interpreter, logs, time_slice
 from process.ending import EXIT_FAILURE, Ending, first_of
 from process.health import Health
 from process.later import Later
+from process.local.server import LocalServer
 from speaker import sources
 from speaker.bgp.making import make_routing
 from speaker.configuration import Configuration, make_planner, options_of
 from speaker.driver import Driver, Parts
-from speaker.heart import make_heart
+from speaker.heart import Heart, make_heart
+from speaker.inquiry.desk import Desk
+from speaker.inquiry.sight import Dating, Sight
 from speaker.leaving import Leaving
 from speaker.members import Members
 from speaker.metrics.collector import make_registry
 from speaker.metrics.gathering import gather
+from speaker.record import last_words
+from speaker.record.flight_recorder import read
+from speaker.record.heard_log import HeardLog
+from speaker.record.log_rows import row
+from speaker.record.recording import Recording
+from speaker.ring.member_debug import PROGRAM
 from speaker.ring.peers import Peers
 from speaker.settings import Settings
 from speaker.telling import Telling
@@ -54,6 +64,7 @@ class Daemon:
         self._peers = Peers(settings, clock, self._on_gossip, log, self._upkeep)
         heart = make_heart(settings, clock())
         self.core = heart.core
+        self._recording = Recording(settings.node_name)
         self._layer2 = Layer2(heart.announcer, heart.clients, clock, self._on_frames, log)
         self._later = Later(heart.busy)
         self._health = Health()
@@ -82,7 +93,7 @@ class Daemon:
             heart.failover.lives,
             self._registry,
             clock,
-            log,
+            cast(Log, HeardLog(log, self._recording, clock)),
         )
         self._routing.on_problems = self._configuration.review
         self._figures.routed = self._routing.announced
@@ -90,6 +101,7 @@ class Daemon:
             heart.core, self._layer2, self._later, instruments, self._cluster, clock, log
         )
         self._layer2.on_first_frame = telling.note_first_frame
+        telling.on_announced = self._recording.note_announcement
         vitals = Vitals(
             heart.core,
             self._configuration,
@@ -100,12 +112,17 @@ class Daemon:
             log,
         )
         self._health.beside = lambda: self._routing.trouble
-        parts = Parts(self._layer2, self._peers, self._configuration, telling, vitals)
+        parts = Parts(
+            self._layer2, self._peers, self._configuration, telling, vitals, self._recording
+        )
         self.driver = self._layer2.listener = Driver(heart.core, parts, clock, log)
         if settings.bgp_engine is not None:
             self.driver.beside = self._routing.look
             self._ending.last_words = self._routing.bid_farewell
         self._members = Members(self._peers, heart.core, self.driver, clock, log)
+        self._members.note = self._recording.note_member
+        self._sight = self._make_sight(heart)
+        self._ending.on_failure = self._tell_record
         self._leaving = Leaving(self.driver, self._peers, telling, self._later, self._routing.leave)
 
     def _make_configuration(self) -> Configuration:
@@ -119,6 +136,21 @@ class Daemon:
             self._log,
         )
 
+    def _make_sight(self, heart: Heart) -> Sight:
+        return Sight(
+            self._settings,
+            heart.core,
+            heart.failover,
+            heart.announcer,
+            self._configuration,
+            self._layer2,
+            self._peers,
+            self._routing,
+            self._recording,
+            clock,
+            Dating(clock, time.time).date,
+        )
+
     # ---- what parts tell that are made before who listens
 
     def _wake(self) -> None:
@@ -129,6 +161,15 @@ class Daemon:
 
     def _on_gossip(self, event: Event) -> None:
         self._members.take(event)
+
+    def _tell_record(self) -> None:
+        """Write the flight recorder to the log: this process ends, and its memory with it."""
+        for lot in last_words.lots(self._recording.recorder):
+            self._later.add(partial(self._write_lot, lot))
+
+    def _write_lot(self, lot: Sequence[bytes]) -> None:
+        rows = [row(read(kept), self._sight.dated) for kept in lot]
+        self._log.error("flight_record", records=rows)
 
     # ---- from the start to the end
 
@@ -151,6 +192,7 @@ class Daemon:
             # What has failed may be but a part: the rest of us hands over as in any other end.
             if self._running or self._ending.failure is None:
                 await self._leaving.run()
+            await self._later.finish()
             self._upkeep.close()
         self._log.info("stop", node=self._settings.node_name, error=self._ending.failure)
         return self._ending.status
@@ -165,6 +207,9 @@ class Daemon:
         monitor = Monitor(self._on_links, partial(may_answer, self._settings.exclude))
         await monitor.start()
         parts.callback(monitor.close)
+        desk = Desk(self._sight)
+        local = LocalServer(PROGRAM, self._settings.node_name, desk.answer, Part.DEBUG, self._log)
+        parts.callback(self._upkeep.keep(Part.DEBUG, local.run).cancel)
         self._figures.netlink_resyncs = monitor.resyncs_by_table
         source = self._cluster or sources.make_folder(self._settings, self._configuration.take)
         loop.add_signal_handler(signal.SIGHUP, source.reload)

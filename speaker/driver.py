@@ -21,6 +21,7 @@ from ownership.letters.mark import Flags
 from ownership.ownership import Ownership
 from process import interpreter
 from speaker.configuration import Configuration
+from speaker.record.recording import Recording
 from speaker.ring.peers import Peers
 from speaker.telling import Telling
 from speaker.upkeep import RETRY, Part, Retries, survive
@@ -45,6 +46,7 @@ class Parts:
     configuration: Configuration
     telling: Telling
     vitals: Vitals
+    recording: Recording
 
 
 class Driver:
@@ -65,6 +67,7 @@ class Driver:
         self._configuration = parts.configuration
         self._telling = parts.telling
         self._vitals = parts.vitals
+        self._recording = parts.recording
         self._clock = clock
         self._log = log
         self._echoes = Echoes(layer2.usable, core.handle_echo, self._heed_echoes, clock, log)
@@ -110,7 +113,9 @@ class Driver:
 
     def handle_letter(self, letter: Letter) -> None:
         """Take a letter."""
-        self.core.handle_letter(letter, self._clock())
+        now = self._clock()
+        self.core.handle_letter(letter, now)
+        self._recording.note_letter(letter, now)
         self._heed()
 
     def tick(self, now: float) -> None:
@@ -131,6 +136,7 @@ class Driver:
     def handle_client(self, ip: IPAddress, ifindex: int, client: IPAddress, now: float) -> None:
         """See `layer2.Listener`."""
         if self.core.handle_client(ip, ifindex, client, now):
+            self._recording.note_client(ip, self._link_name(ifindex), client)
             self._heed_soon()
 
     def _heed_echoes(self) -> None:
@@ -245,11 +251,12 @@ class Driver:
         """Tell what was decided, and send what is to be sent now."""
         for event in self.core.events():
             try:
+                self._recording.note_event(event, now)
                 self._heed_event(event)
                 self._telling.tell(event, now)
             except Exception as error:
                 survive(Part.SERVICE, error)
-        self._send()
+        self._send(now)
         if self.beside is not None:
             self.beside()
 
@@ -265,19 +272,26 @@ class Driver:
                 survive(Part.SERVICE, error, service=service)
                 self._retries.later(service, SERVICE_RETRY, self._look_again, service, reason)
 
-    def _send(self) -> None:
+    def _send(self, now: float) -> None:
         for interface, ask in self.core.asks():
             self._layer2.ask(ask.ip, interface.index, ask.mac)
+            self._recording.note_ask(interface.name, ask, now)
         for request in self.core.echo_requests():
             self._echoes.send(request)
         for letter in self.core.letters():
             self._peers.send(letter)
+            self._recording.note_sent(letter, now)
         for address in self.core.calls():
             self._peers.call(address)
         if self.core.flags != self._flags:
             self._flags = self.core.flags
+            self._recording.note_flags(self._flags, now)
             self._log.info("flags", flags=[flag.name.lower() for flag in self._flags if flag.name])
             self._peers.set_flags(self._flags)
+
+    def _link_name(self, ifindex: int) -> str:
+        interface = self._layer2.usable().get(ifindex)
+        return "" if interface is None else interface.name
 
     def _look_again(self, service: str, reason: str) -> None:
         self.core.look_again(service, reason)

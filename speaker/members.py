@@ -14,6 +14,7 @@ from gossip.io import (
     KeyBlocked,
     KeyDropped,
     KeyUsed,
+    MemberView,
     NameConflict,
     Recovered,
     Suspected,
@@ -48,6 +49,8 @@ class Members:
         self._clock = clock
         self._log = log
         self._sparing = Sparing(clock)
+        self.note: Callable[[MemberView, float], None] = lambda member, now: None
+        """Called with each member that comes, is suspected or goes."""
         self._failed_exchanges: dict[str, str] = {}
         """By peer: what was last said of it."""
 
@@ -71,6 +74,7 @@ class Members:
                 | Recovered(member)
                 | Updated(member)
             ):
+                self.note(member, self._clock())
                 self._log.info("member", **describe(member))
             case NameConflict(member, claimed):
                 self._say("name_conflict", member.name, node=member.name, claimed=claimed.ip)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from structlog.typing import FilteringBoundLogger as Log
 
 from link.address import IPAddress
-from ownership.announcing.decisions import Decisions
+from ownership.announcing.decisions import Announced, Decisions
 from ownership.io import (
     Announce,
     BarsChanged,
@@ -69,6 +69,8 @@ class Telling:
         self._cluster = cluster
         self._log = log
         self._decisions = Decisions()
+        self.on_announced: Callable[[IPAddress, Announced, float], None] = lambda *told: None
+        """Called with each IP that was won, when its first announcement has left."""
         self._unassigned: set[str] = set()
         """Services that this node has won, and of which the cluster is not told so yet."""
 
@@ -133,9 +135,11 @@ class Telling:
 
     def note_first_frame(self, ip: IPAddress) -> None:
         """An announcement of the IP has left."""
-        announced = self._decisions.note_frame(ip, self._clock())
+        now = self._clock()
+        announced = self._decisions.note_frame(ip, now)
         if announced is None:
             return
+        self.on_announced(ip, announced, now)
         if announced.seconds is not None:
             self._later.add(partial(self._instruments.takeover.observe, announced.seconds))
         for service, reason in announced.reasons.items():

@@ -57,7 +57,7 @@ class Part(StrEnum):
     SEEDS = "seeds"
     SECRET = "secret"  # noqa: S105 - the name of a part
     DEBUG = "debug"
-    """The socket of `--memberlist-debug`."""
+    """The local socket, and what is answered on it."""
     API = "api"
     """What is written to the API server."""
     BGP = "bgp"

@@ -103,6 +103,26 @@ class Election:
         )
         return self._bars.first(ranking, None)[0]
 
+    def next_in_line(self, service: str) -> str | None:
+        """Name who would own the service if its owner went now; None: nobody, or it has none."""
+        plan, owner = self._plans.get(service), self._owners.get(service)
+        if plan is None or owner is None:
+            return None
+
+        def rank(node: str) -> bytes:
+            return _rank(node, plan.hash_ip, plan.scores)
+
+        rest = self._alive(plan.candidates) - {owner}
+        best = min(rest, key=rank, default=None)
+        if best is None or not self._bars.bar(best, plan.interfaces):
+            return best
+        return self._bars.first(sorted(rest, key=rank), plan.interfaces)[0]
+
+    @property
+    def basis(self) -> tuple[frozenset[str], Barred]:
+        """Who lives and who is barred: other objects as soon as either differs."""
+        return self._members, self._bars
+
     def set_plans(self, plans: Mapping[str, ServicePlan]) -> None:
         """Take all plans at once: a service that is not among them is gone."""
         for service in self._plans.keys() - plans.keys():

@@ -1,4 +1,4 @@
-"""Who is gone, for those who ask nothing else of failover. Pure.
+"""Who is gone, and who watches whom, for those who ask nothing else of failover. Pure.
 
 Whoever draws traffic by other means than an address on the link wants to know of nodes alone: a
 machine that is gone, whatever it owned, and members that are no Clarion.
@@ -40,6 +40,10 @@ class Lives:
         """Name the living members that are no Clarion."""
         self._look()
         return self._strangers
+
+    def watched_by(self, name: str) -> tuple[str, ...]:
+        """Name the nodes that a living Clarion watches, as far as this node knows the ring."""
+        return self._roster.watched_by(name)
 
     def _look(self) -> None:
         if self._version == self._roster.version:

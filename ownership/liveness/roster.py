@@ -182,6 +182,10 @@ class Roster:
         """Name the nodes that watch this one: those before it."""
         return self._next(-1)
 
+    def watched_by(self, name: str) -> tuple[str, ...]:
+        """Name the nodes that a living Clarion watches: as `watched` does for this one."""
+        return self._next(1, name) if name in self.clarions else ()
+
     def meet(self, name: str, interface: Interface) -> tuple[PeerLink, IPAddress] | None:
         """Return the link of a node that shares a segment with `interface`, and its address there:
         that of its gossip, else the first that it told, so that all witnesses ask the same. One
@@ -212,9 +216,9 @@ class Roster:
                 return place
         return 0
 
-    def _next(self, step: int) -> tuple[str, ...]:
-        size = len(self._ring)
-        here = bisect_left(self._ring, (sha256(self._node.encode()).digest(), self._node))
+    def _next(self, step: int, name: str | None = None) -> tuple[str, ...]:
+        size, name = len(self._ring), name or self._node
+        here = bisect_left(self._ring, (sha256(name.encode()).digest(), name))
         places = range(1, min(WITNESSES, size - 1) + 1)
         return tuple(self._ring[(here + step * place) % size][1] for place in places)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_address
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger as Log
@@ -41,6 +41,9 @@ class RoutingDoors(Protocol):
     def announced(self) -> Mapping[str, tuple[IPAddress, ...]]:
         """Return the IPs that this node announces, by service. From any thread."""
 
+    def explain(self, service: str) -> list[dict[str, Any]]:
+        """Return what this node announces of a service, and what each peer was really sent."""
+
     def look(self) -> None:
         """See who is gone now: whenever the speaker has done something."""
 
@@ -73,6 +76,10 @@ class WithoutBgp:
     def announced(self) -> Mapping[str, tuple[IPAddress, ...]]:
         """Return none."""
         return {}
+
+    def explain(self, service: str) -> list[dict[str, Any]]:
+        """Return nothing."""
+        return []
 
     def look(self) -> None:
         """See nobody."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger as Log
 
@@ -32,6 +32,7 @@ from plan.route_planner import RoutePlanner
 from plan.service import Withheld, shut_out
 from speaker.bgp.fast_failover import FastFailover, SeesLives, Unable
 from speaker.bgp.outages import Outages
+from speaker.bgp.route_view import SessionView, route_rows, service_row
 from speaker.bgp.sessions import Sessions
 from speaker.bgp.typist import Typist
 from speaker.upkeep import Part, survive
@@ -163,6 +164,20 @@ class Routing:
         """Return the IPs that this node announces, by service. From any thread."""
         plans = self._planner.plans
         return {name: plans[name].ips for name in tuple(self._told) if name in plans}
+
+    def explain(self, service: str) -> list[dict[str, Any]]:
+        """Return what this node announces of a service, and what each peer was really sent."""
+        plan = self._planner.plans.get(service)
+        if plan is None:
+            return []
+        states = self.sessions.states
+        views = [
+            SessionView(at, session, states.get(at))
+            for at, session in sorted(self.sessions.peers.items())
+        ]
+        sent, routes = self._published.get(service, ()), self._planner.table.routes
+        head = service_row(plan, self._engine.state, not self.typist.idle)
+        return [head, *route_rows(plan, routes, views, sent)]
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with services, peers, and what the engine is told, for BGP alone."""

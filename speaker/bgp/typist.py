@@ -75,6 +75,11 @@ class Typist:
         """How many prefixes are not told, as there are too many different offers."""
         return self._config.refused_prefixes
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that is wanted was typed."""
+        return self._idle.is_set()
+
     # ---- what is wanted
 
     def want(self, wanted: Wanted) -> None:

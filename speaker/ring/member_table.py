@@ -1,16 +1,16 @@
-"""The member table that `--memberlist-debug` shows: made, written, read back, set in columns. Pure.
+"""The member table that `--memberlist-debug` shows: read, and set in columns. Pure.
 
 Names come from whoever has the gossip key, and the whole answer from whoever listens on an address
 that any user of the machine may take: what is read is checked, and only ASCII that can be seen is
 printed.
 """
 
+from typing import Any
+
 import msgspec
 
 from gossip.io import MemberView
 
-LONGEST_ANSWER = 4 * 1024 * 1024
-"""Bytes of an answer: twice those of 8,192 members, the most that one exchange of gossip brings."""
 LONGEST_CELL = 256
 """Characters of a cell: the longest name of a Node is 253, and each column is as wide as its
 widest cell."""
@@ -31,31 +31,17 @@ class MemberRow(msgspec.Struct, frozen=True):
     health: int | None = None
 
 
-def table(members: tuple[MemberView, ...], health: int) -> list[MemberRow]:
-    """Return one row for each member, ourselves first."""
-    return [
-        MemberRow(
-            member.name,
-            f"[{ip}]:{port}" if ":" in (ip := member.address.ip) else f"{ip}:{port}",
-            member.state.name.lower(),
-            member.incarnation,
-            health if member.own else None,
-        )
-        for member in sorted(members, key=lambda member: (not member.own, member.name))
-        for port in [member.address.port]
-    ]
+def host_and_port(member: MemberView) -> str:
+    """Return where a member gossips."""
+    ip, port = member.address.ip, member.address.port
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
-def encode(rows: list[MemberRow]) -> bytes:
-    """Write the table as JSON."""
-    return msgspec.json.encode(rows)
-
-
-def decode(answer: bytes | bytearray) -> list[MemberRow]:
-    """Read the table; raise TableError."""
+def read_row(row: Any) -> MemberRow:
+    """Read one row of the answer; raise MemberTableError."""
     try:
-        return msgspec.json.decode(answer, type=list[MemberRow])
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return msgspec.convert(dict(zip(_COLUMNS, row, strict=False)), MemberRow)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise MemberTableError(str(error)) from None
 
 

@@ -27,8 +27,6 @@ from ownership.letters.courier import Courier, CourierRefusal, Letter
 from ownership.letters.mark import Flags, Mark
 from ownership.liveness.roster import Peer
 from process.logs import Sparing
-from speaker.ring.debug_socket import DebugServer
-from speaker.ring.member_table import MemberRow, table
 from speaker.ring.rekeying import SecretRefusal
 from speaker.ring.secret_file import SecretFile
 from speaker.settings import SHORT_SECRET, Settings, split_seed
@@ -83,8 +81,6 @@ class Peers:
             watch = SecretFile(settings.secret_path, settings.secret, self._rotate, self._log)
             self._secret_file = watch
             self._keep(Part.SECRET, watch.run)
-        debug = DebugServer(self._settings.node_name, self._rows, self._log)
-        self._keep(Part.DEBUG, debug.run)
 
     def set_seeds(self, ips: Sequence[str]) -> None:
         """Take the addresses of the speaker pods; they all listen on our own port."""
@@ -152,6 +148,19 @@ class Peers:
                 start_id, flags = (None, Flags.NONE) if its is None else (its.start_id, its.flags)
                 found.append(Peer(member.name, start_id, flags, member.state, member.address))
         return found
+
+    def members(self) -> tuple[MemberView, ...]:
+        """Return the whole table of gossip: ourselves, the dead and those that left too."""
+        return () if self.agent is None else self.agent.swim.members()
+
+    @property
+    def keyed(self) -> bool:
+        """Whether what we gossip is sealed."""
+        return self.encrypted().get("outgoing", False)
+
+    def unproved_names(self) -> frozenset[str]:
+        """Name the living peers that have not proved that they read a new key."""
+        return frozenset(() if self.agent is None else self.agent.swim.unproved())
 
     def set_flags(self, flags: Flags) -> None:
         """Publish why we may own nothing."""
@@ -250,9 +259,6 @@ class Peers:
 
     def _keep(self, part: Part, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.append(self._upkeep.keep(part, make))
-
-    def _rows(self) -> list[MemberRow]:
-        return [] if self.agent is None else table(self.agent.swim.members(), self.health())
 
     def _rotate(self, key: bytes) -> None:
         if self.agent is None:

@@ -45,7 +45,7 @@ from ownership.letters.letters import (
     encode_link_name,
     encode_whereabouts,
 )
-from speaker.ring import member_table
+from process.local import protocol
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MOST_STEPS = 24
@@ -414,10 +414,21 @@ def http_requests() -> list[bytes]:
 def debug_answers() -> list[bytes]:
     """A table, and what is none."""
     rows = [
-        member_table.MemberRow("node-1", "10.0.0.1:7946", "alive", 1, 0),
-        member_table.MemberRow("\x1b[2J\u202e", "[fd00::1]:7946", "dead", 2**32, None),
+        ("node-1", "10.0.0.1:7946", "alive", 1, 0),
+        ("\x1b[2J\u202e", "[fd00::1]:7946", "dead", 2**32, None),
     ]
-    return [member_table.encode(rows), b"[{}]", b"[1]", b"5"]
+    head = protocol.LocalLine(schema=1, node="node-1", verb="members", columns=("name",))
+    end = protocol.LocalLine(end=protocol.LocalEnd(2))
+    return [*map(protocol.encode_row, rows), protocol.encode(head), protocol.encode(end), b"[{}]"]
+
+
+def local_questions() -> list[bytes]:
+    """What `clarion` asks."""
+    return [
+        protocol.encode(protocol.LocalQuestion(verb="owners", after="default/web 192.0.2.1")),
+        protocol.encode(protocol.LocalQuestion(verb="log", about="192.0.2.1", follow=True)),
+        b'{"schema":2,"verb":"ring"}',
+    ]
 
 
 def engine_configurations() -> list[bytes]:

@@ -51,6 +51,8 @@ from ndp.packet import encode as encode_ndp
 from ownership.letters import letters, mark
 from ownership.letters.courier import MAX_PAYLOAD
 from process import http_request as http
+from process.local import protocol
+from process.local.protocol import LocalProtocolError
 from process.settings import SettingsError
 from speaker.ring import member_table
 from speaker.ring.member_table import MemberTableError
@@ -400,12 +402,20 @@ def http_request(data: bytes) -> None:
 
 def debug_answer(data: bytes) -> None:
     """Whatever answers, nothing reaches a terminal but visible ASCII."""
-    with suppress(MemberTableError):
-        rows = member_table.decode(data)
-        assert member_table.decode(member_table.encode(rows)) == rows
-        for line in member_table.lines(rows):
+    with suppress(MemberTableError, LocalProtocolError):
+        said = protocol.decode_line(data)
+        assert protocol.decode_line(protocol.encode(said)) == said
+        for line in member_table.lines([member_table.read_row(said.row)]):
             assert line.isascii()
             assert line.isprintable()
+
+
+def local_question(data: bytes) -> None:
+    """Whatever is asked is short, and comes back as it was."""
+    with suppress(LocalProtocolError):
+        asked = protocol.decode_question(data)
+        assert protocol.decode_question(protocol.encode(asked)) == asked
+        assert max(map(len, (asked.verb, asked.about, asked.after))) <= protocol.LONGEST_TEXT
 
 
 def typed_text(data: bytes) -> None:
@@ -517,6 +527,7 @@ TARGETS = {
     "typed-text": Target("kube", typed_text, seeds.texts, 10),
     "http-request": Target("doors", http_request, seeds.http_requests, 10),
     "debug-answer": Target("doors", debug_answer, seeds.debug_answers, 10),
+    "local-question": Target("doors", local_question, seeds.local_questions, 10),
     "running-config": Target("engine", running_config, seeds.engine_configurations, 2, 1_024),
     "engine-json": Target("engine", engine_json, seeds.engine_states, 10, 4_096),
     "vty-answer": Target("engine", vty_answer, seeds.vty_answers, 10),

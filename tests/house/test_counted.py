@@ -187,6 +187,7 @@ NO_COUNTERS = {
     "Contact.changes": _VERSION,
     "Courier._counter": _NUMBERING,
     "Election.hashes": "effort, by which a test sees that it follows what changed",
+    "FlightRecorder.newest": _NUMBERING,
     "Gossiper._tick": "a time",
     "Monitor._sequence": _NUMBERING,
     "Outbox._last_dial": _NUMBERING,
@@ -200,6 +201,9 @@ NO_COUNTERS = {
     "Table.version": _VERSION,
     "Takeovers._asks": "a list",
     "_Builder._nodes": _PROGRESS,
+    "_Delivery.count": _PROGRESS,
+    "_Delivery.sent": _PROGRESS,
+    "_Delivery.waiting": "bytes",
     "_Unwrapper._seen": _PROGRESS,
 }
 """What grows all the same, and what it is."""

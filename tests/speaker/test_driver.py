@@ -40,6 +40,7 @@ from speaker import upkeep
 from speaker.configuration import Configuration
 from speaker.driver import Driver, Parts
 from speaker.metrics.collector import Figures, make_registry
+from speaker.record.recording import Recording
 from speaker.telling import Telling
 from speaker.vitals import Vitals
 from speaker.wire import echoes
@@ -127,7 +128,8 @@ def make_driver(clock: Callable[[], float] = lambda: NOW, wire: Wire | None = No
     )
     telling = Telling(core, layer2, Later(lambda: False), instruments, None, clock, log)
     vitals = Vitals(core, configuration, peers, Health(), figures, instruments, log)
-    driver = Driver(core, Parts(layer2, peers, configuration, telling, vitals), clock, log)
+    parts = Parts(layer2, peers, configuration, telling, vitals, Recording("a"))
+    driver = Driver(core, parts, clock, log)
     return driver
 
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyroute2 import IPRoute
 
+from clarion.live.speaker import LiveSpeaker
 from frr_container import FrrContainer, frr_container, missing_container
 from machine import slowness
 from netns import Host, segment
@@ -159,6 +162,46 @@ def test_a_service_comes_and_goes_at_the_router(stage: Stage) -> None:
         )
         assert running.metric("clarion_bgp_refused_lines_total") == 0
         assert running.metric("clarion_survived_total") in (None, 0)
+
+
+def explained(host: Host) -> dict[str, dict[str, Any]]:
+    """Ask the speaker why; return its rows by kind, of which each has one here."""
+    rows = host.namespace.run(LiveSpeaker(NODE).explain, "default/web-1")
+    return {row["kind"]: row for row in rows}
+
+
+def test_it_tells_what_the_router_is_offered_and_what_it_was_really_sent(stage: Stage) -> None:
+    with stage.speaking():
+        stage.learns(1)
+        found = wait_until(
+            lambda: (rows := explained(stage.node)).get("route", {}).get("sent") and rows,
+            "it knows that the session is up",
+        )
+        assert (found["bgp"]["engine"], found["bgp"]["withheld"]) == ("ready", None)
+        route = found["route"]
+        assert (route["prefix"], route["peer"]) == ("10.77.9.1/32", "tor")
+        assert (route["session"], route["communities"]) == ("established", ["64500:7"])
+        stage.router.host.namespace.run(stop_link)
+        wait_until(
+            lambda: not explained(stage.node)["route"]["sent"], "it knows that the session is down"
+        )
+        route = explained(stage.node)["route"]
+        assert (route["offered"], route["session"]) == (True, "down")
+        log = stage.node.namespace.run(LiveSpeaker(NODE).log)
+        kinds = [record.kind for record in log]
+        assert "routes" in kinds
+        states = [
+            record.details["state"]
+            for record in log
+            if record.kind == "bgp" and record.details["event"] == "bgp_session"
+        ]
+        assert states == ["up", "down"]
+
+
+def stop_link() -> None:
+    with IPRoute() as netlink:
+        (index,) = netlink.link_lookup(ifname="eth0")
+        netlink.link("set", index=index, state="down")
 
 
 def test_a_speaker_that_is_killed_changes_nothing_at_the_router(stage: Stage) -> None:

@@ -97,7 +97,7 @@ import os, socket, sys
 os.setgid(65534)
 os.setuid(65534)
 held = socket.socket(socket.AF_UNIX)
-held.bind(chr(0) + "clarion/memberlist-debug/node-1")
+held.bind(chr(0) + "clarion/speaker/node-1")
 held.listen()
 print("held", flush=True)
 while True:
@@ -109,8 +109,8 @@ while True:
 
 @pytest.fixture
 def squatter(hosts: dict[str, Host]) -> Iterator[subprocess.Popen[bytes]]:
-    """Nobody, who holds the address of the debug socket and has a forged table to tell."""
-    forged = '[{"name":"\\u001b]0;","address":"a","state":"alive","incarnation":1,"health":0}]'
+    """Nobody, who holds the address of the local socket and has a forged table to tell."""
+    forged = '{"schema":1,"node":"a","verb":"members"}\n{"row":["\\u001b]0;","a","alive",1,0]}\n'
     process = hosts["node-1"].namespace.start(
         [sys.executable, "-c", SQUAT, forged], stdout=subprocess.PIPE
     )
@@ -130,7 +130,7 @@ def test_who_holds_the_debug_address_stops_no_speaker_and_is_not_believed(
     (tmp_path / "secretkey").write_text("a secret of more than sixteen bytes")
     with speaker(hosts["node-1"], source, *flags, log=tmp_path / "one") as running:
         running.wait_for("ready")
-        warning = running.wait_for("memberlist_debug")
+        warning = running.wait_for("local_socket")
         assert (warning["level"], warning["error"]) == ("warning", "Address already in use")
         done = debug(hosts["node-1"], "node-1")
         assert (done.returncode, done.stdout) == (1, "")
@@ -138,7 +138,7 @@ def test_who_holds_the_debug_address_stops_no_speaker_and_is_not_believed(
             "speaker: user 65534 listens in the place of the speaker on node node-1\n"
         )
         assert running.process.poll() is None
-        assert len(running.events("memberlist_debug")) == 1
+        assert len(running.events("local_socket")) == 1
 
 
 def test_a_changed_secret_is_accepted_without_a_restart(

@@ -1,0 +1,1 @@
+"""The running speaker of this node, asked through its local socket."""

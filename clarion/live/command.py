@@ -1,0 +1,32 @@
+"""What commands that ask the running speaker have in common: options, and the exit status."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from clarion.live.rows import LiveError
+from clarion.live.speaker import NODE, LiveSpeaker, own_node
+from clarion.live.story import visible
+
+UNSEEN = 2
+"""The exit status where there was nothing to look at."""
+NODE_OPTION = click.option(
+    "--node", envvar=NODE, default="", show_envvar=True, help="Whose speaker, on this machine."
+)
+OUTPUT_OPTION = click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+
+
+@contextmanager
+def running(node: str) -> Iterator[LiveSpeaker]:
+    """Give the speaker to ask; where there is nothing to look at, end with one line and 2."""
+    try:
+        yield LiveSpeaker(node or own_node())
+    except LiveError as error:
+        click.echo(f"clarion: {visible(str(error))}", err=True)
+        sys.exit(UNSEEN)
+    except KeyboardInterrupt:
+        sys.exit(130)
