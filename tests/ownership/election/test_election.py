@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +114,14 @@ def _full(plan: ServicePlan, members: frozenset[str]) -> str | None:
 
 def test_costs_in_a_thousand_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = 0
-    real = election.digest
+    real = sha256
 
-    def counting(node: str, ip: str) -> bytes:
+    def counting(data: bytes) -> Any:
         nonlocal counted
         counted += 1
-        return real(node, ip)
+        return real(data)
 
-    monkeypatch.setattr(election, "digest", counting)
+    monkeypatch.setattr(election, "sha256", counting)
     nodes = frozenset(f"node-{index}" for index in range(1_000))
     plans = {f"s/{index}": _plan(f"s/{index}", f"10.0.{index // 250}.{index % 250}", nodes)
              for index in range(500)}  # fmt: skip
