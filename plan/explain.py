@@ -10,8 +10,9 @@ from enum import StrEnum
 
 from kube.bgp_config import BgpConfig
 from kube.objects.bgp import BGPAdvertisement, BGPPeer
-from kube.objects.core import EndpointSlice, Node, Service
+from kube.objects.core import Node, Service
 from kube.objects.metallb import IPAddressPool, L2Advertisement
+from kube.problem import Problem
 from kube.rules.advertisements import chosen
 from kube.selector import LabelSelector, any_matches, shown_label
 from kube.snapshot import Snapshot
@@ -82,42 +83,19 @@ _BARRIERS = {
 }
 
 SAID: Mapping[Withheld, str] = {
+    **{reason: reason.value for reason in Withheld},
     Withheld.NOT_LOAD_BALANCER: "its type is not LoadBalancer",
     Withheld.NO_CONFIG: "there is no valid configuration of pools and advertisements",
-    Withheld.NO_IP_ALLOCATED: "no address was given to it",
-    Withheld.INVALID_IP: "its status holds what is no IP address",
-    Withheld.IP_NOT_ALLOWED: "no IPAddressPool holds its address, or not one alone",
-    Withheld.NO_MATCHING_ADVERTISEMENT: "no advertisement is for its pool and its labels",
+    Withheld.NO_IP_ALLOCATED: "it is pending: no address was given to it",
     Withheld.SHARED_IP_WITH_SELECTOR: (
         "it may share its address, and an advertisement selects services: "
         "this release does not allow both"
     ),
     Withheld.CONFLICTING_ADVERTISEMENTS: "advertisements that match it differ in localPref",
     Withheld.NO_ENDPOINTS: "none of its endpoints can serve",
-    Withheld.NO_LOCAL_ENDPOINTS: "none of its endpoints can serve",
-    Withheld.NOT_OWNER: "no node may own it",
+    Withheld.NOT_OWNER: "no advertisement selects a node that may own it",
 }
-"""What a reason means for a whole service, where no more can be said."""
-
-
-def withheld_everywhere(
-    plan: ServicePlan, service: Service, slices: Collection[EndpointSlice]
-) -> str | None:
-    """Return why no node at all announces a service by layer 2; None where one may.
-
-    `plan` was made for no node in particular.
-    """
-    if plan.withheld is None:
-        return None
-    if plan.withheld is Withheld.NOT_OWNER and not serving_nodes(slices):
-        if not any(found.endpoints for found in slices):
-            return "it has no endpoints"
-        return "none of its endpoints can serve"
-    if plan.withheld is Withheld.NOT_OWNER and plan.voters:
-        return "externalTrafficPolicy is Local, and no node that is admitted has an endpoint"
-    if plan.withheld is Withheld.NO_IP_ALLOCATED and not service.ingress:
-        return "it is pending: no address was given to it"
-    return SAID.get(plan.withheld, plan.withheld.value)
+"""What a reason means for a whole service, where no rule has more to say."""
 
 
 # ---- layer 2
@@ -128,9 +106,40 @@ class Layer2Explanation:
 
     def __init__(self, snapshot: Snapshot, options: Options, links: Links | None = None) -> None:
         """`links`: what is known of the nodes' interfaces, by a speaker that runs."""
-        self._snapshot = snapshot
+        self._snapshot, self._options = snapshot, options
         self._links = links or {}
         self._rules = Rules(snapshot.config, snapshot.nodes, options, everywhere=True)
+
+    def why(self, service: Service, plan: ServicePlan) -> str | None:
+        """Return why no node at all announces the service; None where one may.
+
+        `plan` was made for no node in particular.
+        """
+        if plan.withheld is None:
+            return None
+        slices = self._snapshot.slices.get(service.key, ())
+        if plan.withheld is Withheld.NOT_OWNER and not serving_nodes(slices):
+            there = any(found.endpoints for found in slices)
+            return SAID[Withheld.NO_ENDPOINTS] if there else "it has no endpoints"
+        if plan.withheld is Withheld.NOT_OWNER and plan.voters:
+            return "externalTrafficPolicy is Local, and no node that is admitted has an endpoint"
+        problems: list[Problem] = []
+        checked = check(service, self._snapshot.config, self._options, problems)
+        if isinstance(checked, Admitted) and plan.withheld is Withheld.NO_MATCHING_ADVERTISEMENT:
+            return self._unadvertised(service, checked.pool)
+        # What a rule has words of its own for, as which address is in no pool.
+        return problems[0].message if problems else SAID[plan.withheld]
+
+    def _unadvertised(self, service: Service, pool: str) -> str:
+        config = self._snapshot.config
+        ads = config.advertisements[pool] if config is not None else ()
+        if not ads:
+            return f"no L2Advertisement is for its pool {pool}"
+        found = [
+            f"{ad.name}: of the service, {unmatched(ad.service_selectors, service.labels)}"
+            for ad in ads[:MOST_NAMED]
+        ]
+        return "; ".join(found)
 
     def verdicts(self, service: Service) -> Iterator[NodeVerdict]:
         """Return the verdict on each node, by name; none where it is withheld from all alike."""
@@ -142,6 +151,12 @@ class Layer2Explanation:
         here = serving_nodes(slices) if local else None
         for name in sorted(self._snapshot.nodes):
             yield self._verdict(self._snapshot.nodes[name], ads, here)
+
+    def interfaces(self, service: Service, node: str) -> frozenset[str] | None:
+        """Return where the node announces the service if it owns it; None: on all."""
+        labels = self._snapshot.nodes[node].labels
+        ads = self._rules.advertisements(service)
+        return interfaces_of([ad for ad in ads if any_matches(ad.node_selectors, labels)])
 
     def _verdict(
         self, node: Node, ads: Sequence[L2Advertisement], here: set[str | None] | None
@@ -159,6 +174,8 @@ class Layer2Explanation:
             text = f"it has none of the interfaces {_listed(wanted)}"
             return NodeVerdict(node.name, NodeRule.NO_INTERFACE, text, names, wanted)
         text = f"selected by {_named('L2Advertisement', names)}"
+        if node.unschedulable:
+            text += "; its cordon does not count"
         return NodeVerdict(node.name, NodeRule.ADMITTED, text, names, wanted)
 
 

@@ -45,6 +45,39 @@ def order(nodes: Iterable[str], ip_text: str, scores: Mapping[str, int] | None =
     return sorted(set(nodes), key=lambda node: (-points.get(node, 0), digest(node, ip_text)))
 
 
+@dataclass(frozen=True, slots=True)
+class Electors:
+    """Some nodes, with the beginnings of what is hashed for each: made once for many services."""
+
+    names: tuple[str, ...]
+    beginnings: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, nodes: Iterable[str]) -> "Electors":
+        """Make them of the nodes' names."""
+        names = tuple(nodes)
+        return cls(names, tuple(map(_bytes, names)))
+
+    def digests(self, ip: str) -> list[bytes]:
+        """Return the `digest` of each: three times as fast."""
+        end = _bytes(f"#{ip}")
+        return [sha256(beginning + end).digest() for beginning in self.beginnings]
+
+    def first(self, count: int, ip: str, scores: Mapping[str, int]) -> list[str]:
+        """Return the first ones of the `order`, at most `count`."""
+        if scores:
+            return order(self.names, ip, scores)[:count]
+        digests = self.digests(ip)
+        if count > _FEW:
+            return [name for _, name in sorted(zip(digests, self.names, strict=True))[:count]]
+        found = []
+        for _ in range(min(count, len(digests))):
+            best = digests.index(min(digests))
+            found.append(self.names[best])
+            digests[best] = _LAST
+        return found
+
+
 @dataclass(slots=True)
 class _Standing:
     """The last result for one service.
@@ -59,10 +92,6 @@ class _Standing:
     looked_at: tuple[str, ...] = ()
     seen: frozenset[str] | None = None
     """The members that were counted; None: none yet, or the plan has changed since."""
-
-
-_Encoded = tuple[tuple[str, ...], tuple[bytes, ...]]
-"""Names of nodes, and the same in bytes."""
 
 
 class Election:
@@ -83,7 +112,7 @@ class Election:
         # Sets that many services share are computed once for each set of members.
         self._living: dict[frozenset[str] | None, frozenset[str]] = {}
         self._joined: dict[frozenset[str], frozenset[str]] = {}
-        self._encoded: dict[frozenset[str], _Encoded] = {}
+        self._electors: dict[frozenset[str], Electors] = {}
 
     @property
     def pending(self) -> bool:
@@ -161,7 +190,7 @@ class Election:
         self._members = members
         self._living.clear()
         self._joined.clear()
-        self._encoded.clear()
+        self._electors.clear()
         self._first(self._concerned(left, reason))
         if joined:
             for service, plan in self._plans.items():
@@ -239,15 +268,12 @@ class Election:
         """Return the best rank and whose it is: where nobody has points, three times as fast."""
         if plan.scores:
             return min((_rank(node, plan.hash_ip, plan.scores), node) for node in nodes)
-        encoded = self._encoded.get(nodes)
-        if encoded is None:
-            names = tuple(nodes)
-            encoded = self._encoded[nodes] = names, tuple(map(_bytes, names))
-        names, beginnings = encoded
-        end = _bytes(f"#{plan.hash_ip}")
-        digests = [sha256(name + end).digest() for name in beginnings]
+        electors = self._electors.get(nodes)
+        if electors is None:
+            electors = self._electors[nodes] = Electors.of(nodes)
+        digests = electors.digests(plan.hash_ip)
         lowest = min(digests)
-        return _NO_POINTS + lowest, names[digests.index(lowest)]
+        return _NO_POINTS + lowest, electors.names[digests.index(lowest)]
 
     def _award(self, service: str, winner: str | None, rank: bytes, reason: str) -> None:
         standing = self._standings[service]
@@ -286,6 +312,10 @@ def _rank(node: str, ip: str, scores: Mapping[str, int]) -> bytes:
     return (_MAX_SCORE - score).to_bytes(4, "big") + digest(node, ip)
 
 
+_FEW = 3
+"""Up to so many it is faster to look for the lowest again than to sort."""
+_LAST = b"\xff" * 33
+"""Comes after every digest."""
 _MAX_SCORE = 0xFFFFFFFF
 _NO_POINTS = _MAX_SCORE.to_bytes(4, "big")
 _NOT_HERE = (Withheld.NO_MATCHING_ADVERTISEMENT, Withheld.NOT_OWNER)

@@ -7,6 +7,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = (
     "speaker",
     "controller",
+    "clarion",
     "engine",
     "ownership",
     "bgp",
