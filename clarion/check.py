@@ -56,6 +56,7 @@ def draw(found: Check, shown: Console) -> None:
     shown.print(text, style="green" if found.well else "red", **LINE)
 
 
+@click.command()
 @click.argument("manifests", metavar="DIR|FILE|-")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings, too.")
 @click.option(

@@ -36,8 +36,8 @@ class Commands(click.Group):
         """Return the command; None where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        made = getattr(import_module(f"clarion.{cmd_name}"), cmd_name)
-        return made if isinstance(made, click.Command) else click.command(cmd_name)(made)
+        found: click.Command = getattr(import_module(f"clarion.{cmd_name}"), cmd_name)
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

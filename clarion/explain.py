@@ -236,6 +236,7 @@ def _attributes(offer: PeerOffer) -> str:
     return " ".join(parts) or "no communities"
 
 
+@click.command()
 @click.argument("wanted", metavar="IP|SERVICE")
 @looking(*WHERE)
 def explain(inquiry: Inquiry, wanted: str) -> None:

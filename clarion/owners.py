@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import click
 from rich.console import Console
 
 from clarion.answers import OwnedIP, Owners
@@ -76,6 +77,7 @@ def draw(found: Owners, shown: Console) -> None:
         shown.print(text, style="red", **LINE)
 
 
+@click.command()
 @looking(*WHERE)
 def owners(inquiry: Inquiry) -> None:
     """Show who should own each service IP, and who comes next.

@@ -254,6 +254,7 @@ def draw(found: Simulation, shown: Console) -> None:
         show_table(shown, ("node", "IPs before", "after"), cells)
 
 
+@click.command()
 @click.option("--down", default="", metavar="NODE[,NODE]", help="These nodes stop.")
 @click.option("--add", multiple=True, metavar="NODE", help="This node joins.")
 @click.option(

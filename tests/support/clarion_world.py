@@ -5,7 +5,6 @@ kubectl. It is kept, so that tests and the documentation read the same one.
 """
 
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -37,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
