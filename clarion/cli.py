@@ -1,6 +1,5 @@
 """The command line. Each command stands in a file of its own; this one lists them."""
 
-import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -57,17 +56,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command; what cannot be looked at is one line and exit status 2."""
     try:
         status: Any = clarion.main(arguments, prog_name="clarion", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         status = _refuse(error.format_message())
     except UnseenError as error:
         status = _refuse(str(error))
     except click.Abort:
         status = 130
-    except BrokenPipeError:
-        # Who reads us has seen enough. Nothing may be written at the end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = Status.WELL
     except Exception as error:
         # Exit status 1 would say that the cluster is to blame.
         status = _refuse(f"a fault of this program: {type(error).__name__}: {error}"[:MOST])

@@ -1,6 +1,7 @@
 """What all commands have in common: where to look, how to answer, and the exit status."""
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -77,13 +78,21 @@ class Inquiry:
 
     def tell(self, answer: Envelope, draw: Callable[[Any, Console], None]) -> NoReturn:
         """Write the answer, `draw` as tables, and leave with its status."""
+        try:
+            self._write(answer, draw)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Who reads has seen enough. Nothing may be written at the end of the process either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(Status.WELL if answer.well else Status.FOUND)
+
+    def _write(self, answer: Envelope, draw: Callable[[Any, Console], None]) -> None:
         if self.output == "json":
             write_json(answer)
-        else:
-            shown = console()
-            draw(answer, shown)
-            draw_remarks(answer, shown)
-        raise click.exceptions.Exit(Status.WELL if answer.well else Status.FOUND)
+            return
+        shown = console()
+        draw(answer, shown)
+        draw_remarks(answer, shown)
 
 
 def draw_remarks(answer: Envelope, shown: Console) -> None:

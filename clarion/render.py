@@ -25,9 +25,17 @@ LINE: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 """How a line of text is printed."""
 
 
+class ReadConsole(Console):
+    """One whose reader may leave: rich would end the process with a status of its own."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the one who knows the answer's status."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Return the console of standard output; colour only on a terminal, and not with $NO_COLOR."""
-    made = Console(highlight=False, markup=False, emoji=False)
+    made = ReadConsole(highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = WIDTH
     return made

@@ -4,6 +4,7 @@ The judges of the whole name a field and find nearly all of it; this is the net 
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from clarion.sources.picture import Picture
@@ -37,6 +38,8 @@ def refusals(picture: Picture, already: Collection[Problem]) -> Iterator[Problem
     )
     for some, rule in by_kind:
         for found in some:
-            text = next(rule(found, world), None)
+            # Pools that overlap would both be blamed; the judge of the whole blames the later one.
+            around = replace(world, pools={}) if rule is pools.refusals else world
+            text = next(rule(found, around), None)
             if text is not None and found.origin.object not in blamed:
                 yield found.origin.error((), text.replace("\n", "; "))
