@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kube.address import parse_ip
 from ownership.election import election
-from ownership.election.election import HASHES_A_SERVICE, Election, order
+from ownership.election.election import HASHES_A_SERVICE, Election, Electors, order
 from ownership.io import Move
 from ownership.liveness.barred import Barred
 from plan.service import ServicePlan, Withheld
@@ -243,3 +243,16 @@ def test_a_service_withheld_from_this_node_alone_has_an_owner_elsewhere(reason: 
 def test_what_nobody_may_announce_has_no_owner_elsewhere(reason: Withheld | None) -> None:
     assert withheld(reason).elsewhere("a/b") is None
     assert withheld(reason).elsewhere("a/none") is None
+
+
+@given(
+    st.sets(st.text(max_size=8), max_size=12),
+    st.text(max_size=8),
+    st.integers(0, 15),
+    st.dictionaries(st.text(max_size=8), st.integers(0, 3)),
+)
+def test_the_first_ones_are_those_of_the_order(
+    nodes: set[str], ip: str, count: int, scores: dict[str, int]
+) -> None:
+    for points in ({}, scores):
+        assert Electors.of(nodes).first(count, ip, points) == order(nodes, ip, points)[:count]
