@@ -221,12 +221,13 @@ def _draw_bgp(rows: tuple[BgpRow, ...], shown: Console) -> None:
             for route in row.routes
             for offer in route.offers
         )
-        cells.extend(("", "", "", "", f"not by {_silence(each)}") for each in row.silences)
+        cells.extend(("", "", "", "", f"not {_silence(each)}") for each in row.silences)
     show_table(shown, ("node", "rule", "prefix", "peer", "because, and with what"), cells)
 
 
 def _silence(found: SilenceRow) -> str:
-    return f"{found.object}: {found.detail}"
+    to_or_by = "to" if found.object.startswith("BGPPeer") else "by"
+    return f"{to_or_by} {found.object}: {found.detail}"
 
 
 def _attributes(offer: PeerOffer) -> str:

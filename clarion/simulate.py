@@ -21,6 +21,7 @@ from kube.objects.reading import View
 from kube.selector import valid_key, valid_value
 from kube.snapshot import Key, with_status
 from ownership.election.election import Election
+from plan.service import is_ours
 
 MOST_SHOWN = 50
 """Moves that the table lists; JSON has all."""
@@ -123,7 +124,12 @@ def _in_namespace(views: Mapping[Key, View | None], namespace: str) -> dict[Key,
 
 def _with_addresses(picture: Picture) -> Picture:
     """Return the picture with what a controller would give to services that have no address."""
-    waiting = [each.service for each in standings(picture) if not each.plan.ips]
+    waiting = [
+        service
+        for service in picture.snapshot.services.values()
+        if service.type == "LoadBalancer" and is_ours(service, picture.options)
+        if not any(service.ingress)
+    ]
     if not waiting:
         return picture
     allocation = Allocation(picture)

@@ -266,7 +266,8 @@ class BgpExplanation:
 
     def _verdict(self, service: Service, pool: str, node: Node) -> BgpVerdict:
         silent = list(self._silent_advertisements(service, pool, node))
-        silences = (*silent, *self._silent_peers(node))
+        mine = self._for_service(service, pool, node)
+        silences = (*silent, *self._silent_peers(node, mine))
         config = self._wishes.config_of(node)
         if config is None:
             text = "what BGP objects want of this node is not valid: see `clarion check`"
@@ -282,7 +283,7 @@ class BgpExplanation:
             rule, text = _kept_out(plan.withheld, silent)
             return BgpVerdict(NodeVerdict(node.name, rule, text), {}, silences)
         routes = self._routes(plan, rules, [session.peer for session in config.sessions])
-        names = tuple(ad.name for ad in self._for_service(service, pool, node))
+        names = tuple(ad.name for ad in mine)
         text = f"told by {_named('BGPAdvertisement', names)}"
         if not routes:
             text += ", but it has no session with a peer that is to hear of it"
@@ -332,12 +333,18 @@ class BgpExplanation:
             return f"of the service, {unmatched(ad.service_selectors, service.labels)}"
         return None
 
-    def _silent_peers(self, node: Node) -> Iterator[Silence]:
+    def _silent_peers(self, node: Node, ads: Sequence[BGPAdvertisement]) -> Iterator[Silence]:
+        """Say which peers hear of none of the advertisements, or not of all."""
         for peer in sorted(self._wishes.peers, key=lambda peer: peer.name):
             selectors = peer.spec.node_selectors
             if not any_matches(selectors, node.labels):
                 why = unmatched(selectors, node.labels)
                 yield Silence(f"BGPPeer {peer.name}", f"no session with this node: {why}")
+                continue
+            for ad in ads:
+                if ad.peers and peer.name not in ad.peers:
+                    text = f"{ad.name} is for {_listed(ad.peers)} alone"
+                    yield Silence(f"BGPPeer {peer.name}", text)
 
 
 def _kept_out(reason: Withheld, silent: Sequence[Silence]) -> tuple[NodeRule, str]:
