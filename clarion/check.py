@@ -74,7 +74,6 @@ def check(inquiry: Inquiry, manifests: str, strict: bool, bgp_fast_failover: str
     Nodes may, is not missed.
     """
     name = "stdin" if manifests == STDIN else plain(manifests)
-    picture = Picture(
-        name, inquiry.namespace, inquiry.options, tuple(readings(manifests, lines=True))
-    )
+    found = readings(manifests, lines=True)
+    picture = Picture.made(name, inquiry.namespace, inquiry.options, found)
     inquiry.tell(answer(picture, strict, bgp_fast_failover == "auto"), draw)

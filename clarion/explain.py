@@ -19,7 +19,7 @@ from clarion.answers import (
 from clarion.looking import WHERE, Inquiry, looking, remark
 from clarion.render import LINE, bad, good, show_table, some, title
 from clarion.sources.picture import Picture
-from clarion.standing import Ranking, Standing, services_of, standings
+from clarion.standing import Ranking, Standing, Standings, services_of
 from kube.bgp_config import BgpConfig
 from kube.objects.core import Node, Service
 from plan.explain import (
@@ -59,7 +59,7 @@ def _is_well(found: Explained) -> bool:
 class _Explaining:
     def __init__(self, picture: Picture, links: Links | None) -> None:
         self._picture = picture
-        self._standings = {found.service.key: found for found in standings(picture)}
+        self._standings = Standings(picture)
         self._ranking = Ranking()
         self._layer2 = Layer2Explanation(picture.snapshot, picture.options, links)
         custom = picture.custom
@@ -72,7 +72,7 @@ class _Explaining:
         return self._picture.bgp.config(node)
 
     def service(self, service: Service) -> Explained:
-        standing = self._standings.get(service.key)
+        standing = self._standings.of(service)
         if standing is None:
             return _not_announced(service)
         order = self._ranking.first(standing, len(self._picture.snapshot.nodes))

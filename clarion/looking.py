@@ -52,7 +52,7 @@ class Inquiry:
     def picture(self) -> Picture:
         """Read the source. Raises `UnseenError`."""
         name, found = self._read()
-        return Picture(name, self.namespace, self.options, (merged(found, self.namespace),))
+        return Picture.made(name, self.namespace, self.options, [merged(found, self.namespace)])
 
     def _read(self) -> tuple[str, list[Reading]]:
         if self.source is not None:

@@ -11,7 +11,7 @@ from kube.objects.core import Service
 from kube.rules.advertisements import chosen
 from ownership.election.election import Electors
 from plan.explain import Layer2Explanation
-from plan.planner import plan
+from plan.layer2 import Rules
 from plan.service import ServicePlan, is_ours
 
 
@@ -34,32 +34,47 @@ class Standing:
         return "layer2" in self.protocols
 
 
-def standings(picture: Picture) -> list[Standing]:
-    """Return all services that are ours and of type LoadBalancer, by name."""
-    snapshot = picture.snapshot
-    plans, _ = plan(snapshot, picture.options, everywhere=True)
-    explanation = Layer2Explanation(snapshot, picture.options)
-    layer2 = snapshot.config.advertisements if snapshot.config is not None else {}
-    bgp = {
-        pool.name
-        for ad in picture.custom.bgp.advertisements
-        for pool in chosen(ad, picture.custom.pools)
-    }
-    found = []
-    for key in sorted(plans):
-        service = snapshot.services[key]
-        if service.type != "LoadBalancer":
-            continue
-        made = plans[key]
-        config = snapshot.config
-        pool = config.pool_for(made.ips) if config is not None and made.ips else None
-        names = {"layer2": bool(layer2.get(pool or "")), "bgp": (pool or "") in bgp}
-        why = explanation.why(service, made)
+class Standings:
+    """The services of a picture that are ours and of type LoadBalancer, each when asked for."""
+
+    def __init__(self, picture: Picture) -> None:
+        snapshot, custom = picture.snapshot, picture.custom
+        self._picture = picture
+        self._rules = Rules(snapshot.config, snapshot.nodes, picture.options, everywhere=True)
+        self._explanation = Layer2Explanation(snapshot, picture.options)
+        self._by_bgp = {
+            pool.name for ad in custom.bgp.advertisements for pool in chosen(ad, custom.pools)
+        }
+
+    def all(self) -> list[Standing]:
+        """Return them by name."""
+        services = self._picture.snapshot.services
+        found = (self.of(services[key]) for key in sorted(services))
+        return [standing for standing in found if standing is not None]
+
+    def of(self, service: Service) -> Standing | None:
+        """Return the standing of one; None where it is not ours, or no load balancer."""
+        snapshot = self._picture.snapshot
+        if service.type != "LoadBalancer" or not is_ours(service, self._picture.options):
+            return None
+        made, _ = self._rules.plan(service, snapshot.slices.get(service.key, ()))
+        pool = snapshot.config.pool_for(made.ips) if snapshot.config and made.ips else None
+        why = self._explanation.why(service, made)
         if why is None and made.candidates is None:
             why = "no Node is known, so nobody can tell who may own it"
-        protocols = tuple(name for name, there in names.items() if there)
-        found.append(Standing(service, made, pool or "", protocols, why))
-    return found
+        return Standing(service, made, pool or "", self._protocols(pool), why)
+
+    def _protocols(self, pool: str | None) -> tuple[str, ...]:
+        config = self._picture.snapshot.config
+        if pool is None or config is None:
+            return ()
+        there = {"layer2": bool(config.advertisements[pool]), "bgp": pool in self._by_bgp}
+        return tuple(name for name, is_there in there.items() if is_there)
+
+
+def standings(picture: Picture) -> list[Standing]:
+    """Return all services that are ours and of type LoadBalancer, by name."""
+    return Standings(picture).all()
 
 
 class Ranking:

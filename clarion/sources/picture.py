@@ -26,28 +26,25 @@ class Picture:
     """Of MetalLB's objects."""
     options: Options
     """What speakers were told at their start; the node is nobody."""
-    readings: tuple[Reading, ...]
-    """All objects; what could not be read stands among their problems."""
+    snapshot: Snapshot
+    """What plans are made from. Its `bgp` counts for nothing, as it is of one node."""
+    custom: CustomObjects
+    """MetalLB's objects as they were read."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the objects, each by itself, pools and advertisements as a whole."""
+    readings: tuple[Reading, ...] = ()
+    """What the rest was made of; none of a cluster that is watched."""
 
-    @cached_property
-    def _assembled(self) -> tuple[Snapshot, list[Problem]]:
-        return assemble(self.readings, self.namespace)
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """What plans are made from. Its `bgp` is None, as it is of no node."""
-        return self._assembled[0]
-
-    @property
-    def problems(self) -> list[Problem]:
-        """What is wrong with the objects, each by itself, pools and advertisements as a whole."""
-        found = self._assembled[1]
-        return [problem for problem in found if problem.severity is not Severity.DEBUG]
-
-    @cached_property
-    def custom(self) -> CustomObjects:
-        """MetalLB's objects as they were read."""
-        return custom_objects(self.readings, self.namespace)
+    @classmethod
+    def made(
+        cls, source: str, namespace: str, options: Options, readings: Iterable[Reading]
+    ) -> "Picture":
+        """Make it of what was read."""
+        some = tuple(readings)
+        snapshot, problems = assemble(some, namespace)
+        told = tuple(found for found in problems if found.severity is not Severity.DEBUG)
+        custom = custom_objects(some, namespace)
+        return cls(source, namespace, options, snapshot, custom, told, some)
 
     @cached_property
     def bgp(self) -> "BgpOfNodes":
@@ -63,7 +60,8 @@ class Picture:
                 views.pop(key, None)
             else:
                 views[key] = found
-        return replace(self, readings=(replace(whole, views=views),))
+        changed_reading = replace(whole, views=views)
+        return Picture.made(self.source, self.namespace, self.options, (changed_reading,))
 
 
 class BgpOfNodes:

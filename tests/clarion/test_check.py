@@ -155,7 +155,7 @@ def test_what_only_a_webhook_refuses_is_an_error(tmp_path: Path) -> None:
 
     bad = custom("IPAddressPool", "p", "  addresses:\n    - 10.0.0.0/99")
     source = readings(written(tmp_path, bad), lines=True)
-    picture = Picture("x", "metallb-system", Options(NOBODY), tuple(source))
+    picture = Picture.made("x", "metallb-system", Options(NOBODY), source)
     (found,) = admitting.refusals(picture, [])
     assert (found.line, found.object) == (2, "IPAddressPool metallb-system/p")
     assert found.message.startswith('parsing address pool p: invalid CIDR "10.0.0.0/99"')

@@ -20,7 +20,7 @@ def picture(objects: Sequence[dict[str, Any]], options: Options | None = None) -
     content = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}).encode()
     reading = read_documents(read_json(content, "chance"), WITH_BGP)
     assert not reading.broken
-    return Picture("chance", NAMESPACE, options or Options(""), (reading,))
+    return Picture.made("chance", NAMESPACE, options or Options(""), (reading,))
 
 
 def world(random: Random) -> list[dict[str, Any]]:
