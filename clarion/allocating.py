@@ -28,7 +28,10 @@ class Allocation:
         self._allocator = Allocator()
         labels = {name: found.labels for name, found in snapshot.namespaces.items()}
         self._namespaces = namespaces(labels, snapshot.services.values())
-        if snapshot.config is not None:
+        if snapshot.config is not None and snapshot.config.advertisements.keys() == {
+            pool.name for pool in snapshot.pools
+        }:
+            # Else an older configuration is in force, whose pools nobody has.
             self._allocator.set_pools(Pools(snapshot.pools, snapshot.config))
         spans = snapshot.config.ranges if snapshot.config is not None else ()
         self._default = min((span.version for span, _ in spans), default=4)

@@ -17,7 +17,8 @@ from clarion.sources.picture import Picture, merged
 from clarion.sources.trouble import UnseenError
 from clarion.standing import Standing, standings
 from kube.objects.core import Node, Service
-from kube.objects.reading import View
+from kube.objects.reading import View, is_dns_name
+from kube.problem import Severity
 from kube.selector import valid_key, valid_value
 from kube.snapshot import Key, with_status
 from ownership.election.election import Election
@@ -58,6 +59,8 @@ class WhatIf:
         found: dict[Key, View | None] = dict(self.manifests)
         known = {**nodes, **{n.name: n for n in found.values() if isinstance(n, Node)}}
         for name in self.added:
+            if not is_dns_name(name):
+                raise UnseenError(f"--add {name}: this is no name of a node")
             if name in known:
                 raise UnseenError(f"--add {name}: there is a node of this name")
             known[name] = Node(name, {**_USUAL, "kubernetes.io/hostname": name})
@@ -106,13 +109,19 @@ def answer(before: Picture, change: WhatIf) -> Simulation:
     counts = compared.counts(moves)
     return Simulation(
         source=before.source,
-        well=not counts.lost,
+        well=not counts.lost and not _new_errors(before, after),
         changes=tuple(map(plain, change.texts())),
         counts=counts,
         moves=tuple(moves),
         nodes=tuple(compared.nodes()),
         remarks=tuple(map(remark, after.problems)),
     )
+
+
+def _new_errors(before: Picture, after: Picture) -> bool:
+    """Tell whether the change has errors: speakers would go on by what was in force before."""
+    known = frozenset(before.problems)
+    return any(found.severity is Severity.ERROR and found not in known for found in after.problems)
 
 
 def _in_namespace(views: Mapping[Key, View | None], namespace: str) -> dict[Key, View | None]:

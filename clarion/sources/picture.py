@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kube.bgp_config import BgpConfig, BgpObjects, judge_bgp, secrets_of
+from kube.config import PoolConfig
 from kube.objects.bgp import BGPAdvertisement, BGPPeer
 from kube.objects.core import Node
 from kube.objects.reading import View
@@ -37,11 +38,16 @@ class Picture:
 
     @classmethod
     def made(
-        cls, source: str, namespace: str, options: Options, readings: Iterable[Reading]
+        cls,
+        source: str,
+        namespace: str,
+        options: Options,
+        readings: Iterable[Reading],
+        last: PoolConfig | None = None,
     ) -> "Picture":
-        """Make it of what was read."""
+        """Make it of what was read. Where that is no valid configuration, `last` is in force."""
         some = tuple(readings)
-        snapshot, problems = assemble(some, namespace)
+        snapshot, problems = assemble(some, namespace, last)
         told = tuple(found for found in problems if found.severity is not Severity.DEBUG)
         custom = custom_objects(some, namespace)
         return cls(source, namespace, options, snapshot, custom, told, some)
@@ -60,8 +66,13 @@ class Picture:
                 views.pop(key, None)
             else:
                 views[key] = found
-        changed_reading = replace(whole, views=views)
-        return Picture.made(self.source, self.namespace, self.options, (changed_reading,))
+        return Picture.made(
+            self.source,
+            self.namespace,
+            self.options,
+            (replace(whole, views=views),),
+            self.snapshot.config,
+        )
 
 
 class BgpOfNodes:

@@ -185,11 +185,26 @@ endpoints: [{addresses: [10.1.1.1], nodeName: worker-1}]
     assert "shop/late" in {row["service"] for row in ran.data["moves"]}
 
 
+def test_what_would_be_refused_moves_nothing(tmp_path: Path) -> None:
+    """Speakers go on by what was in force; who applies it is told."""
+    text = """\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: primary, namespace: metallb-system}
+spec: {addresses: [192.168.1.0/99]}
+"""
+    ran = run("simulate", "-f", written(tmp_path, text), *FROM, "-o", "json")
+    assert ran.status == 1
+    assert (ran.data["moves"], ran.data["counts"]["lost"]) == ([], 0)
+    assert [found["field"] for found in ran.data["remarks"]] == ["spec.addresses[0]"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ((), "no change: give --down, --add, --label or -f"),
         (("--down", "worker-99"), "--down worker-99: there is no such node"),
+        (("--add", "Worker_1"), "--add Worker_1: this is no name of a node"),
         (("--add", "worker-1"), "--add worker-1: there is a node of this name"),
         (("--label", "worker-99", "a=b"), "--label worker-99: there is no such node"),
         (("--label", "worker-1", "a"), "--label worker-1 a: neither key=value nor key-"),

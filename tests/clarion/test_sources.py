@@ -81,6 +81,10 @@ def test_too_much_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert (ran.status, ran.err) == (2, f"clarion: {DUMP}: longer than 1000 bytes\n")
     ran = run("owners", "--from", "-", stdin=b" " * 1_001)
     assert (ran.status, ran.err) == (2, "clarion: stdin: longer than 1000 bytes\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_bytes(b" " * 600)
+    ran = run("owners", "--from", str(tmp_path))
+    assert (ran.status, ran.err) == (2, f"clarion: {tmp_path}: longer than 1000 bytes\n")
     monkeypatch.setattr(dumps, "MAX_FILES", 2)
     for name in "abc":
         (tmp_path / f"{name}.yaml").write_text("")
