@@ -4,6 +4,7 @@ Every answer has `kind` and `version`; a field may be added within a version, no
 its meaning. Free text that a cluster's users wrote goes through `plain` first.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,6 +19,11 @@ def plain(text: str, most: int = LONGEST) -> str:
     """Return a text as one line that moves no terminal's cursor, cut where it is long."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return "".join(letter if letter.isprintable() else "?" for letter in cut)
+
+
+def named_links(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return names of interfaces as an answer has them; nobody has judged them."""
+    return None if names is None else tuple(plain(name) for name in sorted(names))
 
 
 class _Base(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

@@ -14,6 +14,7 @@ from clarion.answers import (
     PeerOffer,
     RouteRow,
     SilenceRow,
+    named_links,
     plain,
 )
 from clarion.looking import WHERE, Inquiry, looking, remark
@@ -57,11 +58,11 @@ def _is_well(found: Explained) -> bool:
 
 
 class _Explaining:
-    def __init__(self, picture: Picture, links: Links | None) -> None:
+    def __init__(self, picture: Picture, known: Links | None) -> None:
         self._picture = picture
         self._standings = Standings(picture)
         self._ranking = Ranking()
-        self._layer2 = Layer2Explanation(picture.snapshot, picture.options, links)
+        self._layer2 = Layer2Explanation(picture.snapshot, picture.options, known)
         custom = picture.custom
         wishes = BgpWishes(
             custom.pools, custom.bgp.advertisements, custom.bgp.peers, self._config_of
@@ -117,7 +118,6 @@ def _why(standing: Standing) -> str | None:
 
 
 def _node_row(verdict: NodeVerdict, rank: int | None, score: int) -> NodeRow:
-    interfaces = None if verdict.interfaces is None else tuple(sorted(verdict.interfaces))
     return NodeRow(
         node=verdict.node,
         admitted=verdict.admitted,
@@ -126,7 +126,7 @@ def _node_row(verdict: NodeVerdict, rank: int | None, score: int) -> NodeRow:
         rank=rank,
         score=score,
         advertisements=verdict.advertisements,
-        interfaces=interfaces,
+        interfaces=named_links(verdict.interfaces),
     )
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import click
 from rich.console import Console
 
-from clarion.answers import OwnedIP, Owners
+from clarion.answers import OwnedIP, Owners, named_links
 from clarion.looking import WHERE, Inquiry, looking, remark
 from clarion.render import LINE, bad, show_table, some
 from clarion.sources.picture import Picture
@@ -16,9 +16,9 @@ from plan.explain import Layer2Explanation
 def answer(picture: Picture) -> Owners:
     """Return who should own each IP of the picture."""
     ranking = Ranking()
-    links = Layer2Explanation(picture.snapshot, picture.options)
+    layer2 = Layer2Explanation(picture.snapshot, picture.options)
     found = standings(picture)
-    rows = tuple(row for each in found for row in _rows(each, ranking, links))
+    rows = tuple(row for each in found for row in _rows(each, ranking, layer2))
     pending = tuple(each.service.key for each in found if not each.plan.ips)
     return Owners(
         source=picture.source,
@@ -34,9 +34,9 @@ def _is_without(row: OwnedIP) -> bool:
     return row.owner is None and row.protocols != ("bgp",)
 
 
-def _rows(standing: Standing, ranking: Ranking, links: Layer2Explanation) -> list[OwnedIP]:
+def _rows(standing: Standing, ranking: Ranking, layer2: Layer2Explanation) -> list[OwnedIP]:
     first, second = (*ranking.first(standing, 2), None, None)[:2]
-    interfaces = links.interfaces(standing.service, first) if first is not None else frozenset()
+    interfaces = layer2.interfaces(standing.service, first) if first is not None else frozenset()
     by_bgp = standing.protocols == ("bgp",)
     return [
         OwnedIP(
@@ -47,7 +47,7 @@ def _rows(standing: Standing, ranking: Ranking, links: Layer2Explanation) -> lis
             owner=first,
             next=second,
             candidates=len(standing.plan.candidates or ()) if first is not None else 0,
-            interfaces=None if interfaces is None else tuple(sorted(interfaces)),
+            interfaces=named_links(interfaces),
             why="announced by BGP alone" if by_bgp else standing.why,
         )
         for ip in standing.plan.ips
