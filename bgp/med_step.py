@@ -13,7 +13,8 @@ times are the same on all nodes and never grow: nodes that rise apart share no t
 from collections.abc import Iterable
 from enum import IntEnum
 
-from kube.peering import Session
+from kube.bgp_config import BgpConfig
+from kube.peering import AnyAS, Session
 
 DAMPING = 30.0
 """Seconds that a node has to be back, or to have left, before the MED rises."""
@@ -92,3 +93,19 @@ def _outlasts(session: Session) -> float:
     hold = HOLD if session.hold is None else session.hold
     # Without a hold time nothing ends a session.
     return (hold or _NEVER) + RESTART * session.graceful_restart
+
+
+def prefers(config: BgpConfig) -> bool:
+    """Tell whether any peer is sent a local preference, which routers heed before the MED.
+
+    Other nodes may send another one, or none: advertisements for them alone are unknown here.
+    """
+    inside = {session.peer for session in config.sessions if _internal(session)}
+    ads = (ad for some in config.advertisements.values() for ad in some if ad.local_pref)
+    return any(not ad.peers or ad.peers & inside for ad in ads) if inside else False
+
+
+def _internal(session: Session) -> bool:
+    if isinstance(session.peer_as, AnyAS):
+        return session.peer_as is AnyAS.INTERNAL
+    return session.peer_as == session.my_as

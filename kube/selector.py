@@ -9,6 +9,7 @@ from kube.problem import Path, quoted
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+EVERYTHING = "everything"
 _TAKES_VALUES = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
 
 
@@ -30,6 +31,19 @@ class Requirement(msgspec.Struct, frozen=True, rename="camel"):
                 return self.key in labels
             case _:
                 return self.key not in labels
+
+    def text(self) -> str:
+        """Write it as `kubectl get --selector` takes it."""
+        some = ",".join(shown_label(value) for value in self.values)
+        match self.operator:
+            case "In":
+                return f"{shown_label(self.key)} in ({some})"
+            case "NotIn":
+                return f"{shown_label(self.key)} notin ({some})"
+            case "Exists":
+                return shown_label(self.key)
+            case _:
+                return f"!{shown_label(self.key)}"
 
     def complaint(self) -> tuple[Path, str] | None:
         """Say what is wrong with it, relative to the expression, or None."""
@@ -64,6 +78,26 @@ class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
             requirement.matches(labels) for requirement in self.match_expressions
         )
 
+    def text(self) -> str:
+        """Write it as `kubectl get --selector` takes it; `everything` where it has no condition."""
+        labels = (f"{shown_label(k)}={shown_label(v)}" for k, v in self.match_labels.items())
+        return (
+            ",".join((*labels, *(found.text() for found in self.match_expressions))) or EVERYTHING
+        )
+
+    def unmet(self, labels: Mapping[str, str]) -> str | None:
+        """Say which condition the labels do not fulfil, the first one, and what they have instead.
+
+        None where the selector matches.
+        """
+        for key, value in self.match_labels.items():
+            if labels.get(key) != value:
+                return f"{shown_label(key)}={shown_label(value)} is wanted, {_instead(key, labels)}"
+        for found in self.match_expressions:
+            if not found.matches(labels):
+                return f"{found.text()} is wanted, {_instead(found.key, labels)}"
+        return None
+
     def complaints(self) -> Iterator[tuple[Path, str]]:
         """Return what the API server or MetalLB would refuse, relative to the selector."""
         for key, value in self.match_labels.items():
@@ -89,6 +123,17 @@ class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
 def any_matches(selectors: Sequence[LabelSelector], labels: Mapping[str, str]) -> bool:
     """Tell if at least one selector matches; an empty list of selectors restricts nothing."""
     return not selectors or any(selector.matches(labels) for selector in selectors)
+
+
+def shown_label(text: str) -> str:
+    """Return a key or value for a message: as it is if it may be one, else quoted and cut."""
+    return text if valid_key(text) or valid_value(text) else quoted(text)
+
+
+def _instead(key: str, labels: Mapping[str, str]) -> str:
+    if key not in labels:
+        return f"there is no label {shown_label(key)}"
+    return f"the label is {shown_label(key)}={shown_label(labels[key])}"
 
 
 def valid_key(key: str) -> bool:

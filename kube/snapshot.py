@@ -56,6 +56,15 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomObjects:
+    """MetalLB's objects of one namespace as they were read, before anything is made of them."""
+
+    pools: tuple[IPAddressPool, ...] = ()
+    advertisements: tuple[L2Advertisement, ...] = ()
+    bgp: BgpObjects = field(default_factory=BgpObjects)
+
+
+@dataclass(frozen=True, slots=True)
 class BgpScope:
     """Whose BGP is wanted, and the last good configuration of it."""
 
@@ -146,6 +155,15 @@ def _bgp_in_force(
         return BgpConfig(), []
     made, problems = judge_bgp(objects, pools, snapshot.nodes, scope.own_node)
     return made if made is not None and pools_valid else scope.last, problems
+
+
+def custom_objects(readings: Iterable[Reading], namespace: str) -> CustomObjects:
+    """Return MetalLB's objects that `assemble` would make a configuration of."""
+    custom, unsaid = _Custom(namespace), list[Problem]()
+    for reading in readings:
+        for found in reading.views.values():
+            custom.add(found, unsaid)
+    return CustomObjects(tuple(custom.pools), tuple(custom.advertisements), custom.bgp())
 
 
 def with_status(service: Service, kept: Service | None) -> Service:

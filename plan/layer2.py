@@ -5,7 +5,7 @@ of them surprises where the objects come from files: a service needs an endpoint
 the directory must hold an EndpointSlice for it, or nobody announces it. A warning says so.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from kube.config import PoolConfig
 from kube.objects.core import (
@@ -27,8 +27,18 @@ class Rules:
     """Applies the rules to one service at a time and remembers what services have in common."""
 
     def __init__(
-        self, config: PoolConfig | None, nodes: Mapping[str, Node], options: Options
+        self,
+        config: PoolConfig | None,
+        nodes: Mapping[str, Node],
+        options: Options,
+        everywhere: bool = False,
     ) -> None:
+        """`everywhere`: plan as for a node that all advertisements select, whichever it is.
+
+        Then only what keeps every node from a service withholds it, as who looks at the whole
+        cluster wants it.
+        """
+        self._everywhere = everywhere
         self._problems: list[Problem] = []
         self._config, self._nodes = config, nodes
         self._options = options
@@ -59,7 +69,7 @@ class Rules:
         slices: Collection[EndpointSlice],
     ) -> ServicePlan:
         """Apply the rules of `ShouldAnnounce` for layer 2, up to the vote itself."""
-        serving = _serving(slices)
+        serving = serving_nodes(slices)
         ads = self._for_service(service, of_pool)
         own = self._own_advertisements(ads)
         candidates = voters = self._electorate(ads)
@@ -84,11 +94,18 @@ class Rules:
             ips,
             str(ips[0]),
             candidates,
-            _interfaces(own),
+            interfaces_of(own),
             self._preferences(ads),
             withheld,
             voters,
         )
+
+    def advertisements(self, service: Service) -> tuple[L2Advertisement, ...]:
+        """Return those that would announce the service; none where it is withheld before them."""
+        checked = check(service, self._config, self._options, [])
+        if isinstance(checked, ServicePlan) or self._config is None:
+            return ()
+        return self._for_service(service, self._config.advertisements[checked.pool])
 
     def _for_service(
         self, service: Service, of_pool: tuple[L2Advertisement, ...]
@@ -117,6 +134,8 @@ class Rules:
         return self._scores[key]
 
     def _own_advertisements(self, ads: tuple[L2Advertisement, ...]) -> list[L2Advertisement]:
+        if self._everywhere:
+            return list(ads)
         own = self._nodes.get(self._options.own_node)
         if self._nodes and own is None:
             return []
@@ -140,24 +159,24 @@ class Rules:
         return frozenset(
             node.name
             for node in self._nodes.values()
-            if self._available(node)
+            if self.barrier(node) is None
             and any(any_matches(ad.node_selectors, node.labels) for ad in ads)
         )
 
-    def _available(self, node: Node) -> bool:
-        """Tell if the node may own anything. As in MetalLB, readiness has no say, nor has a cordon
-        in any release but v0.14.9, unless it is to count by choice."""
+    def barrier(self, node: Node) -> Withheld | None:
+        """Return why the node may own nothing; None where it may. As in MetalLB, readiness has no
+        say, nor has a cordon in any release but v0.14.9, unless it is to count by choice."""
         if node.network_unavailable:
-            return False
+            return Withheld.NODE_NETWORK_UNAVAILABLE
         if node.unschedulable and self._options.release is Release.V0_14_9:
-            return False
-        return shut_out(node, self._options) is None
+            return Withheld.NODE_CORDONED
+        return shut_out(node, self._options)
 
 
 _NO_SCORES: Mapping[str, int] = {}
 
 
-def _serving(slices: Collection[EndpointSlice]) -> set[str | None]:
+def serving_nodes(slices: Collection[EndpointSlice]) -> set[str | None]:
     """Return the nodes of the endpoints that can serve; None stands for one without a node."""
     return {
         endpoint.node_name for found in slices for endpoint in found.endpoints if endpoint.can_serve
@@ -172,7 +191,7 @@ def _points(ad: L2Advertisement, node: Node) -> int:
     return sum(entry.weight for entry in preferred if entry.preference.matches(node.labels))
 
 
-def _interfaces(ads: list[L2Advertisement]) -> frozenset[str] | None:
+def interfaces_of(ads: Sequence[L2Advertisement]) -> frozenset[str] | None:
     """Unite the interfaces of the advertisements; one that names none means all."""
     if any(not ad.interfaces for ad in ads):
         return None

@@ -174,9 +174,14 @@ def ips_of(plan: ServicePlan | None) -> tuple[IPAddress, ...]:
 _KEPT = "; as it is announced here, the configuration before stays in force for it"
 
 
-def plan(snapshot: Snapshot, options: Options) -> tuple[dict[str, ServicePlan], list[Problem]]:
-    """Plan every service that is ours, all at once; `planner` keeps the same up to date."""
-    rules = Rules(snapshot.config, snapshot.nodes, options)
+def plan(
+    snapshot: Snapshot, options: Options, everywhere: bool = False
+) -> tuple[dict[str, ServicePlan], list[Problem]]:
+    """Plan every service that is ours, all at once; `planner` keeps the same up to date.
+
+    `everywhere`: for no node in particular, see `Rules`.
+    """
+    rules = Rules(snapshot.config, snapshot.nodes, options, everywhere)
     problems: list[Problem] = []
     plans: dict[str, ServicePlan] = {}
     for service in snapshot.services.values():

@@ -71,9 +71,13 @@ class ApiClient:
         kubeconfig: str = "",
         clock: Callable[[], float] = time.monotonic,
         log: Log | None = None,
+        context: str | None = None,
     ) -> None:
-        """`log`, if any, is told of credentials that cannot be used, and of what is read again."""
-        self._credentials = Credentials(kubeconfig, clock, log)
+        """`log`, if any, is told of credentials that cannot be used, and of what is read again.
+
+        `context` is one of the kubeconfig; None: its current one.
+        """
+        self._credentials = Credentials(kubeconfig, clock, log, context)
         self._session: aiohttp.ClientSession | None = None
         self._sockets: WeakSet[socket.socket] = WeakSet()
 

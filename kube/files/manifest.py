@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import msgspec
 import yaml
 
 from kube.document import Document, ManifestError, Origin, document
+from kube.objects.reading import NOT_JSON, without_nulls
 from kube.problem import Path, Problem, Severity, quoted
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -34,24 +36,53 @@ _FLOAT = re.compile(r"[-+]?([0-9]{1,19}\.[0-9]{0,19}|\.[0-9]{1,19})([eE][-+]?[0-
 _STRING_TAG = "tag:yaml.org,2002:str"
 
 
-def read(content: bytes, file: str, pause: Callable[[], None] = lambda: None) -> list[Document]:
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How much of one file is read."""
+
+    size: int = MAX_BYTES
+    """Bytes."""
+    nodes: int = MAX_NODES
+    """Values, aliases written out."""
+
+
+USUAL = Most()
+
+
+def read(
+    content: bytes, file: str, pause: Callable[[], None] = lambda: None, most: Most = USUAL
+) -> list[Document]:
     """Read all objects of a file's content; `kind: List` gives its items.
 
     `pause` is called between two documents.
 
     Fields whose value is null are left out, as Kubernetes treats them. Raises `ManifestError` for
-    anything but well-formed documents within the limits above.
+    anything but well-formed documents within the limits.
     """
-    if len(content) > MAX_BYTES:
-        _fail(file, 0, f"longer than {MAX_BYTES} bytes")
+    if len(content) > most.size:
+        _fail(file, 0, f"longer than {most.size} bytes")
     text = _decode(content, file)
     found: list[Document] = []
-    builder = _Builder(text, file)
+    builder = _Builder(text, file, most.nodes)
     for data, lines in builder.documents():
         pause()
         if data is not None:
             found.extend(_unfold(data, Origin(file, "", lines)))
     return found
+
+
+def read_json(content: bytes, file: str, most: Most = USUAL) -> list[Document]:
+    """Read one JSON text as `read` would, seven times as fast, and without any lines.
+
+    Raises `ManifestError`.
+    """
+    if len(content) > most.size:
+        _fail(file, 0, f"longer than {most.size} bytes")
+    try:
+        data = without_nulls(msgspec.json.decode(content))
+    except NOT_JSON as error:
+        _fail(file, 0, quoted(error))
+    return list(_unfold(data, Origin(file)))
 
 
 def _unfold(data: Any, origin: Origin) -> Iterator[Document]:
@@ -97,8 +128,9 @@ class _Anchor:
 class _Builder:
     """Turns the events of one text into plain data, counting what it builds."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, most: int) -> None:
         self._text = text
+        self._most = most
         self._file = file
         self._events: Iterator[Any] = iter(())
         self._line = 0
@@ -146,8 +178,8 @@ class _Builder:
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
-        if self._nodes > MAX_NODES:
-            _fail(self._file, self._line, f"more than {MAX_NODES} values, aliases written out")
+        if self._nodes > self._most:
+            _fail(self._file, self._line, f"more than {self._most} values, aliases written out")
 
     def _alias(self, event: Any) -> Any:
         anchor = self._anchors.get(event.anchor)

@@ -67,7 +67,7 @@ def decode(name: str, raw: bytes | msgspec.Raw) -> tuple[View, list[Problem]]:
         except NOT_JSON:
             pass
     try:
-        data = _without_nulls(msgspec.json.decode(raw))
+        data = without_nulls(msgspec.json.decode(raw))
     except NOT_JSON as error:
         raise ManifestError(Origin(object=name).error((), str(error))) from None
     # Items of a list do not repeat what they are.
@@ -88,11 +88,11 @@ def _origin(kind: str, meta: Metadata) -> Origin:
 _NO_LINES: Mapping[Path, int] = MappingProxyType({})
 
 
-def _without_nulls(data: Any) -> Any:
+def without_nulls(data: Any) -> Any:
     """Leave out fields whose value is null, which Kubernetes takes for absent."""
     if isinstance(data, dict):
-        return {key: _without_nulls(value) for key, value in data.items() if value is not None}
-    return [_without_nulls(value) for value in data] if isinstance(data, list) else data
+        return {key: without_nulls(value) for key, value in data.items() if value is not None}
+    return [without_nulls(value) for value in data] if isinstance(data, list) else data
 
 
 def warnings(document: Document, kinds: Kinds = LAYER2) -> list[Problem]:

@@ -7,9 +7,8 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger as Log
 
-from bgp.med_step import Med, MedStep
+from bgp.med_step import Med, MedStep, prefers
 from kube.bgp_config import BgpConfig
-from kube.peering import AnyAS, Session
 from speaker.upkeep import Part, survive
 
 MOST_NAMED = 16
@@ -139,19 +138,3 @@ class FastFailover:
         else:
             level = self._log.info if why is Unable.SWITCHED_OFF else self._log.warning
             level("bgp_fast_failover", state="off", reason=why)
-
-
-def prefers(config: BgpConfig) -> bool:
-    """Tell whether any peer is sent a local preference, which routers heed before the MED.
-
-    Other nodes may send another one, or none: advertisements for them alone are unknown here.
-    """
-    inside = {session.peer for session in config.sessions if _internal(session)}
-    ads = (ad for some in config.advertisements.values() for ad in some if ad.local_pref)
-    return any(not ad.peers or ad.peers & inside for ad in ads) if inside else False
-
-
-def _internal(session: Session) -> bool:
-    if isinstance(session.peer_as, AnyAS):
-        return session.peer_as is AnyAS.INTERNAL
-    return session.peer_as == session.my_as

@@ -1,5 +1,6 @@
 """Label selectors against the API's rules."""
 
+import msgspec
 import pytest
 
 from kube.selector import LabelSelector, Requirement, any_matches
@@ -64,3 +65,41 @@ def test_canonical_ignores_order() -> None:
     two = LabelSelector({"b": "2", "a": "1"}, (Requirement("r", "In", ("y", "x")),))
     assert one.canonical() == two.canonical()
     assert one.canonical() != LabelSelector({"a": "1"}).canonical()
+
+
+def _selector(text: str) -> LabelSelector:
+    return msgspec.json.decode(text, type=LabelSelector)
+
+
+TEXTS = [
+    ('{"matchLabels": {"a": "b", "c": ""}}', "a=b,c="),
+    ('{"matchExpressions": [{"key": "a", "operator": "In", "values": ["x", "y"]}]}', "a in (x,y)"),
+    ('{"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["x"]}]}', "a notin (x)"),
+    ('{"matchExpressions": [{"key": "a", "operator": "Exists"}]}', "a"),
+    ('{"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}', "!a"),
+    ("{}", "everything"),
+]
+
+
+@pytest.mark.parametrize(("selector", "text"), TEXTS)
+def test_a_selector_is_written_as_kubectl_takes_it(selector: str, text: str) -> None:
+    assert _selector(selector).text() == text
+
+
+def test_what_is_hostile_is_quoted_in_a_text() -> None:
+    selector = _selector('{"matchLabels": {"a\\u001bb": "\\u001b[2J"}}')
+    assert selector.text() == "'a\\x1bb'='\\x1b[2J'"
+    assert (selector.unmet({}) or "").isprintable()
+
+
+@pytest.mark.parametrize(("selector", "text"), TEXTS)
+@pytest.mark.parametrize("labels", [{}, {"a": "b", "c": ""}, {"a": "x"}, {"a": "z"}])
+def test_a_condition_is_not_met_where_the_selector_does_not_match(
+    selector: str, text: str, labels: dict[str, str]
+) -> None:
+    found = _selector(selector)
+    why = found.unmet(labels)
+    assert (why is None) is found.matches(labels)
+    if why is not None:
+        have = f"the label is a={labels['a']}" if "a" in labels else "there is no label a"
+        assert why.endswith(f" is wanted, {have}")

@@ -14,7 +14,7 @@ LINES = [
     for line in (ROOT / "Containerfile").read_text().replace("\\\n", " ").splitlines()
     if line and not line.startswith("#")
 ]
-PROGRAMS = ("speaker", "controller")
+PROGRAMS = ("speaker", "controller", "clarion")
 WORKLOADS = ("DaemonSet", "Deployment")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -82,7 +82,7 @@ def test_what_installs_is_not_in_the_image() -> None:
 def test_metallbs_entry_points_and_no_other_host() -> None:
     assert LINES[-1] == ["ENTRYPOINT", "[/speaker]"]
     links = [["ln", "-s", f"/opt/clarion/bin/{name}", f"/{name}"] for name in PROGRAMS]
-    assert ["RUN", *links[0], "&&", *links[1]] in LINES
+    assert ["RUN", *links[0], "&&", *links[1], "&&", *links[2]] in LINES
     assert {line[1] for line in LINES if line[0] == "FROM"} == {"${BASE}"}
     assert "://" not in (ROOT / "Containerfile").read_text()
 

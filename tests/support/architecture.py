@@ -22,6 +22,7 @@ HOUSE = (
         "sim",
         "speaker",
         "controller",
+        "clarion",
         "engine",
         "ownership",
         "bgp",

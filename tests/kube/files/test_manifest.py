@@ -1,13 +1,14 @@
 """Manifest text: what is understood, and what each kind of bad text gives."""
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kube.document import ManifestError
-from kube.files.manifest import MAX_BYTES, read
+from kube.files.manifest import MAX_BYTES, Most, read, read_json
 
 LAUGHS = b"".join(
     b"a%d: &a%d [%s]\n"
@@ -130,3 +131,34 @@ def test_refuses_with_file_and_line(text: bytes, line: int, message: str) -> Non
 def test_any_bytes_give_documents_or_one_error(content: bytes) -> None:
     with suppress(ManifestError):
         assert all(isinstance(found.data, dict) for found in read(content, "x"))
+
+
+OBJECT = b'{"kind": "Service", "apiVersion": "v1", "metadata": {"name": "web", "uid": null}}'
+
+
+def test_json_without_lines_is_the_same_object() -> None:
+    (fast,), (slow,) = read_json(OBJECT, "a.json"), read(OBJECT, "a.json")
+    assert (fast.data, fast.kind, fast.name) == (slow.data, slow.kind, slow.name)
+    assert (fast.line(()), slow.line(())) == (0, 1)
+
+
+def test_a_list_of_json_gives_its_items() -> None:
+    content = b'{"kind": "List", "apiVersion": "v1", "items": [%s, %s]}' % (OBJECT, OBJECT)
+    assert [found.name for found in read_json(content, "a.json")] == ["web", "web"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b"1", b"\xff", b"[" * 100_000, b'{"a": "\\ud800"}x']
+)
+def test_what_is_no_json_object_is_refused(content: bytes) -> None:
+    with pytest.raises(ManifestError):
+        read_json(content, "a.json")
+
+
+@pytest.mark.parametrize("reader", [read, read_json])
+def test_a_reader_may_be_given_other_limits(reader: Any) -> None:
+    assert reader(OBJECT, "a.json", most=Most(size=len(OBJECT)))
+    with pytest.raises(ManifestError, match=f"longer than {len(OBJECT) - 1} bytes"):
+        reader(OBJECT, "a.json", most=Most(size=len(OBJECT) - 1))
+    with pytest.raises(ManifestError, match="more than 3 values"):
+        read(OBJECT, "a.json", most=Most(nodes=3))

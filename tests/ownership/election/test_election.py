@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from kube.address import parse_ip
 from ownership.election import election
-from ownership.election.election import HASHES_A_SERVICE, Election, order
+from ownership.election.election import HASHES_A_SERVICE, Election, Electors, order
 from ownership.io import Move
 from ownership.liveness.barred import Barred
 from plan.service import ServicePlan, Withheld
@@ -113,14 +114,14 @@ def _full(plan: ServicePlan, members: frozenset[str]) -> str | None:
 
 def test_costs_in_a_thousand_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = 0
-    real = election.digest
+    real = sha256
 
-    def counting(node: str, ip: str) -> bytes:
+    def counting(data: bytes) -> Any:
         nonlocal counted
         counted += 1
-        return real(node, ip)
+        return real(data)
 
-    monkeypatch.setattr(election, "digest", counting)
+    monkeypatch.setattr(election, "sha256", counting)
     nodes = frozenset(f"node-{index}" for index in range(1_000))
     plans = {f"s/{index}": _plan(f"s/{index}", f"10.0.{index // 250}.{index % 250}", nodes)
              for index in range(500)}  # fmt: skip
@@ -242,3 +243,16 @@ def test_a_service_withheld_from_this_node_alone_has_an_owner_elsewhere(reason: 
 def test_what_nobody_may_announce_has_no_owner_elsewhere(reason: Withheld | None) -> None:
     assert withheld(reason).elsewhere("a/b") is None
     assert withheld(reason).elsewhere("a/none") is None
+
+
+@given(
+    st.sets(st.text(max_size=8), max_size=12),
+    st.text(max_size=8),
+    st.integers(0, 15),
+    st.dictionaries(st.text(max_size=8), st.integers(0, 3)),
+)
+def test_the_first_ones_are_those_of_the_order(
+    nodes: set[str], ip: str, count: int, scores: dict[str, int]
+) -> None:
+    for points in ({}, scores):
+        assert Electors.of(nodes).first(count, ip, points) == order(nodes, ip, points)[:count]

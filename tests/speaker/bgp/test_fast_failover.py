@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bgp.med_step import DAMPING, Med
+from bgp.med_step import DAMPING, Med, prefers
 from kube.bgp_config import BgpConfig, RouteAdvertisement
 from kube.peering import AnyAS, Session
 from process import logs
-from speaker.bgp.fast_failover import FastFailover, Unable, prefers
+from speaker.bgp.fast_failover import FastFailover, Unable
 
 OUTSIDE = Session("outside", 64500, 64501, hold=90)
 INSIDE = Session("inside", 64500, 64500, hold=90)

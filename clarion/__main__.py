@@ -1,0 +1,5 @@
+"""Lets `python -m clarion` run it."""
+
+from clarion.cli import main
+
+main()

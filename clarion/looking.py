@@ -1,0 +1,180 @@
+"""What all commands have in common: where to look, how to answer, and the exit status."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+from rich.console import Console
+
+from clarion.answers import Envelope, Remark, plain
+from clarion.render import LINE, console, write_json
+from clarion.sources.dumps import STDIN, readings
+from clarion.sources.picture import Picture, merged
+from clarion.sources.trouble import UnseenError
+from kube.problem import Problem
+from kube.snapshot import Reading
+from plan.release import RELEASES, Options, Release
+from process.settings import default_namespace
+
+NOBODY = ""
+"""The own node of who looks from outside."""
+HOME_CONFIG = Path(".kube/config")
+POD = "KUBERNETES_SERVICE_HOST"
+
+
+class Status(IntEnum):
+    """Exit statuses."""
+
+    WELL = 0
+    FOUND = 1
+    """Something is wrong, and the answer says what."""
+    UNSEEN = 2
+    """There was nothing to look at, or the question was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What was asked for besides the question itself."""
+
+    output: str
+    source: str | None
+    context: str | None
+    kubeconfig: str
+    namespace: str
+    options: Options
+
+    def picture(self) -> Picture:
+        """Read the source. Raises `UnseenError`."""
+        name, found = self._read()
+        return Picture.made(name, self.namespace, self.options, [merged(found, self.namespace)])
+
+    def _read(self) -> tuple[str, list[Reading]]:
+        if self.source is not None:
+            name = "stdin" if self.source == STDIN else self.source
+            return plain(name), list(readings(self.source))
+        # Imported late: dumps need neither Kubernetes' package nor aiohttp.
+        from clarion.sources.api import reading
+
+        kubeconfig = self._kubeconfig()
+        name = f"cluster of {kubeconfig or 'this pod'}" + (
+            f", context {self.context}" if self.context else ""
+        )
+        return plain(name), [reading(kubeconfig, self.context, self.namespace)]
+
+    def _kubeconfig(self) -> str:
+        """Return the file; empty: what a pod finds mounted. Raises `UnseenError`."""
+        if self.kubeconfig or (POD in os.environ and self.context is None):
+            return self.kubeconfig
+        at_home = Path.home() / HOME_CONFIG
+        if at_home.exists():
+            return str(at_home)
+        raise UnseenError(f"nothing to look at: no --from, no --kubeconfig, and no {at_home}")
+
+    def tell(self, answer: Envelope, draw: Callable[[Any, Console], None]) -> NoReturn:
+        """Write the answer, `draw` as tables, and leave with its status."""
+        try:
+            self._write(answer, draw)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Who reads has seen enough. Nothing may be written at the end of the process either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(Status.WELL if answer.well else Status.FOUND)
+
+    def _write(self, answer: Envelope, draw: Callable[[Any, Console], None]) -> None:
+        if self.output == "json":
+            write_json(answer)
+            return
+        shown = console()
+        draw(answer, shown)
+        draw_remarks(answer, shown)
+
+
+def draw_remarks(answer: Envelope, shown: Console) -> None:
+    """Write what is wrong with the objects, a line each."""
+    for found in answer.remarks:
+        style = "red" if found.severity == "error" else "yellow"
+        shown.print(line_of(found), style=style, **LINE)
+
+
+def line_of(found: Remark) -> str:
+    """Write a remark as compilers do: `file:line: severity: object: field: message`."""
+    place = f"{found.file}:{found.line}" if found.line else found.file
+    parts = place, found.severity, found.object, found.field, found.message
+    return ": ".join(part for part in parts if part)
+
+
+def remark(found: Problem) -> Remark:
+    """Return what is told of a problem."""
+    texts = (plain(text) for text in (found.object, found.field, found.message))
+    return Remark(found.severity.value, plain(found.file), found.line, *texts)
+
+
+# ---- options
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+OUTPUT = click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+WHERE = (
+    click.option(
+        "--from", "dump", metavar="FILE|DIR|-",
+        help="Dumps of `kubectl get -o yaml` or `-o json`, or manifests.",
+    ),
+    click.option("--context", help="Of the kubeconfig; default: its current one."),
+    click.option("--kubeconfig", envvar="KUBECONFIG", default="", metavar="FILE",
+                 show_envvar=True, help="Default: ~/.kube/config; in a pod, its own account."),
+)  # fmt: skip
+HOW = (
+    click.option("--namespace", envvar="METALLB_NAMESPACE", default="", show_envvar=True,
+                 help="Of MetalLB's objects; default: the pod's, or metallb-system."),
+    click.option("--lb-class", default="", help="The speakers' own."),
+    click.option("--metallb-release", type=click.Choice(list(RELEASES)),
+                 default=Release.V0_16.value, show_default=True, help="That the speakers follow."),
+    click.option("--ignore-exclude-lb", is_flag=True, help="As the speakers were told."),
+    click.option("--drain-on-cordon", is_flag=True, help="As the speakers were told."),
+)  # fmt: skip
+
+
+def looking(*where: Callable[[Any], Any]) -> Callable[[_Command], Any]:
+    """Give a command the options of a `Inquiry`, which it gets as its first argument.
+
+    `where` are the options that say where to look; none for a command that has its own way.
+    """
+
+    def decorate(command: _Command) -> Any:
+        @wraps(command)
+        def run(**given: Any) -> Any:
+            return command(_inquiry(given), **given)
+
+        made: Any = run
+        for option in reversed((*where, *HOW, OUTPUT)):
+            made = option(made)
+        return made
+
+    return decorate
+
+
+def _inquiry(given: dict[str, Any]) -> Inquiry:
+    """Take what is common from what was given."""
+    options = Options(
+        NOBODY,
+        lb_class=given.pop("lb_class") or None,
+        ignore_exclude_lb=given.pop("ignore_exclude_lb"),
+        release=RELEASES[given.pop("metallb_release")],
+        drain_on_cordon=given.pop("drain_on_cordon"),
+    )
+    return Inquiry(
+        output=given.pop("output"),
+        source=given.pop("dump", None),
+        context=given.pop("context", None),
+        kubeconfig=given.pop("kubeconfig", ""),
+        namespace=given.pop("namespace") or default_namespace(),
+        options=options,
+    )
