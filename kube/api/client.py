@@ -71,9 +71,13 @@ class ApiClient:
         kubeconfig: str = "",
         clock: Callable[[], float] = time.monotonic,
         log: Log | None = None,
+        context: str | None = None,
     ) -> None:
-        """`log`, if any, is told of credentials that cannot be used, and of what is read again."""
-        self._credentials = Credentials(kubeconfig, clock, log)
+        """`log`, if any, is told of credentials that cannot be used, and of what is read again.
+
+        `context` is one of the kubeconfig; None: its current one.
+        """
+        self._credentials = Credentials(kubeconfig, clock, log, context)
         self._session: aiohttp.ClientSession | None = None
         self._sockets: WeakSet[socket.socket] = WeakSet()
 
@@ -109,6 +113,14 @@ class ApiClient:
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytearray:
         """Return the body. Raises `ApiError`."""
         return await self._whole("GET", path, query or {}, None, "")
+
+    async def date(self) -> str:
+        """Return the server's time as its responses bear it (RFC 9110, 6.6.1). Raises `ApiError`.
+
+        Any answer has it: /version may be read by everybody.
+        """
+        async with self._request("GET", "/version", {}, None, "") as response:
+            return response.headers.get("Date", "")
 
     async def post(self, path: str, body: Any) -> bytes:
         """Create an object and return it as stored. Raises `ApiError`."""

@@ -30,11 +30,21 @@ class ConfigError(Exception):
 class Credentials:
     """The configuration that counts, and the TLS context made of it."""
 
-    def __init__(self, kubeconfig: str, clock: Callable[[], float], log: Log | None) -> None:
-        """`log`, if any, is told of a file that cannot be used, and of what is read again."""
+    def __init__(
+        self,
+        kubeconfig: str,
+        clock: Callable[[], float],
+        log: Log | None,
+        context: str | None = None,
+    ) -> None:
+        """`log`, if any, is told of a file that cannot be used, and of what is read again.
+
+        `context` is one of the kubeconfig; None: its current one.
+        """
         self.configuration: Any = None
         self.tls: ssl.SSLContext | bool = True
         self._kubeconfig, self._clock, self._log = kubeconfig, clock, log
+        self._context = context
         self._seen: tuple[object, ...] = ()
         self._looked = self._read_at = 0.0
         self._failing = False
@@ -42,7 +52,7 @@ class Credentials:
     async def open(self) -> None:
         """Read for the first time. Raises `ConfigError`."""
         self._looked = self._read_at = self._clock()
-        self.configuration = await _load(self._kubeconfig)
+        self.configuration = await _load(self._kubeconfig, self._context)
         self._seen = self._identities()
         self.tls = _tls(self.configuration)
 
@@ -75,7 +85,7 @@ class Credentials:
         # Before the reading: what changes meanwhile is a change.
         self._seen = self._identities()
         try:
-            configuration = await _load(self._kubeconfig)
+            configuration = await _load(self._kubeconfig, self._context)
             files = self._identities(configuration)
             tls = _tls(configuration)
         except ConfigError as error:
@@ -123,13 +133,18 @@ def line(text: str) -> str:
     return " ".join(text.split())[:MAX_REASON]
 
 
-async def _load(kubeconfig: str) -> Any:
+async def _load(kubeconfig: str, context: str | None) -> Any:
     """Read the kubeconfig file, or what a pod finds mounted."""
     make, from_file, from_pod = library()
     configuration: Any = make()
     try:
         if kubeconfig:
-            await from_file(kubeconfig, client_configuration=configuration, persist_config=False)
+            await from_file(
+                kubeconfig,
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
         else:
             from_pod(configuration)
     except Exception as error:

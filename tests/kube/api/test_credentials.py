@@ -343,11 +343,11 @@ def test_where_nothing_changes_nothing_is_read(
     assert _run(tmp_path, scenario).log.states == []
 
 
-def _counted(reads: list[str]) -> Callable[[str], Awaitable[Any]]:
+def _counted(reads: list[str]) -> Callable[[str, str | None], Awaitable[Any]]:
     from kube.api.credentials import _load
 
-    async def load(kubeconfig: str) -> Any:
+    async def load(kubeconfig: str, context: str | None) -> Any:
         reads.append(kubeconfig)
-        return await _load(kubeconfig)
+        return await _load(kubeconfig, context)
 
     return load
