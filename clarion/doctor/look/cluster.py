@@ -2,20 +2,18 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
 
 from clarion.doctor.documents import HEARTBEATS, PROXY_MAP
+from clarion.listing import as_document, listed
 from kube.api.client import ApiClient, ApiError
-from kube.document import Document, Origin, document
+from kube.document import Document
 from kube.files.directory import MAX_FILES, SUFFIXES
 from kube.files.manifest import read
 
-PAGE = 500
-MOST_PAGES = 1_000
 _METALLB = "/apis/metallb.io/v1beta1/namespaces/{namespace}/"
 LISTED: Mapping[str, str] = {
     "Node": "/api/v1/nodes",
@@ -29,15 +27,6 @@ LISTED: Mapping[str, str] = {
 }
 """What is listed, and where. No Secret is."""
 ONE_MAP = f"/api/v1/namespaces/{PROXY_MAP[0]}/configmaps/{PROXY_MAP[1]}"
-_VERSIONS = {
-    "Node": "v1",
-    "Service": "v1",
-    "Pod": "v1",
-    "ConfigMap": "v1",
-    "BGPPeer": "metallb.io/v1beta2",
-    "Lease": "coordination.k8s.io/v1",
-}
-_METALLB_VERSION = "metallb.io/v1beta1"
 
 
 @dataclass(slots=True)
@@ -55,41 +44,19 @@ async def gather(client: ApiClient, namespace: str) -> Gathered:
     found = Gathered()
     for kind, path in LISTED.items():
         try:
-            async for data in _items(client, path.format(namespace=namespace)):
-                found.documents.append(_document(kind, data))
+            async for each in listed(client, kind, path.format(namespace=namespace)):
+                found.documents.append(each)
         except ApiError as error:
             if not error.status:
                 raise
             found.missing[kind] = str(error)
     try:
         data = json.loads(await client.get(ONE_MAP))
-        found.documents.append(_document("ConfigMap", data))
+        found.documents.append(as_document("ConfigMap", ONE_MAP, data))
     except (ApiError, ValueError) as error:
         found.missing["ConfigMap"] = str(error)
     found.skew = await _skew(client)
     return found
-
-
-async def _items(client: ApiClient, path: str) -> AsyncIterator[Any]:
-    query = {"limit": str(PAGE)}
-    for _ in range(MOST_PAGES):
-        try:
-            page = json.loads(await client.get(path, query))
-            items, more = page["items"] or [], page["metadata"].get("continue", "")
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ApiError(-1, f"{path}: no list") from None
-        for item in items:
-            yield item
-        if not more:
-            return
-        query["continue"] = more
-
-
-def _document(kind: str, data: Any) -> Document:
-    """Items of a list do not say what they are."""
-    version = _VERSIONS.get(kind, _METALLB_VERSION)
-    whole = {"kind": kind, "apiVersion": version, **data} if isinstance(data, dict) else {}
-    return document(whole, Origin())
 
 
 async def _skew(client: ApiClient) -> float | None:
