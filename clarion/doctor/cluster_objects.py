@@ -25,7 +25,8 @@ class ObjectFacts:
     nodes: Mapping[str, Node]
     pools: tuple[IPAddressPool, ...] = ()
     advertisements: tuple[L2Advertisement, ...] = ()
-    routes: tuple[BGPAdvertisement, ...] = ()
+    routes: tuple[BGPAdvertisement, ...] | None = ()
+    """None: they may not be read, so that nobody can tell which pools have none."""
     peers: tuple[BGPPeer, ...] = ()
 
 
@@ -59,7 +60,7 @@ def judge_nodes(facts: ObjectFacts, ignores_label: bool = False) -> Iterator[Doc
 def judge_advertisements(facts: ObjectFacts) -> Iterator[DoctorFinding]:
     """Return what advertises nothing, and what nobody advertises."""
     advertised: set[str] = set()
-    every: tuple[Advertisement, ...] = (*facts.advertisements, *facts.routes)
+    every: tuple[Advertisement, ...] = (*facts.advertisements, *(facts.routes or ()))
     for ad in every:
         pools = _pools_of(ad, facts.pools)
         advertised.update(pool.name for pool in pools)
@@ -68,9 +69,24 @@ def judge_advertisements(facts: ObjectFacts) -> Iterator[DoctorFinding]:
         yield from _nodeless(ad, _kind(ad), ad.node_selectors, facts)
     for peer in facts.peers:
         yield from _nodeless(peer, "BGPPeer", peer.spec.node_selectors, facts)
-    for pool in facts.pools:
+    for pool in facts.pools if facts.routes is not None else ():
         if pool.name not in advertised:
             yield _unadvertised(pool)
+
+
+def judge_readable(problems: Sequence[str]) -> Iterator[DoctorFinding]:
+    """Return that there are objects that cannot be read; `problems` says why, a line each."""
+    if problems:
+        yield DoctorFinding(
+            DoctorCheck.ADVERTISEMENTS,
+            Gravity.ERROR,
+            "objects",
+            f"{len(problems)} cannot be read, as {plain(problems[0])}",
+            "Speakers keep what they understood last, and one that starts now has nothing.",
+            "kubectl -n metallb-system get"
+            " ipaddresspools,l2advertisements,bgpadvertisements,bgppeers -o yaml"
+            " | clarion check -",
+        )
 
 
 def judge_interfaces(facts: ObjectFacts, host: HostFacts) -> Iterator[DoctorFinding]:

@@ -25,7 +25,7 @@ _WIDTH = 200
 @click.option(
     "--from",
     "dump",
-    metavar="FILE|DIR",
+    metavar="FILE|DIR|-",
     help="Dumps of `kubectl get -o yaml` or `-o json`; what is not in them is skipped.",
 )
 @click.option("--context", help="Of the kubeconfig; default: its current one.")

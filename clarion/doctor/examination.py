@@ -1,10 +1,18 @@
 """All judges over all facts that there are: one diagnosis. Pure."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from clarion.doctor.agreement import SpeakerFacts, judge_clocks, judge_speakers
-from clarion.doctor.cluster_objects import judge_advertisements, judge_interfaces, judge_nodes
+from clarion.doctor.cluster_objects import (
+    judge_advertisements,
+    judge_interfaces,
+    judge_nodes,
+    judge_readable,
+)
 from clarion.doctor.documents import ClusterFacts
 from clarion.doctor.finding import (
     Diagnosis,
@@ -27,6 +35,8 @@ ON_HOST = (
 ON_WIRE = (
     DoctorCheck.ECHO, DoctorCheck.GOSSIP_UDP, DoctorCheck.GOSSIP_TCP, DoctorCheck.GOSSIP_MTU,
 )  # fmt: skip
+USUAL_NAMESPACE = "metallb-system"
+"""That of the judges' commands."""
 OF_SPEAKERS = (DoctorCheck.VERSIONS, DoctorCheck.SETTINGS)
 NEEDS: Mapping[DoctorCheck, tuple[str, ...]] = {
     DoctorCheck.BOUND_IP: ("Service",),
@@ -46,6 +56,8 @@ class DoctorSight:
     """What could be looked at; None: it could not, and `unseen` says why."""
 
     source: str
+    namespace: str = USUAL_NAMESPACE
+    """Of MetalLB's objects."""
     node: str = ""
     """Where we are; empty: beside the cluster."""
     ignores_label: bool = False
@@ -59,9 +71,15 @@ class DoctorSight:
 def examine(sight: DoctorSight) -> Diagnosis:
     """Return what is wrong, and what could not be looked at."""
     made = tuple(check for check in DoctorCheck if check not in sight.unseen)
-    found = [each for each in _judged(sight) if each.check in made]
+    found = [_at_home(each, sight.namespace) for each in _judged(sight) if each.check in made]
     unseen = (UnseenCheck(check, plain(why)) for check, why in sight.unseen.items())
     return diagnosis(sight.source, made, found, unseen)
+
+
+def _at_home(found: DoctorFinding, namespace: str) -> DoctorFinding:
+    """Return it with the namespace that MetalLB's objects are in here."""
+    usual, here = (f" -n {name} " for name in (USUAL_NAMESPACE, shlex.quote(namespace)))
+    return msgspec.structs.replace(found, mend=found.mend.replace(usual, here))
 
 
 def blind_to(
@@ -86,6 +104,7 @@ def _judged(sight: DoctorSight) -> Iterator[DoctorFinding]:
     if cluster is not None:
         yield from judge_nodes(cluster.objects, sight.ignores_label)
         yield from judge_advertisements(cluster.objects)
+        yield from judge_readable(cluster.problems)
         yield from judge_clocks(sight.node, cluster.clocks)
         if cluster.proxy is not None:
             yield from judge_proxy(cluster.proxy)

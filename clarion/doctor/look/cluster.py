@@ -1,6 +1,7 @@
 """Lists what the doctor asks of a cluster, or reads it from dumps. A driver; it writes nothing."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ LISTED: Mapping[str, str] = {
     "Lease": f"/apis/coordination.k8s.io/v1/namespaces/{HEARTBEATS}/leases",
 }
 """What is listed, and where. No Secret is."""
+STDIN = "-"
+OPTIONAL = frozenset({"BGPAdvertisement", "BGPPeer"})
+"""Where they are not served there are none."""
 ONE_MAP = f"/api/v1/namespaces/{PROXY_MAP[0]}/configmaps/{PROXY_MAP[1]}"
 
 
@@ -49,7 +53,8 @@ async def gather(client: ApiClient, namespace: str) -> Gathered:
         except ApiError as error:
             if not error.status:
                 raise
-            found.missing[kind] = str(error)
+            if error.status != 404 or kind not in OPTIONAL:
+                found.missing[kind] = str(error)
     try:
         data = json.loads(await client.get(ONE_MAP))
         found.documents.append(as_document("ConfigMap", ONE_MAP, data))
@@ -71,11 +76,14 @@ async def _skew(client: ApiClient) -> float | None:
 
 
 def dumped(source: Path) -> Gathered:
-    """Read a file, or the YAML and JSON files of a folder. Raises `OSError`, `ManifestError`."""
+    """Read a file, stdin, or a folder's YAML and JSON. Raises `OSError`, `ManifestError`."""
+    found = Gathered()
+    if str(source) == STDIN:
+        found.documents = read(sys.stdin.buffer.read(), "stdin")
+        return found
     files = [source]
     if source.is_dir():
         files = sorted(each for each in source.rglob("*") if each.suffix in SUFFIXES)[:MAX_FILES]
-    found = Gathered()
     for file in files:
         found.documents.extend(read(file.read_bytes(), file.name))
     return found

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -82,6 +83,7 @@ def _look_at_dump(request: DoctorRequest, source: Path) -> DoctorSight:
     unseen |= {check: why for check, why in _blind(found, facts).items() if check not in unseen}
     return DoctorSight(
         source=str(source),
+        namespace=request.namespace,
         ignores_label=request.ignore_exclude_lb,
         cluster=facts,
         unseen=unseen,
@@ -90,10 +92,10 @@ def _look_at_dump(request: DoctorRequest, source: Path) -> DoctorSight:
 
 def _facts(request: DoctorRequest, found: Gathered) -> ClusterFacts:
     facts = cluster_facts(found.documents, request.namespace, _labels(request.ml_labels))
+    if "BGPAdvertisement" in found.missing:
+        facts = replace(facts, objects=replace(facts.objects, routes=None))
     clocks = ClockFacts(found.skew, facts.clocks.nodes)
-    return ClusterFacts(
-        facts.objects, facts.ips, facts.speakers, facts.proxy, clocks, facts.kinds, facts.problems
-    )
+    return replace(facts, clocks=clocks)
 
 
 def _labels(text: str) -> dict[str, str]:
@@ -128,6 +130,7 @@ async def _look_around(request: DoctorRequest) -> DoctorSight:
             unseen |= because((DoctorCheck.SETTINGS,), "no speaker shows its settings")
     return DoctorSight(
         source="cluster" + (f", context {request.context}" if request.context else ""),
+        namespace=request.namespace,
         node=request.node_name,
         ignores_label=request.ignore_exclude_lb,
         cluster=facts,
@@ -170,7 +173,7 @@ def _look_at_host(request: DoctorRequest, unseen: dict[DoctorCheck, str]) -> Hos
     except OSError:
         # Subnets tell as much as can be told without frames.
         return host
-    return HostFacts(host.node, host.links, host.sysctls, host.exclude, heard)
+    return replace(host, heard=heard)
 
 
 async def _look_at_wire(
