@@ -114,6 +114,14 @@ class ApiClient:
         """Return the body. Raises `ApiError`."""
         return await self._whole("GET", path, query or {}, None, "")
 
+    async def date(self) -> str:
+        """Return the server's time as its responses bear it (RFC 9110, 6.6.1). Raises `ApiError`.
+
+        Any answer has it: /version may be read by everybody.
+        """
+        async with self._request("GET", "/version", {}, None, "") as response:
+            return response.headers.get("Date", "")
+
     async def post(self, path: str, body: Any) -> bytes:
         """Create an object and return it as stored. Raises `ApiError`."""
         return bytes(await self._whole("POST", path, {}, body, "application/json"))

@@ -1,0 +1,1 @@
+"""What the doctor looks with: the kernel, the wire, the cluster, other speakers. Drivers."""
