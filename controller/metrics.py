@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from controller.allocation.allocator import VERSIONS, Counters
 from controller.allocation.assignments import Figures as Decided
 from controller.allocation.pools import MOST
+from kube.api.lease import LeaseFigures, LeaseState
 
 _POOL = ("pool",)
 
@@ -29,6 +30,13 @@ class Figures:
     pools: Callable[[], Mapping[str, Counters]] = dict
     decided: Decided = field(default_factory=Decided)
     waiting: Callable[[], int] = int
+    services: Callable[[], int] = int
+    queued: Callable[[], int] = int
+    unwritten: Callable[[], int] = int
+    lease: Callable[[], LeaseFigures] | None = None
+    """None where there is no lease: nobody else allocates, or this replica does not."""
+    certificates: Callable[[], Mapping[str, float]] = dict
+    """By use: when each ends, in seconds since 1970."""
     updates: Callable[[], int] = int
     update_errors: Callable[[], int] = int
     loaded: Callable[[], bool] = bool
@@ -55,6 +63,8 @@ class ControllerCollector(Collector):
         """Yield every family; called for each scrape."""
         yield from self._pools()
         yield from self._decisions()
+        yield from self._lease()
+        yield from self._certificates()
         yield from self._api()
         yield from self._process()
 
@@ -103,7 +113,48 @@ class ControllerCollector(Collector):
             "Services that have less than they want.",
             figures.waiting(),
         )
+        for name, help_text, count in (
+            ("services", "Services of type LoadBalancer that are ours.", figures.services()),
+            ("queued_services", "Services still to be decided about.", figures.queued()),
+            ("unwritten_services", "Decisions not seen to be written.", figures.unwritten()),
+        ):
+            yield _gauge(f"clarion_allocator_{name}", help_text, count)
         yield _gauge("clarion_controller_leader", "1 on the replica that leads.", figures.leads())
+
+    def _lease(self) -> Iterator[Metric]:
+        lease = LeaseFigures() if (asked := self._figures.lease) is None else asked()
+        state = GaugeMetricFamily(
+            "clarion_controller_lease", "1 for what the lease is to this replica.", labels=["state"]
+        )
+        for each in LeaseState if asked is not None else ():
+            state.add_metric([each], each is lease.state)
+        yield state
+        yield _gauge(
+            "clarion_controller_lease_age_seconds",
+            "Since the lease was last renewed, as this replica sees it.",
+            lease.age,
+        )
+        yield _gauge(
+            "clarion_controller_lease_transitions",
+            "How often the lease has changed hands.",
+            lease.transitions,
+        )
+        yield _labelled(
+            "clarion_controller_lease_failures",
+            "Requests for the lease in vain.",
+            "failure",
+            {failure.value: count for failure, count in lease.failures.items()},
+        )
+
+    def _certificates(self) -> Iterator[Metric]:
+        ends = GaugeMetricFamily(
+            "clarion_certificate_expiry_timestamp_seconds",
+            "When a certificate that is served ends, in seconds since 1970.",
+            labels=["use"],
+        )
+        for use, at in self._figures.certificates().items():
+            ends.add_metric([use], at)
+        yield ends
 
     def _api(self) -> Iterator[Metric]:
         figures = self._figures

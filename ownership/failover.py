@@ -253,8 +253,7 @@ class Failover:
         return name in bars.named and not peer.flags & BARRING
 
     def unwitnessed(self) -> list[str]:
-        """Name the links on which one other node is all that answers echo requests: if it dies, it
-        takes gossip to tell whether that or our own link is at fault."""
+        """Name the links on which one other node alone answers echo requests: see `vitals`."""
         return self._witness.unwitnessed()
 
     @property
@@ -322,6 +321,7 @@ class Failover:
             contested=self._succession.contested,
             yielding=self._succession.pending(foreign=True),
             conflicts=self._succession.conflicts,
+            foreign=self._succession.foreign,
             filtered=self._filtered,
             refused=dict(self._refused),
         )

@@ -88,6 +88,7 @@ class Rules:
             self._preferences(ads),
             withheld,
             voters,
+            wanted=bool(serving and ads),
         )
 
     def _for_service(

@@ -4,6 +4,7 @@ import asyncio
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from kube.api.lease import (
     Candidate,
     Create,
     LeaseFailure,
+    LeaseFigures,
     Read,
     Request,
     Timing,
@@ -74,6 +76,7 @@ class Leadership:
         self._woken, self._done = asyncio.Event(), asyncio.Event()
         self._told = False
         """What `on_change` was told last."""
+        self._failures: Counter[LeaseFailure] = Counter()
         self._trouble = ""
         """The last failure that was logged, until a request succeeds."""
 
@@ -90,6 +93,13 @@ class Leadership:
     def holder(self) -> str:
         """The identity that the lease names; empty for nobody, or while nothing is known."""
         return self._candidate.holder
+
+    def figures(self) -> LeaseFigures:
+        """Return the figures of now."""
+        candidate = self._candidate
+        failures = {failure: self._failures[failure] for failure in LeaseFailure}
+        age = candidate.age(boot_clock())
+        return LeaseFigures(candidate.state, age, candidate.transitions, failures)
 
     async def run(self) -> None:
         """Watch the lease, and get and keep it if we can. Raises only what is a bug."""
@@ -182,6 +192,7 @@ class Leadership:
 
     def _fail(self, failure: LeaseFailure, reason: str, retry_after: float) -> None:
         self._candidate.handle_failure(failure, boot_clock(), retry_after)
+        self._failures[failure] += 1
         # A conflict is how two find out who was first.
         if failure is not LeaseFailure.CONFLICT and failure.value != self._trouble:
             self._trouble = failure.value

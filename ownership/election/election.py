@@ -103,6 +103,25 @@ class Election:
         )
         return self._bars.first(ranking, None)[0]
 
+    def unowned(self) -> list[str]:
+        """Name the services that some node ought to announce, and that no living one may own.
+
+        Not those that wait for a quorum: others may have one. Safe to ask from another thread.
+        """
+        members, bars = self._members, self._bars
+        found = dict[tuple[frozenset[str] | None, frozenset[str] | None], bool]()
+        names = []
+        for service, plan in list(self._plans.items()):
+            if not plan.wanted or plan.withheld is Withheld.QUORUM:
+                continue
+            key = plan.candidates, plan.interfaces
+            if key not in found:
+                living = members if plan.candidates is None else plan.candidates & members
+                found[key] = all(bars.bar(node, plan.interfaces) for node in living)
+            if found[key]:
+                names.append(service)
+        return names
+
     def set_plans(self, plans: Mapping[str, ServicePlan]) -> None:
         """Take all plans at once: a service that is not among them is gone."""
         for service in self._plans.keys() - plans.keys():
