@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger as Log
 from controller.cluster import gossip_secret
 from controller.cluster.cluster import Cluster
 from controller.gate import Gate
-from controller.metrics import Figures
+from controller.metrics import Figures, Unleased
 from controller.program import Program
 from controller.settings import Settings
 from kube.api.client import ConfigError, from_environment
@@ -68,7 +68,7 @@ class ClusterDaemon(Program):
             services=lambda: len(cluster.core.services()),
             queued=lambda: cluster.core.queued,
             unwritten=lambda: cluster.core.unwritten,
-            lease=self._leadership.figures if self._settings.allocates else None,
+            lease=self._leadership.figures if self._settings.allocates else Unleased,
             certificates=self._certificates,
             updates=lambda: cluster.updates,
             loaded=lambda: cluster.loaded,

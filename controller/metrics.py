@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -17,9 +18,38 @@ from prometheus_client.registry import Collector
 from controller.allocation.allocator import VERSIONS, Counters
 from controller.allocation.assignments import Figures as Decided
 from controller.allocation.pools import MOST
-from kube.api.lease import LeaseFigures, LeaseState
 
 _POOL = ("pool",)
+
+
+class Leased(Protocol):
+    """How the lease stands; see `LeaseFigures`, which a controller of a folder does without."""
+
+    @property
+    def states(self) -> Mapping[str, bool]:
+        """All states, and whether it is in this one."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was renewed."""
+
+    @property
+    def transitions(self) -> int:
+        """How often it has changed hands."""
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Requests in vain, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unleased:
+    """There is no lease: nobody else allocates, or this replica does not."""
+
+    states: Mapping[str, bool] = field(default_factory=dict)
+    age: float = 0.0
+    transitions: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -33,8 +63,7 @@ class Figures:
     services: Callable[[], int] = int
     queued: Callable[[], int] = int
     unwritten: Callable[[], int] = int
-    lease: Callable[[], LeaseFigures] | None = None
-    """None where there is no lease: nobody else allocates, or this replica does not."""
+    lease: Callable[[], Leased] = Unleased
     certificates: Callable[[], Mapping[str, float]] = dict
     """By use: when each ends, in seconds since 1970."""
     updates: Callable[[], int] = int
@@ -122,12 +151,12 @@ class ControllerCollector(Collector):
         yield _gauge("clarion_controller_leader", "1 on the replica that leads.", figures.leads())
 
     def _lease(self) -> Iterator[Metric]:
-        lease = LeaseFigures() if (asked := self._figures.lease) is None else asked()
+        lease = self._figures.lease()
         state = GaugeMetricFamily(
             "clarion_controller_lease", "1 for what the lease is to this replica.", labels=["state"]
         )
-        for each in LeaseState if asked is not None else ():
-            state.add_metric([each], each is lease.state)
+        for each, holds in lease.states.items():
+            state.add_metric([each], holds)
         yield state
         yield _gauge(
             "clarion_controller_lease_age_seconds",
@@ -143,7 +172,7 @@ class ControllerCollector(Collector):
             "clarion_controller_lease_failures",
             "Requests for the lease in vain.",
             "failure",
-            {failure.value: count for failure, count in lease.failures.items()},
+            lease.failures,
         )
 
     def _certificates(self) -> Iterator[Metric]:

@@ -18,6 +18,7 @@ from kube.api.lease import (
     Create,
     LeaseFailure,
     LeaseFigures,
+    LeaseState,
     Read,
     Request,
     Timing,
@@ -97,9 +98,9 @@ class Leadership:
     def figures(self) -> LeaseFigures:
         """Return the figures of now."""
         candidate = self._candidate
-        failures = {failure: self._failures[failure] for failure in LeaseFailure}
-        age = candidate.age(boot_clock())
-        return LeaseFigures(candidate.state, age, candidate.transitions, failures)
+        states = {state.value: state is candidate.state for state in LeaseState}
+        failures = {failure.value: self._failures[failure] for failure in LeaseFailure}
+        return LeaseFigures(states, candidate.age(boot_clock()), candidate.transitions, failures)
 
     async def run(self) -> None:
         """Watch the lease, and get and keep it if we can. Raises only what is a bug."""

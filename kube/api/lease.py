@@ -133,12 +133,13 @@ class LeaseFailure(StrEnum):
 class LeaseFigures:
     """What metrics show of a lease."""
 
-    state: LeaseState = LeaseState.UNSEEN
+    states: Mapping[str, bool] = field(default_factory=dict)
+    """All, and whether it is in this one."""
     age: float = 0.0
     """Seconds since its record last changed, as far as this replica saw."""
     transitions: int = 0
     """How often it has changed hands."""
-    failures: Mapping[LeaseFailure, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
     """Requests in vain."""
 
 

@@ -93,7 +93,7 @@ def controllers_page() -> bytes:
     figures = controllers.Figures(
         leads=lambda: True,
         pools=lambda: {"small": Counters({4: 1, 6: 0}, {4: 1, 6: 0}, {4: 2, 6: 0})},
-        lease=lambda: LeaseFigures(failures=dict.fromkeys(LeaseFailure, 1)),
+        lease=lambda: LeaseFigures({"holding": True}, failures=dict.fromkeys(LeaseFailure, 1)),
         certificates=lambda: {"webhooks": 1.0},
         api_relists=lambda: {"Service": 1},
         api_failed_reads=lambda: {"gone": 1},
