@@ -179,7 +179,8 @@ class SpeakerCollector(Collector):
         yield announced
         yield leader
         yield from owning(figures.node, announces, figures.since.copy())
-        yield from wanting(plans, figures.unowned())
+        # Who has met nobody yet takes all others for dead.
+        yield from wanting(plans, figures.unowned() if figures.contact else ())
         known = {ip for plan in list(plans.values()) for ip in plan.ips}
         yield gauge("clarion_service_ips", "Service IPs known to this node.", len(known))
         yield gauge(

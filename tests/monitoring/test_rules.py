@@ -19,6 +19,18 @@ CASES: dict[str, Any] = yaml.load(
 RULES = {rule["alert"]: rule for rule in rules()}
 GUIDE = Path(__file__).parents[1] / "golden" / "guide"
 
+FIRED_IN = [
+    Path(__file__).parent / "test_fires.py",
+    Path(__file__).parents[1] / "apiserver" / "test_alerts.py",
+]
+NEVER_FIRED = {
+    "MetalLBControllerDown": "it looks at kube-state-metrics, which look at a Deployment",
+    "MetalLBControllerCritical": "so does this",
+    "MetalLBSpeakerDown": "and this at a DaemonSet",
+    "ClarionGossipNewsLost": "it takes more news at one time than a queue of 4,096 holds",
+}
+"""Alerts that no real fault raises in a test, and why."""
+
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is missing: install the package prometheus"
 )
@@ -97,3 +109,8 @@ def test_it_stands_where_the_operator_looks_for_it() -> None:
         metadata = yaml.safe_load(path.read_text())["metadata"]
         assert metadata["namespace"] == "monitoring"
         assert metadata["labels"] == {"app": "metallb", "prometheus": "k8s", "role": "alert-rules"}
+
+
+def test_each_alert_is_raised_by_a_real_fault_or_it_is_said_why_not() -> None:
+    fired = set(re.findall(r'"(\w+)"', "".join(path.read_text() for path in FIRED_IN)))
+    assert RULES.keys() - fired == NEVER_FIRED.keys()

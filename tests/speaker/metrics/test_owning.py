@@ -61,6 +61,17 @@ def test_a_shared_ip_is_wanted_once_and_unowned_once() -> None:
     assert found["clarion_unowned_ips"] == [({}, 1)]
 
 
+@pytest.mark.parametrize(("contact", "unowned"), [(True, 1.0), (False, 0.0)])
+def test_who_has_met_nobody_does_not_tell_that_there_is_nobody(
+    contact: bool, unowned: float
+) -> None:
+    plans = {"ns/a": ServicePlan("ns/a", (IPv4Address("192.0.2.1"),), wanted=True)}
+    figures = Figures("a", Layer2Stats(), {}, lambda ip, service: False, dict)
+    figures.plans, figures.unowned, figures.contact = plans, lambda: ["ns/a"], contact
+    registry, _ = make_registry(figures)
+    assert registry.get_sample_value("clarion_unowned_ips") == unowned
+
+
 @pytest.mark.parametrize(
     ("reasons", "cause"),
     [(["member_dead", "start"], "member_dead"), (["bars"], "bars"), (["odd"], OTHER), ([], OTHER)],
