@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger as Log
 from controller.cluster import gossip_secret
 from controller.cluster.cluster import Cluster
 from controller.gate import Gate
-from controller.metrics import Figures
+from controller.metrics import Figures, Unleased
 from controller.program import Program
 from controller.settings import Settings
 from kube.api.client import ConfigError, from_environment
@@ -65,6 +65,11 @@ class ClusterDaemon(Program):
             pools=cluster.core.counters,
             decided=cluster.core.figures,
             waiting=cluster.core.waiting,
+            services=lambda: len(cluster.core.services()),
+            queued=lambda: cluster.core.queued,
+            unwritten=lambda: cluster.core.unwritten,
+            lease=self._leadership.figures if self._settings.allocates else Unleased,
+            certificates=self._certificates,
             updates=lambda: cluster.updates,
             loaded=lambda: cluster.loaded,
             stale=lambda: cluster.stale,
@@ -79,6 +84,12 @@ class ClusterDaemon(Program):
             log_lines_dropped=logs.dropped,
             survived=lambda: self._survived,
         )
+
+    def _certificates(self) -> dict[str, float]:
+        """Tell when each certificate ends that is served, by its use."""
+        webhooks = None if self._gate is None else self._gate.keeper.expiry
+        ends = {"metrics": self._metrics_expiry(), "webhooks": webhooks}
+        return {use: at for use, at in ends.items() if at is not None}
 
     # ---- what parts tell
 

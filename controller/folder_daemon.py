@@ -46,6 +46,10 @@ class FolderDaemon(Program):
             pools=core.counters,
             decided=core.figures,
             waiting=core.waiting,
+            services=lambda: len(core.services()),
+            queued=lambda: core.queued,
+            unwritten=lambda: core.unwritten,
+            certificates=self._certificates,
             updates=lambda: figures.updates,
             loaded=lambda: figures.loaded,
             stale=lambda: figures.stale,
@@ -55,6 +59,10 @@ class FolderDaemon(Program):
             log_lines_dropped=logs.dropped,
             survived=lambda: self._survived,
         )
+
+    def _certificates(self) -> dict[str, float]:
+        at = self._metrics_expiry()
+        return {} if at is None else {"metrics": at}
 
     def _trouble(self) -> str | None:
         return self.folder.waiting_for

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -21,6 +22,36 @@ from controller.allocation.pools import MOST
 _POOL = ("pool",)
 
 
+class Leased(Protocol):
+    """How the lease stands; see `LeaseFigures`, which a controller of a folder does without."""
+
+    @property
+    def states(self) -> Mapping[str, bool]:
+        """All states, and whether it is in this one."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was renewed."""
+
+    @property
+    def transitions(self) -> int:
+        """How often it has changed hands."""
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Requests in vain, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unleased:
+    """There is no lease: nobody else allocates, or this replica does not."""
+
+    states: Mapping[str, bool] = field(default_factory=dict)
+    age: float = 0.0
+    transitions: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Figures:
     """Where the numbers come from; all callables are asked at each scrape."""
@@ -29,6 +60,12 @@ class Figures:
     pools: Callable[[], Mapping[str, Counters]] = dict
     decided: DecisionFigures = field(default_factory=DecisionFigures)
     waiting: Callable[[], int] = int
+    services: Callable[[], int] = int
+    queued: Callable[[], int] = int
+    unwritten: Callable[[], int] = int
+    lease: Callable[[], Leased] = Unleased
+    certificates: Callable[[], Mapping[str, float]] = dict
+    """By use: when each ends, in seconds since 1970."""
     updates: Callable[[], int] = int
     update_errors: Callable[[], int] = int
     loaded: Callable[[], bool] = bool
@@ -55,6 +92,8 @@ class ControllerCollector(Collector):
         """Yield every family; called for each scrape."""
         yield from self._pools()
         yield from self._decisions()
+        yield from self._lease()
+        yield from self._certificates()
         yield from self._api()
         yield from self._process()
 
@@ -103,7 +142,48 @@ class ControllerCollector(Collector):
             "Services that have less than they want.",
             figures.waiting(),
         )
+        for name, help_text, count in (
+            ("services", "Services of type LoadBalancer that are ours.", figures.services()),
+            ("queued_services", "Services still to be decided about.", figures.queued()),
+            ("unwritten_services", "Decisions not seen to be written.", figures.unwritten()),
+        ):
+            yield _gauge(f"clarion_allocator_{name}", help_text, count)
         yield _gauge("clarion_controller_leader", "1 on the replica that leads.", figures.leads())
+
+    def _lease(self) -> Iterator[Metric]:
+        lease = self._figures.lease()
+        state = GaugeMetricFamily(
+            "clarion_controller_lease", "1 for what the lease is to this replica.", labels=["state"]
+        )
+        for each, holds in lease.states.items():
+            state.add_metric([each], holds)
+        yield state
+        yield _gauge(
+            "clarion_controller_lease_age_seconds",
+            "Since the lease was last renewed, as this replica sees it.",
+            lease.age,
+        )
+        yield _gauge(
+            "clarion_controller_lease_transitions",
+            "How often the lease has changed hands.",
+            lease.transitions,
+        )
+        yield _labelled(
+            "clarion_controller_lease_failures",
+            "Requests for the lease in vain.",
+            "failure",
+            lease.failures,
+        )
+
+    def _certificates(self) -> Iterator[Metric]:
+        ends = GaugeMetricFamily(
+            "clarion_certificate_expiry_timestamp_seconds",
+            "When a certificate that is served ends, in seconds since 1970.",
+            labels=["use"],
+        )
+        for use, at in self._figures.certificates().items():
+            ends.add_metric([use], at)
+        yield ends
 
     def _api(self) -> Iterator[Metric]:
         figures = self._figures

@@ -33,6 +33,7 @@ class Program:
         self._settings, self._log = settings, log
         self._ending = Ending(log)
         self._survived = 0
+        self._metrics_expiry: Callable[[], float | None] = lambda: None
         self._health = Health()
         self._health.not_ready, self._health.trouble = None, self._trouble
         self._health.tell(log)
@@ -72,7 +73,10 @@ class Program:
         settings, registry = self._settings, make_registry(figures)
         for other in others:
             registry.register(other)
-        tls = Certificates(settings.tls, self._log).context if settings.tls else None
+        served = Certificates(settings.tls, self._log) if settings.tls else None
+        if served is not None:
+            self._metrics_expiry = lambda: served.expiry
+        tls = served.context if served else None
         for host, port, context in (
             (settings.host, settings.port, tls),
             ("127.0.0.1", settings.health_port, None),

@@ -258,7 +258,7 @@ class Failover:
         return name in bars.named and not peer.flags & BARRING
 
     def unwitnessed(self) -> list[str]:
-        """Name the links on which too few answer echo requests; see `Witness`."""
+        """Name the links on which one other node alone answers echo requests: see `vitals`."""
         return self._witness.unwitnessed()
 
     @property
@@ -327,6 +327,7 @@ class Failover:
             contested=self._succession.contested,
             yielding=self._succession.pending(foreign=True),
             conflicts=self._succession.conflicts,
+            foreign=self._succession.foreign,
             filtered=self._filtered,
             refused=dict(self._refused),
             routed=self._routed.states(),

@@ -306,6 +306,8 @@ class FailoverStats:
     contested: int = 0
     yielding: int = 0
     conflicts: int = 0
+    foreign: int = 0
+    """Of those, by a MAC that no other speaker has."""
     filtered: int = 0
     """How often a node was found to answer no echo request though it lives."""
     refused: Mapping[LetterRefusal, int] = field(default_factory=dict)

@@ -345,6 +345,10 @@ class Ownership:
         """Return a live, read-only view of what each service needs."""
         return MappingProxyType(self._plans)
 
+    def unowned(self) -> list[str]:
+        """Name the services that ought to be announced, and that no living node may own."""
+        return self._election.unowned()
+
     def services(self) -> Mapping[str, Announce]:
         """Return a live view of what this node has taken up, by service."""
         return self._reconciler.services()

@@ -98,6 +98,7 @@ class Rules:
             self._preferences(ads),
             withheld,
             voters,
+            wanted=bool(serving and ads),
         )
 
     def advertisements(self, service: Service) -> tuple[L2Advertisement, ...]:

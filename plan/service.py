@@ -74,6 +74,8 @@ class ServicePlan:
     """Set: this node does not announce it, whatever the election says."""
     voters: frozenset[str] | None = frozenset()
     """Nodes that the advertisements admit, wherever its endpoints are; None: no Node is known."""
+    wanted: bool = False
+    """Whether some node ought to announce it: it has endpoints, and an advertisement."""
 
 
 def is_ours(service: Service, options: Options) -> bool:

@@ -119,6 +119,18 @@ def load(tls: Tls) -> ssl.SSLContext:
     return context
 
 
+def expiry(certificates: bytes) -> float | None:
+    """Return when the first of these PEM certificates ends, in seconds since 1970; None where it
+    cannot be read."""
+    # Here, as it costs memory that a process without TLS needs not.
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(certificates).not_valid_after_utc.timestamp()
+    except ValueError:
+        return None
+
+
 def _problem(tls: Tls, name: str, reason: str) -> SettingsError:
     return SettingsError(f"--metrics-cert-dir: {tls.folder}: {name}: {reason}")
 
@@ -135,6 +147,8 @@ class Certificates:
         self._context = load(tls)
         self._next_look = clock() + POLL
         self._complained = ""
+        self.expiry = self._read_expiry()
+        """When the certificate in use ends, in seconds since 1970; None where nobody can tell."""
 
     def context(self) -> ssl.SSLContext:
         """Return what is in the folder now, or was there when it could last be read."""
@@ -158,7 +172,14 @@ class Certificates:
                 self._log.warning("tls", error=str(error), message="what was read before stays")
             return
         self._seen, self._complained = stamp, ""
+        self.expiry = self._read_expiry()
         self._log.info("tls", state="read", folder=str(self._tls.folder))
+
+    def _read_expiry(self) -> float | None:
+        try:
+            return expiry((self._tls.folder / CERTIFICATE).read_bytes())
+        except OSError:
+            return None
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...] | None:
         """Tell one state of the files from another; None where one is missing."""

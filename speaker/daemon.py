@@ -31,6 +31,7 @@ from speaker.inquiry.desk import Desk
 from speaker.inquiry.sight import Dating, Sight
 from speaker.leaving import Leaving
 from speaker.members import Members
+from speaker.metrics.agreed import agreed
 from speaker.metrics.collector import make_registry
 from speaker.metrics.gathering import gather
 from speaker.record import last_words
@@ -79,6 +80,8 @@ class Daemon:
             self._upkeep,
             lambda: logs.dropped() + self._later.dropped,
         )
+        self._figures.settings = agreed(settings)
+        self._figures.unconfirmed = lambda: heart.announcer.unconfirmed
         self._registry, instruments = make_registry(self._figures)
         self._configuration = self._make_configuration()
         self._cluster = None
@@ -201,7 +204,8 @@ class Daemon:
         """Start the parts one after the other; `parts` closes those that did start."""
         loop = asyncio.get_running_loop()
         check_right()
-        serve(parts, self._settings, self._registry, self._health, self._upkeep, self._log)
+        pages = self._settings, self._registry, self._health, self._upkeep, self._log
+        serve(parts, *pages, self._figures)
         parts.callback(self._layer2.close)
         parts.callback(self.driver.close)
         monitor = Monitor(self._on_links, partial(may_answer, self._settings.exclude))

@@ -83,6 +83,7 @@ class Members:
             case ExchangeFailed(peer, reason, _, join):
                 self._log_failed_exchange(peer.ip, reason, join)
             case KeyUsed():
+                self._peers.note_key_used()
                 self._log.info("secret", state="used")
             case KeyDropped(count):
                 self._log.info("secret", state="old_dropped", count=count)

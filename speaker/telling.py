@@ -37,6 +37,7 @@ from ownership.ownership import Ownership
 from process.later import Later
 from speaker.cluster.status import where
 from speaker.metrics.collector import Instruments
+from speaker.metrics.owning import cause_of
 from speaker.wire.layer2 import Layer2
 
 if TYPE_CHECKING:
@@ -81,9 +82,12 @@ class Telling:
                 self._instruments.moves[move.reason] += 1
                 self._tell_move(move, ips)
             case Won(action):
+                self._instruments.since.setdefault(action.service, time.time())
                 self._tell_win(action, now)
                 self.publish([action.service])
             case Lost(action):
+                if action.service not in self._announced:
+                    self._instruments.since.pop(action.service, None)
                 self._tell_loss(action)
                 self.publish([action.service])
             case HandedOver(services):
@@ -141,7 +145,8 @@ class Telling:
             return
         self.on_announced(ip, announced, now)
         if announced.seconds is not None:
-            self._later.add(partial(self._instruments.takeover.observe, announced.seconds))
+            takeover = self._instruments.takeover.labels(cause_of(announced.reasons.values()))
+            self._later.add(partial(takeover.observe, announced.seconds))
         for service, reason in announced.reasons.items():
             self._lines("announce", service, (ip,), reason=reason)
 

@@ -94,9 +94,13 @@ def serve(
     health: Health,
     upkeep: Upkeep,
     log: Log,
+    figures: Figures,
 ) -> None:
     """Serve the pages until `parts` is closed."""
-    tls = Certificates(settings.tls, log).context if settings.tls else None
+    served = Certificates(settings.tls, log) if settings.tls else None
+    if served is not None:
+        figures.certificate = lambda: served.expiry
+    tls = served.context if served else None
     note: Callable[[BaseException], None] = partial(upkeep.note, Part.HTTP)
     for host, port, context in (
         (settings.host, settings.port, tls),

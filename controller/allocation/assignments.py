@@ -198,6 +198,16 @@ class Assignments:
         """Return how many services have less than they want."""
         return len(self._waiting)
 
+    @property
+    def queued(self) -> int:
+        """How many services are still to be decided about."""
+        return len(self._dirty) + len(self._queue)
+
+    @property
+    def unwritten(self) -> int:
+        """How many decisions were not seen to be written yet."""
+        return len(self._pending)
+
     def services(self) -> Mapping[str, Service]:
         """Return the services by key, as they were last seen."""
         return {key: known.view for key, known in self._services.items()}

@@ -34,6 +34,7 @@ from kube.api.watch import Watcher
 from kube.api.writes import KeyedQueue, unless
 from kube.objects.webhook import Conversion, Secret, WebhookConfiguration
 from process.logs import Sparing
+from process.tls import expiry
 
 LOOK = 5.0
 """Seconds between two looks at what time alone changes, and at files."""
@@ -127,6 +128,11 @@ class Keeper:
         if self._leads() and self._queue is not None:
             for key in (_SECRET, _WEBHOOKS, _CONVERSION):
                 self._queue.add(key)
+
+    @property
+    def expiry(self) -> float | None:
+        """When what is served ends, in seconds since 1970; None while there is nothing."""
+        return None if self._served is None else expiry(self._served.leaf)
 
     @property
     def waiting_for(self) -> str | None:
@@ -293,6 +299,11 @@ class FileKeeper:
         while True:
             self.look()
             await asyncio.sleep(self._look)
+
+    @property
+    def expiry(self) -> float | None:
+        """When what is served ends, in seconds since 1970; None while there is nothing."""
+        return None if self._served is None else expiry(self._served.leaf)
 
     @property
     def waiting_for(self) -> str | None:

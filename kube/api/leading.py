@@ -4,6 +4,7 @@ import asyncio
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,7 +17,9 @@ from kube.api.lease import (
     Candidate,
     CreateLease,
     LeaseFailure,
+    LeaseFigures,
     LeaseRequest,
+    LeaseState,
     LeaseTiming,
     ReadLease,
     UpdateLease,
@@ -74,6 +77,7 @@ class Leadership:
         self._woken, self._done = asyncio.Event(), asyncio.Event()
         self._told = False
         """What `on_change` was told last."""
+        self._failures: Counter[LeaseFailure] = Counter()
         self._trouble = ""
         """The last failure that was logged, until a request succeeds."""
 
@@ -90,6 +94,13 @@ class Leadership:
     def holder(self) -> str:
         """The identity that the lease names; empty for nobody, or while nothing is known."""
         return self._candidate.holder
+
+    def figures(self) -> LeaseFigures:
+        """Return the figures of now."""
+        candidate = self._candidate
+        states = {state.value: state is candidate.state for state in LeaseState}
+        failures = {failure.value: self._failures[failure] for failure in LeaseFailure}
+        return LeaseFigures(states, candidate.age(boot_clock()), candidate.transitions, failures)
 
     async def run(self) -> None:
         """Watch the lease, and get and keep it if we can. Raises only what is a bug."""
@@ -182,6 +193,7 @@ class Leadership:
 
     def _fail(self, failure: LeaseFailure, reason: str, retry_after: float) -> None:
         self._candidate.handle_failure(failure, boot_clock(), retry_after)
+        self._failures[failure] += 1
         # A conflict is how two find out who was first.
         if failure is not LeaseFailure.CONFLICT and failure.value != self._trouble:
             self._trouble = failure.value

@@ -23,7 +23,7 @@ what the watch did not bring, it is read every `retry` seconds until the watch b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -130,6 +130,20 @@ class LeaseFailure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseFigures:
+    """What metrics show of a lease."""
+
+    states: Mapping[str, bool] = field(default_factory=dict)
+    """All, and whether it is in this one."""
+    age: float = 0.0
+    """Seconds since its record last changed, as far as this replica saw."""
+    transitions: int = 0
+    """How often it has changed hands."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Requests in vain."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseTiming:
     """The times of a lease, in seconds. Raises ValueError where they cannot keep one leader."""
 
@@ -233,6 +247,15 @@ class Candidate:
     def holder(self) -> str:
         """Who holds the lease by the last record; empty for nobody, or while nothing is known."""
         return self._record.holder
+
+    @property
+    def transitions(self) -> int:
+        """How often the lease has changed hands, by the last record."""
+        return self._record.transitions
+
+    def age(self, now: float) -> float:
+        """Return the seconds since the record last changed, as far as we saw."""
+        return max(0.0, now - self._changed_at)
 
     def deadline(self) -> float | None:
         """Return when `handle_timeout` is due; None where only an answer can change anything."""

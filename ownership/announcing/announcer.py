@@ -309,6 +309,11 @@ class Announcer:
         began to ask, None if we did not."""
         return self._confirmations.confirm(ip, ifindex, client, now)
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many clients never answered our questions from an IP that had moved."""
+        return self._confirmations.given_up
+
     def interface_names(self, ip: IPAddress) -> tuple[str, ...]:
         """Return the names of the interfaces on which `ip` is answered now, sorted."""
         return tuple(

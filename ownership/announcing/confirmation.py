@@ -31,6 +31,8 @@ class Confirmations:
     def __init__(self) -> None:
         self._waiting: dict[_Key, _Waiting] = {}
         self._due = float("inf")
+        self.given_up = 0
+        """How many clients never answered."""
 
     def note_question(self, ip: IPAddress, ifindex: int, client: Client, now: float) -> None:
         """A question from `ip` to a client has left by the link."""
@@ -57,6 +59,7 @@ class Confirmations:
                 continue
             if item.tries >= TRIES:
                 del self._waiting[key]
+                self.given_up += 1
             else:
                 item.at = now + RETRY
                 again.append((key[0], key[1], item.client))

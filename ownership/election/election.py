@@ -160,6 +160,24 @@ class Election:
     def basis(self) -> tuple[frozenset[str], Barred]:
         """Who lives and who is barred: other objects as soon as either differs."""
         return self._members, self._bars
+    def unowned(self) -> list[str]:
+        """Name the services that some node ought to announce, and that no living one may own.
+
+        Not those that wait for a quorum: others may have one. Safe to ask from another thread.
+        """
+        members, bars = self._members, self._bars
+        found = dict[tuple[frozenset[str] | None, frozenset[str] | None], bool]()
+        names = []
+        for service, plan in list(self._plans.items()):
+            if not plan.wanted or plan.withheld is Withheld.QUORUM:
+                continue
+            key = plan.candidates, plan.interfaces
+            if key not in found:
+                living = members if plan.candidates is None else plan.candidates & members
+                found[key] = all(bars.bar(node, plan.interfaces) for node in living)
+            if found[key]:
+                names.append(service)
+        return names
 
     def set_plans(self, plans: Mapping[str, ServicePlan]) -> None:
         """Take all plans at once: a service that is not among them is gone."""

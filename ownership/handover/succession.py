@@ -58,6 +58,8 @@ class Succession:
         """Whether it is silence alone that let us answer, and nobody is known since."""
         self.conflicts = 0
         """How often somebody else announced an IP that is ours and that nobody hands over."""
+        self.foreign = 0
+        """How often that was somebody whose MAC no other speaker has told us."""
 
     # ---- what the election says
 
@@ -224,7 +226,9 @@ class Succession:
         if state in LOSING:
             self._hear(ip, ifindex, name, sighting)
         elif state in SETTLED:
-            self.conflicts += self._sightings.is_news(ip, ifindex, mac, now)
+            news = self._sightings.is_news(ip, ifindex, mac, now)
+            self.conflicts += news
+            self.foreign += news and name is None
             if name is not None and self._answered_by_its_owner(ip, name, ifindex):
                 self._give_back(ip, name, now)
         self._sightings.note(ip, ifindex, sighting)

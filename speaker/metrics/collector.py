@@ -5,7 +5,7 @@ mapping is copied by one call that holds the interpreter lock before it is walke
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from operator import attrgetter
@@ -29,6 +29,7 @@ from link.address import IPAddress
 from ownership.io import Announce, FailoverStats
 from plan.service import ServicePlan
 from speaker.metrics.families import counter, gauge, total
+from speaker.metrics.owning import CAUSES, OTHER, owning, wanting
 from speaker.metrics.traffic import traffic
 from speaker.upkeep import Part
 from speaker.wire.layer2 import Layer2Stats
@@ -61,7 +62,18 @@ class Figures:
     gossip_encrypted: Callable[[], Mapping[str, bool]] = dict
     """By direction."""
     secrets_refused: Callable[[], Mapping[str, int]] = dict
+    key_age: Callable[[], float | None] = lambda: None
+    """Seconds; None where nothing is encrypted."""
     without_quorum: Callable[[], int] = int
+    unowned: Callable[[], Collection[str]] = tuple
+    """The services that ought to be announced, and that no living node may own."""
+    unconfirmed: Callable[[], int] = int
+    since: dict[str, float] = field(default_factory=dict)
+    """By service that this node owns: seconds since 1970."""
+    certificate: Callable[[], float | None] = lambda: None
+    """When that of /metrics ends, in seconds since 1970; None: plain HTTP."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Those that are to be the same on all nodes."""
     moves: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
     updates: int = 0
@@ -166,6 +178,9 @@ class SpeakerCollector(Collector):
             leader.add_metric([text], 1)
         yield announced
         yield leader
+        yield from owning(figures.node, announces, figures.since.copy())
+        # Who has met nobody yet takes all others for dead.
+        yield from wanting(plans, figures.unowned() if figures.contact else ())
         known = {ip for plan in list(plans.values()) for ip in plan.ips}
         yield gauge("clarion_service_ips", "Service IPs known to this node.", len(known))
         yield gauge(
@@ -191,6 +206,13 @@ class SpeakerCollector(Collector):
             "Living members that have not proved that they read the new gossip key.",
             figures.key_unproved(),
         )
+        age = GaugeMetricFamily(
+            "clarion_gossip_key_age_seconds",
+            "So long this speaker has sent with the gossip key of now.",
+        )
+        if (seconds := figures.key_age()) is not None:
+            age.add_metric([], seconds)
+        yield age
         encrypted = GaugeMetricFamily(
             "clarion_gossip_encrypted",
             "1 where no plain text is sent, or accepted.",
@@ -241,6 +263,16 @@ class SpeakerCollector(Collector):
         for state, count in stats.routed.items():
             routed.add_metric([state], count)
         yield routed
+        yield total(
+            "clarion_foreign_answers",
+            "Those of them by a MAC that no other speaker has.",
+            stats.foreign,
+        )
+        yield total(
+            "clarion_clients_unconfirmed",
+            "Clients that never answered from where a service IP had moved to.",
+            self._figures.unconfirmed(),
+        )
         yield counter(
             "clarion_letters_refused",
             "Letters of other speakers that made no sense.",
@@ -321,6 +353,22 @@ class SpeakerCollector(Collector):
             "part",
             {part.value: survived[part] for part in Part},
         )
+        ends = GaugeMetricFamily(
+            "clarion_certificate_expiry_timestamp_seconds",
+            "When a certificate that is served ends, in seconds since 1970.",
+            labels=["use"],
+        )
+        if (at := self._figures.certificate()) is not None:
+            ends.add_metric(["metrics"], at)
+        yield ends
+        settings = GaugeMetricFamily(
+            "clarion_setting_info",
+            "The value of a setting that is to be the same on all nodes.",
+            labels=["setting", "value"],
+        )
+        for name, value in self._figures.settings.items():
+            settings.add_metric([name, value], 1)
+        yield settings
         build = GaugeMetricFamily("clarion_build_info", "The version.", labels=["version"])
         build.add_metric([version("clarion")], 1)
         yield build
@@ -328,12 +376,14 @@ class SpeakerCollector(Collector):
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """The histograms that the loop itself observes, and how often services moved, by reason."""
+    """What the loop itself notes: histograms, moves by reason, and since when services are ours."""
 
     takeover: Histogram
     confirmed: Histogram
     lag: Histogram
     moves: Counter[str]
+    since: dict[str, float]
+    """By service that this node owns: when it took it up, in seconds since 1970."""
 
 
 def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
@@ -345,9 +395,12 @@ def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
     takeover = Histogram(
         "clarion_takeover_seconds",
         "From the decision that this node owns an IP to its first announcement.",
+        ["cause"],
         buckets=_TAKEOVER_BUCKETS,
         registry=registry,
     )
+    for cause in (*CAUSES, OTHER):
+        takeover.labels(cause)
     confirmed = Histogram(
         "clarion_takeover_confirmed_seconds",
         "From the question to a known client to its answer, which proves that it has moved.",
@@ -360,4 +413,4 @@ def make_registry(figures: Figures) -> tuple[CollectorRegistry, Instruments]:
         buckets=_LAG_BUCKETS,
         registry=registry,
     )
-    return registry, Instruments(takeover, confirmed, lag, figures.moves)
+    return registry, Instruments(takeover, confirmed, lag, figures.moves, figures.since)

@@ -66,6 +66,7 @@ class Peers:
         self.agent: Agent | None = None
         self.courier: Courier | None = None
         self._start_id = 0
+        self._key_since = clock()
         if settings.gossips:
             self.agent = self._make_agent(on_event)
 
@@ -222,6 +223,16 @@ class Peers:
     def unproved(self) -> int:
         """Count the peers that have not proved that they read a new key, for the metric."""
         return 0 if self.agent is None else len(self.agent.swim.unproved())
+
+    def note_key_used(self) -> None:
+        """A new key is what we send with from now on."""
+        self._key_since = self._clock()
+
+    def key_age(self) -> float | None:
+        """Return the seconds for which we have sent with our key; None where there is none."""
+        if self.agent is None or self._settings.secret.key is None:
+            return None
+        return self._clock() - self._key_since
 
     def encrypted(self) -> Mapping[str, bool]:
         """Tell by direction whether all gossip is encrypted, for the metric."""

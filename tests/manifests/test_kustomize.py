@@ -15,7 +15,8 @@ FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.name != "kustomizat
 
 def _listed(kustomization: Path) -> list[Path]:
     content = yaml.safe_load(kustomization.read_text())
-    assert content.keys() - {"patches"} == {"apiVersion", "kind", "resources"}
+    made_here = {"patches", "configMapGenerator", "generatorOptions"}
+    assert content.keys() - made_here == {"apiVersion", "kind", "resources"}
     patches = [patch["path"] for patch in content.get("patches", ()) if "path" in patch]
     listed = [*content["resources"], *patches]
     return [(kustomization.parent / entry).resolve() for entry in listed]

@@ -623,3 +623,21 @@ def test_preferences_add_up_over_advertisements_in_head_only() -> None:
     text = "---\n".join((POOL, *ads, *SELECTIVE[2:]))
     assert _planned(text, Release.HEAD).scores == {IRIS1: 14, IRIS2: 67}
     assert _planned(text, Release.V0_16).scores == {}
+
+
+@pytest.mark.parametrize(
+    ("documents", "wanted"),
+    [
+        ((_ad(), ANY), True),
+        # To be announced, and nobody may: that is what an operator is to hear of.
+        ((_ad("{" + _on("nobody") + "}"), ANY), True),
+        ((_ad(), _slice((IRIS1, DOWN))), False),
+        # By BGP alone.
+        ((ANY,), False),
+    ],
+)
+def test_a_service_is_wanted_with_endpoints_and_an_advertisement(
+    documents: tuple[str, ...], wanted: bool
+) -> None:
+    planned, _ = _plan(POOL, NODES, _service("10.20.30.1"), *documents)
+    assert planned.wanted is wanted

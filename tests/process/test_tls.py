@@ -19,7 +19,7 @@ from process import health, http_server
 from process.health import Health, HttpServer
 from process.http_request import HttpRefusal
 from process.settings import SettingsError
-from process.tls import POLL, Certificates, Tls, load, read_tls
+from process.tls import POLL, Certificates, Tls, expiry, load, read_tls
 from speakers import wait_until
 
 GCM_128, GCM_256 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
@@ -199,3 +199,15 @@ def test_what_is_no_tls_is_counted_by_what_it_is(folder: Path, made: list[Served
     wait_until(lambda: served.refused(HttpRefusal.GONE) == 1, "one that has gone", WITHIN)
     rest(connect(served.port, b"\x00" * 100))
     wait_until(lambda: served.refused(HttpRefusal.TLS) == 1, "one that speaks no TLS", WITHIN)
+
+
+def test_when_a_certificate_ends_follows_the_one_in_use(folder: Path) -> None:
+    now = 0.0
+    kept = Certificates(Tls(folder), structlog.get_logger(), lambda: now)
+    first = kept.expiry
+    assert first == expiry((folder / "tls.crt").read_bytes())
+    (folder / "tls.crt").write_text("no certificate")
+    now = 2 * POLL
+    kept.context()
+    assert kept.expiry == first
+    assert expiry(b"no certificate") is None

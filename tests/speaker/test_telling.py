@@ -83,7 +83,13 @@ class Rig:
         return self.lines
 
     def took(self) -> float | None:
-        return self.registry.get_sample_value("clarion_takeover_seconds_sum")
+        sums = [
+            sample.value
+            for family in self.registry.collect()
+            for sample in family.samples
+            if sample.name == "clarion_takeover_seconds_sum"
+        ]
+        return sum(sums)
 
 
 WON = Won(Announce("ns/a", (VIP,), None, "member_dead"))
@@ -168,3 +174,14 @@ def test_a_move_that_a_client_confirms_is_observed() -> None:
     assert rig.tell(Confirmed(0.5)) == []
     name = "clarion_takeover_confirmed_seconds_sum"
     assert rig.registry.get_sample_value(name) == pytest.approx(0.5)
+
+
+def test_since_when_a_service_is_ours_is_kept_until_it_is_lost() -> None:
+    rig = Rig()
+    rig.tell(WON)
+    before = dict(rig.telling._instruments.since)
+    rig.tell(WON)
+    assert rig.telling._instruments.since == before
+    assert before.keys() == {"ns/a"}
+    rig.tell(LOST)
+    assert rig.telling._instruments.since == {}

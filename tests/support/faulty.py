@@ -253,6 +253,14 @@ def _leaving_raises() -> None:
     Leaving._withdraw_everything = _raise_later  # type: ignore[method-assign]
 
 
+def _quick_rotation() -> None:
+    """No fault: a new key is tried at once, so that one who lacks it is missed soon."""
+    from gossip import rotation
+    from speaker.ring import secret_file
+
+    rotation.SETTLE, secret_file.POLL = 0.5, 0.1
+
+
 def _disk_hangs() -> None:
     """A thread of the default executor never returns, and Python waits for it at the end."""
     from kube.files import directory
@@ -291,6 +299,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "api_thread_raises": _api_thread_raises,
     "leaving_raises": _leaving_raises,
     "disk_hangs": _disk_hangs,
+    "quick_rotation": _quick_rotation,
 }
 
 

@@ -564,3 +564,13 @@ def test_simulation_finds_a_margin_that_clocks_use_up() -> None:
         if world.most > 1:
             return
     pytest.fail("clocks whose rates differ by 2 % need no margin")
+
+
+def test_the_age_of_a_lease_is_counted_from_its_last_change() -> None:
+    one = candidate(100.0)
+    one.handle_watched(lease(1, OTHER), 101.0)
+    assert (one.age(103.5), one.transitions) == (2.5, 3)
+    one.handle_watched(lease(2, OTHER), 104.0)
+    assert one.age(105.0) == 4.0
+    one.handle_watched(lease(3, LeaseRecord("other", 10, "a", "r2", 3)), 106.0)
+    assert one.age(106.0) == 0.0

@@ -28,6 +28,7 @@ def test_a_client_is_asked_again_until_it_is_given_up() -> None:
     times = asked_until(arrivals, 60.0)
     assert times == pytest.approx([1.0 + RETRY * count for count in range(1, TRIES)])
     assert arrivals.deadline() == float("inf")
+    assert arrivals.given_up == 1
     assert arrivals.confirm(VIP, ETH0, CLIENT.ip, 9.0) is None
 
 
@@ -37,6 +38,7 @@ def test_an_answer_tells_the_time_since_the_first_question() -> None:
     assert asked_until(arrivals, 1.5) == pytest.approx([1.2, 1.4])
     assert arrivals.confirm(VIP, ETH0, CLIENT.ip, 1.45) == pytest.approx(0.45)
     assert asked_until(arrivals, 60.0) == []
+    assert arrivals.given_up == 0
 
 
 def test_who_was_not_asked_confirms_nothing_and_nobody_twice() -> None:

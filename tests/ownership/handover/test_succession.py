@@ -453,6 +453,8 @@ def test_somebody_else_with_our_ip_is_a_conflict_counted_every_ten_seconds() -> 
     node.core.handle_announcement(VIP, ETH0, MAC_M, node.now)
     node.core.handle_announcement(VIP, ETH0, MAC_B, node.now)
     assert node.core.conflicts == 3
+    # Only one of the two has told us its MAC.
+    assert node.core.foreign == 2
     assert node.answers()
 
 

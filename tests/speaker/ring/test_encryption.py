@@ -28,7 +28,8 @@ class Started:
         arguments = ["--node-name=n", f"--source={folder}", f"--metallb-files={folder}", *flags]
         settings = read_settings(speaker.make_context("speaker", arguments).params)
         log: Any = self
-        self.peers = Peers(settings, lambda: 0.0, lambda _: None, log, Upkeep(print, log))
+        self.now = 0.0
+        self.peers = Peers(settings, lambda: self.now, lambda _: None, log, Upkeep(print, log))
 
     def warning(self, event: str, **fields: Any) -> None:
         self.lines.append({"event": event} | fields)
@@ -98,3 +99,17 @@ def test_without_gossip_there_is_nothing_to_encrypt(tmp_path: Path, secret: str)
     started = Started(tmp_path, {}, secret)
     assert started.lines == []
     assert started.encrypted("incoming") is None
+
+
+def test_the_age_of_the_key_is_counted_from_its_first_use(tmp_path: Path, secret: str) -> None:
+    started = Started(tmp_path, None, GOSSIP, secret)
+    started.now = 90.0
+    assert started.peers.key_age() == 90.0
+    started.peers.note_key_used()
+    started.now = 100.0
+    assert started.peers.key_age() == 10.0
+
+
+def test_without_a_key_there_is_no_age(tmp_path: Path, secret: str) -> None:
+    assert Started(tmp_path, None, GOSSIP).peers.key_age() is None
+    assert Started(tmp_path, None, secret).peers.key_age() is None
