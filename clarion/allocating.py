@@ -6,7 +6,7 @@ from clarion.answers import AllocationRow, PoolRow, plain
 from clarion.sources.picture import Picture
 from controller.allocation.allocator import Allocator
 from controller.allocation.decision import adopt, decide
-from controller.allocation.io import Reason, Told
+from controller.allocation.io import EventReason, ServiceEvent
 from controller.allocation.pools import Pools
 from controller.allocation.requests import (
     ADDRESS_POOL,
@@ -53,7 +53,7 @@ class Allocation:
             return AllocationRow((), "", (text,), ())
         decision = decide(service, self._labels(service), self._allocator)
         # The pools are a list of their own.
-        said = (event for event in decision.events if event.reason is not Reason.PENDING)
+        said = (event for event in decision.events if event.reason is not EventReason.PENDING)
         events = tuple(plain(event.message) for event in said)
         pools = () if decision.ips else tuple(self._barriers(service, decision.events))
         return AllocationRow(tuple(map(str, decision.ips)), decision.pool, events, pools)
@@ -61,14 +61,14 @@ class Allocation:
     def _labels(self, service: Service) -> Mapping[str, str]:
         return self._namespaces.get(service.namespace, {})
 
-    def _barriers(self, service: Service, events: list[Told]) -> list[PoolRow]:
+    def _barriers(self, service: Service, events: list[ServiceEvent]) -> list[PoolRow]:
         """Return each pool and what kept the service out of it."""
         labels = self._labels(service)
         try:
             family, named = cluster_family(service), requested(service).pool
         except RequestError:
             return []
-        if any(event.reason is Reason.PENDING for event in events):
+        if any(event.reason is EventReason.PENDING for event in events):
             found = dict(self._allocator.barriers(service, labels, family, named))
         else:
             found = {}

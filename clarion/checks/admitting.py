@@ -9,17 +9,17 @@ from typing import Any
 
 from clarion.sources.picture import Picture
 from controller.admission import advertisements, communities, peers, pools
-from controller.admission.world import BGPType, World
+from controller.admission.world import AdmissionWorld, BGPType
 from kube.problem import Problem, Severity
 
-_Refusals = Callable[[Any, World], Iterator[str]]
+_Refusals = Callable[[Any, AdmissionWorld], Iterator[str]]
 
 
 def refusals(picture: Picture, already: Collection[Problem]) -> Iterator[Problem]:
     """Return one error for each object that would not be let in, if it has none `already`."""
     custom, snapshot = picture.custom, picture.snapshot
     bgp = custom.bgp
-    world = World(
+    world = AdmissionWorld(
         picture.namespace,
         BGPType.FRR,
         {pool.name: pool for pool in custom.pools},
