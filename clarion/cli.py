@@ -12,13 +12,18 @@ from clarion.sources.trouble import UnseenError
 COMMANDS = {
     "check": "Judge manifests by file, line and field.",
     "completion": "Print what makes a shell complete this command.",
+    "doctor": "Look at host and cluster for what keeps IPs from being announced.",
+    "drain": "Take a node out of load balancing, and wait until all is handed over.",
     "explain": "Say why an IP or a service is announced where it is, or is not.",
+    "log": "Show what the speaker of this node decided, and why.",
     "owners": "Show who should own each service IP, and who comes next.",
+    "ring": "Show the members of the ring, and who watches whom.",
     "schema": "Print the JSON Schema of all answers.",
     "simulate": "Say what a change would move, and what it would leave without an owner.",
+    "top": "Watch who owns what, and failovers as they happen.",
+    "undrain": "Let a drained node announce again.",
 }
 """By name: the module of that name has it. The texts are for `--help`, which imports none."""
-
 
 MOST = 500
 """Characters of a line about a fault."""
@@ -35,7 +40,7 @@ class Commands(click.Group):
         """Return the command; None where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        found: click.Command = getattr(import_module(f"clarion.{cmd_name}"), cmd_name)
+        found: click.Command = getattr(import_module(f"clarion.commands.{cmd_name}"), cmd_name)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

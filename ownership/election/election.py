@@ -160,6 +160,7 @@ class Election:
     def basis(self) -> tuple[frozenset[str], Barred]:
         """Who lives and who is barred: other objects as soon as either differs."""
         return self._members, self._bars
+
     def unowned(self) -> list[str]:
         """Name the services that some node ought to announce, and that no living one may own.
 

@@ -19,8 +19,8 @@ from click.testing import CliRunner
 import cluster as clusters
 import netns
 from apiserver import ApiServer, RefusedError
-from clarion.drain import drain
-from clarion.undrain import undrain
+from clarion.commands.drain import drain
+from clarion.commands.undrain import undrain
 from cluster import NODES, STATUSES, Cluster, service
 from plan.service import EXCLUDE_LABEL
 from speaker.cluster.status import new_object, object_name, status_of
@@ -178,7 +178,7 @@ def test_who_may_not_write_is_told_so(server: ApiServer, admin: Path, nodes: Non
 def test_an_interrupted_drain_leaves_the_label_and_says_so(
     server: ApiServer, admin: Path, nodes: None
 ) -> None:
-    code = "from clarion.drain import drain; drain()"
+    code = "from clarion.commands.drain import drain; drain()"
     command = [sys.executable, "-c", code, "a", "--kubeconfig", str(admin)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     wait_until(lambda: is_labelled(server, "a"), "the label", 30)

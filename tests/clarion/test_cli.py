@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clarion import owners
 from clarion.cli import COMMANDS
+from clarion.commands import owners
 from clarion_command import run, written
 from clarion_world import DUMP
 

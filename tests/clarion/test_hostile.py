@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import yaml
 
-from clarion import check, explain, owners, simulate
+from clarion.commands import check, explain, owners, simulate
 from clarion.sources.picture import Picture
 from clarion_world import DUMP
 from kube.document import ManifestError

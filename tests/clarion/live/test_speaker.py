@@ -14,13 +14,13 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from clarion.commands.log import log
+from clarion.commands.ring import ring
+from clarion.commands.top import top, watch
 from clarion.live.board import Board
 from clarion.live.command import UNSEEN
 from clarion.live.rows import LiveError, LiveOwner
 from clarion.live.speaker import NODE, PROGRAM, LiveSpeaker
-from clarion.log import log
-from clarion.ring import ring
-from clarion.top import top, watch
 from process.local.address import address
 from process.local.answer import LocalAnswer, LocalLoss, LocalRow
 from process.local.protocol import LocalQuestion, LocalRefusal

@@ -203,19 +203,19 @@ def test_the_commands_show_it_to_people_and_to_programs(
 ) -> None:
     owner = owner_of(ring)
     host = topology.nodes[owner]
-    shown = run_clarion(host, "clarion.ring")
+    shown = run_clarion(host, "clarion.commands.ring")
     assert (shown.returncode, shown.stderr) == (0, "")
     header, *rows = shown.stdout.splitlines()
     assert header.split()[:3] == ["NAME", "ADDRESS", "STATE"]
     assert rows[0].split()[0] == owner
-    answer = json.loads(run_clarion(host, "clarion.ring", "-o", "json").stdout)
+    answer = json.loads(run_clarion(host, "clarion.commands.ring", "-o", "json").stdout)
     assert (answer["kind"], answer["well"], len(answer["members"])) == ("Ring", True, 3)
-    told = run_clarion(host, "clarion.log", VIP).stdout.splitlines()
+    told = run_clarion(host, "clarion.commands.log", VIP).stdout.splitlines()
     assert any(f"{VIP} ({SERVICE}): first announcement" in text for text in told)
-    lines = run_clarion(host, "clarion.log", "-o", "json").stdout.splitlines()
+    lines = run_clarion(host, "clarion.commands.log", "-o", "json").stdout.splitlines()
     numbers = [json.loads(text)["number"] for text in lines]
     assert numbers == sorted(set(numbers)) != []
-    nobody = run_clarion(host, "clarion.log", "--node", "node-9")
+    nobody = run_clarion(host, "clarion.commands.log", "--node", "node-9")
     assert (nobody.returncode, nobody.stdout) == (2, "")
     assert nobody.stderr == "clarion: no speaker answers on node node-9\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from clarion_command import Ran, run, written
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GUIDE = ROOT / "tests" / "golden" / "guide"
 
 

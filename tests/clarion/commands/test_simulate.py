@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import clarion_chance
-from clarion import owners, simulate
 from clarion.answers import Simulation
-from clarion.simulate import WhatIf
+from clarion.commands import owners, simulate
+from clarion.commands.simulate import WhatIf
 from clarion.sources.picture import Picture
 from clarion.sources.trouble import UnseenError
 from clarion.standing import standings

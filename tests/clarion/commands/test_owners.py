@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 import clarion_chance
-from clarion import owners
+from clarion.commands import owners
 from clarion.standing import Ranking, standings
 from clarion_command import run
 from clarion_world import DUMP

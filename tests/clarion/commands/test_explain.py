@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import clarion_chance
-from clarion import explain
 from clarion.answers import Explained, NodeRow
+from clarion.commands import explain
 from clarion.sources.picture import Picture
 from clarion.standing import standings
 from clarion_command import run

@@ -1,0 +1,5 @@
+"""`clarion doctor`: see `clarion/doctor`."""
+
+from clarion.doctor.command import doctor
+
+__all__ = ["doctor"]
