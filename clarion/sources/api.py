@@ -76,17 +76,19 @@ async def _reading(kubeconfig: str, context: str | None, namespace: str) -> Read
 async def _all(client: ApiClient, namespace: str) -> Reading:
     views: dict[Key, View] = {}
     problems: list[Problem] = []
+    forbidden: list[str] = []
     for listed in LISTED:
         try:
             async for raw in _items(client, listed.path.format(namespace=namespace)):
                 _take(listed.kind, raw, views, problems)
         except ApiError as error:
-            text = f"cannot be listed: {error}"
             if not (listed.optional and error.status in (403, 404)):
-                raise UnseenError(f"{listed.kind}: {text}") from None
+                raise UnseenError(f"{listed.kind}: cannot be listed: {error}") from None
             # 404: the kind is not served, so there is none of it.
-            if error.status == 403:
-                problems.append(Problem(Severity.WARNING, "", 0, listed.kind, "", text))
+            forbidden += [listed.kind] * (error.status == 403)
+    if forbidden:
+        text = f"may not be listed by this account, and count as absent: {', '.join(forbidden)}"
+        problems.append(Problem(Severity.WARNING, "", 0, "", "", text))
     return Reading(views, problems=tuple(problems))
 
 
