@@ -12,16 +12,17 @@ from clarion.sources.trouble import UnseenError
 COMMANDS = {
     "check": "Judge manifests by file, line and field.",
     "completion": "Print what makes a shell complete this command.",
-    "doctor": "Look at host and cluster for what keeps IPs from being announced.",
-    "drain": "Take a node out of load balancing, and wait until all is handed over.",
+    "doctor": "Look for what is wrong with this node and the cluster, and say what mends it.",
+    "drain": "Exclude NODE from load balancing, and wait until all its IPs and routes are handed"
+    " over.",
     "explain": "Say why an IP or a service is announced where it is, or is not.",
-    "log": "Show what the speaker of this node decided, and why.",
+    "log": "Show the last 4,000 decisions of this node's speaker, and why they were made.",
     "owners": "Show who should own each service IP, and who comes next.",
     "ring": "Show the members of the ring, and who watches whom.",
     "schema": "Print the JSON Schema of all answers.",
     "simulate": "Say what a change would move, and what it would leave without an owner.",
     "top": "Watch who owns what, and failovers as they happen.",
-    "undrain": "Let a drained node announce again.",
+    "undrain": "Take off NODE the label that excludes it from load balancing.",
 }
 """By name: the module of that name has it. The texts are for `--help`, which imports none."""
 

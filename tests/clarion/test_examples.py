@@ -2,11 +2,21 @@
 
 import re
 
+import pytest
+
 import clarion_examples
 from clarion.cli import COMMANDS
 from clarion.looking import HOW, OUTPUT, WHERE
 from plan.explain import NodeRule
 
+ELSEWHERE = {
+    "doctor": "doctor.md",
+    "drain": "doctor.md",
+    "log": "socket.md",
+    "ring": "socket.md",
+    "top": "socket.md",
+    "undrain": "doctor.md",
+}
 PAGE = clarion_examples.PAGE.read_text()
 
 
@@ -16,7 +26,13 @@ def test_examples_are_those_of_today() -> None:
 
 def test_each_command_has_an_example() -> None:
     shown = {found[2].split()[0] for found in clarion_examples.MARKS.finditer(PAGE)}
-    assert shown >= COMMANDS.keys() - {"completion", "schema"}
+    assert shown >= COMMANDS.keys() - {"completion", "schema"} - ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize(("command", "page"), ELSEWHERE.items())
+def test_what_needs_a_speaker_or_a_cluster_has_its_page(command: str, page: str) -> None:
+    assert f"clarion {command}" in (clarion_examples.PAGE.parent / page).read_text()
+    assert f"`{command}`" in PAGE
 
 
 def test_each_rule_is_explained() -> None:
