@@ -254,8 +254,7 @@ class Failover:
             return False
         if not peer.living:
             return peer.died
-        bars = self._witness.bars()
-        return name in bars.named and not peer.flags & BARRING
+        return name in self._witness.bars().named and not peer.flags & BARRING
 
     def unwitnessed(self) -> list[str]:
         """Name the links on which one other node alone answers echo requests: see `vitals`."""

@@ -32,7 +32,7 @@ from speaker.inquiry.sight import Dating, Sight
 from speaker.leaving import Leaving
 from speaker.members import Members
 from speaker.metrics.agreed import agreed
-from speaker.metrics.collector import make_registry
+from speaker.metrics.collector import Figures, make_registry
 from speaker.metrics.gathering import gather
 from speaker.record import last_words
 from speaker.record.flight_recorder import read
@@ -71,17 +71,7 @@ class Daemon:
         self._health = Health()
         self._health.trouble = self._peers.trouble
         self._health.tell(log)
-        self._figures = gather(
-            heart.core,
-            heart.failover,
-            self._layer2,
-            self._peers,
-            self._health,
-            self._upkeep,
-            lambda: logs.dropped() + self._later.dropped,
-        )
-        self._figures.settings = agreed(settings)
-        self._figures.unconfirmed = lambda: heart.announcer.unconfirmed
+        self._figures = self._gather(heart)
         self._registry, instruments = make_registry(self._figures)
         self._configuration = self._make_configuration()
         self._cluster = None
@@ -127,6 +117,20 @@ class Daemon:
         self._sight = self._make_sight(heart)
         self._ending.on_failure = self._tell_record
         self._leaving = Leaving(self.driver, self._peers, telling, self._later, self._routing.leave)
+
+    def _gather(self, heart: Heart) -> Figures:
+        figures = gather(
+            heart.core,
+            heart.failover,
+            self._layer2,
+            self._peers,
+            self._health,
+            self._upkeep,
+            lambda: logs.dropped() + self._later.dropped,
+        )
+        figures.settings = agreed(self._settings)
+        figures.unconfirmed = lambda: heart.announcer.unconfirmed
+        return figures
 
     def _make_configuration(self) -> Configuration:
         return Configuration(
