@@ -22,7 +22,7 @@ import webhooks
 from arp import responder as arp
 from arp.packet import decode as decode_arp
 from arp.packet import encode as encode_arp
-from bgp import extras, state, tree
+from bgp import extras, forms, state, tree
 from bgp.door import vty
 from bgp.words import LineError
 from gossip.wire import body, compound, compress, crc, crypto, label, lzw
@@ -468,6 +468,8 @@ _LZW = (lzw.decompressing, lzw.compressing, lzw._last_code)
 
 # ---- FRR
 
+_IMPLIED = {"address-family ipv4 unicast", *forms.PROFILE_DEFAULTS}
+
 
 def running_config(data: bytes) -> None:
     """What was read is what is wanted where the same is wanted; extras are no more than lines."""
@@ -475,7 +477,14 @@ def running_config(data: bytes) -> None:
     read = tree.parse(text)
     assert tree.difference(read, tree.parse(text)) == []
     with suppress(LineError):
-        assert all(line.isprintable() for line in extras.read(text).lines())
+        added = extras.read(text)
+        assert all(line.isprintable() for line in added.lines())
+        assert extras.numbers(text).keys() >= {line.strip() for line in added.lines()} - _IMPLIED
+        for daemon in ("zebra", "bfdd", "bgpd"):
+            part = extras.of_daemon(added, daemon)
+            # What was added and is wanted no more leaves nothing that was known.
+            left = tree.difference(part, tree.Block(), extras.among(part, extras.digests(part)))
+            assert all(line.isprintable() for line in left)
 
 
 def engine_json(data: bytes) -> None:
