@@ -16,7 +16,8 @@ def main(words: list[str]) -> int:
     if asked.what == "drained":
         return 0 if wait_until_drained(asked.folder, asked.within) else 1
     try:
-        run(asked.folder, asked.programs, crew(asked.programs, not asked.without_bfd))
+        daemons = crew(asked.programs, not asked.without_bfd)
+        run(asked.folder, asked.programs, daemons, asked.realtime)
     except OSError as error:
         tell("fatal", error=str(error))
         return 2
@@ -29,6 +30,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--programs", type=Path, default=PROGRAMS)
     parser.add_argument("--without-bfd", action="store_true")
+    parser.add_argument("--realtime", action="store_true", help="BFD first; wants SYS_NICE")
     parser.add_argument("--within", type=float, default=20.0, help="seconds")
     return parser
 

@@ -8,6 +8,10 @@ PROGRAMS = Path("/usr/lib/frr")
 ROUTER = "bgpd"
 """It ends first and alone: its end closes the sessions, and nothing that comes after can be
 taken for a fault of a living router."""
+WATCHER = "bfdd"
+"""It has to send in time whatever else runs, or routers take the node for dead."""
+PRIORITY = 1
+"""Of real time, the lowest: ahead of all that has none, and behind all else that has one."""
 MOST_FILES = 100_000
 
 

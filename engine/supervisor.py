@@ -7,8 +7,9 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from engine.daemons import Crew, arguments
+from engine.daemons import PRIORITY, WATCHER, Crew, arguments
 from engine.folder import DAEMONS, DRAINED, WANTED, socket_of
 from engine.rule import End, Order, Phase, Rule, Start
 
@@ -20,18 +21,22 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 SIGNALS = (*ENDING, signal.SIGCHLD)
 
 
-def run(folder: Path, programs: Path, crew: Crew) -> None:
-    """Keep the engine as the folder's files want it, until SIGTERM. Raises OSError at its start."""
+def run(folder: Path, programs: Path, crew: Crew, realtime: bool = False) -> None:
+    """Keep the engine as the folder's files want it, until SIGTERM. Raises OSError at its start.
+
+    `realtime`: BFD's daemon gets real-time priority, where the kernel lets us give it.
+    """
     # Who dumps a daemon's memory dumps its passwords.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Blocked, so that none gets lost between two looks; each is taken by `sigtimedwait`.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    _Supervisor(folder, programs, crew).run()
+    _Supervisor(folder, programs, crew, realtime).run()
 
 
 class _Supervisor:
-    def __init__(self, folder: Path, programs: Path, crew: Crew) -> None:
+    def __init__(self, folder: Path, programs: Path, crew: Crew, realtime: bool) -> None:
         self._folder, self._programs, self._crew = folder, programs, crew
+        self._prompt = frozenset((WATCHER,)) if realtime else frozenset[str]()
         self._rule = Rule(crew)
         self._pids: dict[int, str] = {}
         self._told = Phase.IDLE
@@ -85,15 +90,22 @@ class _Supervisor:
         socket_of(self._folder, name).unlink(missing_ok=True)
         command = arguments(name, self._programs, self._crew.with_bfd)
         try:
-            pid = os.posix_spawn(
-                command[0], command, os.environ, setsigmask=(), setsigdef=(signal.SIGPIPE,)
-            )
+            pid = self._promptly(command) if name in self._prompt else _spawn(command)
         except OSError as error:
             tell("cannot start", daemon=name, error=error.strerror)
             self._rule.handle_exit(name, time.monotonic())
             return
         self._pids[pid] = name
         tell("start", daemon=name, pid=pid)
+
+    def _promptly(self, command: list[str]) -> int:
+        """Spawn with real-time priority, or as any other where that is refused: a pod without
+        SYS_NICE, or a kernel that shares real time out among groups and gave none to this one."""
+        try:
+            return _spawn(command, scheduler=(os.SCHED_RR, os.sched_param(PRIORITY)))
+        except PermissionError as error:
+            tell("no real-time priority", daemon=WATCHER, error=error.strerror)
+            return _spawn(command)
 
     def _sleep(self) -> None:
         most = LOOKS_OFTEN if self._rule.awaited else LOOKS_EVERY
@@ -103,6 +115,11 @@ class _Supervisor:
         if taken is not None and taken.si_signo in ENDING:
             tell("stop")
             self._rule.handle_end(time.monotonic())
+
+
+def _spawn(command: list[str], **more: Any) -> int:
+    signals: dict[str, Any] = {"setsigmask": (), "setsigdef": (signal.SIGPIPE,)}
+    return os.posix_spawn(command[0], command, os.environ, **signals, **more)
 
 
 def _dead() -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "netns-lab"), str(ROOT / "tests" / "support"), str(ROOT)]
 
-from bench.bgp import engine_cost, speaker_cost, times  # noqa: E402
+from bench.bgp import engine_cost, quota, speaker_cost, times  # noqa: E402
 from machine import slowness  # noqa: E402
 
 
@@ -36,6 +36,8 @@ def _parts(given: argparse.Namespace, folder: Path) -> dict[str, Callable[[], di
         "cold": lambda: times.of_a_cold_start(folder),
         "metric": lambda: times.of_the_metric(folder),
         "local": _local_rolling,
+        "quota": lambda: quota.measure(folder, given.seconds, realtime=False),
+        "realtime": lambda: quota.measure(folder, given.seconds, realtime=True),
     }
 
 
@@ -44,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.bgp", description=__doc__)
     parser.add_argument("part", nargs="*")
     parser.add_argument("--before", type=Path, help="a checkout from before there was BGP")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of the storm, with a quota")
     given = parser.parse_args()
     for name in given.part or _parts(given, Path()):
         with tempfile.TemporaryDirectory(prefix="bench-bgp-") as folder:

@@ -1,5 +1,6 @@
 """FRR's container as a whole: real daemons, started and ended together by the first process."""
 
+import os
 import signal
 import subprocess
 import time
@@ -11,6 +12,8 @@ import pytest
 from frr_container import (
     GROUP,
     NOBODY,
+    PROMPT_RIGHTS,
+    REALTIME,
     WITHIN,
     FrrContainer,
     frr_container,
@@ -129,6 +132,38 @@ def test_rights_with_bfd_are_four_and_no_more(running: FrrContainer) -> None:
         limits = Path(f"/proc/{pid}/limits").read_text()
         (core,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
         assert core.split()[4:6] == ["0", "0"], "a dump of memory holds passwords"
+
+
+def refuses_realtime() -> bool:
+    """Tell whether the kernel shares real time out among groups, and has given none to ours."""
+    scheduler = (os.SCHED_RR, os.sched_param(1))
+    try:
+        pid = os.posix_spawn("/bin/true", ["true"], {}, scheduler=scheduler)
+    except PermissionError:
+        return True
+    os.waitpid(pid, 0)
+    return False
+
+
+def test_bfd_goes_first_where_it_is_wanted_and_allowed() -> None:
+    if refuses_realtime():
+        pytest.skip("no real-time priority here")
+    with frr_container(flags=(REALTIME,), rights=PROMPT_RIGHTS) as container:
+        container.want()
+        container.wait_for("running")
+        policies = {name: os.sched_getscheduler(pid) for name, pid in container.pids().items()}
+        assert policies == {**dict.fromkeys(ALL, os.SCHED_OTHER), "bfdd": os.SCHED_RR}
+        assert os.sched_getparam(container.pids()["bfdd"]).sched_priority == 1
+        assert os.sched_getscheduler(container.first) == os.SCHED_OTHER
+
+
+def test_without_the_right_to_it_bfd_runs_as_all_others_and_that_is_told() -> None:
+    with frr_container(flags=(REALTIME,)) as container:
+        container.want()
+        container.wait_for("running")
+        assert container.pids().keys() == ALL
+        assert os.sched_getscheduler(container.pids()["bfdd"]) == os.SCHED_OTHER
+        assert container.names().count("no real-time priority bfdd") == 1
 
 
 def test_the_sockets_are_the_speakers_too(running: FrrContainer) -> None:

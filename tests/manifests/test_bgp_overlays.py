@@ -15,10 +15,10 @@ from bgp.door import shared_folder
 from engine import folder
 from engine.__main__ import main
 from engine.rule import ENDS_WITHIN
-from frr_container import GROUP, NOBODY, RIGHTS
+from frr_container import GROUP, NOBODY, PROMPT_RIGHTS, REALTIME, RIGHTS
 
 ROOT = Path(__file__).parents[2]
-OVERLAYS = ("bgp", "bgp-without-bfd")
+OVERLAYS = ("bgp", "bgp-without-bfd", "bgp-realtime")
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 LINES = [
     shlex.split(line)
@@ -109,6 +109,15 @@ def test_the_engine_with_bfd_has_four_rights(with_bfd: Object) -> None:
         "capabilities": {"drop": ["ALL"], "add": sorted(map(str.upper, RIGHTS))},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+
+
+def test_real_time_priority_takes_one_right_and_one_switch_more(with_bfd: Object) -> None:
+    engine, usual = container(pod(rendered("bgp-realtime")), "frr"), container(with_bfd, "frr")
+    assert engine.pop("args") == [REALTIME]
+    rights = engine["securityContext"]["capabilities"].pop("add")
+    assert rights == sorted(map(str.upper, PROMPT_RIGHTS))
+    usual["securityContext"]["capabilities"].pop("add")
+    assert engine == usual
 
 
 def test_the_engine_without_bfd_has_none_and_is_nobody(without_bfd: Object) -> None:

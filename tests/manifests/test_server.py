@@ -370,7 +370,7 @@ def test_a_bgp_status_keeps_its_node(server: ApiServer) -> None:
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
-@pytest.mark.parametrize("name", ["bgp", "bgp-without-bfd"])
+@pytest.mark.parametrize("name", ["bgp", "bgp-without-bfd", "bgp-realtime"])
 def test_the_overlays_with_bgp_pass_a_strict_dry_run(server: ApiServer, name: str) -> None:
     command = ["kubectl", "kustomize", str(OVERLAYS / name)]
     text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout

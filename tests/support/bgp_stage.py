@@ -9,7 +9,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from frr_container import FrrContainer, frr_container
+from frr_container import PROMPT_RIGHTS, REALTIME, RIGHTS, FrrContainer, frr_container
 from frr_engine import FrrEngine, engine
 from netns import Host
 from netnslab.machines.topology import Topology
@@ -194,10 +194,13 @@ def route(host: Host, prefix: str, via: str) -> None:
 
 
 @contextmanager
-def bgp_stage(tmp: Path, *names: str, family: int = 4, listen: int = 179) -> Iterator[BgpStage]:
+def bgp_stage(
+    tmp: Path, *names: str, family: int = 4, listen: int = 179, realtime: bool = False
+) -> Iterator[BgpStage]:
     """A node, its engine, and routers that know the node as an ordinary peer.
 
-    `listen`: the port of the routers.
+    `listen`: the port of the routers. `realtime`: the engine's BFD goes before all others, as far
+    as the kernel lets it.
     """
     names = names or ("tor",)
     folder = tmp / "manifests"
@@ -212,7 +215,9 @@ def bgp_stage(tmp: Path, *names: str, family: int = 4, listen: int = 179) -> Ite
         routers = {name: _router(stack, topology.nodes[name], listen) for name in names}
         for each in routers.values():
             set_up(each, ITS_AS, usual(topology.nodes[NODE].ip))
-        beside = stack.enter_context(frr_container(namespace=topology.nodes[NODE].namespace))
+        own = topology.nodes[NODE].namespace
+        flags, rights = ((REALTIME,), PROMPT_RIGHTS) if realtime else ((), RIGHTS)
+        beside = stack.enter_context(frr_container(namespace=own, flags=flags, rights=rights))
         made = BgpStage(topology, routers, beside, folder, tmp / "speaker.log")
         made.pool()
         yield made

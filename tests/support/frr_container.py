@@ -30,6 +30,9 @@ GROUP = 179
 """Of the sockets: the number that Containerfile.frr gives it."""
 NOBODY = 65534
 RIGHTS = ("net_admin", "net_raw", "sys_admin", "net_bind_service")
+PROMPT_RIGHTS = (*RIGHTS, "sys_nice")
+"""With the one that real-time priority wants."""
+REALTIME = "--realtime"
 WITHIN = 20.0
 """Seconds that anything here may take on a machine that has much else to do."""
 POLL = 0.01
@@ -61,7 +64,14 @@ def wait_until(done: Callable[[], Any], what: str, within: float = WITHIN) -> No
 class FrrContainer:
     """A container that runs. `folder` is what it shares with the speaker."""
 
-    def __init__(self, work: Path, namespace: NetworkNamespace, with_bfd: bool) -> None:
+    def __init__(
+        self,
+        work: Path,
+        namespace: NetworkNamespace,
+        with_bfd: bool,
+        flags: Sequence[str],
+        rights: Sequence[str],
+    ) -> None:
         self.namespace = namespace
         self.folder, self._log = work / "run", work / "log"
         self.folder.mkdir()
@@ -70,10 +80,11 @@ class FrrContainer:
         (work / "group").write_text(_groups())
         self._command = [
             *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _INSIDE, "sh"),
-            *(str(self.folder), str(work / "group"), *confined(with_bfd)),
+            *(str(self.folder), str(work / "group"), *confined(with_bfd, rights)),
             *("env", f"PYTHONPATH={work / 'code'}", "PYTHONDONTWRITEBYTECODE=1"),
             *(os.path.realpath(sys.executable), "-m", "engine"),
             *(() if with_bfd else ("--without-bfd",)),
+            *flags,
         ]
         self.start()
 
@@ -146,10 +157,10 @@ class FrrContainer:
         self.process.wait(WITHIN)
 
 
-def confined(with_bfd: bool) -> Sequence[str]:
+def confined(with_bfd: bool, rights: Sequence[str] = RIGHTS) -> Sequence[str]:
     """Return the rights that a container has, as a command before its own."""
     if with_bfd:
-        kept = ",".join(f"+{name}" for name in RIGHTS)
+        kept = ",".join(f"+{name}" for name in rights)
         bounds = ["--bounding-set=-all," + kept, "--groups", str(GROUP)]
     else:
         user = ["--reuid", str(NOBODY), "--regid", str(GROUP), "--clear-groups"]
@@ -185,9 +196,12 @@ def _raise_loopback() -> None:
 
 @contextmanager
 def frr_container(
-    with_bfd: bool = True, namespace: NetworkNamespace | None = None
+    with_bfd: bool = True,
+    namespace: NetworkNamespace | None = None,
+    flags: Sequence[str] = (),
+    rights: Sequence[str] = RIGHTS,
 ) -> Iterator[FrrContainer]:
-    """A container in a node's network, or in one of its own."""
+    """A container in a node's network, or in one of its own. `flags`: more of them for it."""
     with ExitStack() as stack:
         if namespace is None:
             namespace = NetworkNamespace("engine")
@@ -197,6 +211,6 @@ def frr_container(
         work = Path(tempfile.mkdtemp(prefix="frr-"))
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         work.chmod(0o755)
-        container = FrrContainer(work, namespace, with_bfd)
+        container = FrrContainer(work, namespace, with_bfd, flags, rights)
         stack.callback(container.kill)
         yield container
