@@ -18,7 +18,7 @@ from link.address import IPAddress
 from link.interface import Interface
 from ownership.io import ROUTED, EchoRequest, RoutedState, Send
 from ownership.letters.courier import Letter
-from ownership.letters.letters import LetterKind, Subnet, decode_whereabouts
+from ownership.letters.letters import LetterKind, Subnet, Whereabouts, decode_whereabouts
 from ownership.liveness.roster import Peer, Roster
 from ownership.liveness.routed_kernels import RoutedKernels, gateways_side, nodes_side
 from ownership.liveness.subnets import SubnetBook
@@ -33,6 +33,8 @@ MACHINE = "*"
 """In the place of a link's name: the machine is missed, by whatever way. No letter carries it."""
 MOST_ASKED = 64
 """Nodes in other subnets that are asked: those that we watch, and others, who may bear witness."""
+LOOK_AGAIN = 0.2
+"""Seconds from news of members until they are looked at: of a thousand, that takes milliseconds."""
 _NEVER = float("inf")
 
 Network = IPv4Network | IPv6Network
@@ -70,7 +72,7 @@ class RoutedWitness:
         self._paths = _Paths()
         self._unasked: Counter[RoutedState] = Counter()
         self._mine: frozenset[str] = frozenset()
-        self._report_at = self._due = _NEVER
+        self._look_at = self._report_at = self._due = _NEVER
         self._repeated: dict[str, tuple[float, int]] = {}
         """Of whom a verdict is told again, when, and how often."""
         self._accused = -_NEVER
@@ -99,21 +101,24 @@ class RoutedWitness:
             self.retarget(now)
 
     def retarget(self, now: float) -> None:
-        """Look at the members again, and at where they stand."""
-        if self._kernels is None:
-            return
+        """Look at the members again, and at where they stand: soon, as news come in crowds."""
+        if self._kernels is not None:
+            self._look_at = min(self._look_at, now + LOOK_AGAIN)
+
+    def _look(self, kernels: RoutedKernels, now: float) -> None:
+        self._look_at = _NEVER
         peers = {peer.name: peer for peer in self._roster.peers() if _counts(peer)}
         lives = {name: peer.start_id for name, peer in peers.items() if peer.start_id is not None}
         for name in sorted(self._book.set_lives(lives, now)):
             self._verdicts.forget(name)
-            self._kernels.recheck(name)
+            kernels.recheck(name)
         subnets = self._standing(peers)
         self._lay_paths(subnets)
         paths = self._paths
         nodes = {TargetKey(n, nodes_side(path)): ip for n, (ip, path) in paths.nodes.items()}
         gateways = {TargetKey(str(ip), side): ip for ip, side in paths.sides.items() if side & 1}
-        self._kernels.set_targets(nodes, gateways, now)
-        self._kernels.watch(frozenset(self._roster.watched()))
+        kernels.set_targets(nodes, gateways, now)
+        kernels.watch(frozenset(self._roster.watched()))
 
     def _standing(self, peers: Mapping[str, Peer]) -> dict[str, tuple[IPAddress, Subnet]]:
         """Return the address and the subnet of those to ask, and count the others by the reason."""
@@ -123,7 +128,7 @@ class RoutedWitness:
             for name, peer in peers.items()
             if peer.address is not None
         }
-        taken = Counter(addresses.values())
+        taken, known = Counter(addresses.values()), self._book.known()
         found = dict[str, tuple[IPAddress, Subnet]]()
         for name, ip in sorted(addresses.items()):
             if self._is_near(ip):
@@ -131,7 +136,7 @@ class RoutedWitness:
             subnet = self._book.subnet(name, ip)
             if not _is_usable(ip) or taken[ip] > 1:
                 unasked[RoutedState.NO_ADDRESS] += 1
-            elif name not in self._book.known():
+            elif name not in known:
                 unasked[RoutedState.UNTOLD] += 1
             elif subnet is None:
                 unasked[RoutedState.ELSEWHERE] += 1
@@ -211,15 +216,21 @@ class RoutedWitness:
         if self._kernels is None:
             return
         if kind is LetterKind.SUBNETS:
-            told = decode_whereabouts(letter.payload)
-            self._letters += self._book.handle_whereabouts(letter.sender, told)
-            self.retarget(now)
+            self._take_whereabouts(letter.sender, decode_whereabouts(letter.payload), now)
         elif letter.about == self._node:
             # We may be the one that is cut off: find out whether anybody hears us.
             self._accused = now
             self._kernels.check_all(now)
         elif letter.about in self._roster.clarions:
             self._take_report(kind, letter, now)
+
+    def _take_whereabouts(self, sender: str, where: Whereabouts, now: float) -> None:
+        if sender not in self._roster.clarions:
+            return
+        before = self._book.told(sender)
+        self._letters += self._book.handle_whereabouts(sender, where)
+        if self._book.told(sender) != before:
+            self.retarget(now)
 
     def _take_report(self, kind: LetterKind, letter: Letter, now: float) -> None:
         subject = Subject(letter.about, MACHINE)
@@ -233,8 +244,9 @@ class RoutedWitness:
     # ---- what follows
 
     def gone(self) -> frozenset[str]:
-        """Name the other nodes whose machines are judged gone."""
-        return frozenset(subject.node for subject in self._verdicts.gone())
+        """Name the other living members whose machines are judged gone."""
+        judged = self._verdicts.gone()
+        return self._roster.clarions.intersection(subject.node for subject in judged)
 
     def filtered(self) -> frozenset[str]:
         """Drain the names of those that answer no echo request any more though they live."""
@@ -274,7 +286,7 @@ class RoutedWitness:
         if self._kernels is None:
             return _NEVER
         again = min((at for at, _ in self._repeated.values()), default=_NEVER)
-        due = min(self._due, self._report_at, again)
+        due = min(self._due, self._report_at, self._look_at, again)
         return min(due, self._kernels.deadline(), self._book.deadline())
 
     def handle_timeout(self, now: float) -> None:
@@ -282,6 +294,8 @@ class RoutedWitness:
         if self._kernels is None:
             return
         self._due = _NEVER
+        if now >= self._look_at:
+            self._look(self._kernels, now)
         self._kernels.handle_timeout(now)
         self._letters += self._book.handle_timeout(now)
         self._report(self._kernels, now)

@@ -53,7 +53,7 @@ class SubnetBook:
         over = {name for name, start in self._lives.items() if lives.get(name) != start}
         news = {name for name in lives if name in over or name not in self._lives}
         self._lives = dict(lives)
-        for name in over:
+        for name in over | (self._told.keys() - lives.keys()):
             self._told.pop(name, None)
         self._untold = {name: left for name, left in self._untold.items() if name in lives}
         self._tell(dict.fromkeys(news, TIMES), now)
@@ -61,8 +61,6 @@ class SubnetBook:
 
     def handle_whereabouts(self, sender: str, told: Whereabouts) -> list[Send]:
         """Somebody says where it stands; return the answer, if it asks for ours."""
-        if sender not in self._lives:
-            return []
         self._told.pop(sender, None)
         if told.subnets and len(self._told) < MOST_KNOWN:
             self._told[sender] = told.subnets
@@ -71,6 +69,10 @@ class SubnetBook:
     def known(self) -> frozenset[str]:
         """Name the living Clarions that have told where they stand: they ask as we do."""
         return frozenset(self._told)
+
+    def told(self, name: str) -> tuple[Subnet, ...]:
+        """Return what a node has told, empty where that is nothing."""
+        return self._told.get(name, ())
 
     def subnet(self, name: str, ip: IPAddress) -> Subnet | None:
         """Return the narrowest subnet of a node that holds its address, None where it told none."""

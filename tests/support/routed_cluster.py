@@ -63,6 +63,8 @@ class RoutedNode:
         self.name, self.ip, self.on = name, ip_of(name), True
         self.running = True
         """Whether its process is."""
+        self.stirred = False
+        """Whether it may have something to say."""
         contact = Contact(now)
         contact.handle_exchange(now, True, now)
         contact.events()
@@ -133,9 +135,11 @@ class RoutedCluster:
                 self._turn(node)
 
     def _turn(self, node: RoutedNode) -> None:
-        if not (node.on and node.running):
+        due = self.now >= node.core.deadline()
+        if not (node.on and node.running and (due or node.stirred)):
             return
-        if self.now >= node.core.deadline():
+        node.stirred = False
+        if due:
             node.core.handle_timeout(self.now)
         for request in node.core.requests():
             node.asked.append((self.now, request))
@@ -152,6 +156,7 @@ class RoutedCluster:
         if to.on and to.running and self.leads(sender.name, to.name):
             text = Letter(letter.kind, sender.name, letter.about, 1, letter.payload)
             to.core.handle_letter(text, self.now)
+            to.stirred = True
 
     def leads(self, one: str, other: str) -> bool:
         """Tell whether the network carries packets from one node to another."""

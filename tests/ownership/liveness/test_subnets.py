@@ -79,10 +79,13 @@ def test_who_asks_is_answered_at_once() -> None:
     assert decode_whereabouts(answer.payload) == Whereabouts((OWN,))
 
 
-def test_a_stranger_is_neither_believed_nor_answered() -> None:
+def test_who_is_no_member_any_more_is_forgotten() -> None:
     book = book_of(b1=1)
-    assert not book.handle_whereabouts("x", Whereabouts((B1,), asks=True))
-    assert book.known() == frozenset()
+    book.handle_whereabouts("b1", Whereabouts((B1,)))
+    book.handle_whereabouts("c1", Whereabouts((B1,)))
+    assert book.known() == {"b1", "c1"}, "gossip may tell of it in a moment"
+    book.set_lives({"b1": 1}, 1.0)
+    assert book.known() == {"b1"}
 
 
 def test_another_life_has_told_nothing_yet() -> None:
