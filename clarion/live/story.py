@@ -131,7 +131,7 @@ _TOLD: Mapping[str, Callable[[_Fields], str]] = {
     "foreign_answer": lambda f: f"{f.ips}: the kernel of {f.node} answers for it, its speaker not",
     "put_off": lambda f: f"{f.ips}: not announced for now",
     "quiet": lambda f: f"{f.ips}: answered for, and not announced: its last owner's machine lives",
-    "handed_over": lambda f: f"{f.services}: handed over",
+    "handed_over": lambda f: f"{f.services}: has changed hands",
     "announced": _announced,
     "confirmed": lambda f: f"{f.ips}: {f['client']} follows, after {f['seconds']} s",
     "routes": _routes,

@@ -114,6 +114,9 @@ class LocalServer:
         self._part = part
         self._log = log
         self._clients = self._followers = 0
+        self._turn = asyncio.Lock()
+        """Held from a piece of work on an answer to the next turn of the loop: all who ask share
+        what one turn may spend."""
 
     async def run(self) -> None:
         """Listen until cancelled; as long as that is impossible, try again now and then."""
@@ -169,7 +172,9 @@ class LocalServer:
         if isinstance(asked, LocalRefusal):
             await self._refuse(writer, asked)
             return
-        answer = self._ask(asked)
+        async with self._turn:
+            answer = self._ask(asked)
+            await asyncio.sleep(0)
         if isinstance(answer, LocalRefusal):
             await self._refuse(writer, answer)
             return
@@ -203,12 +208,11 @@ class LocalServer:
     async def _deliver(self, delivery: _Delivery) -> None:
         """Send all rows, or as many as fit."""
         rest = ""
-        while self._bite(delivery) is not _Pause.END:
+        while await self._work(delivery) is not _Pause.END:
             if delivery.sent > LONGEST_ANSWER - 2 * CHUNK:
                 rest = delivery.place
                 break
             await delivery.flush()
-            await asyncio.sleep(0)
         if not delivery.failed:
             delivery.add(encode(LocalLine(end=LocalEnd(delivery.count, rest))))
         await delivery.finish()
@@ -217,16 +221,21 @@ class LocalServer:
         """Send what comes, until the client hangs up, or says anything more."""
         self._followers += 1
         try:
-            while (pause := self._bite(delivery)) is not _Pause.END:
+            while (pause := await self._work(delivery)) is not _Pause.END:
                 async with asyncio.timeout(STUCK):
                     await delivery.flush()
-                if pause is _Pause.TIME:
-                    await asyncio.sleep(0)
-                elif await _says_anything(reader):
+                if pause is _Pause.REST and await _says_anything(reader):
                     return
             await delivery.finish()
         finally:
             self._followers -= 1
+
+    async def _work(self, delivery: _Delivery) -> _Pause:
+        """Take a bite, and leave the rest of this turn of the loop to others."""
+        async with self._turn:
+            pause = self._bite(delivery)
+            await asyncio.sleep(0)
+        return pause
 
     def _bite(self, delivery: _Delivery) -> _Pause:
         """Take rows for a moment, or until there is nothing new."""
