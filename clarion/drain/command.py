@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from clarion.doctor.finding import plain, some
-from clarion.draining.announced import announced
-from clarion.draining.candidates import without_candidate
-from clarion.draining.cluster import DrainCluster, addresses, page_of
-from clarion.draining.duties import Drained, DrainWatch, Duty, DutyRow, drained, duties, holders
-from clarion.reaching import UnseenClusterError, cluster
+from clarion.drain.announced import announced
+from clarion.drain.candidates import without_candidate
+from clarion.drain.cluster import DrainCluster, addresses, page_of
+from clarion.drain.duties import Drained, DrainWatch, Duty, DutyRow, drained, duties, holders
+from clarion.reaching.way import UnseenClusterError, cluster
 from kube.api.client import ApiError
 from plan.release import RELEASES, Options, Release
 from plan.service import EXCLUDE_LABEL

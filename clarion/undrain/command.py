@@ -7,9 +7,9 @@ from typing import NoReturn
 import click
 import msgspec
 
-from clarion.draining.cluster import DrainCluster
-from clarion.draining.duties import Undrained
-from clarion.reaching import UnseenClusterError, cluster
+from clarion.drain.cluster import DrainCluster
+from clarion.drain.duties import Undrained
+from clarion.reaching.way import UnseenClusterError, cluster
 from kube.api.client import ApiError
 from plan.service import EXCLUDE_LABEL
 from process.settings import default_namespace

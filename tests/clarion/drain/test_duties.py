@@ -2,9 +2,9 @@
 
 import pytest
 
-from clarion.draining.announced import announced
-from clarion.draining.candidates import without_candidate
-from clarion.draining.duties import (
+from clarion.drain.announced import announced
+from clarion.drain.candidates import without_candidate
+from clarion.drain.duties import (
     QUIET,
     DrainWatch,
     Duty,
