@@ -3,7 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NoReturn
 
 import click
@@ -26,6 +27,8 @@ from process.settings import default_namespace
 LOOK = 0.5
 """Seconds between two looks: one is a list of the one node's objects."""
 INTERRUPTED = 130
+LOWEST_FAULT = 500
+"""Of the HTTP statuses with which a server takes the blame."""
 _WIDTH = 200
 
 
@@ -171,15 +174,15 @@ async def _drain(request: DrainRequest, note_label: Callable[[], None]) -> Drain
         if not was_labelled:
             await where.label(request.node, present=True)
         await _follow(where, request, speaker, watch)
-        seconds = time.monotonic() - began
+        held, ips = await _heirs(where, watch)
         return drained(
             watch,
-            holders(await where.statuses()),
-            addresses(await where.snapshot()),
+            held,
+            ips,
             source=request.context or "cluster",
             node=request.node,
             was_labelled=was_labelled,
-            seconds=seconds,
+            seconds=time.monotonic() - began,
         )
 
 
@@ -207,21 +210,51 @@ def _refuse_loss(request: DrainRequest, lost: tuple[str, ...]) -> None:
         )
 
 
-async def _follow(where: DrainCluster, request: DrainRequest, ip: str, watch: DrainWatch) -> None:
-    """Look until all is handed over, or the time is up."""
+async def _follow(
+    where: DrainCluster, request: DrainRequest, speaker: str, watch: DrainWatch
+) -> None:
+    """Look until all is handed over, or the time is up. Raises `ApiError`."""
     with _progress() as shown:
         task = shown.add_task(f"draining {plain(request.node, 64)}", total=None)
         while True:
-            left = duties(await where.statuses(request.node), request.node)
-            if ip:
-                left |= await _speakers_word(ip, request)
-            now = time.monotonic()
-            watch.handle_look(left, now)
-            total = len(watch.seen)
-            shown.update(task, total=total, completed=total - len(left))
-            if watch.is_done(now) or watch.is_late(now):
+            with _patience(watch):
+                left = await _left(where, request, speaker)
+                watch.handle_look(left, time.monotonic())
+                shown.update(task, total=len(watch.seen), completed=len(watch.seen - left))
+            if watch.is_done(now := time.monotonic()) or watch.is_late(now):
                 return
             await asyncio.sleep(LOOK)
+
+
+@contextmanager
+def _patience(watch: DrainWatch) -> Iterator[None]:
+    """Let a look fail that may succeed when it is repeated, while there is time."""
+    try:
+        yield
+    except ApiError as error:
+        lasts = error.status not in (0, 429) and error.status < LOWEST_FAULT
+        if lasts or watch.is_late(time.monotonic()):
+            raise
+
+
+async def _left(where: DrainCluster, request: DrainRequest, speaker: str) -> frozenset[Duty]:
+    left = duties(await where.statuses(request.node), request.node)
+    return left | await _speakers_word(speaker, request) if speaker else left
+
+
+async def _heirs(
+    where: DrainCluster, watch: DrainWatch
+) -> tuple[Mapping[Duty, tuple[str, ...]], Mapping[str, tuple[str, ...]]]:
+    """Return who announces what in the end, and the IPs of all services.
+
+    An heir answers before it writes so, and hundreds of objects take it seconds to write.
+    """
+    while True:
+        held = holders(await where.statuses())
+        ips = addresses(await where.snapshot())
+        if not watch.heirless(held, ips) or watch.is_late(time.monotonic()):
+            return held, ips
+        await asyncio.sleep(LOOK)
 
 
 async def _speakers_word(ip: str, request: DrainRequest) -> frozenset[Duty]:

@@ -32,7 +32,7 @@ from process.settings import default_namespace
 def undrain(node: str, output: str, context: str | None, kubeconfig: str) -> None:
     """Take off NODE the label that excludes it from load balancing.
 
-    Its share comes back to it within a second. By your own kubeconfig.
+    Its share comes back by the same election. By your own kubeconfig.
     """
     try:
         was_labelled = asyncio.run(_undrain(node, context, kubeconfig))
