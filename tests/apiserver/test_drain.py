@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from click.testing import CliRunner
 import cluster as clusters
 import netns
 from apiserver import ApiServer, RefusedError
-from clarion.commands.drain import drain
-from clarion.commands.undrain import undrain
+from clarion.drain.command import drain
+from clarion.undrain.command import undrain
 from cluster import NODES, STATUSES, Cluster, service
 from plan.service import EXCLUDE_LABEL
 from speaker.cluster.status import new_object, object_name, status_of
@@ -76,12 +76,15 @@ def is_labelled(server: ApiServer, node: str) -> bool:
 
 
 @contextmanager
-def handing_over(server: ApiServer, *names: str, to: str) -> Iterator[None]:
+def handing_over(
+    server: ApiServer, *names: str, to: str, first: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Once it is labelled, another node announces these services, and then it gives them up."""
 
     def act() -> None:
         with suppress(RefusedError):
             wait_until(lambda: is_labelled(server, "a"), "the label", 30)
+            first()
             for name in names:
                 if to:
                     announce(server, to, name)
@@ -134,9 +137,32 @@ def test_what_is_still_there_when_the_time_is_up(
 
 def test_what_nobody_has_taken_is_a_loss(server: ApiServer, admin: Path, nodes: None) -> None:
     with handing_over(server, WEB, DNS, to=""):
-        status, found = run_json(drain, admin, "a", "--timeout", "20")
+        status, found = run_json(drain, admin, "a", "--timeout", "4")
     assert (status, found["well"]) == (1, False)
     assert [row["service"] for row in found["orphans"]] == [DNS, WEB]
+
+
+def test_an_heir_may_take_its_time_to_say_so(server: ApiServer, admin: Path, nodes: None) -> None:
+    """It answers before it writes so, and the objects of hundreds of services take seconds."""
+    late = threading.Timer(4.0, announce, (server, "b", WEB))
+    with handing_over(server, WEB, DNS, to=""):
+        announce(server, "b", DNS)
+        late.start()
+        status, found = run_json(drain, admin, "a")
+    late.join()
+    assert (status, found["orphans"]) == (0, [])
+
+
+def test_an_api_server_that_is_away_for_a_while(
+    server: ApiServer, admin: Path, nodes: None
+) -> None:
+    def restart() -> None:
+        server.kill()
+        server.start()
+
+    with handing_over(server, WEB, DNS, to="b", first=restart):
+        status, found = run_json(drain, admin, "a", "--timeout", "90")
+    assert (status, len(found["moved"])) == (0, 2)
 
 
 def test_routes_are_waited_for_as_well(server: ApiServer, admin: Path, nodes: None) -> None:
@@ -178,7 +204,7 @@ def test_who_may_not_write_is_told_so(server: ApiServer, admin: Path, nodes: Non
 def test_an_interrupted_drain_leaves_the_label_and_says_so(
     server: ApiServer, admin: Path, nodes: None
 ) -> None:
-    code = "from clarion.commands.drain import drain; drain()"
+    code = "from clarion.drain.command import drain; drain()"
     command = [sys.executable, "-c", code, "a", "--kubeconfig", str(admin)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     wait_until(lambda: is_labelled(server, "a"), "the label", 30)

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from clarion.doctor.documents import HEARTBEATS, PROXY_MAP
-from clarion.listing import as_document, listed
+from clarion.reaching.listing import as_document, listed
 from kube.api.client import ApiClient, ApiError
 from kube.document import Document
 from kube.files.directory import MAX_FILES, SUFFIXES

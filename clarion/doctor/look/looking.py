@@ -26,7 +26,7 @@ from clarion.doctor.look.host import read_exclude, read_host
 from clarion.doctor.look.speakers import ask_all
 from clarion.doctor.look.wire import echo_all, heard_links
 from clarion.doctor.reach import PeerReach
-from clarion.reaching import UnseenClusterError, cluster
+from clarion.reaching.way import UnseenClusterError, cluster
 from gossip.wire.crypto import metallb_key
 from kube.api.client import ApiError
 from kube.document import ManifestError

@@ -21,6 +21,9 @@ class UnseenClusterError(click.ClickException):
 
 def kubeconfig_of(given: str, context: str | None) -> str:
     """Return the file; empty: what a pod finds mounted. Raises `UnseenClusterError`."""
+    if given and os.pathsep not in given and not Path(given).exists():
+        # The library would say so twice, in lines of its own.
+        raise UnseenClusterError(f"--kubeconfig: there is no file {given[:200]!r}")
     if given or (POD in os.environ and context is None):
         return given
     at_home = Path.home() / HOME_CONFIG

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from clarion.draining.duties import Duty, DutyProtocol
+from clarion.drain.duties import Duty, DutyProtocol
 from kube.objects.core import EndpointSlice, Node, Service
 from kube.snapshot import Snapshot
 from plan.layer2 import Rules

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clarion.draining.announced import announced
-from clarion.draining.candidates import without_candidate
-from clarion.draining.duties import (
+from clarion.drain.announced import announced
+from clarion.drain.candidates import without_candidate
+from clarion.drain.duties import (
     QUIET,
     DrainWatch,
     Duty,
@@ -62,7 +62,7 @@ def test_late_is_who_has_something_left_when_the_time_is_up() -> None:
     assert not watch.is_late(14.9)
     assert watch.is_late(15.0)
     watch.handle_look(frozenset(), 15.0)
-    assert not watch.is_late(15.0 + QUIET), "all is done, if late"
+    assert watch.is_done(15.0 + QUIET), "all is done, if late"
 
 
 def test_the_answer_tells_what_moved_what_is_left_and_what_is_lost() -> None:

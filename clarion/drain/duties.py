@@ -5,7 +5,7 @@ that has routes. A loser of layer 2 deletes its own only once the winner was hea
 one that drains by BGP after it has told its peers to turn away; so what is gone was handed over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,7 +79,17 @@ class DrainWatch:
 
     def is_late(self, now: float) -> bool:
         """Tell whether the time is up."""
-        return now >= self._ends and not self.is_done(now)
+        return now >= self._ends
+
+    def heirless(
+        self, held: Mapping[Duty, tuple[str, ...]], services: Container[str]
+    ) -> frozenset[Duty]:
+        """Return what was given up and is announced by nobody; `held` says who announces what.
+
+        A service that was deleted meanwhile, and is not among `services`, wants nobody.
+        """
+        gone = self.seen - self.left
+        return frozenset(each for each in gone if not held.get(each) and each.service in services)
 
 
 # ---- the answer
@@ -145,16 +155,14 @@ def drained(
             for each in sorted(some)
         )
 
-    gone = watch.seen - watch.left
-    # A service that was deleted meanwhile wants nobody.
-    orphans = {each for each in gone if not now_held.get(each) and each.service in ips}
+    orphans = watch.heirless(now_held, ips)
     return Drained(
         source=source,
         well=not watch.left and not orphans,
         node=node,
         was_labelled=was_labelled,
         seconds=round(seconds, 3),
-        moved=rows(gone - orphans),
+        moved=rows(watch.seen - watch.left - orphans),
         left=rows(watch.left),
         orphans=rows(orphans),
     )

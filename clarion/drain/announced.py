@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from clarion.draining.duties import Duty, DutyProtocol
+from clarion.drain.duties import Duty, DutyProtocol
 
 SERIES = "metallb_speaker_announced{"
 

@@ -7,8 +7,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 
-from clarion.listing import listed
-from clarion.reaching import UnseenClusterError
+from clarion.reaching.listing import listed
+from clarion.reaching.way import UnseenClusterError
 from kube.api.client import ApiClient, ApiError
 from kube.objects.core import SERVED as PODS
 from kube.objects.core import Node, Pod

@@ -1,1 +1,0 @@
-"""Draining a node: what it has to hand over, who takes it, and what would be left without."""
