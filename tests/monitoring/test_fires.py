@@ -58,19 +58,8 @@ table inet lab {
   chain own { type filter hook input priority -200; udp dport 7946 drop; }
 }
 """
-MORE = """\
-apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {name: more, namespace: metallb-system}
-spec: {addresses: [10.77.16.0/23]}
----
-apiVersion: metallb.io/v1beta1
-kind: L2Advertisement
-metadata: {name: more, namespace: metallb-system}
-spec: {ipAddressPools: [more]}
-"""
-MANY = 300
-"""More than the 256 IPs whose first frames may go at once."""
+BURST = 256
+"""Frames that may go at once."""
 SMALL = """\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
@@ -163,7 +152,8 @@ def test_two_with_different_settings_that_lose_each_other(tmp_path: Path) -> Non
         secret = made.secret("key", b"one secret, and long enough")
         made.start("node-1", source, *made.gossip("node-1"), *secret)
         made.is_quiet("ClarionIPWithTwoOwners", "ClarionIPContested", "ClarionSettingsDiffer")
-        made.start("node-2", source, *made.gossip("node-2"), *secret, "--failover-after=500ms")
+        flags = *made.gossip("node-2"), *secret, "--failover-after=500ms"
+        made.start("node-2", source, *flags, fault="no_room_for_news")
         other = made.secret("other", b"another secret, and long enough")
         flags = *made.gossip("node-3"), *other
         # It waits for word from a peer that it can read, and so is not ready.
@@ -171,9 +161,10 @@ def test_two_with_different_settings_that_lose_each_other(tmp_path: Path) -> Non
             speaker(made.topology.nodes["node-3"], source, *flags, log=tmp_path / "log")
         )
         made.fires("ClarionSettingsDiffer", "ClarionGossipDecryptFailures")
+        made.prometheus.wait_for_scrapes(f"{made.topology.nodes['node-2'].ip}:7472")
         rules.load(made.topology.switch, rules.no_gossip())
         # Whoever owned an IP goes on to answer for it, so the other one leaves it alone.
-        made.fires("ClarionIPWithTwoOwners", "ClarionIPContested")
+        made.fires("ClarionIPWithTwoOwners", "ClarionIPContested", "ClarionGossipNewsLost")
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +181,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Speak
     with lab(folder, ("node-1",), node1="https") as made:
         source = made.source("source", 20)
         (source / "peer.yaml").write_text(PEER)
-        flags = "--bgp-engine", str(engine), "--metrics-cert-dir", str(pair), "--announce-rate=5"
+        flags = "--bgp-engine", str(engine), "--metrics-cert-dir", str(pair)
         gossip = made.gossip("node-1")
         running = made.start("node-1", source, *gossip, *flags, fault="frame_once")
         yield made, running, source
@@ -271,15 +262,6 @@ def test_a_speaker_that_does_not_get_its_turn(alone: Alone) -> None:
     made.fires("ClarionLoopLag")
 
 
-def test_more_ips_than_may_be_announced_at_once(alone: Alone) -> None:
-    made, running, source = alone
-    made.is_quiet("ClarionTakeoverSlow")
-    services = [service(f"more-{n}", f"10.77.{16 + n // 256}.{n % 256}") for n in range(MANY)]
-    (source / "more.yaml").write_text("---\n".join([MORE, *services]))
-    running.process.send_signal(signal.SIGHUP)
-    made.fires("ClarionTakeoverSlow")
-
-
 def test_an_advertisement_for_no_node(alone: Alone) -> None:
     made, running, source = alone
     made.is_quiet("ClarionIPWithoutOwner", "ClarionIPNotAnswered")
@@ -348,3 +330,18 @@ def test_a_new_key_that_one_does_not_get(tmp_path: Path) -> None:
         made.is_quiet("ClarionGossipKeyNotEverywhere")
         made.secret("key-node-1", b"the second, and long enough")
         made.fires("ClarionGossipKeyNotEverywhere")
+
+
+def test_an_heir_that_may_announce_little(tmp_path: Path) -> None:
+    with lab(tmp_path, ("node-1", "node-2")) as made:
+        source = made.source("source", 120)
+        running = [
+            made.start(name, source, *made.gossip(name), "--announce-rate=2")
+            for name in ("node-1", "node-2")
+        ]
+        heir = f"{made.topology.nodes['node-2'].ip}:7472"
+        sent = f'sum(metallb_layer2_gratuitous_sent{{instance="{heir}"}})'
+        wait_until(lambda: (made.prometheus.value(sent) or 0) >= BURST, "all at once", 60.0)
+        made.is_quiet("ClarionTakeoverSlow")
+        running[0].stop()
+        made.fires("ClarionTakeoverSlow")

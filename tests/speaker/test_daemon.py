@@ -46,7 +46,8 @@ def test_it_answers_counts_and_is_ready(lone: Speaker, hosts: dict[str, Host]) -
     announced = f'{{ip="{VIP}",node="node-1",protocol="layer2",service="default/web"}}'
     assert lone.metric(f"metallb_speaker_announced{announced}") == 1
     assert lone.metric(f'clarion_leader{{ip="{VIP}"}}') == 1
-    assert lone.metric('clarion_takeover_seconds_count{cause="start"}') == 1
+    reason = lone.wait_for("announce", ip=VIP)["reason"]
+    assert lone.metric(f'clarion_takeover_seconds_count{{cause="{reason}"}}') == 1
     assert lone.wait_for("leader", ip=VIP)["owner"] == "node-1"
     assert parse_mac(hosts["node-1"].mac)
 

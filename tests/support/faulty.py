@@ -261,6 +261,14 @@ def _quick_rotation() -> None:
     rotation.SETTLE, secret_file.POLL = 0.5, 0.1
 
 
+def _no_room_for_news() -> None:
+    """The queue of gossip holds none: as if thousands waited in it already."""
+    from gossip.broadcast import BroadcastQueue
+
+    made = BroadcastQueue.__init__
+    BroadcastQueue.__init__ = lambda self, limit: made(self, 0)  # type: ignore[method-assign]
+
+
 def _disk_hangs() -> None:
     """A thread of the default executor never returns, and Python waits for it at the end."""
     from kube.files import directory
@@ -299,6 +307,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "api_thread_raises": _api_thread_raises,
     "leaving_raises": _leaving_raises,
     "disk_hangs": _disk_hangs,
+    "no_room_for_news": _no_room_for_news,
     "quick_rotation": _quick_rotation,
 }
 
