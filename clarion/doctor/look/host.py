@@ -16,6 +16,9 @@ from link.netlink.messages import NLMSG_DONE, NLMSG_ERROR, error_of, split
 from link.netlink.table import GatewaysSet, LinkTable
 
 EXCLUDE_FILE = Path("/etc/metallb/excludel2.yaml")
+OF_CONTAINERS = re.compile(
+    "^(docker|cbr|dummy|virbr|lxcbr|veth|cali|tunl|flannel|kube-ipvs|cni|nodelocaldns|lxc|cilium)"
+)
 _SYS = Path("/proc/sys")
 _CONF = ("arp_ignore", "arp_announce", "rp_filter")
 _READ = 1 << 17
@@ -29,14 +32,18 @@ def read_host(node: str, exclude: re.Pattern[str] | None) -> HostFacts:
     return HostFacts(node, links, _sysctls(links), exclude)
 
 
-def read_exclude(file: Path = EXCLUDE_FILE) -> re.Pattern[str] | None:
-    """Return which links MetalLB's file leaves out; None where there is none that can be read."""
+def read_exclude(file: Path = EXCLUDE_FILE) -> re.Pattern[str]:
+    """Return which links MetalLB's file leaves out; without one, those of containers.
+
+    A speaker without the file would answer on those as well, but no client is there.
+    """
     try:
         (found,) = read(file.read_bytes(), file.name)
-        patterns = found.data.get("announcedInterfacesToExclude", [])
-        return re.compile("|".join(f"({pattern})" for pattern in patterns)) if patterns else None
-    except (OSError, ManifestError, ValueError, TypeError, re.error):
-        return None
+        patterns = found.data["announcedInterfacesToExclude"]
+        # An empty list leaves nothing out, where an empty pattern would leave out all.
+        return re.compile("|".join(f"({pattern})" for pattern in patterns) or "(?!)")
+    except (OSError, ManifestError, LookupError, ValueError, TypeError, re.error):
+        return OF_CONTAINERS
 
 
 def _sysctls(links: Iterable[Interface]) -> dict[str, int]:

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface
+from pathlib import Path
 
 import pytest
 from pyroute2 import IPRoute
 
 import netns
 from clarion.doctor.kernel import conf
-from clarion.doctor.look.host import read_host
+from clarion.doctor.look.host import read_exclude, read_host
 from clarion.doctor.look.wire import heard_links
 from netns import NetworkNamespace
 
-pytestmark = pytest.mark.root
 TOKEN = bytes(range(16))
 
 
@@ -51,11 +51,30 @@ def ends(namespace: NetworkNamespace) -> set[tuple[str, str]]:
     return set(heard)
 
 
+@pytest.mark.root
 def test_links_in_one_segment_hear_each_other_and_no_other(namespace: NetworkNamespace) -> None:
     namespace.run(build, {"one": "br0", "two": "br0", "three": "br1"})
     assert ends(namespace) == {("one", "two"), ("two", "one")}
 
 
+@pytest.mark.parametrize(
+    ("text", "left_out", "stays"),
+    [
+        ("announcedInterfacesToExclude: ['^eth1', '^br-.*']", "br-lan", "docker0"),
+        ("announcedInterfacesToExclude: ['(']", "docker0", "eth0"),
+        ("other: 1", "cni0", "eth0"),
+        ("announcedInterfacesToExclude: []", "", "docker0"),
+        ("", "kube-ipvs0", "eth0"),
+    ],
+)
+def test_links_that_are_left_out(tmp_path: Path, text: str, left_out: str, stays: str) -> None:
+    (tmp_path / "excludel2.yaml").write_text(text)
+    pattern = read_exclude(tmp_path / "excludel2.yaml")
+    assert pattern.search(left_out) or not left_out
+    assert not pattern.search(stays)
+
+
+@pytest.mark.root
 def test_what_is_read_of_a_kernel(namespace: NetworkNamespace) -> None:
     namespace.run(build, {"one": "br0", "two": "br1", "three": "br1"})
     namespace.sysctl("ipv4/conf/one/arp_ignore", 2)
