@@ -5,7 +5,6 @@ its meaning. Free text that a cluster's users wrote goes through `plain` first.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
@@ -236,12 +235,4 @@ class Check(Envelope, frozen=True, tag="Check", kw_only=True):
 
 
 ANSWERS = Owners | Explanation | Simulation | Check
-
-
-def document() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of all answers."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "clarion -o json",
-        **msgspec.json.schema(ANSWERS),
-    }
+"""Of the commands that answer from objects."""

@@ -10,7 +10,7 @@ import re
 import shlex
 from pathlib import Path
 
-from clarion.answers import document
+from clarion.commands.schema import document
 from clarion_command import run
 from clarion_world import FOLDER
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 import clarion_examples
-from clarion.answers import ANSWERS, document
+from clarion.answers import ANSWERS
+from clarion.commands.schema import document
 from clarion_command import run
 from clarion_world import DUMP, WORLD
 from json_schema import faults
