@@ -20,8 +20,9 @@ names the life of the node that a letter is about, and that of the one it is sen
 | SUBNETS    | sender   | all           | I ask over routers, and stand in these subnets |
 | FAR_MISSING | the node | all         | I miss its machine, and not on one link alone (empty) |
 | FAR_GONE  | the node | all           | two of us miss it (empty) |
+| FAR_BACK  | the node | all           | it was gone, and has answered me (empty) |
 
-The last three are for speakers that announce by BGP. Earlier versions refuse and count them.
+The last four are for speakers that announce by BGP. Earlier versions refuse and count them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -63,6 +64,7 @@ class LetterKind(IntEnum):
     SUBNETS = 13
     FAR_MISSING = 14
     FAR_GONE = 15
+    FAR_BACK = 16
 
 
 ABOUT_IPS = frozenset(
@@ -70,7 +72,9 @@ ABOUT_IPS = frozenset(
 )
 ANSWERS = frozenset({LetterKind.HEARD, LetterKind.MINE, LetterKind.DENY})
 """Letters that are sent only to who has asked for them."""
-FAR = frozenset({LetterKind.SUBNETS, LetterKind.FAR_MISSING, LetterKind.FAR_GONE})
+FAR = frozenset(
+    {LetterKind.SUBNETS, LetterKind.FAR_MISSING, LetterKind.FAR_GONE, LetterKind.FAR_BACK}
+)
 """What witnesses that ask over routers tell each other."""
 
 

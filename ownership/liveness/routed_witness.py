@@ -18,7 +18,13 @@ from link.address import IPAddress
 from link.interface import Interface
 from ownership.io import ROUTED, EchoRequest, RoutedState, Send
 from ownership.letters.courier import Letter
-from ownership.letters.letters import LetterKind, Subnet, Whereabouts, decode_whereabouts
+from ownership.letters.letters import (
+    MOST_GATEWAYS,
+    LetterKind,
+    Subnet,
+    Whereabouts,
+    decode_whereabouts,
+)
 from ownership.liveness.roster import Peer, Roster
 from ownership.liveness.routed_kernels import RoutedKernels, gateways_side, nodes_side
 from ownership.liveness.subnets import SubnetBook
@@ -178,7 +184,7 @@ class RoutedWitness:
     def _gateways(self, told: Counter[IPAddress]) -> list[IPAddress]:
         """Return those that most nodes of a subnet name, so that one alone adds none."""
         usable = [ip for ip in told if _is_usable(ip) and not self._is_near(ip)]
-        return sorted(usable, key=lambda ip: (-told[ip], ip.packed))[:2]
+        return sorted(usable, key=lambda ip: (-told[ip], ip.packed))[:MOST_GATEWAYS]
 
     def _is_near(self, ip: IPAddress) -> bool:
         interfaces = self._interfaces.values()
@@ -202,7 +208,9 @@ class RoutedWitness:
         if not self._verdicts.idle:
             subject = Subject(name, MACHINE)
             self._verdicts.retract(subject, self._node)
-            self._verdicts.acquit(subject, at)
+            if self._verdicts.acquit(subject, at) and name in self._roster.watched():
+                # There may be some who heed the verdict and cannot ask that machine.
+                self._say(LetterKind.FAR_BACK, [name])
 
     def handle_answer(self, name: str, now: float) -> None:
         """A node has answered a letter of ours, which goes where its echo requests go."""
@@ -217,6 +225,9 @@ class RoutedWitness:
             return
         if kind is LetterKind.SUBNETS:
             self._take_whereabouts(letter.sender, decode_whereabouts(letter.payload), now)
+        elif kind is LetterKind.FAR_BACK:
+            if letter.about not in self._mine:
+                self._verdicts.acquit(Subject(letter.about, MACHINE), now)
         elif letter.about == self._node:
             # We may be the one that is cut off: find out whether anybody hears us.
             self._accused = now

@@ -9,6 +9,7 @@ from gossip.wire.messages import State
 from ownership.io import ROUTED, LetterRefusal, RoutedState
 from ownership.letters.courier import Letter
 from ownership.letters.letters import (
+    FAR,
     MOST_GATEWAYS,
     LetterKind,
     Subnet,
@@ -165,6 +166,26 @@ def test_a_machine_that_comes_back_is_gone_no_more() -> None:
     assert cluster.nodes["a1"].core.stats().verdicts["voided"] >= 1
 
 
+def test_who_cannot_ask_hears_of_the_return_from_who_can() -> None:
+    """More nodes than are asked, or a firewall for us alone."""
+    cluster = learned("a1", "a2", "b1", "c1", off=frozenset({"c1"}))
+    core = cluster.nodes["a1"].core
+
+    def hear(kind: LetterKind, about: str) -> frozenset[str]:
+        core.handle_letter(Letter(kind, "b1", about, 1, b""), cluster.now)
+        return core.lives.gone()
+
+    assert hear(LetterKind.FAR_GONE, "c1") == {"c1"}
+    assert hear(LetterKind.FAR_BACK, "c1") == frozenset()
+    cluster.power_off("b1")
+    cluster.run(LEARNED + WITHIN)
+    assert hear(LetterKind.FAR_BACK, "b1") == {"b1"}, "we miss it ourselves"
+    cluster.nodes["b1"].on = True
+    cluster.run(LEARNED + 2.0)
+    told = [letter for _, letter in cluster.nodes["a1"].told]
+    assert [letter.about for letter in told if letter.kind is LetterKind.FAR_BACK] == ["b1"]
+
+
 def test_a_verdict_of_others_counts_until_one_asks_oneself() -> None:
     cluster = learned("a1", "a2", "b1")
     core = cluster.nodes["a1"].core
@@ -262,7 +283,7 @@ def test_where_bgp_is_off_nobody_is_asked() -> None:
     )
     assert cluster.nodes["a1"].core.stats().routed == {}
     kinds = {letter.kind for node in cluster.nodes.values() for _, letter in node.told}
-    assert not kinds & {LetterKind.SUBNETS, LetterKind.FAR_MISSING, LetterKind.FAR_GONE}
+    assert not kinds & FAR
 
 
 def test_one_that_does_not_ask_is_neither_asked_nor_waited_for() -> None:
