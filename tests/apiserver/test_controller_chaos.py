@@ -34,7 +34,7 @@ SERVICES = "/api/v1/namespaces/default/services"
 UNDONE_WITHIN = 1.0
 """Seconds for which two may have one address, where the API itself took the write."""
 KINDS = ("stopped", "killed")
-pytestmark = pytest.mark.timeout(120 + 120 * ROUNDS // CLUSTERS)
+pytestmark = pytest.mark.timeout(120 + (120 if BURST < 200 else 300) * ROUNDS // CLUSTERS)
 
 
 @dataclass(slots=True)
