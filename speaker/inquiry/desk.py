@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from process.local.answer import LocalAnswer, LocalRow
 from process.local.protocol import LocalQuestion, LocalRefusal
 from speaker.inquiry import setting_values
-from speaker.inquiry.explaining import Explaining, Reasons
+from speaker.inquiry.explaining import Explaining
 from speaker.inquiry.owner_rows import OwnerRows
 from speaker.inquiry.ring_rows import RingRows
 from speaker.inquiry.sight import Sight
@@ -21,11 +21,11 @@ _Verb = Callable[[LocalQuestion], LocalAnswer | LocalRefusal]
 class Desk:
     """One answer a verb; nothing is changed by any of them."""
 
-    def __init__(self, sight: Sight, reasons: Reasons | None = None) -> None:
-        """`reasons`: see `Explaining`."""
+    def __init__(self, sight: Sight) -> None:
+        """All answers are from what `sight` shows when they are asked for."""
         self._sight = sight
         self._owners = OwnerRows(sight)
-        self._explaining = Explaining(sight, self._owners, reasons)
+        self._explaining = Explaining(sight, self._owners)
         self._ring = RingRows(sight)
         self._verbs: Mapping[str, _Verb] = {
             "members": lambda asked: self._ring.members(asked.after),

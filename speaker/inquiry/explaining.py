@@ -7,19 +7,19 @@ bgp       what holds for all its routes
 route     a prefix and a session: what the peer is offered, and whether it was sent
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gossip.io import MemberView
 from gossip.wire.messages import State
 from kube.address import parse_ip
-from kube.objects.core import EndpointSlice, Node, Service
+from kube.objects.core import Node
 from link.address import IPAddress
 from ownership.election.election import digest
 from ownership.letters import mark
 from ownership.liveness.barred import BARRING
-from plan.release import Options
-from plan.service import ServicePlan, Withheld, shut_out
+from plan.explain import Layer2Explanation
+from plan.service import ServicePlan
 from process.local.answer import LocalAnswer, LocalRow
 from process.local.protocol import LocalRefusal
 from speaker.configuration import options_of
@@ -35,18 +35,15 @@ NODES_AT_ONCE = 100
 
 NodeReason = tuple[str, str]
 """The rule that lets a node in or keeps it out, and the same in words."""
-Reasons = Callable[[Service], Iterable[tuple[str, NodeReason]]]
-"""Each node with what the cluster's objects say of it for a service, whoever lives."""
 
 
 class Explaining:
     """Makes rows about a service, or about all that share an IP."""
 
-    def __init__(self, sight: Sight, owners: OwnerRows, reasons: Reasons | None = None) -> None:
-        """`reasons` tell of nodes what the plan does not keep; None: in short, by this module."""
+    def __init__(self, sight: Sight, owners: OwnerRows) -> None:
+        """`owners` knows who owns what, and since when."""
         self._sight = sight
         self._owners = owners
-        self._reasons = reasons or self._short_reasons
 
     def answer(self, about: str, after: str) -> LocalAnswer | LocalRefusal:
         """Explain an IP, `namespace/name`, or a name that only one service has."""
@@ -198,39 +195,15 @@ class Explaining:
         snapshot = self._sight.configuration.snapshot
         return {} if snapshot is None else snapshot.nodes
 
-    def _reasons_of(self, service: str) -> Iterable[tuple[str, NodeReason]]:
+    def _reasons_of(self, service: str) -> Iterator[tuple[str, NodeReason]]:
+        """Say of each node what the cluster's objects say of it, whoever lives."""
         snapshot = self._sight.configuration.snapshot
         found = None if snapshot is None else snapshot.services.get(service)
-        return () if found is None else self._reasons(found)
-
-    def _short_reasons(self, service: Service) -> Iterator[tuple[str, NodeReason]]:
-        snapshot = self._sight.configuration.snapshot
-        plan = self._sight.core.plans().get(service.key)
-        if snapshot is None or plan is None or plan.candidates is None:
+        if snapshot is None or found is None:
             return
-        slices = snapshot.slices.get(service.key, ())
-        options = options_of(self._sight.settings)
-        local = service.external_traffic_policy == "Local"
-        for node in snapshot.nodes.values():
-            if node.name not in plan.candidates:
-                yield node.name, _kept_out(node, slices if local else None, options)
-
-
-def _kept_out(node: Node, slices: Iterable[EndpointSlice] | None, options: Options) -> NodeReason:
-    """Say why a node is no candidate; `slices` are those of a service that wants them on it."""
-    barrier = shut_out(node, options)
-    if node.network_unavailable:
-        return Withheld.NODE_NETWORK_UNAVAILABLE.value, "condition NetworkUnavailable is True"
-    if barrier is not None:
-        return barrier.value, "the label, or the cordon, of the node"
-    if slices is not None and not _serves(node.name, slices):
-        return Withheld.NO_LOCAL_ENDPOINTS.value, "externalTrafficPolicy is Local"
-    return "notSelected", "no advertisement selects it, or the service is not announced"
-
-
-def _serves(node: str, slices: Iterable[EndpointSlice]) -> bool:
-    endpoints = (endpoint for found in slices for endpoint in found.endpoints)
-    return any(endpoint.can_serve and endpoint.node_name == node for endpoint in endpoints)
+        explained = Layer2Explanation(snapshot, options_of(self._sight.settings))
+        for verdict in explained.verdicts(found):
+            yield verdict.node, (verdict.rule.value, verdict.detail)
 
 
 def _flag(name: str | None) -> str:

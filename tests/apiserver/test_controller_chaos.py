@@ -24,7 +24,7 @@ from apiserver import ApiServer
 from controllers import Controller, pool, service
 from history import Connection, History
 
-ROUNDS = int(os.environ.get("CLARION_CHAOS", "8"))
+ROUNDS = int(os.environ.get("CLARION_CHAOS", "10"))
 """Of each kind."""
 BURST = int(os.environ.get("CLARION_BURST", "60"))
 """Services of one round."""

@@ -18,7 +18,7 @@ from controller.allocation.allocator import Counters
 from controller.webhooks.metrics import WebhookMetrics
 from kube.api.lease import LeaseFailure, LeaseFigures
 from ownership.announcing.answering import IPStats
-from ownership.io import Announce, FailoverStats, LetterRefusal
+from ownership.io import Announce, FailoverStats, LetterRefusal, RoutedState
 from speaker.bgp.metrics import BgpCollector
 from speaker.metrics.collector import Figures, make_registry
 from speaker.wire.layer2 import Layer2Stats
@@ -50,7 +50,11 @@ def speakers_page() -> bytes:
         announced={"ns/a": Announce("ns/a", (IP,), None, "start")},
         serves=lambda ip, service: True,
         owners=dict,
-        failover=lambda: FailoverStats({"reached": 1}, refused={LetterRefusal.MALFORMED: 1}),
+        failover=lambda: FailoverStats(
+            {"reached": 1},
+            refused={LetterRefusal.MALFORMED: 1},
+            routed={RoutedState.ANSWERS: 1},
+        ),
         members=lambda: {"alive": 1},
         refusals=lambda: {"decrypt": 1},
         gossip_encrypted=lambda: {"incoming": True},

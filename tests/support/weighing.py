@@ -1,9 +1,9 @@
 """What a host sends of gossip, weighed by the kernel: datagrams, and push/pull exchanges by role.
 
 Who is asked for a push/pull is chance, and an exchange is a tenth of what a quiet minute costs. So
-exchanges are counted, and compared one by one: those of two kinds of peer weigh the same or not,
-however many each happened to have. Of an exchange only what the peer wrote is weighed: whether an
-acknowledgement goes alone, four packets or six, is the kernel's choice.
+exchanges are weighed one by one: those of two kinds of peer weigh the same or not, however many
+each happened to have. Only what the peer wrote counts: whether an acknowledgement goes alone, four
+packets or six, is the kernel's choice; and a ping by TCP, which follows a late answer, is none.
 """
 
 import json
@@ -17,8 +17,9 @@ from netns import Host
 PORT = 7946
 HEADERS = 52
 """Bytes of IPv4 and TCP with timestamps (RFC 7323, 3.2) before what was written."""
-# An exchange is counted by its SYN at the one who asks, by its SYN and ACK at the one who answers.
-# Those two carry 8 bytes more of options and nothing written.
+PING = 200
+"""More bytes than a sealed ping by TCP has, and less than the state of five nodes."""
+# A connection is counted by its SYN at the one who asks, by its SYN and ACK at the one who answers.
 _RULES = f"""
 table inet weighed {{
   counter datagrams {{ }}
@@ -29,8 +30,8 @@ table inet weighed {{
   chain output {{
     type filter hook output priority 0;
     meta l4proto udp counter name datagrams
-    tcp dport {PORT} ip length > {HEADERS + 8} counter name asking
-    tcp sport {PORT} ip length > {HEADERS + 8} counter name answering
+    tcp dport {PORT} ip length > {HEADERS + PING} counter name asking
+    tcp sport {PORT} ip length > {HEADERS + PING} counter name answering
     tcp dport {PORT} tcp flags & (syn | ack) == syn counter name asked
     tcp sport {PORT} tcp flags & (syn | ack) == (syn | ack) counter name answered
   }}
@@ -45,9 +46,9 @@ class Weight(NamedTuple):
     size: int
 
     @property
-    def written(self) -> int:
-        """Return the bytes behind the headers of TCP."""
-        return self.size - HEADERS * self.packets
+    def written(self) -> float:
+        """Return the mean of the bytes behind the headers of TCP, 0 where there was no packet."""
+        return self.size / self.packets - HEADERS if self.packets else 0.0
 
     def __sub__(self, before: "Weight") -> "Weight":
         """Return what came since."""
@@ -56,7 +57,8 @@ class Weight(NamedTuple):
 
 @dataclass(frozen=True)
 class Sent:
-    """By one host or several: `asking` and `answering` are exchanges of whoever has that role."""
+    """By one host or several: `asking` and `answering` are the states told in that role; `asked`
+    and `answered` are connections, those of pings by TCP too."""
 
     datagrams: Weight
     asking: Weight

@@ -16,7 +16,10 @@ import structlog
 from gossip.config import LOCAL
 from gossip.io import Address, MemberView
 from gossip.wire.messages import CURRENT_VSN, State
+from kube.address import Range
+from kube.config import PoolConfig
 from kube.objects.core import Endpoint, EndpointSlice, Node, Service
+from kube.objects.metallb import L2Advertisement
 from kube.snapshot import Snapshot
 from machine import slowness
 from ownership.election.election import order
@@ -272,9 +275,15 @@ def test_each_node_is_in_or_out_for_a_reason_that_is_named(rig: Rig) -> None:
     nodes = {name: Node(name) for name in "abcdefgh"}
     nodes["f"] = Node("f", {EXCLUDE_LABEL: ""})
     nodes["g"] = Node("g", network_unavailable=True)
-    service = Service("ns", "b", external_traffic_policy="Local")
+    service = Service(
+        "ns", "b", "LoadBalancer", external_traffic_policy="Local", ingress=(str(ip),)
+    )
+    pool = Range(4, int(ip), int(ip))
+    config = PoolConfig(((pool, "pool"),), {"pool": (L2Advertisement("ns", "all"),)})
     slices = EndpointSlice("ns", "b-1", "b", tuple(Endpoint(name, True) for name in "abcdefg"))
-    rig.daemon._configuration.snapshot = Snapshot({"ns/b": service}, nodes, {"ns/b": (slices,)})
+    rig.daemon._configuration.snapshot = Snapshot(
+        {"ns/b": service}, nodes, {"ns/b": (slices,)}, config=config
+    )
     rig.plan("ns/b", ip, candidates=frozenset("abcde"))
     rig.settle()
     found = rig.ask("explain", str(ip))
@@ -289,10 +298,11 @@ def test_each_node_is_in_or_out_for_a_reason_that_is_named(rig: Rig) -> None:
         "c": (True, "admitted"),
         "d": (False, "barred"),
         "e": (False, "notAlive"),
-        "f": (False, "nodeLabeledExcludeBalancers"),
-        "g": (False, "nodeNetworkUnavailable"),
+        "f": (False, "excluded"),
+        "g": (False, "networkUnavailable"),
         "h": (False, "noLocalEndpoints"),
     }
+    assert EXCLUDE_LABEL in rows["f"]["detail"]
     assert rows["d"]["bars"] == ["leaving"]
     assert rows["e"]["detail"] == "dead"
     assert len(members) == 5
