@@ -16,7 +16,7 @@ GROUPS = {
     "gossip": 18,
     "frames": 9,
     "kube": 5,
-    "doors": 2,
+    "doors": 3,
     "engine": 3,
     "webhooks": 2,
     "secrets": 1,
