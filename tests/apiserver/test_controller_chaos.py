@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ ROUNDS = int(os.environ.get("CLARION_CHAOS", "10"))
 """Of each kind."""
 BURST = int(os.environ.get("CLARION_BURST", "60"))
 """Services of one round."""
+STILL = float(os.environ.get("CLARION_STILL", "0"))
+"""Seconds for which a leader stands still at least: it goes on when another leads."""
 CLUSTERS = min(ROUNDS, 10 if BURST < 200 else 4)
 """How many rounds are played side by side: one API server has to keep up with all of them."""
 SERVICES = "/api/v1/namespaces/default/services"
@@ -115,12 +118,13 @@ def play(server: ApiServer, fleet: Fleet, kind: str, number: int) -> tuple[int, 
     least = rng.randint(1, half)
     history.until(lambda: history.served(prefix) >= least, f"{least} of {name} served")
     first.signal(signal.SIGSTOP if kind == "stopped" else signal.SIGKILL)
-    hit = history.served(prefix)
+    hit, until = history.served(prefix), time.monotonic() + STILL
     early.join()
     create(server, documents[half:])
     fleet.leader(other_than=first.name)
     if kind == "stopped":
         # It goes on with what it was about to write, in the moment in which another begins.
+        time.sleep(max(0.0, until - time.monotonic()))
         first.signal(signal.SIGCONT)
     history.until(lambda: history.served(prefix) == BURST, f"all of {name} served")
     history.until(lambda: not history.shared_now, "what two have is one's again")
