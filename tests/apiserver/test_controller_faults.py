@@ -53,8 +53,7 @@ def history(made: ApiServer) -> Iterator[History]:
 def create(server: ApiServer, names: list[str]) -> None:
     with Connection(server) as connection:
         for name in names:
-            made = service(name, allocateLoadBalancerNodePorts=False)
-            connection.must("POST", SERVICES, made)
+            connection.create(SERVICES, service(name, allocateLoadBalancerNodePorts=False))
 
 
 def set_status(server: ApiServer, name: str, *ips: str, pool: str = "large") -> None:

@@ -4,6 +4,7 @@ A watch shows each state that was ever kept, where a list shows one now and then
 one address are seen even if it was so for no longer than one write.
 """
 
+import http
 import http.client
 import json
 import ssl
@@ -55,6 +56,22 @@ class Connection:
     def must(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """Do a request and return the decoded answer. Raises RefusedError."""
         return json.loads(self.ask(method, path, body, kind).read())
+
+    def create(self, path: str, body: Any) -> None:
+        """Make an object, however often the server is too late to say that it has: one that stood
+        still answers 504 to what waited for over its own limit of 60 s, and may have kept it.
+        """
+        late = False
+        while True:
+            try:
+                self.must("POST", path, body)
+                return
+            except RefusedError as error:
+                if late and error.status == http.HTTPStatus.CONFLICT:
+                    return
+                if error.status != http.HTTPStatus.GATEWAY_TIMEOUT:
+                    raise
+                late = True
 
     def cut(self) -> None:
         """End it from another thread, which finds the end of a stream."""
