@@ -225,3 +225,14 @@ def test_the_guides_service_monitor_finds_every_speaker(
     named = {entry["name"]: entry["containerPort"] for entry in _container(daemonset)["ports"]}
     assert named[port["targetPort"]] == port["port"] == 7472
     assert service["spec"]["clusterIP"] == "None"
+
+
+@pytest.mark.parametrize("whose", ["guide_daemonset", "guide_deployment"])
+def test_no_pod_of_the_guide_tolerates_the_taint_of_its_own_nodes(
+    request: pytest.FixtureRequest, whose: str
+) -> None:
+    """So docs/guide.md says; the day that this fails it is to say something else."""
+    (taint,) = yaml.safe_load((GUIDE / "11-node.yaml").read_text())["spec"]["taints"]
+    tolerated = {each["key"] for each in _pod(request.getfixturevalue(whose))["tolerations"]}
+    assert taint["effect"] == "NoSchedule"
+    assert taint["key"] not in tolerated
