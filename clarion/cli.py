@@ -17,7 +17,7 @@ COMMANDS = {
     " over.",
     "explain": "Say why an IP or a service is announced where it is, or is not.",
     "log": "Show the last 4,000 decisions of this node's speaker, and why they were made.",
-    "owners": "Show who should own each service IP, and who comes next.",
+    "owners": "Show who owns each service IP, and who comes next.",
     "ring": "Show the members of the ring, and who watches whom.",
     "schema": "Print the JSON Schema of all answers.",
     "simulate": "Say what a change would move, and what it would leave without an owner.",

@@ -26,6 +26,8 @@ NOBODY = ""
 """The own node of who looks from outside."""
 HOME_CONFIG = Path(".kube/config")
 POD = "KUBERNETES_SERVICE_HOST"
+NODE = "METALLB_NODE_NAME"
+"""The variable that names the node; it is set in a speaker's pod."""
 
 
 class Status(IntEnum):
@@ -48,6 +50,8 @@ class Inquiry:
     kubeconfig: str
     namespace: str
     options: Options
+    node: str = NOBODY
+    """Whose running speaker is to be asked; empty: nobody's, but the source."""
 
     def picture(self) -> Picture:
         """Read the source. Raises `UnseenError`."""
@@ -131,6 +135,11 @@ WHERE = (
     click.option("--kubeconfig", envvar="KUBECONFIG", default="", metavar="FILE",
                  show_envvar=True, help="Default: ~/.kube/config; in a pod, its own account."),
 )  # fmt: skip
+RUNNING = (
+    click.option("--node", default="", help="Ask the running speaker of this node, on this machine."
+                 f" The default where ${NODE} is set and nothing else is named."),
+    click.option("--cluster", is_flag=True, help="Ask the cluster, in a speaker's pod as well."),
+)  # fmt: skip
 HOW = (
     click.option("--namespace", envvar="METALLB_NAMESPACE", default="", show_envvar=True,
                  help="Of MetalLB's objects; default: the pod's, or metallb-system."),
@@ -170,11 +179,23 @@ def _inquiry(given: dict[str, Any]) -> Inquiry:
         release=RELEASES[given.pop("metallb_release")],
         drain_on_cordon=given.pop("drain_on_cordon"),
     )
+    source, context = given.pop("dump", None), given.pop("context", None)
+    kubeconfig = given.pop("kubeconfig", "")
+    elsewhere = source is not None or context is not None or bool(kubeconfig)
     return Inquiry(
         output=given.pop("output"),
-        source=given.pop("dump", None),
-        context=given.pop("context", None),
-        kubeconfig=given.pop("kubeconfig", ""),
+        source=source,
+        context=context,
+        kubeconfig=kubeconfig,
         namespace=given.pop("namespace") or default_namespace(),
         options=options,
+        node=_node(given, elsewhere) if "node" in given else NOBODY,
     )
+
+
+def _node(given: dict[str, Any], elsewhere: bool) -> str:
+    """Return whose speaker to ask; `elsewhere`: a source was named."""
+    named, cluster = given.pop("node"), given.pop("cluster")
+    if named and (elsewhere or cluster):
+        raise click.UsageError("--node asks a running speaker, and no other source beside it")
+    return named or (NOBODY if elsewhere or cluster else os.environ.get(NODE, NOBODY))

@@ -17,7 +17,9 @@ from clarion.answers import (
     named_links,
     plain,
 )
-from clarion.looking import WHERE, Inquiry, looking, remark
+from clarion.live import views
+from clarion.live.command import running
+from clarion.looking import RUNNING, WHERE, Inquiry, looking, remark
 from clarion.render import LINE, bad, good, show_table, some, title
 from clarion.sources.picture import Picture
 from clarion.standing import Ranking, Standing, Standings, services_of
@@ -239,10 +241,15 @@ def _attributes(offer: PeerOffer) -> str:
 
 @click.command()
 @click.argument("wanted", metavar="IP|SERVICE")
-@looking(*WHERE)
+@looking(*RUNNING, *WHERE)
 def explain(inquiry: Inquiry, wanted: str) -> None:
     """Say why an IP or a service is announced where it is, or is not.
 
-    SERVICE is a name, or NAMESPACE/NAME.
+    SERVICE is a name, or NAMESPACE/NAME. In a speaker's pod the running speaker is asked, which
+    knows what it sends and why; of a Service that waits for an address --cluster tells more.
     """
+    if inquiry.node:
+        with running(inquiry.node) as speaker:
+            live = views.explanation(speaker.node, wanted, speaker.explain(wanted))
+        inquiry.tell(live, views.draw_explanation)
     inquiry.tell(answer(inquiry.picture(), wanted), draw)

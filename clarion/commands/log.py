@@ -3,9 +3,10 @@
 import click
 import msgspec
 
-from clarion.live.command import NODE_OPTION, OUTPUT_OPTION, running
+from clarion.live.command import NODE_OPTION, running
 from clarion.live.rows import LiveRecord
 from clarion.live.story import line
+from clarion.looking import OUTPUT
 
 
 def text(record: LiveRecord, output: str) -> str:
@@ -24,7 +25,7 @@ def lost(count: int, output: str) -> str:
 @click.argument("about", default="", metavar="[IP|SERVICE|NODE]")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 @NODE_OPTION
-@OUTPUT_OPTION
+@OUTPUT
 def log(about: str, follow: bool, node: str, output: str) -> None:
     """Show the last 4,000 decisions of this node's speaker, and why they were made."""
     with running(node) as speaker:

@@ -6,7 +6,9 @@ import click
 from rich.console import Console
 
 from clarion.answers import OwnedIP, Owners, named_links
-from clarion.looking import WHERE, Inquiry, looking, remark
+from clarion.live import views
+from clarion.live.command import running
+from clarion.looking import RUNNING, WHERE, Inquiry, looking, remark
 from clarion.render import LINE, bad, show_table, some
 from clarion.sources.picture import Picture
 from clarion.standing import Ranking, Standing, standings
@@ -78,10 +80,15 @@ def draw(found: Owners, shown: Console) -> None:
 
 
 @click.command()
-@looking(*WHERE)
+@looking(*RUNNING, *WHERE)
 def owners(inquiry: Inquiry) -> None:
-    """Show who should own each service IP, and who comes next.
+    """Show who owns each service IP, and who comes next.
 
-    From objects alone: as if every Node had a speaker, and nothing had failed.
+    In a speaker's pod as the running speaker knows it. Otherwise from objects alone: as if every
+    Node had a speaker, and nothing had failed.
     """
+    if inquiry.node:
+        with running(inquiry.node) as speaker:
+            live = views.owners(speaker.node, speaker.owners())
+        inquiry.tell(live, views.draw_owners)
     inquiry.tell(answer(inquiry.picture()), draw)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from clarion.live.command import NODE_OPTION, OUTPUT_OPTION, running
+from clarion.live.command import NODE_OPTION, running
 from clarion.live.rows import LiveMember
 from clarion.live.tables import lines
+from clarion.looking import OUTPUT
 from process.local.protocol import SCHEMA
 
 HEADINGS = (
@@ -59,7 +60,7 @@ def table(found: RingAnswer) -> list[str]:
 
 @click.command()
 @NODE_OPTION
-@OUTPUT_OPTION
+@OUTPUT
 def ring(node: str, output: str) -> None:
     """Show the members of the ring, and who watches whom."""
     with running(node) as speaker:

@@ -10,8 +10,9 @@ from clarion.answers import ANSWERS
 from clarion.commands.ring import RingAnswer
 from clarion.doctor.finding import Diagnosis
 from clarion.drain.duties import Drained, Undrained
+from clarion.live.views import LiveExplanation, LiveOwners
 
-EVERY_ANSWER = ANSWERS | Diagnosis | Drained | Undrained | RingAnswer
+EVERY_ANSWER = ANSWERS | Diagnosis | Drained | Undrained | RingAnswer | LiveOwners | LiveExplanation
 
 
 def document() -> dict[str, Any]:

@@ -7,16 +7,14 @@ from contextlib import contextmanager
 import click
 
 from clarion.live.rows import LiveError
-from clarion.live.speaker import NODE, LiveSpeaker, own_node
+from clarion.live.speaker import LiveSpeaker, own_node
 from clarion.live.story import visible
+from clarion.looking import NODE
 
 UNSEEN = 2
 """The exit status where there was nothing to look at."""
 NODE_OPTION = click.option(
     "--node", envvar=NODE, default="", show_envvar=True, help="Whose speaker, on this machine."
-)
-OUTPUT_OPTION = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
 
 

@@ -1,10 +1,11 @@
 """Asks the running speaker. Every answer is plain data; what goes wrong is one LiveError."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from clarion.live.explained import Told, read_told
 from clarion.live.rows import (
     LiveError,
     LiveMember,
@@ -13,14 +14,13 @@ from clarion.live.rows import (
     read_record,
     read_row,
 )
+from clarion.looking import NODE
 from process.local.address import UntrustedError
 from process.local.client import converse, gather
 from process.local.protocol import LocalLine, LocalProtocolError, LocalQuestion, LocalRefusal
 
 PROGRAM = "speaker"
 """In whose name a running speaker listens."""
-NODE = "METALLB_NODE_NAME"
-"""The variable that names the node; in the speaker's pod it is set."""
 
 _REFUSED = {
     LocalRefusal.NOT_FOUND: "the speaker on node {node} knows nothing of {about}",
@@ -54,9 +54,9 @@ class LiveSpeaker:
         """Return every member, the asked one first."""
         return self._table(LiveMember, "ring")
 
-    def explain(self, about: str) -> list[dict[str, Any]]:
-        """Return rows about an IP or a service; what they hold: see docs/socket.md."""
-        return [line.row for line in self._rows("explain", about) if isinstance(line.row, dict)]
+    def explain(self, about: str) -> Sequence[Told]:
+        """Return rows about an IP or a service."""
+        return read_told([line.row for line in self._rows("explain", about) if line.row])
 
     def settings(self) -> dict[str, Any]:
         """Return the speaker's version, its settings, and which are each node's own."""

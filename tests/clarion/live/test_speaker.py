@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,13 +15,16 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from clarion.commands.explain import explain
 from clarion.commands.log import log
+from clarion.commands.owners import owners
 from clarion.commands.ring import ring
 from clarion.commands.top import top, watch
 from clarion.live.board import Board
 from clarion.live.command import UNSEEN
 from clarion.live.rows import LiveError, LiveOwner
-from clarion.live.speaker import NODE, PROGRAM, LiveSpeaker
+from clarion.live.speaker import PROGRAM, LiveSpeaker
+from clarion.looking import NODE
 from process.local.address import address
 from process.local.answer import LocalAnswer, LocalLoss, LocalRow
 from process.local.protocol import LocalQuestion, LocalRefusal
@@ -46,6 +50,18 @@ MEMBER: tuple[Any, ...] = (
 )
 RECORD = {"number": 3, "at": 0.0, "kind": "missed", "node": "b", "link": "eth0", "witness": "c"}
 
+EXPLAINED: list[dict[str, Any]] = [
+    {"kind": "service", "service": "ns/web", "ips": ["192.0.2.1"], "hashed": "192.0.2.1",
+     "withheld": None, "interfaces": None, "owner": "a", "since": 1.5, "reason": "bars",
+     "next": "b", "contact": None},
+    {"kind": "later", "service": "ns/web"},
+    {"kind": "bgp", "service": "ns/web", "withheld": None, "draining": False, "engine": "ready",
+     "pending": False, "unknown": 1},
+    {"kind": "route", "service": "ns/web", "prefix": "192.0.2.1/32", "peer": "tor\x1b",
+     "neighbor": "192.0.2.254", "vrf": "default", "session": "established", "offered": True,
+     "sent": True, "communities": ["1:2"], "large_communities": [], "local_pref": None, "med": 7},
+]  # fmt: skip
+
 
 @pytest.fixture
 def node() -> str:
@@ -59,6 +75,8 @@ def answer(asked: LocalQuestion) -> LocalAnswer | LocalRefusal:
         case "ring":
             suspect = ("b", *MEMBER[1:2], "suspect", *MEMBER[3:])
             return LocalAnswer([LocalRow(MEMBER, ""), LocalRow(suspect, "")], RING_COLUMNS)
+        case "explain" if asked.about == "192.0.2.1":
+            return LocalAnswer([LocalRow(row, "") for row in EXPLAINED])
         case "log" if asked.follow:
             return LocalAnswer([LocalRow(RECORD, "3"), LocalLoss(7)])
         case "log":
@@ -179,6 +197,36 @@ def test_top_shows_one_picture_where_there_is_no_terminal_and_more_on_one(node: 
     assert once.stdout.splitlines()[0] == f"node {node}: 1 IPs, 1 owners, 0 not well"
     assert once.stdout.splitlines()[-1] == "1970-01-01 00:00:00.000  c misses b's eth0"
     assert board.newest == 3
+
+
+def test_owners_and_explain_ask_the_speaker_where_its_node_is_named(
+    node: str, tmp_path: Path
+) -> None:
+    """As in its pod; not where a source is named, or the cluster."""
+    (tmp_path / "empty.yaml").write_text("")
+    with serving(node):
+        table = run(owners, **{NODE: node})
+        told = json.loads(run(owners, "--node", node, "-o", "json").stdout)
+        why = run(explain, "192.0.2.1", **{NODE: node})
+        rows = json.loads(run(explain, "192.0.2.1", "-o", "json", **{NODE: node}).stdout)["rows"]
+        dumped = json.loads(
+            run(owners, "--from", str(tmp_path), "-o", "json", **{NODE: node}).stdout
+        )
+        unknown = run(explain, "192.0.2.9", **{NODE: node})
+        both = run(owners, "--node", node, "--cluster")
+    assert (table.exit_code, why.exit_code, unknown.exit_code, both.exit_code) == (0, 0, 2, 2)
+    assert table.stdout.splitlines()[1].split() == [
+        *("192.0.2.1", "ns/web", "a", "1970-01-01", "00:00:01", "b", "eth0", "owned"),
+        *("from", "b", "(bars,", "0.100", "s)"),
+    ]
+    assert (told["kind"], told["node"], told["owners"][0]["owner"]) == ("LiveOwners", node, "a")
+    assert "owner  a since 1970-01-01 00:00:01 (bars)" in why.stdout
+    assert why.stdout.splitlines()[-1].split() == [
+        *("192.0.2.1/32", "tor?", "192.0.2.254", "(default)", "established", "yes", "1:2"),
+        *("MED", "7"),
+    ]
+    assert [row["kind"] for row in rows] == ["service", "bgp", "route"]
+    assert dumped["kind"] == "Owners"
 
 
 @pytest.mark.parametrize("command", [ring, log, top])

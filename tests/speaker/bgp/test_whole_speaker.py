@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyroute2 import IPRoute
 
+from clarion.live.explained import LiveBgp, LiveRoute
 from clarion.live.speaker import LiveSpeaker
 from frr_container import FrrContainer, frr_container, missing_container
 from machine import slowness
@@ -164,29 +164,35 @@ def test_a_service_comes_and_goes_at_the_router(stage: Stage) -> None:
         assert running.metric("clarion_survived_total") in (None, 0)
 
 
-def explained(host: Host) -> dict[str, dict[str, Any]]:
-    """Ask the speaker why; return its rows by kind, of which each has one here."""
+def explained(host: Host) -> tuple[LiveBgp, LiveRoute] | None:
+    """Ask the speaker why; return what holds for all routes, and the only route; None: too soon."""
     rows = host.namespace.run(LiveSpeaker(NODE).explain, "default/web-1")
-    return {row["kind"]: row for row in rows}
+    bgp = next((row for row in rows if isinstance(row, LiveBgp)), None)
+    route = next((row for row in rows if isinstance(row, LiveRoute)), None)
+    return None if bgp is None or route is None else (bgp, route)
+
+
+def told(host: Host, sent: bool) -> tuple[LiveBgp, LiveRoute]:
+    """Wait until it says whether the peer was sent the route."""
+
+    def found() -> tuple[LiveBgp, LiveRoute] | None:
+        rows = explained(host)
+        return rows if rows is not None and rows[1].sent == sent else None
+
+    rows: tuple[LiveBgp, LiveRoute] = wait_until(found, f"the peer was sent the route: {sent}")
+    return rows
 
 
 def test_it_tells_what_the_router_is_offered_and_what_it_was_really_sent(stage: Stage) -> None:
     with stage.speaking():
         stage.learns(1)
-        found = wait_until(
-            lambda: (rows := explained(stage.node)).get("route", {}).get("sent") and rows,
-            "it knows that the session is up",
-        )
-        assert (found["bgp"]["engine"], found["bgp"]["withheld"]) == ("ready", None)
-        route = found["route"]
-        assert (route["prefix"], route["peer"]) == ("10.77.9.1/32", "tor")
-        assert (route["session"], route["communities"]) == ("established", ["64500:7"])
+        bgp, route = told(stage.node, sent=True)
+        assert (bgp.engine, bgp.withheld) == ("ready", None)
+        assert (route.prefix, route.peer) == ("10.77.9.1/32", "tor")
+        assert (route.session, route.communities) == ("established", ["64500:7"])
         stage.router.host.namespace.run(stop_link)
-        wait_until(
-            lambda: not explained(stage.node)["route"]["sent"], "it knows that the session is down"
-        )
-        route = explained(stage.node)["route"]
-        assert (route["offered"], route["session"]) == (True, "down")
+        _, route = told(stage.node, sent=False)
+        assert (route.offered, route.session) == (True, "down")
         log = stage.node.namespace.run(LiveSpeaker(NODE).log)
         kinds = [record.kind for record in log]
         assert "routes" in kinds

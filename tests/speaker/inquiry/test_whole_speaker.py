@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import stall_probe
+from clarion.live.explained import LiveIP, LiveLink, LiveNode
 from clarion.live.rows import LiveError, LiveOwner, LiveRecord, read_record
 from clarion.live.speaker import LiveSpeaker
 from clarion.live.story import line
@@ -188,12 +189,12 @@ def test_the_ring_and_the_reasons_are_told_by_every_speaker(
         assert {member.key for member in members} == {"proved"}
         assert all(set(member.watches) == set(NODES) - {member.name} for member in members)
         rows = host.namespace.run(LiveSpeaker(name).explain, VIP)
-        nodes = [row for row in rows if row["kind"] == "node"]
-        assert next(row["node"] for row in nodes if row["in"]) == owner
-        assert {row["rule"] for row in nodes} == {"admitted"}
-        [ip] = [row for row in rows if row["kind"] == "ip"]
+        nodes = [row for row in rows if isinstance(row, LiveNode)]
+        assert next(row.node for row in nodes if row.admitted) == owner
+        assert {row.rule for row in nodes} == {"admitted"}
+        [ip] = [row for row in rows if isinstance(row, LiveIP)]
         why = None if name == owner else "not_announced"
-        assert ip["links"] == [{"link": "eth0", "why": why}]
+        assert ip.links == [LiveLink("eth0", why)]
     echoes = {
         member.echo
         for member in topology.nodes[owner].namespace.run(LiveSpeaker(owner).ring)
@@ -227,6 +228,12 @@ def test_the_commands_show_it_to_people_and_to_programs(
     lines = run_clarion(host, "clarion.commands.log", "-o", "json").stdout.splitlines()
     numbers = [json.loads(text)["number"] for text in lines]
     assert numbers == sorted(set(numbers)) != []
+    owners = run_clarion(host, "clarion", "owners")
+    assert (owners.returncode, owners.stderr) == (0, "")
+    assert owners.stdout.splitlines()[1].split()[:3] == [VIP, SERVICE, owner]
+    told = json.loads(run_clarion(host, "clarion", "explain", VIP, "-o", "json").stdout)
+    assert (told["kind"], told["node"], told["well"]) == ("LiveExplanation", owner, True)
+    assert [row["kind"] for row in told["rows"]] == ["service", *["node"] * 3, "ip"]
     nobody = run_clarion(host, "clarion.commands.log", "--node", "node-9")
     assert (nobody.returncode, nobody.stdout) == (2, "")
     assert nobody.stderr == "clarion: no speaker answers on node node-9\n"
