@@ -13,13 +13,25 @@ import click
 from rich.console import Console
 
 from clarion.answers import Envelope, Remark, plain
+from clarion.options import (
+    CONTEXT,
+    DRAIN_ON_CORDON,
+    FROM,
+    IGNORE_EXCLUDE_LB,
+    KUBECONFIG,
+    LB_CLASS,
+    NAMESPACE,
+    OUTPUT,
+    RELEASE,
+    options,
+)
 from clarion.render import LINE, console, write_json
 from clarion.sources.dumps import STDIN, readings
 from clarion.sources.picture import Picture, merged
 from clarion.sources.trouble import UnseenError
 from kube.problem import Problem
 from kube.snapshot import Reading
-from plan.release import RELEASES, Options, Release
+from plan.release import RELEASES, Options
 from process.settings import default_namespace
 
 NOBODY = ""
@@ -123,32 +135,13 @@ def remark(found: Problem) -> Remark:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-OUTPUT = click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
-WHERE = (
-    click.option(
-        "--from", "dump", metavar="FILE|DIR|-",
-        help="Dumps of `kubectl get -o yaml` or `-o json`, or manifests.",
-    ),
-    click.option("--context", help="Of the kubeconfig; default: its current one."),
-    click.option("--kubeconfig", envvar="KUBECONFIG", default="", metavar="FILE",
-                 show_envvar=True, help="Default: ~/.kube/config; in a pod, its own account."),
-)  # fmt: skip
+WHERE = (FROM, CONTEXT, KUBECONFIG)
 RUNNING = (
     click.option("--node", default="", help="Ask the running speaker of this node, on this machine."
                  f" The default where ${NODE} is set and nothing else is named."),
     click.option("--cluster", is_flag=True, help="Ask the cluster, in a speaker's pod as well."),
 )  # fmt: skip
-HOW = (
-    click.option("--namespace", envvar="METALLB_NAMESPACE", default="", show_envvar=True,
-                 help="Of MetalLB's objects; default: the pod's, or metallb-system."),
-    click.option("--lb-class", default="", help="The speakers' own."),
-    click.option("--metallb-release", type=click.Choice(list(RELEASES)),
-                 default=Release.V0_16.value, show_default=True, help="That the speakers follow."),
-    click.option("--ignore-exclude-lb", is_flag=True, help="As the speakers were told."),
-    click.option("--drain-on-cordon", is_flag=True, help="As the speakers were told."),
-)  # fmt: skip
+HOW = (NAMESPACE, LB_CLASS, RELEASE, IGNORE_EXCLUDE_LB, DRAIN_ON_CORDON)
 
 
 def looking(*where: Callable[[Any], Any]) -> Callable[[_Command], Any]:
@@ -162,17 +155,14 @@ def looking(*where: Callable[[Any], Any]) -> Callable[[_Command], Any]:
         def run(**given: Any) -> Any:
             return command(_inquiry(given), **given)
 
-        made: Any = run
-        for option in reversed((*where, *HOW, OUTPUT)):
-            made = option(made)
-        return made
+        return options(*where, *HOW, OUTPUT)(run)
 
     return decorate
 
 
 def _inquiry(given: dict[str, Any]) -> Inquiry:
     """Take what is common from what was given."""
-    options = Options(
+    told = Options(
         NOBODY,
         lb_class=given.pop("lb_class") or None,
         ignore_exclude_lb=given.pop("ignore_exclude_lb"),
@@ -188,7 +178,7 @@ def _inquiry(given: dict[str, Any]) -> Inquiry:
         context=context,
         kubeconfig=kubeconfig,
         namespace=given.pop("namespace") or default_namespace(),
-        options=options,
+        options=told,
         node=_node(given, elsewhere) if "node" in given else NOBODY,
     )
 

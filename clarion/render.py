@@ -12,8 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clarion.answers import Envelope
-
 WIDTH = 200
 """Columns where nobody looks at a terminal: a pipe, a file."""
 MANY = 300
@@ -41,7 +39,7 @@ def console() -> Console:
     return made
 
 
-def write_json(answer: Envelope) -> None:
+def write_json(answer: msgspec.Struct) -> None:
     """Write an answer as one JSON text of many lines."""
     text = msgspec.json.format(msgspec.json.encode(answer), indent=2)
     sys.stdout.buffer.write(text + b"\n")

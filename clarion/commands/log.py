@@ -6,7 +6,7 @@ import msgspec
 from clarion.live.command import NODE_OPTION, running
 from clarion.live.rows import LiveRecord
 from clarion.live.story import line
-from clarion.looking import OUTPUT
+from clarion.options import OUTPUT
 
 
 def text(record: LiveRecord, output: str) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from clarion.live.command import NODE_OPTION, running
 from clarion.live.rows import LiveMember
 from clarion.live.tables import lines
-from clarion.looking import OUTPUT
+from clarion.options import OUTPUT
 from process.local.protocol import SCHEMA
 
 HEADINGS = (

@@ -1,7 +1,6 @@
 """The command `doctor`: where to look, how to answer, the exit status."""
 
 import asyncio
-import sys
 from typing import NoReturn
 
 import click
@@ -12,52 +11,31 @@ from rich.text import Text
 from clarion.doctor.examination import examine
 from clarion.doctor.finding import Diagnosis, Gravity
 from clarion.doctor.look.looking import DoctorRequest, look
+from clarion.options import (
+    CONTEXT,
+    FROM,
+    IGNORE_EXCLUDE_LB,
+    KUBECONFIG,
+    ML_LABELS,
+    NAMESPACE,
+    OUTPUT,
+    PORT,
+    options,
+)
+from clarion.render import console, write_json
 from process.settings import default_namespace
 
 _STYLES = {Gravity.ERROR: "red", Gravity.WARNING: "yellow"}
-_WIDTH = 200
 
 
 @click.command()
-@click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
-@click.option(
-    "--from",
-    "dump",
-    metavar="FILE|DIR|-",
-    help="Dumps of `kubectl get -o yaml` or `-o json`; what is not in them is skipped.",
-)
-@click.option("--context", help="Of the kubeconfig; default: its current one.")
-@click.option(
-    "--kubeconfig",
-    envvar="KUBECONFIG",
-    default="",
-    metavar="FILE",
-    show_envvar=True,
-    help="Default: ~/.kube/config; in a pod, its own account.",
-)
-@click.option(
-    "--namespace",
-    envvar="METALLB_NAMESPACE",
-    default="",
-    show_envvar=True,
-    help="Of MetalLB's objects; default: the pod's, or metallb-system.",
-)
+@options(OUTPUT, FROM, CONTEXT, KUBECONFIG, NAMESPACE)
 @click.option(
     "--node-name",
     envvar="METALLB_NODE_NAME",
     default="",
     show_envvar=True,
     help="That this machine is; without it no host and no wire is looked at.",
-)
-@click.option(
-    "--ml-labels",
-    envvar="METALLB_ML_LABELS",
-    default="app=metallb,component=speaker",
-    show_envvar=True,
-    show_default=True,
-    help="Of the speakers' pods.",
 )
 @click.option(
     "--ml-bindport",
@@ -74,14 +52,7 @@ _WIDTH = 200
     show_envvar=True,
     help="File, or folder with `secretkey`; without one the wire of gossip is asked in plain text.",
 )
-@click.option(
-    "--port",
-    default=7472,
-    show_default=True,
-    type=click.IntRange(1, 65535),
-    help="Of the speakers' metrics.",
-)
-@click.option("--ignore-exclude-lb", is_flag=True, help="As the speakers were told.")
+@options(ML_LABELS, PORT, IGNORE_EXCLUDE_LB)
 def doctor(output: str, **given: object) -> None:
     """Look for what is wrong with this node and the cluster, and say what mends it.
 
@@ -96,10 +67,9 @@ def doctor(output: str, **given: object) -> None:
 def answer(found: Diagnosis, output: str) -> NoReturn:
     """Write the diagnosis, and leave with its status."""
     if output == "json":
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-        sys.stdout.buffer.flush()
+        write_json(found)
     else:
-        draw(found, _console())
+        draw(found, console())
     raise click.exceptions.Exit(_status(found))
 
 
@@ -107,13 +77,6 @@ def _status(found: Diagnosis) -> int:
     if not found.checks:
         return 2
     return 0 if found.well else 1
-
-
-def _console() -> Console:
-    made = Console(highlight=False, markup=False, emoji=False)
-    if not made.is_terminal:
-        made.width = _WIDTH
-    return made
 
 
 def draw(found: Diagnosis, shown: Console) -> None:

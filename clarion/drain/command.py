@@ -1,7 +1,6 @@
 """`clarion drain NODE`: has a node hand over all that it announces, and waits until it has."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +17,23 @@ from clarion.drain.announced import announced
 from clarion.drain.candidates import without_candidate
 from clarion.drain.cluster import DrainCluster, addresses, page_of
 from clarion.drain.duties import Drained, DrainWatch, Duty, DutyRow, drained, duties, holders
+from clarion.options import (
+    CONTEXT,
+    DRAIN_ON_CORDON,
+    IGNORE_EXCLUDE_LB,
+    KUBECONFIG,
+    LB_CLASS,
+    ML_LABELS,
+    NAMESPACE,
+    OUTPUT,
+    PORT,
+    RELEASE,
+    options,
+)
 from clarion.reaching.way import UnseenClusterError, cluster
+from clarion.render import console, write_json
 from kube.api.client import ApiError
-from plan.release import RELEASES, Options, Release
+from plan.release import RELEASES, Options
 from plan.service import EXCLUDE_LABEL
 from process.settings import default_namespace
 
@@ -29,7 +42,6 @@ LOOK = 0.5
 INTERRUPTED = 130
 LOWEST_FAULT = 500
 """Of the HTTP statuses with which a server takes the blame."""
-_WIDTH = 200
 
 
 class DrainRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,50 +87,18 @@ class DrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_flag=True,
     help="Believe it only once the node's own speaker says so on its /metrics, too.",
 )
-@click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+@options(
+    OUTPUT,
+    CONTEXT,
+    KUBECONFIG,
+    NAMESPACE,
+    ML_LABELS,
+    PORT,
+    LB_CLASS,
+    RELEASE,
+    IGNORE_EXCLUDE_LB,
+    DRAIN_ON_CORDON,
 )
-@click.option("--context", help="Of the kubeconfig; default: its current one.")
-@click.option(
-    "--kubeconfig",
-    envvar="KUBECONFIG",
-    default="",
-    metavar="FILE",
-    show_envvar=True,
-    help="Default: ~/.kube/config; in a pod, its own account.",
-)
-@click.option(
-    "--namespace",
-    envvar="METALLB_NAMESPACE",
-    default="",
-    show_envvar=True,
-    help="Of MetalLB's objects; default: the pod's, or metallb-system.",
-)
-@click.option(
-    "--ml-labels",
-    envvar="METALLB_ML_LABELS",
-    default="app=metallb,component=speaker",
-    show_envvar=True,
-    show_default=True,
-    help="Of the speakers' pods.",
-)
-@click.option(
-    "--port",
-    default=7472,
-    show_default=True,
-    type=click.IntRange(1, 65535),
-    help="Of the speakers' metrics.",
-)
-@click.option("--lb-class", default="", help="The speakers' own.")
-@click.option(
-    "--metallb-release",
-    type=click.Choice(list(RELEASES)),
-    show_default=True,
-    default=Release.V0_16.value,
-    help="That the speakers follow.",
-)
-@click.option("--ignore-exclude-lb", is_flag=True, help="As the speakers were told.")
-@click.option("--drain-on-cordon", is_flag=True, help="As the speakers were told.")
 def drain(output: str, **given: object) -> None:
     """Exclude NODE from load balancing, and wait until all its IPs and routes are handed over.
 
@@ -280,17 +260,14 @@ def _progress() -> Progress:
 
 def _answer(found: Drained, output: str) -> NoReturn:
     if output == "json":
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-        sys.stdout.buffer.flush()
+        write_json(found)
     else:
         _draw(found)
     raise click.exceptions.Exit(0 if found.well else 1)
 
 
 def _draw(found: Drained) -> None:
-    shown = Console(highlight=False, markup=False, emoji=False)
-    if not shown.is_terminal:
-        shown.width = _WIDTH
+    shown = console()
     for rows, style, what in (
         (found.moved, "green", "handed over to"),
         (found.left, "red", "still announced by"),

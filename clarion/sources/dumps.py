@@ -43,13 +43,22 @@ def readings(source: str, lines: bool = False) -> Iterator[Reading]:
     """
     for name, content in texts(source):
         try:
-            documents = _documents(name, content, lines)
+            found = _documents(name, content, lines)
         except ManifestError as error:
             if not lines:
                 raise UnseenError(str(error.problem)) from None
             yield Reading(problems=(error.problem,))
             continue
-        yield read_documents(documents, WITH_BGP)
+        yield read_documents(found, WITH_BGP)
+
+
+def documents(source: str) -> Iterator[Document]:
+    """Return all objects of a source, of whatever kind. Raises `UnseenError`."""
+    for name, content in texts(source):
+        try:
+            yield from _documents(name, content, lines=False)
+        except ManifestError as error:
+            raise UnseenError(str(error.problem)) from None
 
 
 def _documents(name: str, content: bytes, lines: bool) -> list[Document]:

@@ -1,15 +1,15 @@
 """`clarion undrain NODE`: lets a node announce again."""
 
 import asyncio
-import sys
 from typing import NoReturn
 
 import click
-import msgspec
 
 from clarion.drain.cluster import DrainCluster
 from clarion.drain.duties import Undrained
+from clarion.options import CONTEXT, KUBECONFIG, OUTPUT, options
 from clarion.reaching.way import UnseenClusterError, cluster
+from clarion.render import write_json
 from kube.api.client import ApiError
 from plan.service import EXCLUDE_LABEL
 from process.settings import default_namespace
@@ -17,18 +17,7 @@ from process.settings import default_namespace
 
 @click.command()
 @click.argument("node")
-@click.option(
-    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
-@click.option("--context", help="Of the kubeconfig; default: its current one.")
-@click.option(
-    "--kubeconfig",
-    envvar="KUBECONFIG",
-    default="",
-    metavar="FILE",
-    show_envvar=True,
-    help="Default: ~/.kube/config; in a pod, its own account.",
-)
+@options(OUTPUT, CONTEXT, KUBECONFIG)
 def undrain(node: str, output: str, context: str | None, kubeconfig: str) -> None:
     """Take off NODE the label that excludes it from load balancing.
 
@@ -54,8 +43,7 @@ async def _undrain(node: str, context: str | None, kubeconfig: str) -> bool:
 
 def _answer(found: Undrained, output: str) -> NoReturn:
     if output == "json":
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-        sys.stdout.buffer.flush()
+        write_json(found)
     else:
         had = "the label is off, it may announce again"
         click.echo(f"{found.node}: {had if found.was_labelled else 'it had no label'}")

@@ -6,7 +6,8 @@ import pytest
 
 import clarion_examples
 from clarion.cli import COMMANDS
-from clarion.looking import HOW, OUTPUT, WHERE
+from clarion.looking import HOW, WHERE
+from clarion.options import OUTPUT
 from plan.explain import NodeRule
 
 ELSEWHERE = {

@@ -1,19 +1,15 @@
-"""Lists what the doctor asks of a cluster, or reads it from dumps. A driver; it writes nothing."""
+"""Lists what the doctor asks of a cluster. A driver; it writes nothing."""
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 from clarion.doctor.documents import HEARTBEATS, PROXY_MAP
 from clarion.reaching.listing import as_document, listed
 from kube.api.client import ApiClient, ApiError
 from kube.document import Document
-from kube.files.directory import MAX_FILES, SUFFIXES
-from kube.files.manifest import read
 
 _METALLB = "/apis/metallb.io/v1beta1/namespaces/{namespace}/"
 LISTED: Mapping[str, str] = {
@@ -27,7 +23,6 @@ LISTED: Mapping[str, str] = {
     "Lease": f"/apis/coordination.k8s.io/v1/namespaces/{HEARTBEATS}/leases",
 }
 """What is listed, and where. No Secret is."""
-STDIN = "-"
 OPTIONAL = frozenset({"BGPAdvertisement", "BGPPeer"})
 """Where they are not served there are none."""
 ONE_MAP = f"/api/v1/namespaces/{PROXY_MAP[0]}/configmaps/{PROXY_MAP[1]}"
@@ -73,17 +68,3 @@ async def _skew(client: ApiClient) -> float | None:
     except (ApiError, ValueError, TypeError):
         return None
     return (before + time.time()) / 2 - served - 0.5
-
-
-def dumped(source: Path) -> Gathered:
-    """Read a file, stdin, or a folder's YAML and JSON. Raises `OSError`, `ManifestError`."""
-    found = Gathered()
-    if str(source) == STDIN:
-        found.documents = read(sys.stdin.buffer.read(), "stdin")
-        return found
-    files = [source]
-    if source.is_dir():
-        files = sorted(each for each in source.rglob("*") if each.suffix in SUFFIXES)[:MAX_FILES]
-    for file in files:
-        found.documents.extend(read(file.read_bytes(), file.name))
-    return found

@@ -18,18 +18,19 @@ from clarion.doctor.examination import (
     because,
     blind_to,
 )
-from clarion.doctor.finding import DoctorCheck
+from clarion.doctor.finding import DoctorCheck, plain
 from clarion.doctor.kernel import OPTMEM, HostFacts
-from clarion.doctor.look.cluster import Gathered, dumped, gather
+from clarion.doctor.look.cluster import Gathered, gather
 from clarion.doctor.look.gossip_probes import reach_all
 from clarion.doctor.look.host import read_exclude, read_host
 from clarion.doctor.look.speakers import ask_all
 from clarion.doctor.look.wire import echo_all, heard_links
 from clarion.doctor.reach import PeerReach
 from clarion.reaching.way import UnseenClusterError, cluster
+from clarion.sources.dumps import documents
+from clarion.sources.trouble import UnseenError
 from gossip.wire.crypto import metallb_key
 from kube.api.client import ApiError
-from kube.document import ManifestError
 
 _OF_CLUSTER = (
     DoctorCheck.KUBE_PROXY, DoctorCheck.CLOCK, DoctorCheck.NODES, DoctorCheck.ADVERTISEMENTS,
@@ -59,20 +60,17 @@ class DoctorRequest(msgspec.Struct, frozen=True, kw_only=True):
 async def look(request: DoctorRequest) -> DoctorSight:
     """Look at everything. Raises `UnseenClusterError` where the question is none."""
     if request.dump is not None:
-        return _look_at_dump(request, Path(request.dump))
+        return _look_at_dump(request, request.dump)
     return await _look_around(request)
 
 
 # ---- dumps
 
 
-def _look_at_dump(request: DoctorRequest, source: Path) -> DoctorSight:
+def _look_at_dump(request: DoctorRequest, source: str) -> DoctorSight:
     try:
-        found = dumped(source)
-    except OSError as error:
-        reason = error.strerror or "cannot be read"
-        raise UnseenClusterError(f"{source}: {reason}") from None
-    except ManifestError as error:
+        found = Gathered(list(documents(source)))
+    except UnseenError as error:
         raise UnseenClusterError(str(error)) from None
     facts = _facts(request, found)
     wanted = ("Node", "IPAddressPool", "L2Advertisement", "ConfigMap", "Lease")
@@ -82,7 +80,7 @@ def _look_at_dump(request: DoctorRequest, source: Path) -> DoctorSight:
     unseen = because((*_LOCAL, *ON_WIRE, *OF_SPEAKERS), NOT_DUMPED)
     unseen |= {check: why for check, why in _blind(found, facts).items() if check not in unseen}
     return DoctorSight(
-        source=str(source),
+        source=plain(source),
         namespace=request.namespace,
         ignores_label=request.ignore_exclude_lb,
         cluster=facts,
