@@ -4,7 +4,8 @@ Pure. Each object by itself is judged elsewhere (`clarion check`); here it is ab
 nothing, and so is silent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from clarion.doctor.finding import DoctorCheck, DoctorFinding, Gravity, command, plain, some
@@ -28,6 +29,51 @@ class ObjectFacts:
     routes: tuple[BGPAdvertisement, ...] | None = ()
     """None: they may not be read, so that nobody can tell which pools have none."""
     peers: tuple[BGPPeer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """What keeps pods off a node that do not tolerate it."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else self.words
+
+    @property
+    def words(self) -> str:
+        """How kubectl writes one without a value."""
+        return f"{self.key}:{self.effect}"
+
+
+def judge_taints(
+    taints: Mapping[str, tuple[Taint, ...]], running: Collection[str]
+) -> Iterator[DoctorFinding]:
+    """Return the tainted nodes that have no speaker; `running` are those that have one."""
+    for node, found in sorted(taints.items()):
+        # What Kubernetes itself puts on a node, every DaemonSet tolerates.
+        kept_off = [each for each in found if not each.key.startswith("node.kubernetes.io/")]
+        if node not in running and kept_off:
+            yield DoctorFinding(
+                DoctorCheck.TAINTS,
+                Gravity.WARNING,
+                plain(node, 253),
+                f"no speaker's pod runs there, and it has the taint {some(kept_off)}",
+                "It announces nothing; if that is meant, nothing needs to be done.",
+                _tolerate(kept_off[0]),
+            )
+
+
+def _tolerate(taint: Taint) -> str:
+    toleration = {"key": taint.key, "operator": "Exists", "effect": taint.effect}
+    path = "/spec/template/spec/tolerations/-"
+    patch = json.dumps([{"op": "add", "path": path, "value": toleration}])
+    return command(
+        *("kubectl", "-n", "metallb-system", "patch", "daemonset", "speaker"),
+        *("--type=json", "-p", patch),
+    )
 
 
 def judge_nodes(facts: ObjectFacts, ignores_label: bool = False) -> Iterator[DoctorFinding]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from clarion.doctor.agreement import ClockFacts
-from clarion.doctor.cluster_objects import ObjectFacts
+from clarion.doctor.cluster_objects import ObjectFacts, Taint
 from clarion.doctor.proxy import CONFIG_KEY, ProxyFacts, read_proxy
 from kube.address import parse_ip
 from kube.document import Document
@@ -45,6 +45,8 @@ class ClusterFacts:
     speakers: tuple[SpeakerPlace, ...] = ()
     proxy: ProxyFacts | None = None
     clocks: ClockFacts = field(default_factory=ClockFacts)
+    taints: Mapping[str, tuple[Taint, ...]] = field(default_factory=dict)
+    """Of nodes that have any."""
     kinds: frozenset[str] = frozenset()
     """Of which anything was there."""
     problems: tuple[str, ...] = ()
@@ -72,6 +74,7 @@ def cluster_facts(
         tuple(_places([v for v in own if isinstance(v, Pod)], its)),
         next(filter(None, map(_proxy, every)), None),
         ClockFacts(nodes=dict(_skews(every))),
+        {each.name: found for each in every if each.kind == "Node" and (found := _taints(each))},
         frozenset(each.kind for each in every),
         tuple(str(problem) for problem in reading.problems if problem.severity == "error"),
     )
@@ -92,6 +95,15 @@ def _places(pods: Iterable[Pod], speakers: set[tuple[str, str]]) -> Iterator[Spe
 def _is_speaker(found: Document, labels: Mapping[str, str]) -> bool:
     its = _mapping(_mapping(found.data, "metadata"), "labels")
     return found.kind == "Pod" and all(its.get(key) == value for key, value in labels.items())
+
+
+def _taints(found: Document) -> tuple[Taint, ...]:
+    """Return those that keep pods off."""
+    return tuple(
+        Taint(*(str(each.get(name) or "") for name in ("key", "value", "effect")))
+        for each in _dicts(_mapping(found.data, "spec").get("taints"))
+        if each.get("effect") in ("NoSchedule", "NoExecute")
+    )
 
 
 def _proxy(found: Document) -> ProxyFacts | None:

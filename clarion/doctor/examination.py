@@ -12,6 +12,7 @@ from clarion.doctor.cluster_objects import (
     judge_interfaces,
     judge_nodes,
     judge_readable,
+    judge_taints,
 )
 from clarion.doctor.documents import ClusterFacts
 from clarion.doctor.finding import (
@@ -44,6 +45,7 @@ NEEDS: Mapping[DoctorCheck, tuple[str, ...]] = {
     DoctorCheck.OPTMEM: ("Service",),
     DoctorCheck.KUBE_PROXY: ("ConfigMap",),
     DoctorCheck.NODES: ("Node",),
+    DoctorCheck.TAINTS: ("Node", "Pod"),
     DoctorCheck.ADVERTISEMENTS: ("Node", "IPAddressPool", "L2Advertisement"),
     DoctorCheck.INTERFACES: ("Node", "L2Advertisement"),
     **dict.fromkeys((*ON_WIRE, *OF_SPEAKERS), ("Pod",)),
@@ -103,6 +105,7 @@ def _judged(sight: DoctorSight) -> Iterator[DoctorFinding]:
     cluster, host = sight.cluster, sight.host
     if cluster is not None:
         yield from judge_nodes(cluster.objects, sight.ignores_label)
+        yield from judge_taints(cluster.taints, {each.node for each in cluster.speakers})
         yield from judge_advertisements(cluster.objects)
         yield from judge_readable(cluster.problems)
         yield from judge_clocks(sight.node, cluster.clocks)

@@ -30,6 +30,7 @@ class DoctorCheck(StrEnum):
     VERSIONS = "versions"
     SETTINGS = "settings"
     NODES = "nodes"
+    TAINTS = "taints"
     ADVERTISEMENTS = "advertisements"
     INTERFACES = "interfaces"
 

@@ -33,8 +33,8 @@ from gossip.wire.crypto import metallb_key
 from kube.api.client import ApiError
 
 _OF_CLUSTER = (
-    DoctorCheck.KUBE_PROXY, DoctorCheck.CLOCK, DoctorCheck.NODES, DoctorCheck.ADVERTISEMENTS,
-    DoctorCheck.INTERFACES,
+    DoctorCheck.KUBE_PROXY, DoctorCheck.CLOCK, DoctorCheck.NODES, DoctorCheck.TAINTS,
+    DoctorCheck.ADVERTISEMENTS, DoctorCheck.INTERFACES,
 )  # fmt: skip
 _LOCAL = (*ON_HOST, DoctorCheck.SEGMENTS, DoctorCheck.INTERFACES)
 BESIDE = "this machine is no node: run it in a speaker's pod, or name it by --node-name"
@@ -73,7 +73,7 @@ def _look_at_dump(request: DoctorRequest, source: str) -> DoctorSight:
     except UnseenError as error:
         raise UnseenClusterError(str(error)) from None
     facts = _facts(request, found)
-    wanted = ("Node", "IPAddressPool", "L2Advertisement", "ConfigMap", "Lease")
+    wanted = ("Node", "Pod", "IPAddressPool", "L2Advertisement", "ConfigMap", "Lease")
     found.missing = dict.fromkeys(set(wanted) - facts.kinds, "the dump has none")
     if facts.proxy is None:
         found.missing["ConfigMap"] = "the dump has no kube-proxy in kube-system"

@@ -1,12 +1,19 @@
 """Objects as they stand together, from documents as kubectl dumps them to findings."""
 
+import json
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from clarion.doctor import doctor
-from clarion.doctor.cluster_objects import judge_advertisements, judge_interfaces, judge_nodes
+from clarion.doctor.cluster_objects import (
+    judge_advertisements,
+    judge_interfaces,
+    judge_nodes,
+    judge_taints,
+)
 from clarion.doctor.documents import ClusterFacts, SpeakerPlace, cluster_facts
 from clarion.doctor.finding import DoctorCheck, DoctorFinding, Gravity
 from clarion.doctor.kernel import HostFacts
@@ -197,6 +204,31 @@ def test_a_heartbeat_tells_the_skew_of_its_node() -> None:
     assert found.clocks.nodes == {"a": 0.0, "b": 60.0}
 
 
+TAINTED = """\
+apiVersion: v1
+kind: Node
+metadata: {name: infra}
+spec:
+  taints:
+  - {key: node.kubernetes.io/unschedulable, effect: NoSchedule}
+  - {key: infra, value: "it's", effect: NoSchedule}
+  - {key: soft, effect: PreferNoSchedule}
+  - nonsense
+---
+"""
+
+
+def test_a_taint_that_keeps_the_speaker_off_is_named() -> None:
+    found = facts(NODES, TAINTED)
+    (only,) = judge_taints(found.taints, {"a", "b"})
+    assert (only.where, only.severity) == ("infra", Gravity.WARNING)
+    assert only.seen == "no speaker's pod runs there, and it has the taint infra=it's:NoSchedule"
+    patch = json.loads(shlex.split(only.mend)[-1])
+    assert patch[0]["value"] == {"key": "infra", "operator": "Exists", "effect": "NoSchedule"}
+    assert list(judge_taints(found.taints, {"infra"})) == []
+    assert list(judge_taints(facts(NODES).taints, ())) == []
+
+
 # ---- the command on dumps
 
 
@@ -215,12 +247,10 @@ def test_a_dump_is_judged_and_what_it_lacks_is_named(tmp_path: Path) -> None:
     assert "mode is ipvs, and strictARP is not true" in text
     assert "not looked at: echo: a dump does not show it" in text
     assert "not looked at: clock: " in text
-    assert "3 checks, 2 errors, 0 warnings, 13 not looked at" in text
+    assert "3 checks, 2 errors, 0 warnings, 14 not looked at" in text
 
 
 def test_every_check_is_made_or_said_not_to_be(tmp_path: Path) -> None:
-    import json
-
     (tmp_path / "nodes.yaml").write_text(NODES)
     (tmp_path / "pools.yaml").write_text(POOL + ad(""))
     status, text = run(tmp_path, "-o", "json")
