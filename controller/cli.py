@@ -46,6 +46,7 @@ def _accept_without_effect(command: Any) -> Any:
 @option("--host", default="", help="Address to serve HTTP on.")
 @option("--port", type=click.IntRange(0, 65535), default=METRICS_PORT, help="HTTP; 0 = off.")
 @option("--health-probe-port", type=click.IntRange(0, 65535), default=0)
+@option("--no-page", is_flag=True, help="No page for people beside /metrics.")
 @option("--metrics-cert-dir", default="", help="Folder with tls.crt, tls.key: --port is HTTPS.")
 @option("--tls-min-version", default="", help="VersionTLS10 to VersionTLS13, the default.")
 @option("--tls-cipher-suites", default="", help="Go's names, for versions before 1.3.")
@@ -108,6 +109,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         host=flags["host"],
         port=flags["port"],
         health_port=flags["health_probe_port"],
+        page=not flags["no_page"],
         lb_class=flags["lb_class"] or None,
         pod_name=flags["pod_name"] or os.uname().nodename,
         deployment=flags["deployment"],

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,11 +13,13 @@ from structlog.typing import FilteringBoundLogger as Log
 
 from controller.files.state_file import StateError
 from controller.metrics import Figures, make_registry
+from controller.page import page
 from controller.settings import Settings
 from kube.files.directory import SourceError
 from process import interpreter, logs
 from process.ending import EXIT_FAILURE, Ending
 from process.health import Health, HttpServer
+from process.page.look import LookPage
 from process.tls import Certificates
 
 HEARTBEAT = 1.0
@@ -77,13 +80,19 @@ class Program:
         if served is not None:
             self._metrics_expiry = lambda: served.expiry
         tls = served.context if served else None
-        for host, port, context in (
-            (settings.host, settings.port, tls),
-            ("127.0.0.1", settings.health_port, None),
+        look = self._look(figures) if settings.page else None
+        for host, port, context, shown in (
+            (settings.host, settings.port, tls, look),
+            ("127.0.0.1", settings.health_port, None, None),
         ):
             if port:
-                server = HttpServer(host, port, registry, self._health, context=context)
+                server = HttpServer(host, port, registry, self._health, context=context, look=shown)
                 parts.push_async_callback(asyncio.to_thread, server.close)
+
+    def _look(self, figures: Figures) -> LookPage:
+        """Return the page for people."""
+        name = self._settings.pod_name
+        return LookPage(lambda: page(name, figures, self._health.unready(), time.time()))
 
     def _keep(self, parts: AsyncExitStack, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run what must not end before we do; it has ended when `parts` goes on to the next."""

@@ -29,6 +29,8 @@ class Settings:
     host: str
     port: int
     health_port: int
+    page: bool
+    """Whether there is a page for people beside /metrics."""
     lb_class: str | None
     pod_name: str
     deployment: str

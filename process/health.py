@@ -1,4 +1,4 @@
-"""The pages: /metrics, /healthz and /readyz, served from threads of their own.
+"""The pages: /metrics, /healthz, /readyz and the one for people, served from threads of their own.
 
 Rendering metrics takes milliseconds that the event loop must not lose, and a loop that hangs
 must still be told apart from one that is well.
@@ -6,6 +6,7 @@ must still be told apart from one that is well.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from ssl import SSLContext
 
@@ -16,6 +17,7 @@ from process.exposition import render
 from process.http_request import HttpRefusal, HttpRequest, Page, text
 from process.http_server import HttpSite, OnError, Refusals, Server, listen
 from process.logs import Sparing
+from process.page.look import PATH, LookPage
 
 LONGEST_SILENCE = 5.0
 """Seconds without a turn of the loop after which the process counts as hung."""
@@ -89,14 +91,21 @@ class HttpServer:
         health: Health,
         on_error: OnError = _nobody,
         context: Callable[[], SSLContext] | None = None,
+        look: LookPage | None = None,
     ) -> None:
-        """`on_error` is called in a thread, with whatever failed here; `context`: TLS, or none."""
+        """`on_error` is called in a thread, with whatever failed here; `context`: TLS, or none;
+        `look`: the page for people, or none."""
         self._registry = registry
+        self._look = look
         self._health = health
         self._on_error = on_error
         listening = listen(host, port)
         self.port: int = listening.getsockname()[1]
-        site = HttpSite(self._quick, self._metrics, context)
+        slow: dict[str, Callable[[], Page]] = {"/metrics": self._metrics}
+        if look is not None:
+            slow[PATH] = partial(self._made, look.page)
+        self._slow = frozenset(slow)
+        site = HttpSite(self._quick, slow, context)
         self._server = Server(listening, site, health.refused, on_error)
 
     def close(self) -> None:
@@ -106,21 +115,26 @@ class HttpServer:
     def _quick(self, request: HttpRequest) -> Page | None:
         health = self._health
         match request.path:
-            case "/metrics":
+            case path if path in self._slow:
                 return None
             case "/healthz":
                 return _probe(health.hung(), None)
             case "/readyz":
                 return _probe(health.hung() or health.unready(), health.remarks())
-        return text(HTTPStatus.NOT_FOUND, "not found")
+        found = None if self._look is None else self._look.file(request.path)
+        return found or text(HTTPStatus.NOT_FOUND, "not found")
 
     def _metrics(self) -> Page:
+        return self._made(
+            lambda: Page(HTTPStatus.OK, b"".join(render(self._registry)), CONTENT_TYPE_LATEST)
+        )
+
+    def _made(self, make: Callable[[], Page]) -> Page:
         try:
-            body = b"".join(render(self._registry))
+            return make()
         except Exception as error:
             self._on_error(error)
             return text(HTTPStatus.INTERNAL_SERVER_ERROR, "see the log")
-        return Page(HTTPStatus.OK, body, CONTENT_TYPE_LATEST)
 
 
 def _probe(problem: str | None, remark: str | None) -> Page:

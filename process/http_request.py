@@ -77,6 +77,8 @@ class Page:
     status: HTTPStatus
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[str, ...] = ()
+    """More lines of the head."""
 
 
 def text(status: HTTPStatus, line: str) -> Page:
@@ -136,6 +138,7 @@ def head(page: Page, date: str) -> bytes:
         f"Content-Type: {page.content_type}",
         f"Content-Length: {len(page.body)}",
         "Connection: close",
+        *page.headers,
     ]
     if page.status is HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append("Allow: GET, HEAD")

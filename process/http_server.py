@@ -30,9 +30,10 @@ from process.http_request import (
     refusal,
 )
 
-HELPERS = 2
-"""Threads beside the one that reads: a page may be in the making while a handshake goes on. With
-two servers (`--port` and `--health-probe-port`) strangers can keep six threads busy, never more."""
+HELPERS = 1
+"""Threads beside the one that reads, and one more for each page that takes time: all of these may
+be in the making while a handshake goes on. With two servers (`--port` with two such pages and
+`--health-probe-port` with one) strangers can keep seven threads busy, never more."""
 MOST_CONNECTIONS = 64
 """Places. A probe needs one for milliseconds; with a full head in each they take half a MiB. Who
 comes to full places gets that of the oldest whose request is unfinished."""
@@ -91,8 +92,9 @@ class HttpSite:
 
     quick: Callable[[HttpRequest], Page | None]
     """Answers at once; None: it is a page that takes time."""
-    slow: Callable[[], Page]
-    """Makes the one page that takes time, in a helper: once for all who asked before it began."""
+    slow: Mapping[str, Callable[[], Page]]
+    """By path those that make pages that take time, in a helper: once for all who asked for it
+    before it began."""
     context: Callable[[], ssl.SSLContext] | None = None
     """Gives the TLS that new connections begin with, asked by a helper; None: plain HTTP."""
 
@@ -125,6 +127,8 @@ class _Connection:
     head_only: bool = False
     rest: deque[memoryview] = field(default_factory=deque)
     """What is left to send."""
+    path: str = ""
+    """Of the page that it waits for."""
     helped: bool = False
     """A helper has it, and nobody else may touch its socket."""
     refused: HttpRefusal | None = None
@@ -164,7 +168,8 @@ class Server:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._done: deque[Callable[[], None]] = deque()
         """What helpers leave for the thread that owns the connections."""
-        self._making = False
+        self._making: set[str] = set()
+        """Paths of pages that a helper has in hand."""
         self._closing = False
         self._selector = selectors.DefaultSelector()
         self._awake, self._wake = socket.socketpair()
@@ -172,7 +177,8 @@ class Server:
             end.setblocking(False)
         self._selector.register(listening, selectors.EVENT_READ, self._accept)
         self._selector.register(self._awake, selectors.EVENT_READ, self._collect)
-        targets = [("http", self._serve), *[("http-helper", self._help)] * HELPERS]
+        self._helpers = HELPERS + len(site.slow)
+        targets = [("http", self._serve), *[("http-helper", self._help)] * self._helpers]
         self._threads = [Thread(target=run, name=name, daemon=True) for name, run in targets]
         for thread in self._threads:
             thread.start()
@@ -181,7 +187,7 @@ class Server:
         """Stop serving."""
         self._closing = True
         self._call(lambda: None)
-        for _ in range(HELPERS):
+        for _ in range(self._helpers):
             self._jobs.put(None)
         end = time.monotonic() + LONGEST_CLOSE
         for thread in self._threads:
@@ -288,9 +294,9 @@ class Server:
         if page is not None:
             self._begin(connection, page)
             return
-        connection.phase = _Phase.WAITING
+        connection.phase, connection.path = _Phase.WAITING, request.path
         connection.deadline = time.monotonic() + LONGEST_MAKING
-        self._make()
+        self._make(request.path)
 
     def _begin(self, connection: _Connection, page: Page) -> None:
         connection.phase = _Phase.SENDING
@@ -379,21 +385,22 @@ class Server:
         while self._done:
             self._done.popleft()()
 
-    def _make(self) -> None:
-        asked = [each for each in self._connections if each.phase is _Phase.WAITING]
-        if asked and not self._making:
-            self._making = True
-            self._jobs.put(lambda: self._make_for(asked))
+    def _make(self, path: str) -> None:
+        waiting = (each for each in self._connections if each.phase is _Phase.WAITING)
+        asked = [each for each in waiting if each.path == path]
+        if asked and path not in self._making:
+            self._making.add(path)
+            self._jobs.put(lambda: self._make_for(path, asked))
 
-    def _make_for(self, asked: list[_Connection]) -> None:
+    def _make_for(self, path: str, asked: list[_Connection]) -> None:
         page: Page | None = None
         try:
-            page = self._site.slow()
+            page = self._site.slow[path]()
         finally:
-            self._call(lambda: self._handle_page(asked, page))
+            self._call(lambda: self._handle_page(path, asked, page))
 
-    def _handle_page(self, asked: list[_Connection], page: Page | None) -> None:
-        self._making = False
+    def _handle_page(self, path: str, asked: list[_Connection], page: Page | None) -> None:
+        self._making.discard(path)
         for each in asked:
             if each not in self._connections:
                 continue
@@ -401,7 +408,7 @@ class Server:
                 self._drop(each)
             else:
                 self._guard(each, self._begin, page)
-        self._make()
+        self._make(path)
 
     def _shake(self, connection: _Connection) -> None:
         """Go one step through a handshake, as far as what has arrived leads."""

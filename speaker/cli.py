@@ -147,6 +147,7 @@ def _accept_without_effect(command: Any) -> Any:
     default="auto",
     help="auto = routers leave a dead node by the others' MED; the same on all nodes.",
 )
+@_flag("--no-page", "No page for people beside /metrics.")
 @_flag("--drain-on-cordon", "A cordoned node announces nothing; the same on all nodes.")
 @option("--ml-bindaddr", envvar="METALLB_ML_BIND_ADDR", default="", help="'' = no gossip.")
 @option(
@@ -255,6 +256,7 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         state=flags["state"],
         bgp_engine=flags["bgp_engine"],
         drain_on_cordon=flags["drain_on_cordon"],
+        page=not flags["no_page"],
         bgp_fast_failover=flags["bgp_fast_failover"] == "auto",
         tls=read_tls(
             flags["metrics_cert_dir"], flags["tls_min_version"], flags["tls_cipher_suites"]

@@ -22,6 +22,7 @@ from process.ending import EXIT_FAILURE, Ending, first_of
 from process.health import Health
 from process.later import Later
 from process.local.server import LocalServer
+from process.told.asking import PROGRAM
 from speaker import sources
 from speaker.bgp.making import make_routing
 from speaker.configuration import Configuration, make_planner, options_of
@@ -39,7 +40,6 @@ from speaker.record.flight_recorder import read
 from speaker.record.heard_log import HeardLog
 from speaker.record.log_rows import row
 from speaker.record.recording import Recording
-from speaker.ring.member_debug import PROGRAM
 from speaker.ring.peers import Peers
 from speaker.settings import Settings
 from speaker.telling import Telling

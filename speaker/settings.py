@@ -81,6 +81,8 @@ class Settings:
     """Whether the MED tells routers that another node is gone."""
     drain_on_cordon: bool = False
     """Whether a cordoned node announces nothing."""
+    page: bool = True
+    """Whether there is a page for people beside /metrics."""
     tls: "Tls | None" = None
     """What /metrics is served with; None: plain HTTP."""
 

@@ -1,9 +1,11 @@
 """Whether this speaker is well and ready, as probes and figures have it, and the pages for them."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger as Log
@@ -12,9 +14,11 @@ from ownership.contact import HEARTBEAT
 from ownership.io import HoldReason
 from ownership.ownership import Ownership
 from process.health import Health, HttpServer
+from process.page.look import LookPage
 from process.tls import Certificates
 from speaker.configuration import Configuration
 from speaker.metrics.collector import Figures, Instruments
+from speaker.page.asking import PageMaker
 from speaker.ring.peers import Peers
 from speaker.settings import Settings
 from speaker.upkeep import Part, Upkeep
@@ -102,10 +106,16 @@ def serve(
         figures.certificate = lambda: served.expiry
     tls = served.context if served else None
     note: Callable[[BaseException], None] = partial(upkeep.note, Part.HTTP)
-    for host, port, context in (
-        (settings.host, settings.port, tls),
-        ("127.0.0.1", settings.health_port, None),
+    look = _look(settings, health) if settings.page else None
+    for host, port, context, shown in (
+        (settings.host, settings.port, tls, look),
+        ("127.0.0.1", settings.health_port, None, None),
     ):
         if port:
-            server = HttpServer(host, port, registry, health, note, context)
+            server = HttpServer(host, port, registry, health, note, context, shown)
             parts.push_async_callback(asyncio.to_thread, server.close)
+
+
+def _look(settings: Settings, health: Health) -> LookPage:
+    """Return the page for people."""
+    return LookPage(PageMaker(settings.node_name, version("clarion"), health.unready, time.time))

@@ -4,9 +4,9 @@ import click
 import msgspec
 
 from clarion.live.command import NODE_OPTION, running
-from clarion.live.rows import LiveRecord
-from clarion.live.story import line
 from clarion.options import OUTPUT
+from process.told.rows import LiveRecord
+from process.told.story import line
 
 
 def text(record: LiveRecord, output: str) -> str:

@@ -7,10 +7,10 @@ import click
 import msgspec
 
 from clarion.live.command import NODE_OPTION, running
-from clarion.live.rows import LiveMember
 from clarion.live.tables import lines
 from clarion.options import OUTPUT
 from process.local.protocol import SCHEMA
+from process.told.rows import LiveMember
 
 HEADINGS = (
     "name", "address", "state", "incarnation", "health", "mark", "flags", "key", "echo",

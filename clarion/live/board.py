@@ -3,9 +3,9 @@
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 
-from clarion.live.rows import LiveOwner, LiveRecord
-from clarion.live.story import line, visible
 from clarion.live.tables import lines
+from process.told.rows import LiveOwner, LiveRecord
+from process.told.story import line, visible
 
 DECISIONS = 12
 """How many of the last decisions are shown."""

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import click
 
-from clarion.live.rows import LiveError
 from clarion.live.speaker import LiveSpeaker, own_node
-from clarion.live.story import visible
 from clarion.looking import NODE
+from process.told.rows import LiveError
+from process.told.story import visible
 
 UNSEEN = 2
 """The exit status where there was nothing to look at."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from clarion.answers import plain
-from clarion.live.rows import LiveError, LiveTakeover
+from process.told.rows import LiveError, LiveTakeover
 
 
 class LiveRow(msgspec.Struct, frozen=True, tag_field="kind"):

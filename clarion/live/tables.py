@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from clarion.live.story import visible
+from process.told.story import visible
 
 GAP = 3
 """Columns between two cells."""

@@ -19,8 +19,8 @@ from clarion.live.explained import (
     Told,
     cleaned,
 )
-from clarion.live.rows import LiveOwner
 from clarion.render import LINE, bad, good, show_table, some, title
+from process.told.rows import LiveOwner
 
 
 class LiveOwners(Envelope, frozen=True, tag="LiveOwners", kw_only=True):

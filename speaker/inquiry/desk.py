@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from process.local.answer import LocalAnswer, LocalRow
 from process.local.protocol import LocalQuestion, LocalRefusal
-from speaker.inquiry import setting_values
+from speaker.inquiry import pool_rows, setting_values
 from speaker.inquiry.explaining import Explaining
 from speaker.inquiry.owner_rows import OwnerRows
 from speaker.inquiry.ring_rows import RingRows
@@ -32,6 +32,7 @@ class Desk:
             "ring": lambda asked: self._ring.ring(asked.after),
             "owners": lambda asked: self._owners.answer(asked.after),
             "explain": lambda asked: self._explaining.answer(asked.about, asked.after),
+            "pools": lambda asked: pool_rows.answer(self._sight, asked.after),
             "log": self._log,
             "settings": self._settings,
         }

@@ -5,10 +5,8 @@ import click
 from process.local.address import UntrustedError
 from process.local.client import gather
 from process.local.protocol import LocalProtocolError, LocalQuestion, LocalRefusal
+from process.told.asking import PROGRAM
 from speaker.ring.member_table import MemberRow, MemberTableError, lines, read_row
-
-PROGRAM = "speaker"
-"""In whose name the running speaker listens."""
 
 
 def ask(node: str) -> list[MemberRow]:

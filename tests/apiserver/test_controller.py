@@ -103,6 +103,7 @@ def test_the_path_of_a_service_and_of_a_pool(clean: ApiServer, tmp_path: Path) -
         until(lambda: server.get(f"{POOLS}/small").get("status") == status, "counted once more")
         until(lambda: verdict(server) == "Valid", "the configuration is judged")
         assert one.metric("metallb_allocator_allocation_failures_total") >= 1
+        assert "This replica leads." in one.page("/")
         server.delete(f"{SERVICES}/{web}")
         until(lambda: addresses(server) == {shop: ["192.0.2.7"]}, "who waited is served")
         found = server.get(f"{SERVICES}/{shop}")["metadata"]["annotations"]

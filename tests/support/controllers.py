@@ -74,10 +74,13 @@ class Controller:
 
     def metric(self, name: str) -> float:
         """One series of /metrics, 0 where there is none."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as page:
-            text = page.read().decode()
-        found = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+        found = [line for line in self.page("/metrics").splitlines() if line.startswith(f"{name} ")]
         return float(found[0].split()[1]) if found else 0.0
+
+    def page(self, path: str) -> str:
+        """What it serves there."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as page:
+            return str(page.read().decode())
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""

@@ -1,7 +1,7 @@
 """The live view: what is counted, what is pointed at, and how long it is at most."""
 
 from clarion.live.board import DECISIONS, MOST_ROWS, Board
-from clarion.live.rows import LiveOwner, LiveRecord
+from process.told.rows import LiveOwner, LiveRecord
 
 
 def owner(number: int, name: str | None, state: str) -> LiveOwner:

@@ -22,13 +22,14 @@ from clarion.commands.ring import ring
 from clarion.commands.top import top, watch
 from clarion.live.board import Board
 from clarion.live.command import UNSEEN
-from clarion.live.rows import LiveError, LiveOwner
-from clarion.live.speaker import PROGRAM, LiveSpeaker
+from clarion.live.speaker import LiveSpeaker
 from clarion.looking import NODE
 from process.local.address import address
 from process.local.answer import LocalAnswer, LocalLoss, LocalRow
 from process.local.protocol import LocalQuestion, LocalRefusal
 from process.local.server import LocalServer
+from process.told.asking import PROGRAM
+from process.told.rows import LiveError, LiveOwner
 from speaker.inquiry.owner_rows import COLUMNS
 from speaker.inquiry.ring_rows import RING_COLUMNS
 

@@ -5,8 +5,8 @@ from io import StringIO
 from rich.console import Console
 
 from clarion.live.explained import LiveBgp, LiveIP, LiveLink, LiveNode, LiveRoute, LiveService, Told
-from clarion.live.rows import LiveOwner, LiveTakeover
 from clarion.live.views import draw_explanation, draw_owners, explanation, owners
+from process.told.rows import LiveOwner, LiveTakeover
 
 TOOK = LiveTakeover("bars", "b", 1.0, 0.04)
 

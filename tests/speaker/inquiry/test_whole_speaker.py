@@ -16,12 +16,12 @@ import pytest
 
 import stall_probe
 from clarion.live.explained import LiveIP, LiveLink, LiveNode
-from clarion.live.rows import LiveError, LiveOwner, LiveRecord, read_record
 from clarion.live.speaker import LiveSpeaker
-from clarion.live.story import line
 from machine import slowness
 from netns import Host, missing_right
 from netnslab.machines.topology import Topology
+from process.told.rows import LiveError, LiveOwner, LiveRecord, read_record
+from process.told.story import line
 from speakers import MANIFEST, VIP, Speaker, ask, speaker, wait_until
 
 pytestmark = [
@@ -259,6 +259,7 @@ def test_asking_holds_no_turn_of_the_loop(topology: Topology, tmp_path: Path) ->
                 LiveSpeaker("node-1").log()
                 LiveSpeaker("node-1").log(ips[0])
                 LiveSpeaker("node-1").explain(ips[0])
+                assert running.get("/")[0] == 200
 
         asking = [threading.Thread(target=host.namespace.run, args=(ask_all,)) for _ in range(6)]
         for thread in asking:

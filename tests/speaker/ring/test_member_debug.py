@@ -16,8 +16,9 @@ from process.local.address import address
 from process.local.answer import LocalAnswer, LocalRow
 from process.local.protocol import LONGEST_ANSWER, LocalProtocolError, LocalQuestion
 from process.local.server import LocalServer
+from process.told.asking import PROGRAM
 from speaker.inquiry.ring_rows import MEMBER_COLUMNS
-from speaker.ring.member_debug import PROGRAM, ask, show
+from speaker.ring.member_debug import ask, show
 
 WITHIN = 20.0
 """Seconds after which a test hangs."""

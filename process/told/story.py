@@ -7,7 +7,7 @@ a terminal.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from clarion.live.rows import LiveRecord
+from process.told.rows import LiveRecord
 
 MOST_NAMED = 4
 """IPs or services that a sentence lists."""

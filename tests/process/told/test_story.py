@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarion.live import story
-from clarion.live.rows import LiveError, LiveRecord, read_record
-from clarion.live.story import line, sentence
+from process.told import story
+from process.told.rows import LiveError, LiveRecord, read_record
+from process.told.story import line, sentence
 from speaker.record.flight_recorder import FIELDS, FlightRecord, RecordKind
 from speaker.record.log_rows import row
 

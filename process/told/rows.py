@@ -68,6 +68,16 @@ class LiveMember(msgspec.Struct, frozen=True):
     watches: list[str]
 
 
+class LivePool(msgspec.Struct, frozen=True):
+    """One pool, as its manifest and the services of now have it."""
+
+    pool: str
+    addresses: int
+    """How many it has in all."""
+    used: int
+    """How many of them some service has."""
+
+
 class LiveRecord(msgspec.Struct, frozen=True):
     """One decision, or the cause of some. Which of the fields are set: see docs/socket.md."""
 
