@@ -1,14 +1,16 @@
 """`clarion ring`: the members as the running speaker sees them, and who watches whom."""
 
-import sys
 from collections.abc import Sequence
 
 import click
 import msgspec
+from rich.console import Console
 
+from clarion.answers import plain
 from clarion.live.command import NODE_OPTION, running
-from clarion.live.tables import lines
+from clarion.looking import Status
 from clarion.options import OUTPUT
+from clarion.render import bad, console, good, show_table, write_json
 from process.local.protocol import SCHEMA
 from process.told.rows import LiveMember
 
@@ -37,25 +39,30 @@ def answer(node: str, members: Sequence[LiveMember]) -> RingAnswer:
     return RingAnswer(node=node, well=well, members=tuple(members))
 
 
-def table(found: RingAnswer) -> list[str]:
-    """Return the lines of the table."""
+def draw(found: RingAnswer, shown: Console) -> None:
+    """Write the table."""
     rows = [
         (
-            member.name,
-            member.address,
-            member.state,
+            plain(member.name),
+            plain(member.address),
+            good(member.state) if member.state == "alive" else bad(plain(member.state)),
             str(member.incarnation),
             "-" if member.health is None else str(member.health),
-            member.mark,
-            ",".join(member.flags) or "-",
-            member.key,
-            member.echo or "-",
-            ",".join(member.verdicts) or "-",
-            ",".join(member.watches) or "-",
+            plain(member.mark),
+            named(member.flags),
+            bad(member.key) if member.key == "unproved" else plain(member.key),
+            plain(member.echo or "-"),
+            bad(named(member.verdicts)) if member.verdicts else "-",
+            named(member.watches),
         )
         for member in found.members
     ]
-    return list(lines(HEADINGS, rows))
+    show_table(shown, HEADINGS, rows)
+
+
+def named(names: Sequence[str]) -> str:
+    """Return names with commas."""
+    return plain(",".join(names)) or "-"
 
 
 @click.command()
@@ -66,10 +73,10 @@ def ring(node: str, output: str) -> None:
     with running(node) as speaker:
         found = answer(speaker.node, speaker.ring())
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        write_json(found)
     else:
-        click.echo("\n".join(table(found)))
-    sys.exit(0 if found.well else 1)
+        draw(found, console())
+    raise click.exceptions.Exit(Status.WELL if found.well else Status.FOUND)
 
 
 if __name__ == "__main__":

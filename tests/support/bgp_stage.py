@@ -12,6 +12,7 @@ from pyroute2 import IPRoute
 from frr_container import PROMPT_RIGHTS, REALTIME, RIGHTS, FrrContainer, frr_container
 from frr_engine import FrrEngine, engine
 from netns import Host
+from netnslab.machines.addresses import AT_ONCE
 from netnslab.machines.topology import Topology
 from routers import Router
 from speakers import Speaker, speaker, wait_until
@@ -178,7 +179,8 @@ def give(host: Host, address: str, link: str = "eth0") -> None:
         with IPRoute() as netlink:
             index = netlink.link_lookup(ifname=link)[0]
             netlink.link("set", index=index, state="up")
-            netlink.addr("add", index=index, address=ip, prefixlen=int(length))
+            flags = AT_ONCE if ":" in ip else 0
+            netlink.addr("add", index=index, address=ip, prefixlen=int(length), flags=flags)
 
     host.namespace.run(add)
 

@@ -12,6 +12,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netns import Host, NetworkNamespace
+from netnslab.machines.addresses import AT_ONCE
 
 T = TypeVar("T")
 BRIDGE = "br0"
@@ -196,7 +197,7 @@ def _plug(machine: Machine) -> None:
         nl.link("set", index=index_of(nl, "lo"), state="up")
         index = index_of(nl, "eth0")
         nl.addr("add", index=index, address=machine.ip, prefixlen=16)
-        nl.addr("add", index=index, address=machine.ip6, prefixlen=64)
+        nl.addr("add", index=index, address=machine.ip6, prefixlen=64, flags=AT_ONCE)
         nl.link("set", index=index, state="up")
 
     machine.netlink(inside)

@@ -21,6 +21,10 @@ MOST_SERVICES = 1000
 # So many services cannot all be watched as closely as a few without the watching itself taking the
 # processors that the speakers need.
 MANY = 50
+# IFA_F_NODAD of linux/if_addr.h. Without it an address of IPv6 cannot be bound to before a worker
+# of the kernel has run, even where nobody is asked for duplicates (accept_dad 0): on a busy machine
+# that can be later than whoever binds.
+AT_ONCE = 0x02
 GOSSIP_BRIDGE = "br1"
 GOSSIP_LINK = "eth1"
 # What a daemon such as keepalived moves between nodes: below all of their own addresses.

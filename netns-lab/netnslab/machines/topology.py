@@ -14,6 +14,7 @@ from netnslab.instruments import arp
 from netnslab.instruments.instrument import family_of, packet_socket
 from netnslab.machines import rules
 from netnslab.machines.addresses import (
+    AT_ONCE,
     BRIDGE,
     CLIENT_IP,
     DISCARD_PORT,
@@ -314,7 +315,7 @@ def _configure(netlink: Any, host: Host) -> None:
     _address(netlink, LINK, host.ip)
     if host.ip6:
         index = _index(netlink, LINK)
-        netlink.addr("add", index=index, address=host.ip6, prefixlen=PREFIX6)
+        netlink.addr("add", index=index, address=host.ip6, prefixlen=PREFIX6, flags=AT_ONCE)
 
 
 def _route(netlink: Any, host: Host) -> None:
@@ -346,18 +347,18 @@ def _change_floating(netlink: Any, host: Host, verb: str) -> None:
     index = _index(netlink, LINK)
     netlink.addr(verb, index=index, address=FLOATING_IP, prefixlen=32)
     if host.ip6:
-        netlink.addr(verb, index=index, address=FLOATING_IP6, prefixlen=128)
+        netlink.addr(verb, index=index, address=FLOATING_IP6, prefixlen=128, flags=AT_ONCE)
 
 
 def _change_address(netlink: Any, ip: str, verb: str) -> None:
-    netlink.addr(verb, index=_index(netlink, LINK), address=ip, prefixlen=128)
+    netlink.addr(verb, index=_index(netlink, LINK), address=ip, prefixlen=128, flags=AT_ONCE)
 
 
 def _accept(netlink: Any, ips: list[str]) -> None:
     loopback = _index(netlink, "lo")
     for ip in ips:
         if ":" in ip:
-            netlink.addr("add", index=loopback, address=ip, prefixlen=128)
+            netlink.addr("add", index=loopback, address=ip, prefixlen=128, flags=AT_ONCE)
             continue
         netlink.route(
             "add", dst=f"{ip}/32", oif=loopback, table=TABLE_LOCAL, type="local", scope="host"

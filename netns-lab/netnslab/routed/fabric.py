@@ -16,6 +16,7 @@ from typing import Any
 from pyroute2 import IPRoute
 
 from netnslab.errors import LabError
+from netnslab.machines.addresses import AT_ONCE
 from netnslab.machines.namespaces import NetworkNamespace
 from netnslab.routed import plan
 from netnslab.routed.plan import CLIENT_LINK, NODES_LINK
@@ -277,7 +278,8 @@ def _wait_for(netlink: Any, name: str) -> None:
 def _address(netlink: Any, name: str, ip: str, *, whole: bool = False) -> None:
     index, family = _index(netlink, name), 6 if ":" in ip else 4
     length = _BITS[family] if whole else {4: plan.PREFIX, 6: plan.PREFIX6}[family]
-    netlink.addr("add", index=index, address=ip, prefixlen=length)
+    flags = AT_ONCE if family == 6 else 0
+    netlink.addr("add", index=index, address=ip, prefixlen=length, flags=flags)
     netlink.link("set", index=index, state="up")
 
 
