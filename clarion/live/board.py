@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from clarion.live.tables import lines
 from process.told.rows import LiveOwner, LiveRecord
 from process.told.story import line, visible
+from process.told.words import AS_IT_SHOULD_BE
 
 DECISIONS = 12
 """How many of the last decisions are shown."""
 MOST_ROWS = 20
 """How many owners, and how many IPs that are not well."""
-WELL = frozenset(("owned", "elsewhere", "routed"))
 
 
 class Board:
@@ -31,7 +31,7 @@ class Board:
 
     def lines(self, owners: Sequence[LiveOwner]) -> Iterator[str]:
         """Yield the lines of the view."""
-        unwell = [row for row in owners if row.state not in WELL]
+        unwell = [row for row in owners if row.state not in AS_IT_SHOULD_BE]
         counts = Counter(row.owner for row in owners if row.owner is not None)
         yield (
             f"node {visible(self._node)}: {len(owners)} IPs, {len(counts)} owners, "

@@ -2,14 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from clarion.answers import Envelope, plain
-from clarion.live.board import WELL
 from clarion.live.explained import (
     LiveBgp,
     LiveIP,
@@ -21,6 +19,7 @@ from clarion.live.explained import (
 )
 from clarion.render import LINE, bad, good, show_table, some, title
 from process.told.rows import LiveOwner
+from process.told.words import AS_IT_SHOULD_BE, moment, taken_over
 
 
 class LiveOwners(Envelope, frozen=True, tag="LiveOwners", kw_only=True):
@@ -44,7 +43,7 @@ class LiveExplanation(Envelope, frozen=True, tag="LiveExplanation", kw_only=True
 def owners(node: str, rows: Sequence[LiveOwner]) -> LiveOwners:
     """Return who owns what: well where nothing is contested, quiet, or without an owner."""
     found = msgspec.convert(cleaned(msgspec.to_builtins(rows)), tuple[LiveOwner, ...])
-    well = all(row.state in WELL for row in found)
+    well = all(row.state in AS_IT_SHOULD_BE for row in found)
     return LiveOwners(source=_source(node), well=well, node=plain(node), owners=found)
 
 
@@ -65,7 +64,7 @@ def _is_well(row: Told) -> bool:
         case LiveService():
             return row.owner is not None
         case LiveIP():
-            return row.state in WELL
+            return row.state in AS_IT_SHOULD_BE
         case _:
             return True
 
@@ -89,41 +88,24 @@ def draw_owners(found: LiveOwners, shown: Console) -> None:
             row.ip,
             row.service,
             row.owner or ("(bgp)" if row.state == "routed" else bad("nobody")),
-            _time(row.since),
+            moment(row.since) or "-",
             _next(row),
             some(row.interfaces),
-            row.state if row.state in WELL else bad(row.state),
-            _takeover(row) if row.why is None else row.why,
+            row.state if row.state in AS_IT_SHOULD_BE else bad(row.state),
+            taken_over(row.takeover) if row.why is None else row.why,
         )
         for row in found.owners
     ]
     headings = ("ip", "service", "owner", "since", "next", "interfaces", "state", "last takeover")
     show_table(shown, headings, rows)
     counts = Counter(row.owner for row in found.owners if row.owner is not None)
-    unwell = sum(row.state not in WELL for row in found.owners)
+    unwell = sum(row.state not in AS_IT_SHOULD_BE for row in found.owners)
     text = f"{len(rows)} IPs, {len(counts)} owners, {unwell} not well; as {found.node} sees it"
     shown.print(text, style="red" if unwell else "", **LINE)
 
 
 def _next(row: LiveOwner) -> str:
     return "not known yet" if row.next is None else row.next or "-"
-
-
-def _takeover(row: LiveOwner) -> str:
-    if row.takeover is None:
-        return ""
-    took = "" if row.takeover.seconds is None else f", {row.takeover.seconds:.3f} s"
-    return f"from {row.takeover.previous or 'nobody'} ({row.takeover.reason}{took})"
-
-
-def _time(at: float | None) -> str:
-    """Return a time in UTC, to the second; the speaker knows none of what it found."""
-    if at is None:
-        return "-"
-    try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, ValueError, OSError):
-        return "?"
 
 
 def draw_explanation(found: LiveExplanation, shown: Console) -> None:
@@ -147,7 +129,7 @@ def _draw_head(head: LiveService, shown: Console) -> None:
     if head.owner is None:
         shown.print(f"owner  nobody: {head.withheld or 'no node may'}", style="red", **LINE)
     else:
-        since = "" if head.since is None else f" since {_time(head.since)} ({head.reason})"
+        since = "" if head.since is None else f" since {moment(head.since)} ({head.reason})"
         shown.print(f"owner  {head.owner}{since}", style="green", **LINE)
         shown.print(f"next   {head.next or 'nobody'}", **LINE)
     for what, why in (
@@ -186,7 +168,7 @@ def _draw_ips(rows: Sequence[LiveIP], shown: Console) -> None:
 
 
 def _cells(row: LiveIP) -> Iterator[tuple[str | Text, ...]]:
-    state = row.state if row.state in WELL else bad(row.state)
+    state = row.state if row.state in AS_IT_SHOULD_BE else bad(row.state)
     counts = str(row.requests), str(row.responses), str(row.announcements)
     yield (row.ip, state, "", "", *counts)
     for link in row.links:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
 from process.page.elements import (
@@ -20,9 +19,8 @@ from process.page.elements import (
 )
 from process.told.rows import LiveMember, LiveOwner, LivePool, LiveRecord
 from process.told.story import line
+from process.told.words import AS_IT_SHOULD_BE, moment, taken_over
 
-AS_IT_SHOULD_BE = frozenset(("owned", "elsewhere", "routed"))
-"""States of an IP on a node in which nothing is amiss."""
 LIVING = "alive"
 
 
@@ -66,7 +64,7 @@ def _summary(view: SpeakerView, conflicts: Sequence[LiveOwner]) -> Iterator[Elem
     living = sum(member.state == LIVING for member in view.members)
     owners = Counter(row.owner for row in view.owners if row.owner is not None)
     yield paragraph(
-        f"Version {view.version}, {_time(view.at)} UTC, as this node sees it: "
+        f"Version {view.version}, {moment(view.at)} UTC, as this node sees it: "
         f"{living} of {len(view.members)} members live; {len(view.owners)} IPs, "
         f"{owners[view.node]} of them here, {len(conflicts)} not as they should be."
     )
@@ -99,19 +97,12 @@ def _ips(rows: Sequence[LiveOwner]) -> list[Element]:
             *_owner(row),
             "not known yet" if row.next is None else row.next,
             "all" if row.interfaces is None else ", ".join(row.interfaces),
-            "" if row.since is None else _time(row.since),
-            _takeover(row),
+            moment(row.since),
+            taken_over(row.takeover),
         )
         for row in rows
     ]
     return table(headings, cells)
-
-
-def _takeover(row: LiveOwner) -> str:
-    if row.takeover is None:
-        return ""
-    took = "" if row.takeover.seconds is None else f", {row.takeover.seconds:.3f} s"
-    return f"from {row.takeover.previous or 'nobody'} ({row.takeover.reason}{took})"
 
 
 def _ring(members: Sequence[LiveMember]) -> list[Element]:
@@ -145,10 +136,3 @@ def _pools(pools: Sequence[LivePool]) -> list[Element]:
 def _decisions(records: Sequence[LiveRecord]) -> list[Element]:
     # The newest first: it is what one waits for.
     return [listing(line(record) for record in reversed(records))]
-
-
-def _time(at: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, ValueError, OSError):
-        return "?"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +21,7 @@ from netns import Host, missing_right
 from netnslab.machines.topology import Topology
 from process.told.rows import LiveError, LiveOwner, LiveRecord, read_record
 from process.told.story import line
+from small_ring import NODES, small_ring, three_nodes
 from speakers import MANIFEST, VIP, Speaker, ask, speaker, wait_until
 
 pytestmark = [
@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.skipif(missing_right() is not None, reason=str(missing_right())),
 ]
 
-NODES = ("node-1", "node-2", "node-3")
 SERVICE = "default/web"
 MANY = 500
 """Services of one test: reading their manifests takes a while."""
@@ -39,37 +38,14 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def topology() -> Iterator[Topology]:
     """Three nodes and a client on one bridge."""
-    made = Topology([*NODES])
-    yield made
-    for namespace in [host.namespace for host in made.hosts()] + [made.switch]:
-        namespace.close()
+    with three_nodes() as made:
+        yield made
 
 
 @pytest.fixture
 def ring(topology: Topology, tmp_path: Path) -> Iterator[dict[str, Speaker]]:
     """Three speakers that know each other; one of them has announced the IP."""
-    topology.heal()
-    source, secret = tmp_path / "manifests", tmp_path / "secretkey"
-    source.mkdir()
-    (source / "a.yaml").write_text(MANIFEST.format(name="web", ip=VIP))
-    secret.write_text("a secret of more than sixteen bytes")
-    seeds = ",".join(topology.nodes[name].ip for name in NODES)
-    with ExitStack() as parts:
-        running = {}
-        for name in NODES:
-            host = topology.nodes[name]
-            flags = (
-                f"--ml-bindaddr={host.ip}",
-                f"--join={seeds}",
-                f"--ml-secret-key-path={secret}",
-            )
-            started = speaker(host, source, *flags, log=tmp_path / name)
-            running[name] = parts.enter_context(started)
-        for name in NODES:
-            running[name].wait_for("ready")
-            for other in NODES:
-                if other != name:
-                    running[name].wait_for("member", node=other, state="alive")
+    with small_ring(topology, tmp_path, MANIFEST.format(name="web", ip=VIP)) as running:
         yield running
 
 

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,14 @@ import clarion_peer
 from browser import browser, missing_browser
 from netns import Host, missing_right
 from netnslab.machines.topology import Topology
-from speakers import MANIFEST, VIP, Speaker, speaker, wait_until
+from small_ring import NODES, small_ring, three_nodes
+from speakers import MANIFEST, VIP, Speaker, wait_until
 
 REASON = missing_right() or missing_browser()
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(REASON is not None, reason=str(REASON)),
 ]
-NODES = ("node-1", "node-2", "node-3")
 SERVICES = {VIP: "web", "10.77.9.2": "api", "10.77.9.3": "dns", "10.77.9.4": "mail"}
 EVIL = "x\"><img src=x onerror=document.title='owned'><b>"
 """Of a gossip member: whoever has the key names it so."""
@@ -33,34 +32,16 @@ PICTURE = os.environ.get("CLARION_PICTURE", "")
 
 @pytest.fixture(scope="module")
 def topology() -> Iterator[Topology]:
-    made = Topology([*NODES])
-    yield made
-    for namespace in [host.namespace for host in made.hosts()] + [made.switch]:
-        namespace.close()
+    with three_nodes() as made:
+        yield made
 
 
 @pytest.fixture
 def ring(topology: Topology, tmp_path: Path) -> Iterator[dict[str, Speaker]]:
-    topology.heal()
-    source, secret = tmp_path / "manifests", tmp_path / "secretkey"
-    source.mkdir()
     pool, ad, service = MANIFEST.split("---\n", 2)
     services = [service.format(name=name, ip=ip) for ip, name in SERVICES.items()]
-    (source / "a.yaml").write_text("---\n".join([pool.format(), ad.format(), *services]))
-    secret.write_text("a secret of more than sixteen bytes")
-    seeds = ",".join(topology.nodes[name].ip for name in NODES)
-    with ExitStack() as parts:
-        running = {}
-        for name in NODES:
-            host = topology.nodes[name]
-            flags = (
-                f"--ml-bindaddr={host.ip}",
-                f"--join={seeds}",
-                f"--ml-secret-key-path={secret}",
-            )
-            running[name] = parts.enter_context(speaker(host, source, *flags, log=tmp_path / name))
-        for name in NODES:
-            running[name].wait_for("ready")
+    manifests = "---\n".join([pool.format(), ad.format(), *services])
+    with small_ring(topology, tmp_path, manifests) as running:
         yield running
 
 
