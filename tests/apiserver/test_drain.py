@@ -1,7 +1,6 @@
 """`clarion drain` and `undrain` on a real API server, and with real speakers."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -205,11 +204,16 @@ def test_an_interrupted_drain_leaves_the_label_and_says_so(
     server: ApiServer, admin: Path, nodes: None
 ) -> None:
     code = "from clarion.drain.command import drain; drain()"
-    command = [sys.executable, "-c", code, "a", "--kubeconfig", str(admin)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    wait_until(lambda: is_labelled(server, "a"), "the label", 30)
-    process.send_signal(signal.SIGINT)
-    _, text = process.communicate(timeout=30)
+    # A shell has what it starts in the background ignore SIGINT, and so would all that those start.
+    heedful = ["env", "--default-signal=INT"]
+    command = [*heedful, sys.executable, "-c", code, "a", "--kubeconfig", str(admin)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: is_labelled(server, "a"), "the label", 30)
+            process.send_signal(signal.SIGINT)
+            _, text = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, is_labelled(server, "a")) == (130, True)
     assert "the label stays on node a, `clarion undrain a` takes it off" in text
 
